@@ -1,0 +1,188 @@
+package config
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/tradepulse/rotator/pkg/secret"
+)
+
+// checker looks for what the schema cannot see: settings that contradict each
+// other. What the schema has refused is zero in cfg, and passed over here.
+type checker struct {
+	root     *node
+	cfg      *Config
+	problems []Problem
+	warnings []Problem
+	gaps     map[string]time.Duration // :: windows → longest time between them
+}
+
+func (k *checker) check(environ []string) {
+	k.nats()
+	k.loops()
+	k.stores()
+	k.policies()
+	k.settings([]string{"defaults"}, k.cfg.Defaults)
+	k.secrets()
+	k.environment(environ)
+}
+
+// at returns a problem with the setting at a location, placed where the file
+// says most about it.
+func (k *checker) at(loc []string, message, remedy string) Problem {
+	n := k.root.find(loc)
+	return Problem{File: n.at.file, Line: n.at.line, Column: n.at.column, Path: pathOf(k.root, loc), Message: message, Remedy: remedy}
+}
+
+func (k *checker) report(loc []string, message, remedy string) {
+	k.problems = append(k.problems, k.at(loc, message, remedy))
+}
+
+func (k *checker) warn(loc []string, message, remedy string) {
+	k.warnings = append(k.warnings, k.at(loc, message, remedy))
+}
+
+// written reports whether the document has something at a location.
+func (k *checker) written(loc ...string) bool {
+	return k.root.get(loc) != nil
+}
+
+func (k *checker) nats() {
+	n, at := k.cfg.NATS, []string{"nats"}
+	c := n.Credentials
+	ways := 0
+	for _, given := range []bool{c.CredsFile != "", c.NKeyFile != "", c.User != "" || !c.Password.IsZero()} {
+		if given {
+			ways++
+		}
+	}
+	if ways > 1 {
+		k.report(append(at, "credentials"), "more than one way to authenticate", "keep one of creds_file, nkey_file, or user and password")
+	}
+	if (c.User == "") != c.Password.IsZero() && k.whole("nats", "credentials") {
+		k.report(append(at, "credentials"), "user and password go together", "give both, or neither")
+	}
+	if (n.TLS.Cert == "") != (n.TLS.Key == "") && k.whole("nats", "tls") {
+		k.report(append(at, "tls"), "cert and key go together", "give both, or neither")
+	}
+	if k.cfg.SingleNode() {
+		k.single()
+	} else {
+		k.cluster()
+	}
+}
+
+// refused reports whether the schema has refused what stands at a location,
+// which leaves it null.
+func (k *checker) refused(loc ...string) bool {
+	n := k.root.get(loc)
+	return n != nil && n.shape == scalar && n.value == nil
+}
+
+// whole reports whether the schema has refused neither a section nor a setting
+// directly in it, so that what is missing there is really missing.
+func (k *checker) whole(loc ...string) bool {
+	n := k.root.get(loc)
+	if n == nil || k.refused(loc...) {
+		return n == nil
+	}
+	for key := range n.named {
+		if k.refused(append(loc, key)...) {
+			return false
+		}
+	}
+	return true
+}
+
+func (k *checker) single() {
+	if k.cfg.NATS.Replicas > 1 && k.whole("nats") {
+		k.report([]string{"nats", "replicas"}, "a single node keeps one copy", "remove it, or set nats.url")
+	}
+}
+
+func (k *checker) cluster() {
+	var usual Config
+	usual.complete()
+	if n := k.cfg.Node; n.Listen != usual.Node.Listen || n.SyncInterval != usual.Node.SyncInterval {
+		k.warn([]string{"node"}, "listen and sync_interval have no effect with nats.url", "remove them; the cluster has its own settings")
+	}
+	if len(k.cfg.Signing.TrustedKeys) == 0 {
+		k.warn([]string{"signing", "trusted_keys"}, "events of other programs are not believed", "list the public keys of every rotator and notifier on this bus")
+	}
+}
+
+func (k *checker) loops() {
+	if every := time.Duration(k.cfg.Scheduler.SweepEvery); every < time.Second {
+		k.report([]string{"scheduler", "sweep_every"}, "it is shorter than a second", "5m is usual")
+	}
+	if w := k.cfg.Worker; w.RetryBase > w.RetryCap {
+		k.report([]string{"worker", "retry_base"}, fmt.Sprintf("it is longer than retry_cap (%s)", w.RetryCap), "lower it, or raise retry_cap")
+	}
+}
+
+func (k *checker) stores() {
+	buckets := map[string]string{} // :: bucket → store
+	for _, name := range slices.Sorted(maps.Keys(k.cfg.Stores)) {
+		o, ok := k.cfg.Stores[name].Options.(*NATSKV)
+		if !ok {
+			continue
+		}
+		k.natskv([]string{"stores", name}, o)
+		if first, ok := buckets[o.Bucket]; ok {
+			k.report([]string{"stores", name, "bucket"}, "the store "+first+" has the same bucket", "give each its own")
+		}
+		buckets[o.Bucket] = name
+	}
+}
+
+func (k *checker) natskv(at []string, o *NATSKV) {
+	if k.cfg.SingleNode() && o.Replicas > 1 && k.whole("nats") {
+		k.report(append(at, "replicas"), "a single node keeps one copy", "remove it, or set nats.url")
+	}
+	if !k.cfg.SingleNode() && o.MasterKey.IsZero() && k.whole(at...) {
+		k.report(at, "master_key is missing", "with a cluster every program that opens the store needs the same key: add master_key: {file: NAME}")
+	}
+}
+
+func (k *checker) policies() {
+	for _, name := range slices.Sorted(maps.Keys(k.cfg.Policies)) {
+		k.policy([]string{"policies", name}, k.cfg.Policies[name])
+	}
+}
+
+func (k *checker) policy(at []string, p Policy) {
+	for _, err := range each(p.policy().Validate()) {
+		k.report(at, plain(err, secret.ErrInvalidPolicy), "change the policy so that a value can satisfy it")
+	}
+}
+
+// each returns the errors that [errors.Join] has put together.
+func each(err error) []error {
+	if err == nil {
+		return nil
+	}
+	if joined, ok := err.(interface{ Unwrap() []error }); ok {
+		return joined.Unwrap()
+	}
+	return []error{err}
+}
+
+// plain returns the text of an error without that of the sentinel before it.
+func plain(err, sentinel error) string {
+	return strings.TrimPrefix(err.Error(), sentinel.Error()+": ")
+}
+
+func (k *checker) environment(environ []string) {
+	known := map[string]bool{}
+	for _, name := range k.cfg.variables() {
+		known[name] = true
+	}
+	k.problems = append(k.problems, unknownVariables(environ, known)...)
+}
+
+// index is a location in a list.
+func index(list string, i int) []string { return []string{list, strconv.Itoa(i)} }

@@ -1,0 +1,108 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+
+	"github.com/tradepulse/rotator/pkg/secret"
+)
+
+// secrets checks each secret, and that no two are the same one.
+func (k *checker) secrets() {
+	type where struct{ store, path string }
+	ids, paths := map[string]int{}, map[where]int{}
+	for i, s := range k.cfg.Secrets {
+		at := index("secrets", i)
+		if first, ok := ids[s.ID]; ok && s.ID != "" {
+			k.report(append(at, "id"), fmt.Sprintf("secrets[%d] has the same id", first), "give each secret its own id")
+			continue
+		}
+		ids[s.ID] = i
+		w := where{s.Store, s.Path}
+		if first, ok := paths[w]; ok && s.Store != "" && s.Path != "" {
+			k.report(append(at, "path"), fmt.Sprintf("secrets[%d] is the same secret of the store %s", first, s.Store), "remove one: two would rotate it in turns")
+		}
+		paths[w] = i
+		k.secret(at, s)
+	}
+}
+
+// settings checks what a section says by itself. What a secret inherits is
+// checked where it is written.
+func (k *checker) settings(at []string, s Settings) {
+	if _, ok := k.cfg.Stores[s.Store]; !ok && s.Store != "" && k.written(append(at, "store")...) && !k.refused("stores") {
+		k.report(append(at, "store"), "there is no store "+quote(s.Store), didYouMean(s.Store, slices.Collect(maps.Keys(k.cfg.Stores))))
+	}
+	if k.written(append(at, "policy")...) {
+		k.policyRef(append(at, "policy"), s.Policy)
+	}
+	if k.written(append(at, "windows")...) {
+		for i, w := range s.Windows {
+			k.window(append(at, "windows", strconv.Itoa(i)), w)
+		}
+	}
+}
+
+// policyRef checks the policy in place, or that there is one of that name.
+func (k *checker) policyRef(at []string, p *PolicyRef) {
+	if p == nil || p.Policy == nil && p.Name == "" {
+		return
+	}
+	if p.Policy != nil {
+		k.policy(at, *p.Policy)
+	} else if _, ok := k.cfg.Policies[p.Name]; !ok && !k.refused("policies") {
+		k.report(at, "there is no policy "+quote(p.Name), didYouMean(p.Name, slices.Collect(maps.Keys(k.cfg.Policies))))
+	}
+}
+
+// secret checks one secret: its own settings, then what is in force for it.
+func (k *checker) secret(at []string, s Secret) {
+	before := len(k.problems)
+	k.settings(at, s.Settings)
+	k.lifetime(at, s)
+	st, ok := k.cfg.Stores[s.Store]
+	switch {
+	case s.Store == "" && !k.written(append(at, "store")...) && !k.written("defaults", "store") && !k.refused("stores"):
+		k.report(at, "no store is named", "add store: "+list(slices.Collect(maps.Keys(k.cfg.Stores))))
+	case ok && st.Options != nil && st.Options.Type() == new(Env).Type() && !*s.Disabled:
+		k.warn(append(at, "store"), "the environment cannot be written, so every rotation of this secret fails", "set disabled: true, or use another store")
+	}
+	if len(k.problems) == before && s.ID != "" && ok {
+		k.spec(at, s)
+	}
+}
+
+// spec checks what only the rules of rotation know.
+func (k *checker) spec(at []string, s Secret) {
+	spec, err := k.cfg.spec(s)
+	if err != nil {
+		return // inherited, and reported where it is written
+	}
+	for _, err := range each(spec.Validate()) {
+		if !errors.Is(err, secret.ErrInvalidPolicy) {
+			k.report(at, plain(err, secret.ErrInvalidSpec), "see the reference for what goes together")
+		}
+	}
+	k.reachable(at, s, spec.Windows)
+}
+
+// lifetime checks the lifetime against what is kept of it in reserve.
+func (k *checker) lifetime(at []string, s Secret) {
+	if s.TTL <= 0 {
+		return
+	}
+	margin := max(0, s.RefreshMargin)
+	switch {
+	case margin >= s.TTL:
+		k.report(append(at, "ttl"), fmt.Sprintf("%s is not longer than refresh_margin (%s), so a version would be due at once", s.TTL, margin), "raise ttl well above the margin")
+	case s.MinTTL <= 0:
+	case s.TTL <= s.MinTTL:
+		k.warn(append(at, "ttl"), fmt.Sprintf("%s is not above min_ttl (%s), so the policy check always fails", s.TTL, s.MinTTL), "raise ttl")
+	case margin < s.MinTTL:
+		k.warn(append(at, "refresh_margin"), fmt.Sprintf("before each rotation as little as %s is left, below min_ttl (%s), so the policy check fails then", margin, s.MinTTL),
+			"set refresh_margin to more than "+s.MinTTL.String())
+	}
+}

@@ -1,0 +1,157 @@
+package config
+
+// Config is the whole configuration. Every key is optional; one without secrets
+// is a node that waits for some.
+type Config struct {
+	// How to reach the message bus. Without a URL the program runs a single
+	// node with an embedded server.
+	NATS NATS `json:"nats,omitzero"`
+	// The embedded server and what it keeps on disk. Only a single node has
+	// one.
+	Node Node `json:"node,omitzero"`
+	// The keys that events are signed with and checked against.
+	Signing Signing `json:"signing,omitzero"`
+	// Where /metrics, /healthz and /readyz are served.
+	HTTP HTTP `json:"http,omitzero"`
+	// What is logged, on standard error.
+	Log Log `json:"log,omitzero"`
+	// The role that finds out which secrets are due.
+	Scheduler Scheduler `json:"scheduler,omitzero"`
+	// The role that rotates.
+	Worker Worker `json:"worker,omitzero"`
+	// The role that tells services and follows rollouts.
+	Notifier Notifier `json:"notifier,omitzero"`
+	// The stores that hold secrets, by a name of your choice.
+	Stores map[string]Store `json:"stores,omitzero"`
+	// Rules for values, by a name that secrets can refer to.
+	Policies map[string]Policy `json:"policies,omitzero"`
+	// What holds for every secret that does not say otherwise.
+	Defaults Settings `json:"defaults,omitzero"`
+	// The secrets to rotate.
+	Secrets []Secret `json:"secrets,omitzero"`
+
+	warnings []Problem
+}
+
+// NATS is how the bus is reached.
+type NATS struct {
+	// Servers of the cluster, as a comma-separated list of nats://, tls://,
+	// ws:// or wss:// URLs without credentials in them. Without it the
+	// program runs a single node with an embedded server.
+	URL string `json:"url,omitzero" jsonschema:"format=nats-url"`
+	// First tokens of every subject and the start of every stream name, so
+	// that several environments can share a cluster: such as prod or
+	// tradepulse.prod.
+	Prefix string `json:"prefix,omitzero" jsonschema:"format=subject-prefix"`
+	// Copies that the cluster keeps of each stream. Use 3 on a cluster of three
+	// or more; a single node has 1.
+	Replicas int `json:"replicas,omitzero" default:"1" jsonschema:"enum=1,enum=3,enum=5"`
+	// How this program proves who it is. One of creds_file, nkey_file, or user
+	// and password.
+	Credentials Credentials `json:"credentials,omitzero"`
+	// Transport security.
+	TLS TLS `json:"tls,omitzero"`
+}
+
+// Credentials name one way to authenticate with NATS.
+type Credentials struct {
+	// File with a user JWT and its nkey seed, as nsc writes it.
+	CredsFile string `json:"creds_file,omitzero" jsonschema:"format=file"`
+	// File with an nkey seed.
+	NKeyFile string `json:"nkey_file,omitzero" jsonschema:"format=file"`
+	// User name.
+	User string `json:"user,omitzero" jsonschema:"minLength=1,maxLength=256"`
+	// The user's password.
+	Password Ref `json:"password,omitzero"`
+}
+
+// TLS names PEM files.
+type TLS struct {
+	// File with the authorities that may have signed the server's certificate.
+	// Without it those of the system.
+	CA string `json:"ca,omitzero" jsonschema:"format=file"`
+	// File with the certificate of this program, for servers that ask for one.
+	Cert string `json:"cert,omitzero" jsonschema:"format=file"`
+	// File with the private key of cert.
+	Key string `json:"key,omitzero" jsonschema:"format=file"`
+}
+
+// Node is what a single node needs besides.
+type Node struct {
+	// Directory for what has to survive a restart. Without it
+	// $STATE_DIRECTORY (as systemd sets it), else /var/lib/rotator for root,
+	// else $XDG_STATE_HOME/rotator, else ~/.local/state/rotator.
+	DataDir string `json:"data_dir,omitzero" jsonschema:"format=file"`
+	// Address on which services reach the embedded NATS server; none keeps it
+	// within the process.
+	Listen string `json:"listen,omitzero" default:"127.0.0.1:4222" jsonschema:"format=listen"`
+	// When a write is safe on disk: always before it is acknowledged, default
+	// for the server's own interval of two minutes, or a duration. Anything but
+	// always can lose acknowledged writes with the power.
+	SyncInterval string `json:"sync_interval,omitzero" default:"always" jsonschema:"format=sync-interval"`
+}
+
+// Signing is about the signatures of events.
+type Signing struct {
+	// Ed25519 private key that this program signs events with. Without it
+	// signing.key in the data directory, which a single node makes itself on
+	// its first start.
+	Key Ref `json:"key,omitzero"`
+	// Files with the public keys of the other programs whose events are
+	// believed. The own key always is.
+	TrustedKeys []string `json:"trusted_keys,omitzero" jsonschema:"format=file,uniqueItems=true,maxItems=1000"`
+}
+
+// HTTP is where the programs can be watched.
+type HTTP struct {
+	// Address of the rotator; none serves nothing. There is no authentication:
+	// give it an address that only the monitoring reaches.
+	Listen string `json:"listen,omitzero" default:"127.0.0.1:8080" jsonschema:"format=listen"`
+	// Address of the notifier where that is a program of its own; none serves
+	// nothing.
+	NotifierListen string `json:"notifier_listen,omitzero" default:"127.0.0.1:8081" jsonschema:"format=listen"`
+}
+
+// Log is what is logged.
+type Log struct {
+	// The least that is logged.
+	Level string `json:"level,omitzero" default:"info" jsonschema:"enum=debug,enum=info,enum=warn,enum=error"`
+	// Form of a line; auto is text on a terminal and json elsewhere.
+	Format string `json:"format,omitzero" default:"auto" jsonschema:"enum=auto,enum=text,enum=json"`
+}
+
+// Scheduler is about finding what is due.
+type Scheduler struct {
+	// How often the stores are compared with the timers. It bounds how long a
+	// lost message can go unnoticed.
+	SweepEvery Duration `json:"sweep_every,omitzero" default:"5m"`
+}
+
+// Worker is about rotating.
+type Worker struct {
+	// Rotations at a time, in one process.
+	Concurrency int `json:"concurrency,omitzero" default:"4" jsonschema:"minimum=1,maximum=1024"`
+	// After how many tries a pending version that somebody else left behind is
+	// replaced.
+	Patience int `json:"patience,omitzero" default:"3" jsonschema:"minimum=1,maximum=1000"`
+	// Time to the second try of a rotation that failed. It doubles with each
+	// further one.
+	RetryBase Duration `json:"retry_base,omitzero" default:"5s"`
+	// Longest time between two tries.
+	RetryCap Duration `json:"retry_cap,omitzero" default:"15m"`
+	// How long a program that is told to stop lets the step in hand finish.
+	DrainTimeout Duration `json:"drain_timeout,omitzero" default:"30s"`
+}
+
+// Notifier is about telling services.
+type Notifier struct {
+	// Announcements that are handled at a time, in one process.
+	Concurrency int `json:"concurrency,omitzero" default:"4" jsonschema:"minimum=1,maximum=1024"`
+}
+
+// SingleNode reports whether the bus is embedded in the program.
+func (c *Config) SingleNode() bool { return c.NATS.URL == "" }
+
+// Warnings returns what is legal and probably not meant, in the order of the
+// file.
+func (c *Config) Warnings() []Problem { return c.warnings }

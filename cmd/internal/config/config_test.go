@@ -1,0 +1,324 @@
+package config_test
+
+import (
+	"errors"
+	"flag"
+	"os"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/tradepulse/rotator/cmd/internal/config"
+	"github.com/tradepulse/rotator/pkg/secret"
+)
+
+var update = flag.Bool("update", false, "rewrite the golden files")
+
+const examples = "../../../docs/examples"
+
+// parse returns the configuration of text, failing the test when it is wrong.
+func parse(t *testing.T, text string, environ ...string) *config.Config {
+	t.Helper()
+	c, err := config.Parse([]byte(text), "test.yaml", environ)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+// problems returns what is wrong with text, one line per problem.
+func problems(t *testing.T, text string, environ ...string) []string {
+	t.Helper()
+	_, err := config.Parse([]byte(text), "test.yaml", environ)
+	if err == nil {
+		return nil
+	}
+	var p config.Problems
+	if !errors.As(err, &p) || len(p) == 0 {
+		t.Fatalf("the error is a %T: %v", err, err)
+	}
+	return strings.Split(err.Error(), "\n")
+}
+
+func wantProblems(t *testing.T, got []string, want ...string) {
+	t.Helper()
+	if strings.Join(got, "\n") != strings.Join(want, "\n") {
+		t.Errorf("got\n  %s\nwant\n  %s", strings.Join(got, "\n  "), strings.Join(want, "\n  "))
+	}
+}
+
+func TestEveryProblemIsReportedAtOnce(t *testing.T) {
+	b, err := os.ReadFile("testdata/problems.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = config.Parse(b, "problems.yaml", []string{
+		"ROTATOR_WORKER_CONCURENCY=5", "ROTATOR_HTTP_NOTIFIER_LISTEN=all", "ROTATOR_WORKER_PATIENCE=many",
+	})
+	if err == nil {
+		t.Fatal("no problem found")
+	}
+	got := err.Error() + "\n"
+	if *update {
+		if err := os.WriteFile("testdata/problems.golden", []byte(got), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile("testdata/problems.golden")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got != string(want) {
+		t.Errorf("got\n%swant\n%s", got, want)
+	}
+	if strings.Contains(got, "hunter2") {
+		t.Error("a password is in the problems")
+	}
+}
+
+func TestAnEmptyFileIsASingleNode(t *testing.T) {
+	for name, text := range map[string]string{"nothing": "", "a comment": "# soon\n", "a document mark": "---\n", "null": "~\n", "no keys": "{}\n"} {
+		t.Run(name, func(t *testing.T) {
+			c := parse(t, text)
+			if !c.SingleNode() || c.HTTP.Listen != "127.0.0.1:8080" || c.Node.SyncInterval != "always" || c.Worker.Concurrency != 4 {
+				t.Errorf("got %+v", c)
+			}
+			if specs, err := c.Specs(); err != nil || len(specs) != 0 {
+				t.Errorf("got %v, %v", specs, err)
+			}
+		})
+	}
+}
+
+func TestExamplesAreValid(t *testing.T) {
+	files, err := filepath.Glob(examples + "/*.yaml")
+	if err != nil || len(files) < 3 {
+		t.Fatalf("got %v, %v", files, err)
+	}
+	for _, file := range files {
+		t.Run(filepath.Base(file), func(t *testing.T) {
+			c, err := config.Load(file, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, w := range c.Warnings() {
+				t.Errorf("an example should not need a warning: %s", w)
+			}
+			if specs, err := c.Specs(); err != nil || len(specs) == 0 {
+				t.Errorf("got %d specs, %v", len(specs), err)
+			}
+		})
+	}
+}
+
+func TestTradePulseExample(t *testing.T) {
+	c, err := config.Load(examples+"/tradepulse.yaml", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	specs, err := c.Specs()
+	if err != nil || len(specs) != 2 {
+		t.Fatalf("got %v, %v", specs, err)
+	}
+	audit, admin := specs[0], specs[1]
+	if audit.ID != "TRADEPULSE_AUDIT_SECRET_ID" || admin.ID != "TRADEPULSE_ADMIN_TOKEN_ID" {
+		t.Errorf("ids are %s and %s", audit.ID, admin.ID)
+	}
+	if audit.Rollout != secret.RolloutPrepare || audit.Retire != secret.RetireKeep {
+		t.Errorf("records of the audit log would not stay verifiable: %+v", audit)
+	}
+	if !reflect.DeepEqual(audit.Services, []string{"tradepulse-api"}) || !reflect.DeepEqual(admin.Services, audit.Services) {
+		t.Errorf("services are %v and %v", audit.Services, admin.Services)
+	}
+	want := map[secret.ID]time.Duration{audit.ID: time.Hour, admin.ID: 30 * time.Minute}
+	if got := c.Floors(); !reflect.DeepEqual(got, want) {
+		t.Errorf("floors are %v", got)
+	}
+}
+
+func TestSpecsTakeWhatTheDefaultsGive(t *testing.T) {
+	c := parse(t, `
+stores: {main: {type: natskv}}
+defaults:
+  ttl: 1d
+  services: [api]
+  create: true
+  deadline: none
+  grace: 0s
+secrets:
+  - id: plain
+  - id: own
+    path: some/where
+    ttl: none
+    refresh_margin: 1m
+    max_jitter: none
+    services: []
+    create: false
+    deadline: 1h
+    retire: keep
+    disabled: true
+`)
+	got, err := c.Specs()
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []secret.Spec{
+		{
+			ID: "plain", Store: "main", Path: "plain", TTL: 24 * time.Hour, RefreshMargin: 5 * time.Minute, Services: []string{"api"},
+			Rollout: secret.RolloutActivate, Grace: -1, Deadline: -1, Retire: secret.RetireDelete, Create: true,
+		},
+		{
+			ID: "own", Store: "main", Path: "some/where", RefreshMargin: time.Minute, MaxJitter: -1, Services: []string{},
+			Rollout: secret.RolloutActivate, Grace: -1, Deadline: time.Hour, Retire: secret.RetireKeep, Disabled: true,
+		},
+	}
+	if !reflect.DeepEqual(got, want) {
+		t.Errorf("got\n%+v\nwant\n%+v", got, want)
+	}
+}
+
+// What the reference calls a default is what the rules of rotation have.
+func TestDefaultsAreThoseOfTheRules(t *testing.T) {
+	d := parse(t, "").Defaults
+	if time.Duration(d.RefreshMargin) != secret.DefaultRefreshMargin || time.Duration(d.Grace) != secret.DefaultGrace || time.Duration(d.Deadline) != secret.DefaultRolloutDeadline {
+		t.Errorf("got %s, %s, %s", d.RefreshMargin, d.Grace, d.Deadline)
+	}
+	var zero secret.Spec
+	if d.Retire != string(zero.RetireMode()) || d.Rollout != string(secret.RolloutActivate) {
+		t.Errorf("got %s, %s", d.Retire, d.Rollout)
+	}
+}
+
+func TestStoreOptions(t *testing.T) {
+	c := parse(t, `
+stores:
+  a: {type: natskv, bucket: vault, master_key: {env: MASTER}}
+  b: {type: natskv}
+  c: {type: env}
+`)
+	want := map[string]config.StoreOptions{
+		"a": &config.NATSKV{Bucket: "vault", MasterKey: config.Ref{Env: "MASTER"}},
+		"b": &config.NATSKV{Bucket: "secrets"},
+		"c": &config.Env{},
+	}
+	for name, o := range want {
+		if got := c.Stores[name].Options; !reflect.DeepEqual(got, o) {
+			t.Errorf("%s is %+v, want %+v", name, got, o)
+		}
+	}
+}
+
+func TestWarnings(t *testing.T) {
+	for name, tt := range map[string]struct {
+		text string
+		want []string
+	}{
+		"the policy check fails before each rotation": {
+			"stores: {m: {type: natskv}}\nsecrets:\n  - id: a\n    ttl: 1d\n    min_ttl: 1h\n",
+			[]string{"test.yaml:3:5: secrets[0].refresh_margin: before each rotation as little as 5m is left, below min_ttl (1h), so the policy check fails then; set refresh_margin to more than 1h"},
+		},
+		"the policy check fails always": {
+			"stores: {m: {type: natskv}}\nsecrets:\n  - id: a\n    ttl: 1h\n    min_ttl: 1h\n",
+			[]string{"test.yaml:4:10: secrets[0].ttl: 1h is not above min_ttl (1h), so the policy check always fails; raise ttl"},
+		},
+		"the environment is read-only": {
+			"stores: {m: {type: env}}\nsecrets:\n  - {id: A}\n  - {id: B, disabled: true}\n",
+			[]string{"test.yaml:3:5: secrets[0].store: the environment cannot be written, so every rotation of this secret fails; set disabled: true, or use another store"},
+		},
+		"a cluster with settings of a node": {
+			"nats: {url: 'nats://a:4222'}\nnode: {listen: none}\nsigning: {trusted_keys: [a.pub]}\n",
+			[]string{"test.yaml:2:7: node: listen and sync_interval have no effect with nats.url; remove them; the cluster has its own settings"},
+		},
+		"a cluster that trusts nobody": {
+			"nats: {url: 'nats://a:4222'}\n",
+			[]string{"test.yaml:1:1: signing.trusted_keys: events of other programs are not believed; list the public keys of every rotator and notifier on this bus"},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var got []string
+			for _, w := range parse(t, tt.text).Warnings() {
+				got = append(got, w.String())
+			}
+			wantProblems(t, got, tt.want...)
+		})
+	}
+}
+
+func TestContradictions(t *testing.T) {
+	for name, tt := range map[string]struct {
+		text string
+		want []string
+	}{
+		"two ways to authenticate": {
+			"nats: {credentials: {creds_file: a, user: b, password: {env: C}}}",
+			[]string{"test.yaml:1:21: nats.credentials: more than one way to authenticate; keep one of creds_file, nkey_file, or user and password"},
+		},
+		"a user without a password": {
+			"nats: {credentials: {user: b}}",
+			[]string{"test.yaml:1:21: nats.credentials: user and password go together; give both, or neither"},
+		},
+		"a key without its certificate": {
+			"nats: {tls: {key: b}}",
+			[]string{"test.yaml:1:13: nats.tls: cert and key go together; give both, or neither"},
+		},
+		"copies on a single node": {
+			"nats: {replicas: 3}\nstores: {m: {type: natskv, replicas: 3}}",
+			[]string{
+				"test.yaml:1:18: nats.replicas: a single node keeps one copy; remove it, or set nats.url",
+				"test.yaml:2:38: stores.m.replicas: a single node keeps one copy; remove it, or set nats.url",
+			},
+		},
+		"a cluster without a master key": {
+			"nats: {url: 'nats://a'}\nsigning: {trusted_keys: [a]}\nstores: {m: {type: natskv}}",
+			[]string{"test.yaml:3:13: stores.m: master_key is missing; with a cluster every program that opens the store needs the same key: add master_key: {file: NAME}"},
+		},
+		"two stores in one bucket": {
+			"stores: {a: {type: natskv}, b: {type: natskv}}",
+			[]string{"test.yaml:1:32: stores.b.bucket: the store a has the same bucket; give each its own"},
+		},
+		"a secret without a store among none": {
+			"secrets: [{id: a}]",
+			[]string{"test.yaml:1:11: secrets[0]: no store is named; add store: nothing: none is configured"},
+		},
+		"a secret without a store among two": {
+			"stores: {a: {type: natskv}, b: {type: env}}\nsecrets: [{id: a}]",
+			[]string{"test.yaml:2:11: secrets[0]: no store is named; add store: a, b"},
+		},
+		"an unknown store in the defaults is reported once": {
+			"stores: {a: {type: natskv}}\ndefaults: {store: b}\nsecrets: [{id: a}, {id: b}]",
+			[]string{`test.yaml:2:19: defaults.store: there is no store "b"; use one of a`},
+		},
+		"stores that are no section raise no further problem": {
+			"stores: [a]\nsecrets: [{id: a}, {id: b, store: c}]",
+			[]string{"test.yaml:1:9: stores: want a section with keys, got a list"},
+		},
+		"a sweep without a pause": {
+			"scheduler: {sweep_every: 10ms}",
+			[]string{"test.yaml:1:26: scheduler.sweep_every: it is shorter than a second; 5m is usual"},
+		},
+		"a margin that is inherited and too long": {
+			"stores: {m: {type: natskv}}\ndefaults: {refresh_margin: 2h}\nsecrets:\n  - id: a\n    ttl: 1h\n",
+			[]string{"test.yaml:5:10: secrets[0].ttl: 1h is not longer than refresh_margin (2h), so a version would be due at once; raise ttl well above the margin"},
+		},
+	} {
+		t.Run(name, func(t *testing.T) { wantProblems(t, problems(t, tt.text), tt.want...) })
+	}
+}
+
+func TestLoadSaysWhatItCannotRead(t *testing.T) {
+	if _, err := config.Load(t.TempDir()+"/none.yaml", nil); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("got %v", err)
+	}
+	if _, err := config.Load(t.TempDir(), nil); err == nil || !strings.HasPrefix(err.Error(), "read configuration: ") {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestLoadWithoutAFileTakesTheEnvironment(t *testing.T) {
+	c, err := config.Load("", []string{"ROTATOR_NATS_PREFIX=dev"})
+	if err != nil || c.NATS.Prefix != "dev" {
+		t.Errorf("got %+v, %v", c, err)
+	}
+}

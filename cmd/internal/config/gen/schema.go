@@ -1,0 +1,169 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"reflect"
+	"strconv"
+	"strings"
+
+	"github.com/invopop/jsonschema"
+
+	"github.com/tradepulse/rotator/cmd/internal/config"
+)
+
+const schemaID = "https://github.com/tradepulse/rotator/config.schema.json"
+
+// schema is the JSON Schema of the configuration.
+type schema struct{ *jsonschema.Schema }
+
+// newSchema reflects the types of package config, with their comments.
+func newSchema() (schema, error) {
+	r := &jsonschema.Reflector{
+		Anonymous:                  true,
+		ExpandedStruct:             true,
+		RequiredFromJSONSchemaTags: true,
+		Mapper:                     mapType,
+	}
+	if err := r.AddGoComments("github.com/tradepulse/rotator/cmd/internal/config/gen", "..", jsonschema.WithFullComment()); err != nil {
+		return schema{}, fmt.Errorf("read comments: %w", err)
+	}
+	s := schema{r.Reflect(config.Config{})}
+	s.ID = schemaID
+	s.Title = "Configuration of rotator and notifier"
+	s.Definitions["Policy"] = definition(r, reflect.TypeFor[config.Policy]())
+	s.addStores(r)
+	one := uint64(1)
+	s.Definitions["Ref"].MinProperties, s.Definitions["Ref"].MaxProperties = &one, &one
+	names := &jsonschema.Schema{Type: "string", Format: "token"}
+	for _, key := range []string{"stores", "policies"} {
+		s.property(key).PropertyNames = names
+	}
+	s.tidy(reflect.TypeFor[config.Config]())
+	return s, nil
+}
+
+// mapType gives the types whose text the program parses itself their format.
+func mapType(t reflect.Type) *jsonschema.Schema {
+	switch t {
+	case reflect.TypeFor[config.Duration]():
+		return &jsonschema.Schema{Type: "string", Format: "duration", Pattern: "^" + config.DurationPattern + "$"}
+	case reflect.TypeFor[config.DurationOrNone]():
+		return &jsonschema.Schema{Type: "string", Format: "duration-or-none", Pattern: "^(none|" + config.DurationPattern + ")$"}
+	case reflect.TypeFor[config.PolicyRef]():
+		return policyRef()
+	case reflect.TypeFor[config.Store]():
+		return &jsonschema.Schema{Ref: "#/$defs/Store"}
+	default:
+		return nil
+	}
+}
+
+// policyRef is a name, or a policy in place. Not anyOf: its errors are those of
+// both.
+func policyRef() *jsonschema.Schema {
+	return &jsonschema.Schema{Extras: map[string]any{"type": []string{"string", "object"}},
+		If:   &jsonschema.Schema{Type: "object"},
+		Then: &jsonschema.Schema{Ref: "#/$defs/Policy"},
+		Else: &jsonschema.Schema{Format: "token"},
+	}
+}
+
+// definition returns the schema of one type alone.
+func definition(r *jsonschema.Reflector, t reflect.Type) *jsonschema.Schema {
+	d := r.ReflectFromType(t)
+	d.Version, d.Definitions = "", nil
+	return d
+}
+
+// addStores describes a store: its type decides which definition holds.
+func (s schema) addStores(r *jsonschema.Reflector) {
+	words := []any{}
+	store := &jsonschema.Schema{Type: "object", Required: []string{"type"}, Properties: jsonschema.NewProperties()}
+	store.Description = r.CommentMap["github.com/tradepulse/rotator/cmd/internal/config.Store"]
+	for _, o := range config.StoreTypes() {
+		t := reflect.TypeOf(o).Elem()
+		name := t.Name() + "Store"
+		d := definition(r, t)
+		d.Properties.Set("type", &jsonschema.Schema{Const: o.Type()})
+		_ = d.Properties.MoveToFront("type")
+		s.Definitions[name] = d
+		is := &jsonschema.Schema{Properties: jsonschema.NewProperties(), Required: []string{"type"}}
+		is.Properties.Set("type", &jsonschema.Schema{Const: o.Type()})
+		store.AllOf = append(store.AllOf, &jsonschema.Schema{If: is, Then: &jsonschema.Schema{Ref: "#/$defs/" + name}})
+		words = append(words, o.Type())
+	}
+	store.Properties.Set("type", &jsonschema.Schema{Type: "string", Enum: words, Description: "What the store is."})
+	s.Definitions["Store"] = store
+}
+
+func (s schema) property(key string) *jsonschema.Schema {
+	p, _ := s.Properties.Get(key)
+	return p
+}
+
+// tidy sets the defaults that the tags give and joins the lines of comments.
+func (s schema) tidy(t reflect.Type) {
+	s.defaults(s.Schema, t)
+	for _, o := range config.StoreTypes() {
+		t := reflect.TypeOf(o).Elem()
+		s.defaults(s.Definitions[t.Name()+"Store"], t)
+	}
+	for _, t := range []reflect.Type{reflect.TypeFor[config.Policy](), reflect.TypeFor[config.Window]()} {
+		s.defaults(s.Definitions[t.Name()], t)
+	}
+	joinLines(s.Schema)
+	for _, d := range s.Definitions {
+		joinLines(d)
+	}
+}
+
+func (s schema) defaults(of *jsonschema.Schema, t reflect.Type) {
+	for i := range t.NumField() {
+		f := t.Field(i)
+		key, _, _ := strings.Cut(f.Tag.Get("json"), ",")
+		p, ok := of.Properties.Get(key)
+		if !ok {
+			continue
+		}
+		if text, ok := f.Tag.Lookup("default"); ok {
+			p.Default = typed(text, p)
+		}
+		if f.Type.Kind() == reflect.Struct && p.Ref != "" {
+			s.defaults(s.Definitions[strings.TrimPrefix(p.Ref, "#/$defs/")], f.Type)
+		}
+	}
+}
+
+// typed returns the text of a default as the type of its property.
+func typed(text string, p *jsonschema.Schema) any {
+	switch p.Type {
+	case "integer":
+		if n, err := strconv.Atoi(text); err == nil {
+			return n
+		}
+	case "boolean":
+		if b, err := strconv.ParseBool(text); err == nil {
+			return b
+		}
+	}
+	return text
+}
+
+func joinLines(s *jsonschema.Schema) {
+	s.Description = strings.Join(strings.Fields(s.Description), " ")
+	if s.Properties == nil {
+		return
+	}
+	for p := s.Properties.Oldest(); p != nil; p = p.Next() {
+		joinLines(p.Value)
+	}
+}
+
+func (s schema) encode() ([]byte, error) {
+	b, err := json.MarshalIndent(s.Schema, "", "  ")
+	if err != nil {
+		return nil, fmt.Errorf("encode schema: %w", err)
+	}
+	return append(b, '\n'), nil
+}

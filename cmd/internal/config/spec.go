@@ -1,0 +1,81 @@
+package config
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/tradepulse/rotator/pkg/secret"
+)
+
+// Specs returns what is wanted of each secret, in the order of the file.
+func (c *Config) Specs() ([]secret.Spec, error) {
+	out := make([]secret.Spec, 0, len(c.Secrets))
+	for i, s := range c.Secrets {
+		spec, err := c.spec(s)
+		if err == nil {
+			err = spec.Validate()
+		}
+		if err != nil {
+			return nil, fmt.Errorf("secrets[%d]: %w", i, err)
+		}
+		out = append(out, spec)
+	}
+	return out, nil
+}
+
+// Floors returns the least lifetime that the policy check wants left of each
+// secret; those without one are not in it.
+func (c *Config) Floors() map[secret.ID]time.Duration {
+	out := map[secret.ID]time.Duration{}
+	for _, s := range c.Secrets {
+		if s.MinTTL > 0 {
+			out[secret.ID(s.ID)] = time.Duration(s.MinTTL)
+		}
+	}
+	return out
+}
+
+func (c *Config) spec(s Secret) (secret.Spec, error) {
+	out := secret.Spec{
+		ID:            secret.ID(s.ID),
+		Store:         s.Store,
+		Path:          s.Path,
+		TTL:           max(0, time.Duration(s.TTL)),
+		RefreshMargin: time.Duration(s.RefreshMargin),
+		MaxJitter:     time.Duration(s.MaxJitter),
+		Services:      s.Services,
+		Rollout:       secret.RolloutMode(s.Rollout),
+		Grace:         time.Duration(s.Grace),
+		Deadline:      time.Duration(s.Deadline),
+		Retire:        secret.RetireMode(s.Retire),
+		Create:        s.Create != nil && *s.Create,
+		Disabled:      s.Disabled != nil && *s.Disabled,
+	}
+	for i, w := range s.Windows {
+		win, err := w.window()
+		if err != nil {
+			return secret.Spec{}, fmt.Errorf("windows[%d]: %w", i, err)
+		}
+		out.Windows = append(out.Windows, win)
+	}
+	var err error
+	out.Policy, err = c.policy(s.Policy)
+	return out, err
+}
+
+// policy returns the policy that a secret refers to, nil for the default.
+func (c *Config) policy(ref *PolicyRef) (*secret.Policy, error) {
+	if ref == nil {
+		return nil, nil
+	}
+	p := ref.Policy
+	if p == nil {
+		named, ok := c.Policies[ref.Name]
+		if !ok {
+			return nil, fmt.Errorf("policy: there is no policy %q", ref.Name)
+		}
+		p = &named
+	}
+	out := p.policy()
+	return &out, nil
+}

@@ -1,0 +1,106 @@
+package config
+
+import (
+	"encoding/json"
+	"fmt"
+	"maps"
+	"slices"
+)
+
+// Store is one store of secrets. Its type decides what other keys it has.
+type Store struct {
+	// Options is what the type has to be told: [*NATSKV] or [*Env].
+	Options StoreOptions
+}
+
+// StoreOptions are the settings of one type of store.
+type StoreOptions interface {
+	// Type is the word for it in the configuration.
+	Type() string
+}
+
+// NATSKV is a store in a JetStream key-value bucket of the bus. Its values are
+// sealed before they leave the program.
+type NATSKV struct {
+	// Name of the bucket, under the prefix of the bus.
+	Bucket string `json:"bucket,omitzero" default:"secrets" jsonschema:"format=token"`
+	// Copies that the cluster keeps of the bucket. Without it as many as
+	// nats.replicas.
+	Replicas int `json:"replicas,omitzero" jsonschema:"enum=1,enum=3,enum=5"`
+	// The key that seals the values. Without it master.key in the data
+	// directory, which a single node makes itself on its first start; with a
+	// cluster it is required.
+	MasterKey Ref `json:"master_key,omitzero"`
+}
+
+// Type returns natskv.
+func (*NATSKV) Type() string { return "natskv" }
+
+// Env is the environment of the process, for development: the path of a secret
+// is the name of a variable. It can be read only, so its secrets are never
+// rotated.
+type Env struct{}
+
+// Type returns env.
+func (*Env) Type() string { return "env" }
+
+// storeTypes returns empty options of every type, by its word. A new type of
+// store is a struct above and a line here.
+func storeTypes() map[string]StoreOptions {
+	types := map[string]StoreOptions{}
+	for _, o := range []StoreOptions{new(NATSKV), new(Env)} {
+		types[o.Type()] = o
+	}
+	return types
+}
+
+// StoreTypes returns empty options of every type of store, in the order of
+// their words.
+func StoreTypes() []StoreOptions {
+	types := storeTypes()
+	out := make([]StoreOptions, 0, len(types))
+	for _, name := range slices.Sorted(maps.Keys(types)) {
+		out = append(out, types[name])
+	}
+	return out
+}
+
+// UnmarshalJSON decodes the options of the type that the object names. It does
+// not mind keys that it does not know: the schema does.
+func (s *Store) UnmarshalJSON(b []byte) error {
+	var tag struct {
+		Type string `json:"type"`
+	}
+	if err := json.Unmarshal(b, &tag); err != nil {
+		return err
+	}
+	o, ok := storeTypes()[tag.Type]
+	if !ok {
+		*s = Store{}
+		return nil
+	}
+	s.Options = o
+	return json.Unmarshal(b, o)
+}
+
+// MarshalJSON encodes the type and its options as one object.
+func (s Store) MarshalJSON() ([]byte, error) {
+	if s.Options == nil {
+		return []byte("{}"), nil
+	}
+	b, err := json.Marshal(s.Options)
+	if err != nil {
+		return nil, err
+	}
+	head := fmt.Sprintf(`{"type":%q`, s.Options.Type())
+	if string(b) == "{}" {
+		return []byte(head + "}"), nil
+	}
+	return append([]byte(head+","), b[1:]...), nil
+}
+
+// Key returns where the key that seals the values is kept, and whether it is
+// the one that the program makes for itself in its data directory.
+func (o *NATSKV) Key(dataDir string) (ref Ref, own bool) {
+	return ownKey(o.MasterKey, dataDir, masterKeyFile)
+}

@@ -1,0 +1,269 @@
+package dev
+
+import (
+	"cmp"
+	"fmt"
+	"math"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/tradepulse/rotator/pkg/events"
+	"github.com/tradepulse/rotator/pkg/secret"
+)
+
+// Summary is what happened during a run, counted from events, notifications
+// and reports. It is the object that --json prints last.
+type Summary struct {
+	// Rotations is how many rotations workers finished.
+	Rotations int `json:"rotations"`
+	// NearExpiry is how many near-expiry events workers took.
+	NearExpiry int `json:"near_expiry"`
+	// Rotated is how many secret.rotated events are in the log.
+	Rotated int `json:"rotated"`
+	// Notified is how many notifications of them services heard.
+	Notified int `json:"notified"`
+	// Applied is how many times an instance took a new version into use.
+	Applied int `json:"applied"`
+	// Failed is how many rotations were given up and reloads failed.
+	Failed int `json:"failed"`
+	// Converged is how many rollouts every instance finished.
+	Converged int `json:"converged"`
+	// Retired is how many rollouts ended with the previous version retired.
+	Retired int `json:"retired"`
+	// ReloadLatency is from the announcement of a version to its use.
+	ReloadLatency Latency `json:"reload_latency_ms"`
+}
+
+// Latency holds percentiles in milliseconds.
+type Latency struct {
+	P50 float64 `json:"p50"`
+	P99 float64 `json:"p99"`
+}
+
+// maxLines bounds the events that the board remembers for the view.
+const maxLines = 200
+
+// board is what is known of the running system. It is safe for concurrent use.
+type board struct {
+	mu        sync.Mutex
+	sum       Summary
+	secrets   map[secret.ID]*row
+	latencies []time.Duration
+	lines     []line
+	said      func(line) // called for each new line, under the lock
+}
+
+// row is what is known of one secret.
+type row struct {
+	id        secret.ID
+	version   secret.VersionID
+	previous  secret.VersionID
+	since     time.Time // when version was announced
+	pending   bool
+	rotateAt  time.Time
+	rollout   events.RolloutState
+	announced []secret.VersionID
+	converged map[secret.VersionID]bool
+	instances map[string]events.Running // :: service/instance → what it runs
+	latency   time.Duration
+}
+
+// line is one event as the view shows it.
+type line struct {
+	at   time.Time
+	kind string
+	id   secret.ID
+	text string
+}
+
+func newBoard(ids []secret.ID, said func(line)) *board {
+	b := &board{secrets: map[secret.ID]*row{}, said: said}
+	for _, id := range ids {
+		b.secrets[id] = &row{id: id, converged: map[secret.VersionID]bool{}, instances: map[string]events.Running{}}
+	}
+	return b
+}
+
+func (b *board) say(kind string, id secret.ID, format string, args ...any) {
+	l := line{at: time.Now(), kind: kind, id: id, text: fmt.Sprintf(format, args...)}
+	b.lines = append(b.lines, l)
+	if len(b.lines) > maxLines {
+		b.lines = slices.Delete(b.lines, 0, len(b.lines)-maxLines)
+	}
+	if b.said != nil {
+		b.said(l)
+	}
+}
+
+// logged takes an event of the log.
+func (b *board) logged(e events.Event) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	r := b.secrets[e.Data.SecretID]
+	if r == nil {
+		return
+	}
+	switch e.Type {
+	case events.TypeRotated:
+		b.sum.Rotated++
+		r.version, r.previous, r.since, r.rollout = e.Data.VersionID, e.Data.PreviousVersionID, e.Time, events.RolloutRolling
+		r.announced = append(r.announced, r.version)
+		b.say("secret.rotated", r.id, "%s → %s (%s)", short(r.previous), short(r.version), e.Data.Reason)
+	case events.TypeRollout:
+		b.rolledOut(r, e)
+	case events.TypeRotationFailed:
+		b.sum.Failed++
+		b.say("secret.rotation_failed", r.id, "%s: %s", e.Data.Failure.Code, e.Data.Failure.Message)
+	}
+}
+
+func (b *board) rolledOut(r *row, e events.Event) {
+	ro := e.Data.Rollout
+	if e.Data.VersionID == r.version {
+		r.rollout = ro.State
+	}
+	switch ro.State {
+	case events.RolloutConverged:
+		b.sum.Converged++
+		r.converged[e.Data.VersionID] = true
+		b.say("rollout.converged", r.id, "%s runs on %d of %d instances; %s is retired in %s", short(e.Data.VersionID), ro.Applied, ro.Applied,
+			short(e.Data.PreviousVersionID), time.Until(ro.RetireAt).Round(100*time.Millisecond))
+	case events.RolloutRetired:
+		b.sum.Retired++
+		b.say("rollout.retired", r.id, "%s is retired: nobody runs it", short(e.Data.PreviousVersionID))
+	case events.RolloutStalled:
+		b.say("rollout.stalled", r.id, "%s is held back by %d", short(e.Data.VersionID), ro.BlockingTotal)
+	}
+}
+
+// nearExpiry takes a near-expiry event that a worker took.
+func (b *board) nearExpiry(d events.Data) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.sum.NearExpiry++
+	what := "has no version yet"
+	if d.VersionID != "" {
+		what = short(d.VersionID) + " is near its end"
+	}
+	b.say("secret.near_expiry", d.SecretID, "%s", what)
+}
+
+// rotation takes the end of a rotation.
+func (b *board) rotation() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.sum.Rotations++
+}
+
+// notified takes a notification that a service heard.
+func (b *board) notified() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.sum.Notified++
+}
+
+// reported takes what an instance says it runs, or that it is gone.
+func (b *board) reported(r events.Report, gone bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	who := r.Service + "/" + r.Instance
+	if gone {
+		for _, row := range b.secrets {
+			delete(row.instances, who)
+		}
+		return
+	}
+	for _, run := range r.Secrets {
+		if row := b.secrets[run.SecretID]; row != nil {
+			b.runs(row, r.Service, who, run)
+		}
+	}
+}
+
+func (b *board) runs(row *row, service, who string, run events.Running) {
+	was, known := row.instances[who]
+	row.instances[who] = run
+	switch {
+	case run.Status == events.StatusFailed && (was.Status != run.Status || was.Wanted != run.Wanted):
+		b.sum.Failed++
+		b.say("reload.failed", row.id, "%s keeps %s: %s", service, short(run.VersionID), run.Reason)
+	case !known || was.VersionID != run.VersionID:
+		b.sum.Applied++
+		b.say("reload.applied", row.id, "%s runs %s", service, short(run.VersionID))
+	}
+}
+
+// reloaded takes how long a version took from its announcement to its use.
+func (b *board) reloaded(id secret.ID, d time.Duration) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.latencies = append(b.latencies, d)
+	if r := b.secrets[id]; r != nil {
+		r.latency = d
+	}
+}
+
+// looked takes what a look at the store and the timers shows.
+func (b *board) looked(id secret.ID, pending bool, rotateAt time.Time) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if r := b.secrets[id]; r != nil {
+		r.pending, r.rotateAt = pending, rotateAt
+	}
+}
+
+// summary returns the counts so far.
+func (b *board) summary() Summary {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	s := b.sum
+	s.ReloadLatency = Latency{P50: percentile(b.latencies, 0.50), P99: percentile(b.latencies, 0.99)}
+	return s
+}
+
+// unconverged returns the versions whose rollout should have ended: all but the
+// newest of each secret.
+func (b *board) unconverged() []string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	var out []string
+	for _, r := range b.rows() {
+		for _, v := range r.announced[:max(len(r.announced)-1, 0)] {
+			if !r.converged[v] {
+				out = append(out, fmt.Sprintf("%s %s", r.id, short(v)))
+			}
+		}
+	}
+	return out
+}
+
+// rows returns the secrets in the order of their ids; the caller holds the lock.
+func (b *board) rows() []*row {
+	out := make([]*row, 0, len(b.secrets))
+	for _, r := range b.secrets {
+		out = append(out, r)
+	}
+	slices.SortFunc(out, func(x, y *row) int { return cmp.Compare(x.id, y.id) })
+	return out
+}
+
+// percentile returns the nearest-rank percentile of d in milliseconds, with
+// three decimals; 0 when there is nothing.
+func percentile(d []time.Duration, p float64) float64 {
+	if len(d) == 0 {
+		return 0
+	}
+	s := slices.Sorted(slices.Values(d))
+	i := int(math.Ceil(p*float64(len(s)))) - 1
+	return float64(s[max(i, 0)].Microseconds()) / 1000
+}
+
+// short returns the first characters of a version id, enough to tell two apart
+// on a screen.
+func short(v secret.VersionID) string {
+	if v == "" {
+		return "–"
+	}
+	return string(v[:min(len(v), 8)])
+}

@@ -1,0 +1,152 @@
+package dev
+
+import (
+	"cmp"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	tea "github.com/charmbracelet/bubbletea"
+	"github.com/charmbracelet/lipgloss"
+
+	"github.com/tradepulse/rotator/pkg/events"
+)
+
+// frame is how often the view redraws.
+const frame = 200 * time.Millisecond
+
+var (
+	bold  = lipgloss.NewStyle().Bold(true)
+	faint = lipgloss.NewStyle().Faint(true)
+	good  = lipgloss.NewStyle().Foreground(lipgloss.ANSIColor(2))
+	warn  = lipgloss.NewStyle().Foreground(lipgloss.ANSIColor(3))
+	bad   = lipgloss.NewStyle().Foreground(lipgloss.ANSIColor(1))
+)
+
+// model shows a board on a terminal. It ends on q, Ctrl-C, or when the run does.
+type model struct {
+	b             *board
+	stop          func()
+	width, height int
+}
+
+type tick time.Time
+
+func next() tea.Cmd { return tea.Tick(frame, func(t time.Time) tea.Msg { return tick(t) }) }
+
+func (m model) Init() tea.Cmd { return next() }
+
+func (m model) Update(msg tea.Msg) (tea.Model, tea.Cmd) {
+	switch msg := msg.(type) {
+	case tea.WindowSizeMsg:
+		m.width, m.height = msg.Width, msg.Height
+	case tea.KeyMsg:
+		if k := msg.String(); k == "q" || k == "ctrl+c" {
+			m.stop()
+		}
+	case tick:
+		return m, next()
+	}
+	return m, nil
+}
+
+func (m model) View() string { return m.b.render(time.Now(), m.width, m.height) }
+
+// render draws the board for a terminal of the given size; 0 means 100 × 40.
+func (b *board) render(now time.Time, width, height int) string {
+	width, height = cmp.Or(width, 100), cmp.Or(height, 40)
+	s := b.summary()
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	out := []string{
+		bold.Render("rotator dev") + faint.Render("   everything in this process · q or Ctrl-C ends it"),
+		fmt.Sprintf("rotations %d   converged %d   retired %d   failed %d   reload p50 %.1f ms  p99 %.1f ms",
+			s.Rotations, s.Converged, s.Retired, s.Failed, s.ReloadLatency.P50, s.ReloadLatency.P99),
+		"",
+	}
+	for _, r := range b.rows() {
+		out = append(out, r.render(now)...)
+		out = append(out, "")
+	}
+	room := max(height-len(out)-1, 3)
+	for _, l := range b.lines[max(len(b.lines)-room, 0):] {
+		out = append(out, l.render())
+	}
+	for i, l := range out {
+		out[i] = lipgloss.NewStyle().MaxWidth(width).Render(l)
+	}
+	return strings.Join(out, "\n")
+}
+
+func (r *row) render(now time.Time) []string {
+	out := []string{
+		bold.Render(string(r.id)),
+		fmt.Sprintf("  current %s  age %s  %s  %s", short(r.version), seconds(now.Sub(r.since), r.since.IsZero()), r.next(now), r.progress()),
+	}
+	for _, who := range slices.Sorted(maps.Keys(r.instances)) {
+		run := r.instances[who]
+		state := good.Render("runs it")
+		switch {
+		case run.Status == events.StatusFailed:
+			state = bad.Render("keeps the old one: " + run.Reason)
+		case run.VersionID != r.version:
+			state = warn.Render("reloading")
+		}
+		out = append(out, fmt.Sprintf("    %-42s %s  %s", who, short(run.VersionID), state))
+	}
+	if r.latency > 0 {
+		out = append(out, faint.Render(fmt.Sprintf("    last reload %.1f ms after the announcement", float64(r.latency.Microseconds())/1000)))
+	}
+	return out
+}
+
+// next says when the secret rotates.
+func (r *row) next(now time.Time) string {
+	switch {
+	case r.pending:
+		return warn.Render("pending version written")
+	case r.rotateAt.IsZero() || now.After(r.rotateAt):
+		return warn.Render("rotates now")
+	default:
+		return "rotates in " + seconds(r.rotateAt.Sub(now), false)
+	}
+}
+
+// progress says where the rollout of the current version is.
+func (r *row) progress() string {
+	switch r.rollout {
+	case events.RolloutConverged, events.RolloutRetired:
+		return good.Render(string(r.rollout)) + faint.Render("  previous "+short(r.previous))
+	case events.RolloutStalled:
+		return bad.Render(string(r.rollout))
+	default:
+		return warn.Render(string(r.rollout))
+	}
+}
+
+func seconds(d time.Duration, unknown bool) string {
+	if unknown {
+		return "–"
+	}
+	return fmt.Sprintf("%.1fs", max(d, 0).Seconds())
+}
+
+func (l line) render() string {
+	style := faint
+	switch {
+	case strings.HasSuffix(l.kind, "failed"), strings.HasSuffix(l.kind, "stalled"):
+		style = bad
+	case l.kind == "rollout.retired", l.kind == "rollout.converged":
+		style = good
+	case l.kind == "secret.near_expiry":
+		style = warn
+	}
+	return faint.Render(l.at.Format("15:04:05.000")) + "  " + style.Render(fmt.Sprintf("%-20s", l.kind)) + " " + fmt.Sprintf("%-28s", l.id) + " " + l.text
+}
+
+// plain is the line for a pipe.
+func (l line) plain() string {
+	return fmt.Sprintf("%s  %-20s %-28s %s", l.at.Format("15:04:05.000"), l.kind, l.id, l.text)
+}

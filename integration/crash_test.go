@@ -1,0 +1,324 @@
+package integration
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"os/exec"
+	"os/signal"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/tradepulse/rotator/pkg/events"
+	"github.com/tradepulse/rotator/pkg/rotation"
+	"github.com/tradepulse/rotator/pkg/secret"
+	"github.com/tradepulse/rotator/pkg/store"
+)
+
+// crashEnv makes the test binary a worker process, see TestMain.
+const crashEnv = "ROTATOR_CRASH_WORKER"
+
+// crashOrder is what a worker process is told.
+type crashOrder struct {
+	URL    string
+	Master []byte
+	Signer []byte
+	Spec   secret.Spec
+	// DieAt is the boundary at which the process kills itself, counted from 1;
+	// 0 lets it live.
+	DieAt int64
+}
+
+func TestMain(m *testing.M) {
+	if order := os.Getenv(crashEnv); order != "" {
+		os.Exit(crashWorker(order))
+	}
+	os.Exit(m.Run())
+}
+
+// TestKilledAtEveryStep kills a worker process with SIGKILL before and after
+// every call that a rotation makes to the store and to the bus, one boundary
+// per round, starts another, and demands one new version, announced once.
+func TestKilledAtEveryStep(t *testing.T) {
+	t.Parallel()
+	b := startBroker(t, true)
+	s := newSiteWith(t, b, events.StreamOptions{AckWait: time.Second})
+	nc := b.connect()
+	defer nc.Close()
+	bus := s.bus(nc, "test")
+	var names []string
+	for at := int64(1); ; at++ {
+		spec := secret.Spec{ID: secret.ID(fmt.Sprintf("CRASH_%02d", at)), Store: "embedded", TTL: time.Hour}
+		s.specs = []secret.Spec{spec}
+		s.seed()
+		name, died := s.killedRound(t, bus, spec, at)
+		s.survived(t, nc, bus, spec, name)
+		if !died {
+			break
+		}
+		names = append(names, name)
+	}
+	t.Logf("killed at %d boundaries: %s", len(names), strings.Join(names, ", "))
+	for _, want := range []string{"before store.describe", "after store.put", "after store.promote", "before bus.publish secret.rotated", "after bus.publish secret.rotated", "after bus.arm", "before ack"} {
+		if !slices.Contains(names, want) {
+			t.Errorf("no worker was killed %q", want)
+		}
+	}
+}
+
+// killedRound rotates one secret with a worker that dies at boundary at and,
+// if it did, with one that lives. It returns the name of the boundary.
+func (s *site) killedRound(t *testing.T, bus *events.Bus, spec secret.Spec, at int64) (string, bool) {
+	t.Helper()
+	nc := s.broker.connect()
+	defer nc.Close()
+	from := describe(t, s.catalog(nc), spec.ID).Current()
+	if err := bus.RotateNow(t.Context(), manual(spec, from.ID)); err != nil {
+		t.Fatal(err)
+	}
+	first := s.startWorker(t, spec, at)
+	done := make(chan error, 1)
+	go func() { done <- first.cmd.Wait() }()
+	died := false
+	eventually(t, 10*time.Second, func() error {
+		select {
+		case <-done:
+			died = true
+			return nil
+		default:
+			return queueEmpty(t.Context(), nc)
+		}
+	})
+	if !died {
+		_ = first.cmd.Process.Signal(syscall.SIGTERM)
+		<-done
+		return "nowhere", false
+	}
+	if !killed(first.cmd) {
+		t.Fatalf("the worker ended by itself: %s", first.out)
+	}
+	second := s.startWorker(t, spec, 0)
+	eventually(t, 10*time.Second, func() error { return queueEmpty(t.Context(), nc) })
+	second.end(t)
+	return first.boundary(), true
+}
+
+// queueEmpty returns an error while a worker still has something to do.
+func queueEmpty(ctx context.Context, nc *nats.Conn) error {
+	js, err := jetstream.New(nc)
+	if err != nil {
+		return err
+	}
+	c, err := js.Consumer(ctx, events.Names{}.RotationStream(), events.WorkerConsumer)
+	if err != nil {
+		return err
+	}
+	info, err := c.Info(ctx)
+	if err != nil {
+		return err
+	}
+	if info.NumPending > 0 || info.NumAckPending > 0 {
+		return fmt.Errorf("%d messages wait, %d are in hand", info.NumPending, info.NumAckPending)
+	}
+	return nil
+}
+
+// survived demands what must be true however the round went.
+func (s *site) survived(t *testing.T, nc *nats.Conn, bus *events.Bus, spec secret.Spec, boundary string) {
+	t.Helper()
+	meta := describe(t, s.catalog(nc), spec.ID)
+	if len(meta.Versions) != 2 {
+		t.Errorf("killed %s: %d versions, want the old and one new", boundary, len(meta.Versions))
+	}
+	if p, ok := meta.At(secret.StagePending); ok {
+		t.Errorf("killed %s: %s is left pending", boundary, p.ID)
+	}
+	prev, _ := meta.At(secret.StagePrevious)
+	if want := spec.Token(prev.ID, 0); meta.Current().Token != want {
+		t.Errorf("killed %s: current carries token %s, want %s", boundary, meta.Current().Token, want)
+	}
+	if got := countVersion(logOf(t, nc, events.TypeRotated)[spec.ID], meta.Current().ID); got != 1 {
+		t.Errorf("killed %s: secret.rotated stands %d times in the log", boundary, got)
+	}
+	timer, err := bus.Timer(t.Context(), events.TypeNearExpiry, spec.ID)
+	if err != nil || timer.Event.Data.VersionID != meta.Current().ID {
+		t.Errorf("killed %s: timer %+v, err %v; want one for %s", boundary, timer.Event.Data, err, meta.Current().ID)
+	}
+}
+
+func countVersion(log []events.Data, v secret.VersionID) int {
+	n := 0
+	for _, x := range log {
+		if x.VersionID == v {
+			n++
+		}
+	}
+	return n
+}
+
+func manual(spec secret.Spec, from secret.VersionID) events.Event {
+	now := time.Now()
+	return events.Event{
+		ID: string(secret.NewToken(spec.ID, from, "manual "+now.String(), 0)), Type: events.TypeNearExpiry, Source: "/test", Time: now,
+		Data: events.Data{SecretID: spec.ID, Store: spec.Store, VersionID: from, Reason: events.ReasonManual, OccurredAt: now},
+	}
+}
+
+// workerProcess is a worker in a process of its own.
+type workerProcess struct {
+	cmd *exec.Cmd
+	out *bytes.Buffer
+}
+
+func (s *site) startWorker(t *testing.T, spec secret.Spec, dieAt int64) *workerProcess {
+	t.Helper()
+	order, err := json.Marshal(crashOrder{URL: s.broker.server.ClientURL(), Master: s.master, Signer: s.keys.seed, Spec: spec, DieAt: dieAt})
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := &workerProcess{cmd: exec.Command(os.Args[0]), out: &bytes.Buffer{}}
+	w.cmd.Env = append(os.Environ(), crashEnv+"="+string(order))
+	w.cmd.Stdout, w.cmd.Stderr = w.out, w.out
+	if err := w.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = w.cmd.Process.Kill() })
+	return w
+}
+
+func (w *workerProcess) end(t *testing.T) {
+	t.Helper()
+	_ = w.cmd.Process.Signal(syscall.SIGTERM)
+	if err := w.cmd.Wait(); err != nil {
+		t.Errorf("the worker that was told to end: %v\n%s", err, w.out)
+	}
+}
+
+// boundary returns the last boundary that the process reached.
+func (w *workerProcess) boundary() string {
+	lines := strings.Split(strings.TrimSpace(w.out.String()), "\n")
+	return strings.TrimPrefix(lines[len(lines)-1], "at ")
+}
+
+func killed(cmd *exec.Cmd) bool {
+	ws, ok := cmd.ProcessState.Sys().(syscall.WaitStatus)
+	return ok && ws.Signaled() && ws.Signal() == syscall.SIGKILL
+}
+
+// crashWorker is the worker process: a rotation with a boundary before and
+// after every call.
+func crashWorker(text string) int {
+	var o crashOrder
+	if err := json.Unmarshal([]byte(text), &o); err != nil {
+		fmt.Println(err)
+		return 2
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
+	defer stop()
+	if err := o.work(ctx); err != nil {
+		fmt.Println(err)
+		return 1
+	}
+	return 0
+}
+
+func (o crashOrder) work(ctx context.Context) error {
+	nc, err := nats.Connect(o.URL)
+	if err != nil {
+		return err
+	}
+	defer nc.Close()
+	b := &boundaries{dieAt: o.DieAt}
+	bus, catalog, err := o.open(ctx, nc, b)
+	if err != nil {
+		return err
+	}
+	r, err := rotation.New(rotation.Config{Catalog: catalog, Bus: crashBus{bus, b}, Source: "/test/crash", RetryBase: time.Second})
+	if err != nil {
+		return err
+	}
+	return bus.Consume(ctx, events.ConsumeConfig{Consumer: events.WorkerConsumer, Retry: r.Retry}, func(ctx context.Context, d events.Delivery) error {
+		err := r.Handle(ctx, d)
+		b.reach("before ack")
+		return err
+	})
+}
+
+// boundaries counts the places where a process may die.
+type boundaries struct {
+	dieAt int64
+	n     atomic.Int64
+}
+
+func (b *boundaries) reach(name string) {
+	fmt.Println("at", name)
+	if b.n.Add(1) == b.dieAt {
+		_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
+		select {} // the signal is on its way
+	}
+}
+
+func around[T any](b *boundaries, name string, call func() (T, error)) (T, error) {
+	b.reach("before " + name)
+	v, err := call()
+	b.reach("after " + name)
+	return v, err
+}
+
+// crashBus is the real bus with a boundary around each call.
+type crashBus struct {
+	rotation.Bus
+	b *boundaries
+}
+
+func (c crashBus) Last(ctx context.Context, t events.Type, id secret.ID) (events.Announcement, error) {
+	return around(c.b, "bus.last "+string(t), func() (events.Announcement, error) { return c.Bus.Last(ctx, t, id) })
+}
+
+func (c crashBus) PublishAfter(ctx context.Context, e events.Event, after uint64) (uint64, error) {
+	return around(c.b, "bus.publish "+string(e.Type), func() (uint64, error) { return c.Bus.PublishAfter(ctx, e, after) })
+}
+
+func (c crashBus) Arm(ctx context.Context, e events.Event, at time.Time) (bool, error) {
+	return around(c.b, "bus.arm", func() (bool, error) { return c.Bus.Arm(ctx, e, at) })
+}
+
+// crashDriver is the real driver with a boundary around each call.
+type crashDriver struct {
+	store.Driver
+	b *boundaries
+}
+
+func (c crashDriver) Describe(ctx context.Context, path string) (secret.Metadata, error) {
+	return around(c.b, "store.describe", func() (secret.Metadata, error) { return c.Driver.Describe(ctx, path) })
+}
+
+func (c crashDriver) Get(ctx context.Context, path string, sel store.Selector) (secret.Version, secret.Value, error) {
+	type both struct {
+		v   secret.Version
+		val secret.Value
+	}
+	r, err := around(c.b, "store.get", func() (both, error) {
+		v, val, err := c.Driver.Get(ctx, path, sel)
+		return both{v, val}, err
+	})
+	return r.v, r.val, err
+}
+
+func (c crashDriver) Put(ctx context.Context, path string, w store.Write) (secret.Version, error) {
+	return around(c.b, "store.put", func() (secret.Version, error) { return c.Driver.Put(ctx, path, w) })
+}
+
+func (c crashDriver) Promote(ctx context.Context, path string, from, to secret.VersionID) error {
+	_, err := around(c.b, "store.promote", func() (struct{}, error) { return struct{}{}, c.Driver.Promote(ctx, path, from, to) })
+	return err
+}

@@ -1,0 +1,130 @@
+package integration
+
+import (
+	"context"
+	"crypto/ed25519"
+	"crypto/rand"
+	"encoding/json"
+	"log/slog"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"sync"
+	"testing"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/tradepulse/rotator/pkg/events"
+	"github.com/tradepulse/rotator/pkg/secret"
+	"github.com/tradepulse/rotator/pkg/store"
+	"github.com/tradepulse/rotator/pkg/store/natskv"
+)
+
+// keys are the signing key of a site, kept as a seed so that another process
+// can be given it.
+type keys struct{ seed []byte }
+
+func newKeys(t *testing.T) (keys, *events.Signer, *events.Verifier) {
+	t.Helper()
+	k := keys{seed: make([]byte, ed25519.SeedSize)}
+	if _, err := rand.Read(k.seed); err != nil {
+		t.Fatal(err)
+	}
+	signer, trusted, err := k.open()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return k, signer, trusted
+}
+
+func (k keys) open() (*events.Signer, *events.Verifier, error) {
+	signer, err := events.NewSigner(ed25519.NewKeyFromSeed(k.seed))
+	if err != nil {
+		return nil, nil, err
+	}
+	return signer, events.NewVerifier(signer.Public()), nil
+}
+
+// open connects a worker process to what it was ordered to work on.
+func (o crashOrder) open(ctx context.Context, nc *nats.Conn, b *boundaries) (*events.Bus, *store.Catalog, error) {
+	signer, trusted, err := keys{o.Signer}.open()
+	if err != nil {
+		return nil, nil, err
+	}
+	quiet := slog.New(slog.DiscardHandler)
+	bus, err := events.New(nc, events.Config{Source: "/test/crash", Signer: signer, Verifier: trusted, Logger: quiet})
+	if err != nil {
+		return nil, nil, err
+	}
+	js, err := jetstream.New(nc)
+	if err != nil {
+		return nil, nil, err
+	}
+	d, err := natskv.Open(ctx, natskv.Config{JS: js, MasterKey: o.Master})
+	if err != nil {
+		return nil, nil, err
+	}
+	st, err := store.New("embedded", crashDriver{d, b}, &store.Options{Logger: quiet})
+	if err != nil {
+		return nil, nil, err
+	}
+	c, err := store.NewCatalog([]*store.Store{st}, []secret.Spec{o.Spec})
+	return bus, c, err
+}
+
+// logOf returns every event of a type in the log, oldest first, by secret.
+func logOf(t *testing.T, nc *nats.Conn, kind events.Type) map[secret.ID][]events.Data {
+	t.Helper()
+	js, err := jetstream.New(nc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	names := events.Names{}
+	c, err := js.OrderedConsumer(t.Context(), names.RotatedStream(), jetstream.OrderedConsumerConfig{FilterSubjects: []string{names.Event(kind, ">")}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	out := map[secret.ID][]events.Data{}
+	for left := c.CachedInfo().NumPending; left > 0; {
+		batch, err := c.Fetch(int(min(left, 500)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for m := range batch.Messages() {
+			var d events.Data
+			if err := json.Unmarshal(m.Data(), &d); err != nil {
+				t.Fatal(err)
+			}
+			out[d.SecretID] = append(out[d.SecretID], d)
+			left--
+		}
+		if err := batch.Error(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return out
+}
+
+var build struct {
+	once sync.Once
+	dir  string
+	err  error
+}
+
+// binaries builds the programs once and returns their folder.
+func binaries(t *testing.T) string {
+	t.Helper()
+	build.once.Do(func() {
+		if build.dir, build.err = os.MkdirTemp("", "rotator-bin-"); build.err != nil {
+			return
+		}
+		cmd := exec.Command("go", "build", "-race", "-o", build.dir+string(filepath.Separator), "../cmd/rotator", "../cmd/notifier")
+		cmd.Stderr = os.Stderr
+		build.err = cmd.Run()
+	})
+	if build.err != nil {
+		t.Fatalf("build the programs: %v", build.err)
+	}
+	return build.dir
+}

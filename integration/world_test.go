@@ -1,0 +1,303 @@
+package integration
+
+import (
+	"context"
+	"crypto/rand"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/tradepulse/rotator/pkg/events"
+	"github.com/tradepulse/rotator/pkg/notify"
+	"github.com/tradepulse/rotator/pkg/rotation"
+	"github.com/tradepulse/rotator/pkg/scheduler"
+	"github.com/tradepulse/rotator/pkg/secret"
+	"github.com/tradepulse/rotator/pkg/store"
+	"github.com/tradepulse/rotator/pkg/store/natskv"
+)
+
+// broker is a real nats-server in this process whose files outlive it.
+type broker struct {
+	t      *testing.T
+	dir    string
+	tcp    bool
+	server *server.Server
+}
+
+// startBroker starts a server on a fresh directory; with tcp other processes
+// can reach it on loopback.
+func startBroker(t *testing.T, tcp bool) *broker {
+	t.Helper()
+	b := &broker{t: t, dir: t.TempDir(), tcp: tcp}
+	b.start()
+	t.Cleanup(b.stop)
+	return b
+}
+
+func (b *broker) start() {
+	b.t.Helper()
+	opts := &server.Options{ServerName: "test", JetStream: true, StoreDir: b.dir, NoSigs: true, NoLog: true, DontListen: !b.tcp, Host: "127.0.0.1", Port: server.RANDOM_PORT}
+	s, err := server.NewServer(opts)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	s.Start()
+	if !s.ReadyForConnections(20 * time.Second) {
+		b.t.Fatal("nats-server did not start")
+	}
+	b.server = s
+}
+
+func (b *broker) stop() {
+	b.server.Shutdown()
+	b.server.WaitForShutdown()
+}
+
+func (b *broker) connect() *nats.Conn {
+	b.t.Helper()
+	opts := []nats.Option{nats.MaxReconnects(-1), nats.ReconnectWait(50 * time.Millisecond)}
+	url := ""
+	if b.tcp {
+		url = b.server.ClientURL()
+	} else {
+		opts = append(opts, nats.InProcessServer(b))
+	}
+	nc, err := nats.Connect(url, opts...)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	return nc
+}
+
+// InProcessConn reaches whichever server is running now, so that a connection
+// survives a restart of the broker.
+func (b *broker) InProcessConn() (net.Conn, error) { return b.server.InProcessConn() }
+
+// site is one deployment on a broker: its keys, its store, its secrets.
+type site struct {
+	t       *testing.T
+	broker  *broker
+	keys    keys
+	signer  *events.Signer
+	trusted *events.Verifier
+	master  []byte
+	specs   []secret.Spec
+	log     *slog.Logger
+	streams events.StreamOptions
+}
+
+func newSite(t *testing.T, b *broker, specs ...secret.Spec) *site {
+	t.Helper()
+	return newSiteWith(t, b, events.StreamOptions{}, specs...)
+}
+
+func newSiteWith(t *testing.T, b *broker, o events.StreamOptions, specs ...secret.Spec) *site {
+	t.Helper()
+	s := &site{streams: o, t: t, broker: b, specs: specs, master: make([]byte, 32), log: slog.New(slog.NewTextHandler(io.Discard, nil))}
+	if os.Getenv("ROTATOR_TEST_LOG") != "" {
+		s.log = slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	}
+	if _, err := rand.Read(s.master); err != nil {
+		t.Fatal(err)
+	}
+	s.keys, s.signer, s.trusted = newKeys(t)
+	nc := b.connect()
+	defer nc.Close()
+	if err := s.bus(nc, "setup").EnsureStreams(t.Context(), s.streams); err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+func (s *site) bus(nc *nats.Conn, role string) *events.Bus {
+	s.t.Helper()
+	b, err := events.New(nc, events.Config{Source: "/test/" + role, Signer: s.signer, Verifier: s.trusted, Logger: s.log})
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return b
+}
+
+// catalog opens the embedded store over nc.
+func (s *site) catalog(nc *nats.Conn) *store.Catalog {
+	s.t.Helper()
+	return s.catalogOver(nc, func(d store.Driver) store.Driver { return d })
+}
+
+// catalogOver is catalog with the driver behind wrap.
+func (s *site) catalogOver(nc *nats.Conn, wrap func(store.Driver) store.Driver) *store.Catalog {
+	s.t.Helper()
+	js, err := jetstream.New(nc)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	d, err := natskv.Open(s.t.Context(), natskv.Config{JS: js, MasterKey: s.master})
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	st, err := store.New("embedded", wrap(d), &store.Options{Logger: s.log})
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	c, err := store.NewCatalog([]*store.Store{st}, s.specs)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return c
+}
+
+// seed writes a first version of every secret.
+func (s *site) seed() {
+	s.t.Helper()
+	nc := s.broker.connect()
+	defer nc.Close()
+	c := s.catalog(nc)
+	for _, spec := range s.specs {
+		if _, err := putVersion(s.t.Context(), c, spec.ID); err != nil {
+			s.t.Fatal(err)
+		}
+	}
+}
+
+// putVersion writes and promotes a version past every rotator.
+func putVersion(ctx context.Context, c *store.Catalog, id secret.ID) (secret.VersionID, error) {
+	spec, st, err := c.Lookup(id)
+	if err != nil {
+		return "", err
+	}
+	value, err := spec.ValuePolicy().Generate(nil)
+	if err != nil {
+		return "", err
+	}
+	var from secret.VersionID
+	if meta, err := st.Describe(ctx, spec.StorePath()); err == nil {
+		from = meta.Current().ID
+	}
+	token := secret.NewToken(id, from, "somebody else", int(time.Now().UnixNano()))
+	v, err := st.Put(ctx, spec.StorePath(), store.Write{Token: token, From: from, Value: value, Create: true})
+	if err != nil {
+		return "", err
+	}
+	return v.ID, st.Promote(ctx, spec.StorePath(), from, v.ID)
+}
+
+// process is some roles on one connection, as one process would run them.
+type process struct {
+	stop func()
+	done chan error
+}
+
+// run starts roles on a connection of their own; stop ends them and waits.
+func (s *site) run(name string, roles ...func(context.Context, *nats.Conn) error) *process {
+	s.t.Helper()
+	nc := s.broker.connect()
+	ctx, cancel := context.WithCancel(context.WithoutCancel(s.t.Context()))
+	p := &process{done: make(chan error, len(roles))}
+	for _, role := range roles {
+		go func() { p.done <- role(ctx, nc) }()
+	}
+	p.stop = func() {
+		cancel()
+		for range roles {
+			if err := <-p.done; err != nil {
+				s.t.Errorf("%s: %v", name, err)
+			}
+		}
+		nc.Close()
+	}
+	return p
+}
+
+func (s *site) scheduler(every time.Duration) func(context.Context, *nats.Conn) error {
+	return func(ctx context.Context, nc *nats.Conn) error {
+		sch, err := scheduler.New(scheduler.Config{Catalog: s.catalog(nc), Bus: s.bus(nc, "scheduler"), Source: "/test/scheduler", SweepEvery: every, Logger: s.log})
+		if err != nil {
+			return err
+		}
+		return sch.Run(ctx)
+	}
+}
+
+func (s *site) worker(concurrency int) func(context.Context, *nats.Conn) error {
+	return func(ctx context.Context, nc *nats.Conn) error {
+		bus := s.bus(nc, "worker")
+		r, err := rotation.New(rotation.Config{Catalog: s.catalog(nc), Bus: bus, Source: "/test/worker", Logger: s.log, RetryBase: time.Second})
+		if err != nil {
+			return err
+		}
+		return bus.Consume(ctx, events.ConsumeConfig{Consumer: events.WorkerConsumer, Concurrency: concurrency, Retry: r.Retry}, r.Handle)
+	}
+}
+
+func (s *site) notifier() func(context.Context, *nats.Conn) error {
+	return func(ctx context.Context, nc *nats.Conn) error {
+		specs := func(id secret.ID) (secret.Spec, bool) {
+			i := slices.IndexFunc(s.specs, func(sp secret.Spec) bool { return sp.ID == id })
+			if i < 0 {
+				return secret.Spec{}, false
+			}
+			return s.specs[i], true
+		}
+		n, err := notify.New(notify.Config{Bus: s.bus(nc, "notifier"), Specs: specs, Source: "/test/notifier", Logger: s.log})
+		if err != nil {
+			return err
+		}
+		return n.Run(ctx)
+	}
+}
+
+// eventually waits until ok returns nil and fails with its last error when that
+// takes longer than within.
+func eventually(t *testing.T, within time.Duration, ok func() error) {
+	t.Helper()
+	deadline := time.Now().Add(within)
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		err := ok()
+		if err == nil {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("not within %s: %v", within, err)
+		}
+		<-tick.C
+	}
+}
+
+// binary builds one of the programs once per test run and returns its path.
+func binary(t *testing.T, name string) string {
+	t.Helper()
+	return filepath.Join(binaries(t), name)
+}
+
+func describe(t *testing.T, c *store.Catalog, id secret.ID) secret.Metadata {
+	t.Helper()
+	spec, st, err := c.Lookup(id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m, err := st.Describe(t.Context(), spec.StorePath())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return m
+}
+
+func ids(prefix string, n int) []secret.ID {
+	out := make([]secret.ID, n)
+	for i := range out {
+		out[i] = secret.ID(fmt.Sprintf("%s_%04d", prefix, i))
+	}
+	return out
+}

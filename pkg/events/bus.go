@@ -1,0 +1,180 @@
+package events
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	"go.opentelemetry.io/otel"
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/metric"
+	"go.opentelemetry.io/otel/propagation"
+	"go.opentelemetry.io/otel/trace"
+)
+
+// The errors of a [Bus] that a caller acts on.
+var (
+	// ErrConflict: somebody else published on the subject first. Read again.
+	ErrConflict = errors.New("the subject has moved on")
+	// ErrNoSigner: a Bus without a Signer cannot publish events.
+	ErrNoSigner = errors.New("no signing key is configured")
+	// ErrServerTooOld: the server lacks message schedules.
+	ErrServerTooOld = errors.New("NATS server is too old")
+)
+
+// Config is what a [Bus] needs.
+type Config struct {
+	// Names gives subjects and streams their names; the zero value uses no
+	// prefix.
+	Names Names
+	// Source is the ce-source of events that the Bus itself makes.
+	Source string
+	// Signer signs what is published; nil for a process that only listens and
+	// reports.
+	Signer *Signer
+	// Verifier checks what is received; required.
+	Verifier *Verifier
+	// MaxEventSize bounds an event in bytes. 0 means DefaultMaxEventSize.
+	MaxEventSize int
+
+	// Nil means slog.Default, the global providers and W3C trace context.
+	Logger         *slog.Logger
+	MeterProvider  metric.MeterProvider
+	TracerProvider trace.TracerProvider
+	Propagator     propagation.TextMapPropagator
+}
+
+// Bus is one connection to NATS with everything that crosses it. It is safe
+// for concurrent use.
+type Bus struct {
+	cfg       Config
+	nc        *nats.Conn
+	js        jetstream.JetStream
+	log       *slog.Logger
+	tracer    trace.Tracer
+	streams   sync.Map // :: name → jetstream.Stream
+	ensured   atomic.Pointer[StreamOptions]
+	published metric.Int64Counter
+	consumed  metric.Int64Counter
+	rejected  metric.Int64Counter
+	handled   metric.Float64Histogram
+}
+
+const scope = "github.com/tradepulse/rotator/pkg/events"
+
+// callTimeout bounds a call on the bus whose context has no deadline.
+const callTimeout = 10 * time.Second
+
+// New returns a Bus on nc, which stays the caller's to close.
+func New(nc *nats.Conn, cfg Config) (*Bus, error) {
+	if cfg.Verifier == nil {
+		return nil, errors.New("events: a Verifier is required")
+	}
+	cfg.MaxEventSize = cmp.Or(cfg.MaxEventSize, DefaultMaxEventSize)
+	cfg.Source = cmp.Or(cfg.Source, "/rotator")
+	if cfg.Logger == nil {
+		cfg.Logger = slog.Default()
+	}
+	if cfg.MeterProvider == nil {
+		cfg.MeterProvider = otel.GetMeterProvider()
+	}
+	if cfg.TracerProvider == nil {
+		cfg.TracerProvider = otel.GetTracerProvider()
+	}
+	if cfg.Propagator == nil {
+		cfg.Propagator = propagation.TraceContext{}
+	}
+	js, err := jetstream.New(nc, jetstream.WithDefaultTimeout(callTimeout))
+	if err != nil {
+		return nil, fmt.Errorf("events: %w", err)
+	}
+	b := &Bus{cfg: cfg, nc: nc, js: js, log: cfg.Logger, tracer: cfg.TracerProvider.Tracer(scope)}
+	return b, b.instruments(cfg.MeterProvider.Meter(scope))
+}
+
+func (b *Bus) instruments(m metric.Meter) error {
+	var errs [4]error
+	b.published, errs[0] = m.Int64Counter("rotator.events.published",
+		metric.WithDescription("Events published, by type."), metric.WithUnit("{event}"))
+	b.consumed, errs[1] = m.Int64Counter("rotator.events.consumed",
+		metric.WithDescription("Events handled, by type and outcome."), metric.WithUnit("{event}"))
+	b.rejected, errs[2] = m.Int64Counter("rotator.events.rejected",
+		metric.WithDescription("Messages that are no event to be trusted, by reason."), metric.WithUnit("{message}"))
+	b.handled, errs[3] = m.Float64Histogram("rotator.events.handle.duration",
+		metric.WithDescription("Time to handle an event, by type."), metric.WithUnit("s"))
+	return errors.Join(errs[:]...)
+}
+
+// Names returns the names that the Bus uses.
+func (b *Bus) Names() Names { return b.cfg.Names }
+
+// send publishes an event and waits until it is stored. The sequence is that of
+// the message; for a duplicate that of the one stored before.
+func (b *Bus) send(ctx context.Context, subject string, e Event, prepare func(*nats.Msg), opts ...jetstream.PublishOpt) (uint64, error) {
+	ctx, span := b.tracer.Start(ctx, "publish "+string(e.Type), trace.WithSpanKind(trace.SpanKindProducer),
+		trace.WithAttributes(attribute.String("messaging.system", "nats"), attribute.String("secret.id", string(e.Data.SecretID))))
+	defer span.End()
+	m, err := b.encode(subject, e)
+	if err != nil {
+		return 0, err
+	}
+	b.cfg.Propagator.Inject(ctx, propagation.HeaderCarrier(m.Header))
+	if prepare != nil {
+		prepare(m)
+	}
+	ack, err := b.js.PublishMsg(ctx, m, opts...)
+	if err != nil {
+		return 0, fmt.Errorf("publish %s: %w", e.Type, conflict(err))
+	}
+	b.published.Add(ctx, 1, metric.WithAttributes(attribute.String("type", string(e.Type))))
+	return ack.Sequence, nil
+}
+
+// conflict marks a failed compare-and-set.
+func conflict(err error) error {
+	var api *jetstream.APIError
+	if errors.As(err, &api) && (api.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequence || api.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequenceConstant) {
+		return fmt.Errorf("%w: %w", ErrConflict, err)
+	}
+	return err
+}
+
+// withHeader sets a header on a message that is about to be sent.
+func withHeader(kv ...string) func(*nats.Msg) {
+	return func(m *nats.Msg) {
+		for i := 0; i+1 < len(kv); i += 2 {
+			m.Header.Set(kv[i], kv[i+1])
+		}
+	}
+}
+
+// stored returns the last message on a subject of a stream, and nil when there
+// is none.
+func (b *Bus) stored(ctx context.Context, stream, subject string) (*jetstream.RawStreamMsg, error) {
+	s, err := b.stream(ctx, stream)
+	if err != nil {
+		return nil, err
+	}
+	m, err := s.GetLastMsgForSubject(ctx, subject)
+	if errors.Is(err, jetstream.ErrMsgNotFound) {
+		return nil, nil
+	}
+	return m, err
+}
+
+// note counts and logs a message that was rejected, without its content.
+func (b *Bus) note(ctx context.Context, subject string, err error) {
+	reason := rejectMalformed
+	if r, ok := errors.AsType[rejection](err); ok {
+		reason = r.reason
+	}
+	b.rejected.Add(ctx, 1, metric.WithAttributes(attribute.String("reason", reason)))
+	b.log.LogAttrs(ctx, slog.LevelWarn, "event.rejected", slog.String("subject", subject), slog.String("reason", reason))
+}

@@ -1,0 +1,180 @@
+package events
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"github.com/tradepulse/rotator/pkg/secret"
+)
+
+// The CloudEvents attributes as headers, in the order in which they are signed.
+const (
+	headerSpecVersion = "ce-specversion"
+	headerID          = "ce-id"
+	headerSource      = "ce-source"
+	headerType        = "ce-type"
+	headerSubject     = "ce-subject"
+	headerTime        = "ce-time"
+	headerContentType = "ce-datacontenttype"
+	headerKeyID       = "ce-keyid"
+	headerSignature   = "ce-signature"
+)
+
+const (
+	specVersion = "1.0"
+	contentJSON = "application/json"
+	// DefaultMaxEventSize bounds an event, headers and body, in bytes.
+	DefaultMaxEventSize = 16 << 10
+	maxText             = 2048 // longest attribute or message
+)
+
+// Why a message is rejected, as the attribute of the metric.
+const (
+	rejectOversized = "oversized"
+	rejectMalformed = "malformed"
+	rejectUntrusted = "untrusted"
+	rejectType      = "unknown_type"
+	rejectSubject   = "subject_mismatch"
+)
+
+// rejection says why a message is not an event. Its text tells nothing of the
+// message's content.
+type rejection struct {
+	reason string
+	err    error
+}
+
+func (r rejection) Error() string { return "rejected: " + r.reason + ": " + r.err.Error() }
+func (r rejection) Unwrap() error { return r.err }
+
+func reject(reason, format string, args ...any) error {
+	return rejection{reason, fmt.Errorf(format, args...)}
+}
+
+// attributes returns what is signed besides the body.
+func attributes(h nats.Header) [][2]string {
+	names := []string{headerSpecVersion, headerID, headerSource, headerType, headerSubject, headerTime, headerContentType, headerKeyID}
+	out := make([][2]string, len(names))
+	for i, n := range names {
+		out[i] = [2]string{strings.TrimPrefix(n, "ce-"), h.Get(n)}
+	}
+	return out
+}
+
+// encode returns the message of e on subject, signed.
+func (b *Bus) encode(subject string, e Event) (*nats.Msg, error) {
+	if b.cfg.Signer == nil {
+		return nil, ErrNoSigner
+	}
+	if err := e.validate(); err != nil {
+		return nil, fmt.Errorf("encode %s: %w", e.Type, err)
+	}
+	body, err := json.Marshal(e.Data)
+	if err != nil {
+		return nil, fmt.Errorf("encode %s: %w", e.Type, err)
+	}
+	m := nats.NewMsg(subject)
+	m.Data = body
+	for k, v := range map[string]string{
+		headerSpecVersion: specVersion, headerID: e.ID, headerSource: e.Source, headerType: string(e.Type),
+		headerSubject: string(e.Data.SecretID), headerTime: e.Time.UTC().Format(time.RFC3339Nano),
+		headerContentType: contentJSON, headerKeyID: b.cfg.Signer.id,
+	} {
+		m.Header.Set(k, v)
+	}
+	m.Header.Set(headerSignature, b.cfg.Signer.sign(canonical(attributes(m.Header), body)))
+	if n := size(m.Header, body); n > b.cfg.MaxEventSize {
+		return nil, fmt.Errorf("encode %s: %d bytes, the limit is %d", e.Type, n, b.cfg.MaxEventSize)
+	}
+	return m, nil
+}
+
+func size(h nats.Header, body []byte) int {
+	n := len(body)
+	for k, vs := range h {
+		for _, v := range vs {
+			n += len(k) + len(v) + 4
+		}
+	}
+	return n
+}
+
+// decode returns the event of a message that was received on subject, or a
+// [rejection]. Nothing of the message is looked at before its signature has
+// been checked, but its size and its attributes.
+func (b *Bus) decode(subject string, h nats.Header, body []byte) (Event, error) {
+	if n := size(h, body); n > b.cfg.MaxEventSize {
+		return Event{}, reject(rejectOversized, "%d bytes, the limit is %d", n, b.cfg.MaxEventSize)
+	}
+	if h.Get(headerSpecVersion) != specVersion || h.Get(headerContentType) != contentJSON {
+		return Event{}, reject(rejectMalformed, "no CloudEvents 1.0 event with JSON data")
+	}
+	if err := b.cfg.Verifier.verify(h.Get(headerKeyID), h.Get(headerSignature), canonical(attributes(h), body)); err != nil {
+		return Event{}, rejection{rejectUntrusted, err}
+	}
+	e := Event{ID: h.Get(headerID), Type: Type(h.Get(headerType)), Source: h.Get(headerSource)}
+	at, err := time.Parse(time.RFC3339Nano, h.Get(headerTime))
+	if err != nil {
+		return Event{}, reject(rejectMalformed, "ce-time is no RFC 3339 time")
+	}
+	e.Time = at
+	if err := json.Unmarshal(body, &e.Data); err != nil {
+		return Event{}, reject(rejectMalformed, "the data does not decode")
+	}
+	if !e.Type.known() {
+		return Event{}, reject(rejectType, "the type is none of ours")
+	}
+	if err := e.validate(); err != nil {
+		return Event{}, rejection{rejectMalformed, err}
+	}
+	if h.Get(headerSubject) != string(e.Data.SecretID) || !b.cfg.Names.fits(subject, e) {
+		return Event{}, reject(rejectSubject, "it is about another secret or type than its subject says")
+	}
+	return e, nil
+}
+
+func (t Type) known() bool {
+	switch t {
+	case TypeNearExpiry, TypeStaged, TypeRotated, TypeRotationFailed, TypeRollout, TypeRetire, TypeSweep:
+		return true
+	}
+	return false
+}
+
+// validate holds an event to what every type promises, in both directions.
+func (e Event) validate() error {
+	if !plainText(e.ID) || !plainText(e.Source) || e.Time.IsZero() {
+		return errors.New("id, source and time are required, in printable ASCII")
+	}
+	if e.Type == TypeSweep {
+		return nil
+	}
+	if err := e.Data.SecretID.Validate(); err != nil {
+		return err
+	}
+	for _, v := range []secret.VersionID{e.Data.VersionID, e.Data.PreviousVersionID} {
+		if v != "" && v.Validate() != nil {
+			return secret.ErrInvalidVersionID
+		}
+	}
+	if e.Data.Attempt < 0 || e.Data.Rejections < 0 || len(e.Data.Store) > maxText {
+		return errors.New("attempt, rejections or store is out of range")
+	}
+	if f := e.Data.Failure; f != nil && len(f.Step)+len(f.Code)+len(f.Message) > 3*maxText {
+		return errors.New("the failure is too long")
+	}
+	if (e.Type == TypeRollout) && e.Data.Rollout == nil {
+		return errors.New("a rollout event has no rollout")
+	}
+	return nil
+}
+
+// plainText reports whether s fits into a header without any escape.
+func plainText(s string) bool {
+	return s != "" && len(s) <= maxText && !strings.ContainsFunc(s, func(r rune) bool { return r <= ' ' || r > '~' || r == '"' || r == '%' })
+}

@@ -1,0 +1,171 @@
+package events
+
+import (
+	"time"
+
+	"github.com/tradepulse/rotator/pkg/secret"
+)
+
+// Type says what an event reports. It is the CloudEvents attribute ce-type and
+// the first part of the subject.
+type Type string
+
+// The types of event. The first five are announcements for everyone; the last
+// three are work that the bus hands to exactly one process.
+const (
+	// TypeNearExpiry: a version is about to end and has to be replaced.
+	TypeNearExpiry Type = "secret.near_expiry"
+	// TypeStaged: a pending version passed its test; services may load it for
+	// verification before it is promoted.
+	TypeStaged Type = "secret.staged"
+	// TypeRotated: a version became current.
+	TypeRotated Type = "secret.rotated"
+	// TypeRotationFailed: a rotation was given up.
+	TypeRotationFailed Type = "secret.rotation_failed"
+	// TypeRollout: a promoted version moved on its way to the services.
+	TypeRollout Type = "secret.rollout"
+	// TypeRetire: the grace period of a converged rollout is over.
+	TypeRetire Type = "secret.retire"
+	// TypeSweep: the stores have to be compared with the bus.
+	TypeSweep Type = "sweep.due"
+)
+
+// Reason says why a version is or was replaced.
+type Reason string
+
+// Why a version is replaced.
+const (
+	ReasonNearExpiry Reason = "near_expiry"
+	ReasonExpired    Reason = "expired"
+	ReasonManual     Reason = "manual"
+	ReasonEmergency  Reason = "emergency"
+	// ReasonExternal: somebody other than a rotator wrote the version.
+	ReasonExternal Reason = "external"
+	ReasonLambda   Reason = "lambda"
+)
+
+// Event is one CloudEvents 1.0 event. It never carries a value, nor anything
+// computed from one. The attributes travel as ce-* headers, [Data] as the JSON
+// body.
+type Event struct {
+	// ID is ce-id, unique per Source. Publishing the same occurrence twice
+	// gives the same ID.
+	ID string
+	// Type is ce-type.
+	Type Type
+	// Source is ce-source: the component that says so, such as
+	// /rotator/worker/host-1.
+	Source string
+	// Time is ce-time: when it happened.
+	Time time.Time
+	// Data is the body; its SecretID is also ce-subject.
+	Data Data
+}
+
+// Data is the body of every event. A field that does not apply to a type is
+// left out.
+type Data struct {
+	SecretID          secret.ID        `json:"secret_id,omitempty"`
+	Store             string           `json:"store,omitempty"`
+	VersionID         secret.VersionID `json:"version_id,omitempty"`
+	PreviousVersionID secret.VersionID `json:"previous_version_id,omitempty"`
+	Reason            Reason           `json:"reason,omitempty"`
+	OccurredAt        time.Time        `json:"occurred_at,omitzero"`
+	// NotAfter is the end of VersionID's life, absent for a version without end.
+	NotAfter time.Time `json:"not_after,omitzero"`
+	// RotationID names the rotation: the token of the version it makes.
+	RotationID secret.Token `json:"rotation_id,omitempty"`
+	// Attempt counts the tries of one rotation, from 0.
+	Attempt int `json:"attempt,omitempty"`
+	// Rejections counts how often the target or the policy refused the pending
+	// value of the rotation; it is part of Attempt.
+	Rejections int `json:"rejections,omitempty"`
+	// Failure says why a rotation was given up (TypeRotationFailed), or why it
+	// is tried again (TypeNearExpiry with Attempt > 0).
+	Failure *Failure `json:"failure,omitempty"`
+	// Rollout is present in TypeRollout and TypeRetire.
+	Rollout *Rollout `json:"rollout,omitempty"`
+}
+
+// Failure says what went wrong, in words that hold no value.
+type Failure struct {
+	// Step of the rotation that failed.
+	Step string `json:"step"`
+	// Code is a short constant, fit for a metric.
+	Code string `json:"code"`
+	// Message is for people.
+	Message string `json:"message"`
+}
+
+// RolloutState is where a promoted version is on its way.
+type RolloutState string
+
+// The states of a rollout: rolling → converged → retired; rolling → stalled
+// and back; rolling or stalled → rolled_back; any but retired → superseded.
+const (
+	RolloutRolling    RolloutState = "rolling"
+	RolloutConverged  RolloutState = "converged"
+	RolloutRetired    RolloutState = "retired"
+	RolloutStalled    RolloutState = "stalled"
+	RolloutRolledBack RolloutState = "rolled_back"
+	RolloutSuperseded RolloutState = "superseded"
+)
+
+// Rollout is the state of a rollout at the time of the event.
+type Rollout struct {
+	State RolloutState `json:"state"`
+	// StartedAt is when the version was announced.
+	StartedAt time.Time `json:"started_at,omitzero"`
+	// ConvergedAt is when the last instance reported the version.
+	ConvergedAt time.Time `json:"converged_at,omitzero"`
+	// RetireAt is when the previous version may be retired.
+	RetireAt time.Time `json:"retire_at,omitzero"`
+	// Applied is how many instances run the version.
+	Applied int `json:"applied"`
+	// Blocking are the instances and services that do not, at most
+	// MaxBlocking of them; BlockingTotal is how many there are.
+	Blocking      []Blocker `json:"blocking,omitempty"`
+	BlockingTotal int       `json:"blocking_total,omitempty"`
+}
+
+// MaxBlocking bounds [Rollout.Blocking].
+const MaxBlocking = 20
+
+// Rotated returns the announcement that d.VersionID became current. Its ID
+// depends on the secret and the version only, so that whoever announces a
+// version announces the same occurrence.
+func Rotated(source string, now time.Time, d Data) Event {
+	d.OccurredAt = now
+	id := secret.NewToken(d.SecretID, d.VersionID, string(TypeRotated), 0)
+	return Event{ID: string(id), Type: TypeRotated, Source: source, Time: now, Data: d}
+}
+
+// Origin says why a version that carries token t replaced the version from, for
+// somebody who was not there: a version of ours whose announcement was lost was
+// made because from was near its end; any other was written by somebody else.
+func Origin(s secret.Spec, from secret.VersionID, t secret.Token) Reason {
+	if s.Made(from, t) {
+		return ReasonNearExpiry
+	}
+	return ReasonExternal
+}
+
+// NearExpiry returns the event that asks for the rotation of the current
+// version that m shows.
+func NearExpiry(source string, now time.Time, s secret.Spec, m secret.Metadata) Event {
+	cur := m.Current()
+	id := secret.NewToken(s.ID, cur.ID, string(TypeNearExpiry), 0)
+	return Event{ID: string(id), Type: TypeNearExpiry, Source: source, Time: now, Data: Data{
+		SecretID: s.ID, Store: s.Store, VersionID: cur.ID, Reason: ReasonNearExpiry, OccurredAt: now, NotAfter: s.NotAfter(m, cur),
+	}}
+}
+
+// RolloutChanged returns the event that says that a rollout is in the state of
+// d.Rollout since d.OccurredAt.
+func RolloutChanged(source string, d Data) Event {
+	salt := string(TypeRollout) + " " + string(d.Rollout.State) + " " + d.OccurredAt.UTC().Format(time.RFC3339Nano)
+	return Event{
+		ID:   string(secret.NewToken(d.SecretID, d.VersionID, salt, 0)),
+		Type: TypeRollout, Source: source, Time: d.OccurredAt, Data: d,
+	}
+}

@@ -1,0 +1,162 @@
+package events
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/tradepulse/rotator/pkg/secret"
+)
+
+// Announcement is an event in the log. The zero value, with Seq 0, means that
+// there is none.
+type Announcement struct {
+	Event Event
+	Seq   uint64
+}
+
+// Last returns the last event of a type about a secret. With an error that
+// wraps [ErrUntrusted] Seq is that of a message that nobody we trust has
+// published; a caller can publish over it.
+func (b *Bus) Last(ctx context.Context, t Type, id secret.ID) (Announcement, error) {
+	return b.last(ctx, b.cfg.Names.RotatedStream(), b.cfg.Names.Event(t, id.Key()))
+}
+
+func (b *Bus) last(ctx context.Context, stream, subject string) (Announcement, error) {
+	m, err := b.stored(ctx, stream, subject)
+	if m == nil || err != nil {
+		return Announcement{}, wrap("read the log", err)
+	}
+	e, err := b.decode(subject, m.Header, m.Data)
+	if err != nil {
+		b.note(ctx, subject, err)
+		return Announcement{Seq: m.Sequence}, fmt.Errorf("read the log: %w: %w", ErrUntrusted, err)
+	}
+	return Announcement{Event: e, Seq: m.Sequence}, nil
+}
+
+// PublishAfter publishes e if the last event of its type about its secret has
+// the sequence after, 0 for none, and returns the new sequence. Otherwise the
+// error wraps [ErrConflict] and nothing is published.
+//
+// No message id goes with it: the server would take a second publication in its
+// window for success, whatever the log looks like by then.
+func (b *Bus) PublishAfter(ctx context.Context, e Event, after uint64) (uint64, error) {
+	return b.send(ctx, b.cfg.Names.Event(e.Type, e.Data.SecretID.Key()), e, nil, jetstream.WithExpectLastSequencePerSubject(after))
+}
+
+// Publish publishes e once: again, it is ignored for as long as the log
+// remembers ids.
+func (b *Bus) Publish(ctx context.Context, e Event) error {
+	_, err := b.send(ctx, b.cfg.Names.Event(e.Type, e.Data.SecretID.Key()), e, nil, jetstream.WithMsgID(e.ID))
+	return err
+}
+
+// WatchLog calls fn with the last event of the given types about every secret,
+// and then with every new one, until ctx ends (it returns nil) or fn fails. It
+// begins anew when the stream was lost; fn sees some events twice then.
+func (b *Bus) WatchLog(ctx context.Context, types []Type, fn func(context.Context, Announcement) error) error {
+	subjects := make([]string, len(types))
+	for i, t := range types {
+		subjects[i] = b.cfg.Names.Event(t, ">")
+	}
+	return b.watch(ctx, b.cfg.Names.RotatedStream(), subjects, func(m jetstream.Msg) error {
+		e, err := b.decode(m.Subject(), m.Headers(), m.Data())
+		if err != nil {
+			b.note(ctx, m.Subject(), err)
+			return nil
+		}
+		meta, err := m.Metadata()
+		if err != nil {
+			return err
+		}
+		return fn(b.extract(ctx, m.Headers()), Announcement{Event: e, Seq: meta.Sequence.Stream})
+	}, nil)
+}
+
+// errStop carries an error of the callback out of a watch, past its retries.
+type errStop struct{ err error }
+
+func (e errStop) Error() string { return e.err.Error() }
+
+// watchPause is how long a watch that lost its stream waits to begin anew.
+const watchPause = time.Second
+
+// watch runs an ordered consumer on the last message per subject and what
+// follows. synced is called once the messages that were there have been seen.
+func (b *Bus) watch(ctx context.Context, stream string, subjects []string, fn func(jetstream.Msg) error, synced func() error) error {
+	for {
+		err := b.watchOnce(ctx, stream, subjects, fn, synced)
+		var stop errStop
+		switch {
+		case ctx.Err() != nil:
+			return nil
+		case errors.As(err, &stop):
+			return stop.err
+		}
+		b.log.LogAttrs(ctx, slog.LevelWarn, "bus.watch.restart", slog.String("stream", stream), slog.Any("error", err))
+		b.streams.Delete(stream)
+		_ = b.restore(ctx, err) // what it cannot mend shows in the next round
+		pause(ctx, watchPause)
+	}
+}
+
+func (b *Bus) watchOnce(ctx context.Context, stream string, subjects []string, fn func(jetstream.Msg) error, synced func() error) error {
+	s, err := b.stream(ctx, stream)
+	if err != nil {
+		return err
+	}
+	c, err := s.OrderedConsumer(ctx, jetstream.OrderedConsumerConfig{FilterSubjects: subjects, DeliverPolicy: jetstream.DeliverLastPerSubjectPolicy, InactiveThreshold: 5 * time.Minute})
+	if err != nil {
+		return err
+	}
+	pending := uint64(0)
+	if info := c.CachedInfo(); info != nil {
+		pending = info.NumPending
+	}
+	if synced != nil && pending == 0 {
+		if err := synced(); err != nil {
+			return errStop{err}
+		}
+		synced = nil
+	}
+	iter, err := c.Messages()
+	if err != nil {
+		return err
+	}
+	stop := context.AfterFunc(ctx, iter.Stop)
+	defer stop()
+	defer iter.Stop()
+	for {
+		m, err := iter.Next()
+		if err != nil {
+			return err
+		}
+		if err := fn(m); err != nil {
+			return errStop{err}
+		}
+		if synced == nil {
+			continue
+		}
+		if meta, err := m.Metadata(); err == nil && meta.NumPending == 0 {
+			if err := synced(); err != nil {
+				return errStop{err}
+			}
+			synced = nil
+		}
+	}
+}
+
+// pause waits for d or the end of ctx.
+func pause(ctx context.Context, d time.Duration) {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+	case <-t.C:
+	}
+}

@@ -1,0 +1,130 @@
+package events
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/tradepulse/rotator/pkg/secret"
+)
+
+// Names gives every subject, stream and durable consumer its name. It is the
+// only place that does. The zero value uses no prefix; [NewNames] sets one so
+// that several environments can share a cluster.
+type Names struct{ prefix string }
+
+// NewNames returns names under a prefix of one to four subject tokens of
+// letters, digits, '_' and '-', such as prod or tradepulse.prod. "" is no
+// prefix.
+func NewNames(prefix string) (Names, error) {
+	if prefix == "" {
+		return Names{}, nil
+	}
+	tokens := strings.Split(prefix, ".")
+	if len(tokens) > 4 || len(prefix) > 64 {
+		return Names{}, fmt.Errorf("prefix %q: at most 4 tokens and 64 characters", prefix)
+	}
+	for _, t := range tokens {
+		if err := ValidToken(t); err != nil {
+			return Names{}, fmt.Errorf("prefix %q: %w", prefix, err)
+		}
+	}
+	return Names{prefix: prefix + "."}, nil
+}
+
+// ValidToken returns an error unless s can be one token of a subject here: 1 to
+// 64 letters, digits, '_' and '-'. Names of services and instances are tokens.
+func ValidToken(s string) error {
+	if s == "" || len(s) > 64 {
+		return fmt.Errorf("%q has %d characters, want 1 to 64", s, len(s))
+	}
+	for i := range len(s) {
+		c := s[i]
+		if !('a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' || c == '_' || c == '-') {
+			return fmt.Errorf("%q has %q, use letters, digits, _ and -", s, c)
+		}
+	}
+	return nil
+}
+
+func (n Names) stream(s string) string {
+	return strings.ToUpper(strings.ReplaceAll(n.prefix, ".", "_")) + s
+}
+
+// RotationStream is the work queue: timers, due secrets, retirements, sweeps.
+func (n Names) RotationStream() string { return n.stream("ROTATION") }
+
+// RotatedStream is the log of what happened.
+func (n Names) RotatedStream() string { return n.stream("ROTATED") }
+
+// NotifyStream keeps the last notification per service and secret.
+func (n Names) NotifyStream() string { return n.stream("NOTIFY") }
+
+// ReportsStream keeps the report of every live instance.
+func (n Names) ReportsStream() string { return n.stream("REPORTS") }
+
+// Event returns the subject on which an event of type t about a secret is
+// published.
+func (n Names) Event(t Type, k secret.Key) string {
+	if t == TypeSweep {
+		return n.prefix + string(TypeSweep)
+	}
+	return n.prefix + string(t) + "." + string(k)
+}
+
+// fits reports whether an event may be received on a subject: its own, a timer
+// that holds it, or a notification of it.
+func (n Names) fits(subject string, e Event) bool {
+	k := e.Data.SecretID.Key()
+	switch subject {
+	case n.Event(e.Type, k):
+		return true
+	case n.Timer(k):
+		return e.Type == TypeNearExpiry
+	case n.RetireTimer(k):
+		return e.Type == TypeRetire
+	case n.SweepTimer():
+		return e.Type == TypeSweep
+	}
+	rest, notify := strings.CutPrefix(subject, n.prefix+"notify.")
+	if !notify {
+		rest, notify = strings.CutPrefix(subject, n.prefix+"live.")
+	}
+	_, key, _ := strings.Cut(rest, ".")
+	return notify && key == string(k) && (e.Type == TypeRotated || e.Type == TypeStaged)
+}
+
+// Timer is the subject that holds the schedule of a secret's next rotation.
+func (n Names) Timer(k secret.Key) string { return n.prefix + "timer." + string(k) }
+
+// RetireTimer is the subject that holds the schedule of a retirement. It has one
+// token more than Timer, so that no secret's key collides with it.
+func (n Names) RetireTimer(k secret.Key) string { return n.prefix + "timer.retire." + string(k) }
+
+// SweepTimer is the subject that holds the schedule of the sweep.
+func (n Names) SweepTimer() string { return n.prefix + "sweep.timer" }
+
+// Notify is the subject of the last notification to a service about a secret.
+func (n Names) Notify(service string, k secret.Key) string {
+	return n.prefix + "notify." + service + "." + string(k)
+}
+
+// Live is where a running instance of a service hears notifications: the
+// NOTIFY stream republishes there what it stores under Notify.
+func (n Names) Live(service string, k secret.Key) string {
+	return n.prefix + "live." + service + "." + string(k)
+}
+
+// Report is the subject of an instance's report.
+func (n Names) Report(service, instance string) string {
+	return n.prefix + "report." + service + "." + instance
+}
+
+// The durable consumers.
+const (
+	// WorkerConsumer hands due secrets and retirements to one worker each.
+	WorkerConsumer = "rotator"
+	// SchedulerConsumer hands each sweep to one scheduler.
+	SchedulerConsumer = "scheduler"
+	// NotifierConsumer hands each announcement to one notifier.
+	NotifierConsumer = "notifier"
+)

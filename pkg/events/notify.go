@@ -1,0 +1,107 @@
+package events
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/tradepulse/rotator/pkg/secret"
+)
+
+// headerSeq carries the sequence of the announcement that a notification is
+// about, so that a late notification never replaces a newer one.
+const headerSeq = "Rotator-Seq"
+
+// Notify tells a service of an announcement with the given sequence: running
+// instances hear it at once, later ones read it when they start. It does nothing
+// when the service was told the same or something newer.
+func (b *Bus) Notify(ctx context.Context, service string, e Event, seq uint64) error {
+	if err := ValidToken(service); err != nil {
+		return fmt.Errorf("notify: service %w", err)
+	}
+	subject := b.cfg.Names.Notify(service, e.Data.SecretID.Key())
+	for range casTries {
+		m, err := b.stored(ctx, b.cfg.Names.NotifyStream(), subject)
+		if err != nil {
+			return wrap("notify", err)
+		}
+		var last uint64
+		if m != nil {
+			last = m.Sequence
+			_, bad := b.decode(subject, m.Header, m.Data)
+			if bad == nil && announced(m.Header) >= seq {
+				return nil
+			}
+		}
+		_, err = b.send(ctx, subject, e, withHeader(headerSeq, strconv.FormatUint(seq, 10)), jetstream.WithExpectLastSequencePerSubject(last))
+		if !errors.Is(err, ErrConflict) {
+			return err
+		}
+	}
+	return fmt.Errorf("notify: %w", ErrConflict)
+}
+
+// announced returns the sequence of the announcement that a notification is
+// about, 0 when it does not say.
+func announced(h nats.Header) uint64 {
+	n, err := strconv.ParseUint(h.Get(headerSeq), 10, 64)
+	if err != nil {
+		return 0
+	}
+	return n
+}
+
+// SubscribeNotify calls fn with each notification to a service from now on, one
+// at a time, until stop is called. It returns once the server knows of the
+// subscription. The Seq of a delivery is that of the announcement; it is not
+// signed and only a hint.
+func (b *Bus) SubscribeNotify(ctx context.Context, service string, fn func(context.Context, Delivery)) (stop func(), err error) {
+	if err := ValidToken(service); err != nil {
+		return nil, fmt.Errorf("subscribe: service %w", err)
+	}
+	sub, err := b.nc.Subscribe(b.cfg.Names.Live(service, "*"), func(m *nats.Msg) {
+		e, err := b.decode(m.Subject, m.Header, m.Data)
+		if err != nil {
+			b.note(ctx, m.Subject, err)
+			return
+		}
+		fn(b.extract(ctx, m.Header), Delivery{Event: e, Seq: announced(m.Header), Attempt: 1})
+	})
+	if err != nil {
+		return nil, fmt.Errorf("subscribe: %w", err)
+	}
+	if err := b.nc.FlushWithContext(ctx); err != nil && !b.nc.IsReconnecting() {
+		return nil, errors.Join(fmt.Errorf("subscribe: %w", err), sub.Unsubscribe())
+	}
+	return func() { _ = sub.Unsubscribe() }, nil // fails only on a closed connection
+}
+
+// LastNotified returns the last notification to a service about a secret; its
+// Seq is that of the announcement.
+func (b *Bus) LastNotified(ctx context.Context, service string, id secret.ID) (Announcement, error) {
+	subject := b.cfg.Names.Notify(service, id.Key())
+	m, err := b.stored(ctx, b.cfg.Names.NotifyStream(), subject)
+	if m == nil || err != nil {
+		return Announcement{}, wrap("read the last notification", err)
+	}
+	e, err := b.decode(subject, m.Header, m.Data)
+	if err != nil {
+		b.note(ctx, subject, err)
+		return Announcement{}, fmt.Errorf("read the last notification: %w: %w", ErrUntrusted, err)
+	}
+	return Announcement{Event: e, Seq: announced(m.Header)}, nil
+}
+
+// Reconnected returns a channel that gets a value after each reconnect, and a
+// function that gives it back.
+func (b *Bus) Reconnected() (<-chan nats.Status, func()) {
+	ch := b.nc.StatusChanged(nats.CONNECTED)
+	return ch, func() { b.nc.RemoveStatusListener(ch) }
+}
+
+// Connected reports whether the connection stands.
+func (b *Bus) Connected() bool { return b.nc.IsConnected() }

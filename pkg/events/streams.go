@@ -1,0 +1,162 @@
+package events
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// minServer is the oldest server that has repeating message schedules.
+var minServer = [2]int{2, 14}
+
+// StreamOptions say how the streams are kept.
+type StreamOptions struct {
+	// Replicas is how many servers hold each stream. 0 means 1.
+	Replicas int
+	// Memory keeps the streams in memory: for tests and benchmarks.
+	Memory bool
+	// History is how many announcements of each type are kept per secret. 0
+	// means 64.
+	History int
+	// AckWait is how long a process may hold a message without a sign of life
+	// before it is handed to another. 0 means 30 s.
+	AckWait time.Duration
+}
+
+// leaseMarker is how long the bus remembers that a report has ended, so that
+// whoever watches hears of it.
+const leaseMarker = time.Minute
+
+// dedupWindow is how long the log remembers event ids. Exactly-once does not
+// rest on it: see PublishAfter.
+const dedupWindow = 2 * time.Minute
+
+// StreamConfigs returns the streams of the bus, as docs/asyncapi.yaml lists
+// them.
+func (n Names) StreamConfigs(o StreamOptions) []jetstream.StreamConfig {
+	storage := jetstream.FileStorage
+	if o.Memory {
+		storage = jetstream.MemoryStorage
+	}
+	replicas := cmp.Or(o.Replicas, 1)
+	return []jetstream.StreamConfig{
+		{
+			Name: n.RotationStream(), Description: "timers, due secrets, retirements and sweeps",
+			Subjects:  []string{n.prefix + "timer.>", n.prefix + "sweep.>", n.prefix + string(TypeNearExpiry) + ".>", n.prefix + string(TypeRetire) + ".>"},
+			Retention: jetstream.WorkQueuePolicy, Discard: jetstream.DiscardOld, Storage: storage, Replicas: replicas,
+			AllowMsgSchedules: true, AllowMsgTTL: true, AllowDirect: true, AllowRollup: true,
+		},
+		{
+			Name: n.RotatedStream(), Description: "what happened to every secret",
+			Subjects: []string{n.prefix + string(TypeStaged) + ".>", n.prefix + string(TypeRotated) + ".>",
+				n.prefix + string(TypeRotationFailed) + ".>", n.prefix + string(TypeRollout) + ".>"},
+			Retention: jetstream.LimitsPolicy, Discard: jetstream.DiscardOld, Storage: storage, Replicas: replicas,
+			MaxMsgsPerSubject: int64(cmp.Or(o.History, 64)), Duplicates: dedupWindow, AllowDirect: true,
+		},
+		{
+			Name: n.NotifyStream(), Description: "the last notification per service and secret",
+			Subjects:  []string{n.prefix + "notify.>"},
+			Retention: jetstream.LimitsPolicy, Discard: jetstream.DiscardOld, Storage: storage, Replicas: replicas,
+			MaxMsgsPerSubject: 1, AllowDirect: true,
+			RePublish: &jetstream.RePublish{Source: n.prefix + "notify.>", Destination: n.prefix + "live.>"},
+		},
+		{
+			Name: n.ReportsStream(), Description: "the version that every live instance runs",
+			Subjects:  []string{n.prefix + "report.*.*"},
+			Retention: jetstream.LimitsPolicy, Discard: jetstream.DiscardOld, Storage: storage, Replicas: replicas,
+			MaxMsgsPerSubject: 1, AllowMsgTTL: true, SubjectDeleteMarkerTTL: leaseMarker, AllowDirect: true, AllowRollup: true,
+		},
+	}
+}
+
+// ConsumerConfigs returns the durable consumers by the stream they are on.
+func (n Names) ConsumerConfigs(o StreamOptions) map[string][]jetstream.ConsumerConfig {
+	durable := func(name string, subjects ...string) jetstream.ConsumerConfig {
+		for i, s := range subjects {
+			subjects[i] = n.prefix + s
+		}
+		return jetstream.ConsumerConfig{
+			Durable: name, FilterSubjects: subjects, AckPolicy: jetstream.AckExplicitPolicy,
+			AckWait: cmp.Or(o.AckWait, 30*time.Second), MaxDeliver: -1, MaxAckPending: 10_000,
+		}
+	}
+	return map[string][]jetstream.ConsumerConfig{
+		n.RotationStream(): {
+			durable(WorkerConsumer, string(TypeNearExpiry)+".>", string(TypeRetire)+".>"),
+			durable(SchedulerConsumer, string(TypeSweep)),
+		},
+		n.RotatedStream(): {durable(NotifierConsumer, string(TypeRotated)+".>", string(TypeStaged)+".>")},
+	}
+}
+
+// EnsureStreams creates the streams and the durable consumers, or brings them
+// to what this version of the program needs. Several processes may do so at
+// once. The error wraps [ErrServerTooOld] when the server cannot hold timers.
+func (b *Bus) EnsureStreams(ctx context.Context, o StreamOptions) error {
+	if err := CheckServer(b.nc.ConnectedServerVersion()); err != nil {
+		return err
+	}
+	consumers := b.cfg.Names.ConsumerConfigs(o)
+	for _, cfg := range b.cfg.Names.StreamConfigs(o) {
+		s, err := b.js.CreateOrUpdateStream(ctx, cfg)
+		if err != nil {
+			return fmt.Errorf("stream %s: %w", cfg.Name, err)
+		}
+		b.streams.Store(cfg.Name, s)
+		for _, c := range consumers[cfg.Name] {
+			if _, err := s.CreateOrUpdateConsumer(ctx, c); err != nil {
+				return fmt.Errorf("consumer %s on stream %s: %w", c.Durable, cfg.Name, err)
+			}
+		}
+	}
+	b.ensured.Store(&o)
+	return nil
+}
+
+// CheckServer returns an error that wraps [ErrServerTooOld] unless a server of
+// the given version has what the bus needs.
+func CheckServer(version string) error {
+	parts := strings.SplitN(version, ".", 3)
+	var have [2]int
+	for i := range have {
+		n, err := strconv.Atoi(append(parts, "", "")[i])
+		if err != nil {
+			return fmt.Errorf("%w: it calls itself %q, 2.14 or later is needed", ErrServerTooOld, version)
+		}
+		have[i] = n
+	}
+	if have[0] < minServer[0] || have[0] == minServer[0] && have[1] < minServer[1] {
+		return fmt.Errorf("%w: it is %s, message schedules need 2.14 or later", ErrServerTooOld, version)
+	}
+	return nil
+}
+
+// stream returns a handle on a stream, looked up once.
+func (b *Bus) stream(ctx context.Context, name string) (jetstream.Stream, error) {
+	if s, ok := b.streams.Load(name); ok {
+		return s.(jetstream.Stream), nil
+	}
+	s, err := b.js.Stream(ctx, name)
+	if err != nil {
+		return nil, fmt.Errorf("stream %s: %w", name, err)
+	}
+	b.streams.Store(name, s)
+	return s, nil
+}
+
+// restore brings back streams that were deleted behind our back, if this Bus
+// made them.
+func (b *Bus) restore(ctx context.Context, cause error) error {
+	o := b.ensured.Load()
+	gone := errors.Is(cause, jetstream.ErrStreamNotFound) || errors.Is(cause, jetstream.ErrConsumerNotFound) || errors.Is(cause, jetstream.ErrConsumerDeleted)
+	if o == nil || !gone {
+		return cause
+	}
+	return b.EnsureStreams(ctx, *o)
+}

@@ -1,0 +1,88 @@
+package rotation
+
+import (
+	"context"
+	"errors"
+
+	"github.com/tradepulse/rotator/pkg/events"
+	"github.com/tradepulse/rotator/pkg/secret"
+	"github.com/tradepulse/rotator/pkg/store"
+)
+
+// maxUnknown is how often an event about a secret that is not configured here
+// is tried again: workers may get a new configuration later than a scheduler.
+const maxUnknown = 5
+
+// ErrQuarantined: the target refused every value it was offered. Rotating by
+// hand starts over.
+var ErrQuarantined = errors.New("quarantined after repeated refusals; mend the target or the policy, then rotate by hand")
+
+// stepError says at which step a rotation failed.
+type stepError struct {
+	step Step
+	err  error
+}
+
+func (e stepError) Error() string { return "rotation: " + string(e.step) + ": " + e.err.Error() }
+func (e stepError) Unwrap() error { return e.err }
+
+// failure describes err for an event.
+func failure(err error) *events.Failure {
+	f := &events.Failure{Code: code(err), Message: err.Error()}
+	var s stepError
+	if errors.As(err, &s) {
+		f.Step = string(s.step)
+	}
+	return f
+}
+
+var codeNames = []struct {
+	err  error
+	name string
+}{
+	{ErrQuarantined, "quarantined"},
+	{ErrRejected, "rejected"},
+	{ErrAwaiting, "awaiting_instances"},
+	{ErrBlocked, "blocked"},
+	{secret.ErrInvalidPolicy, "invalid_policy"},
+	{store.ErrUnknownSecret, "unknown_secret"},
+	{events.ErrConflict, "conflict"},
+}
+
+// code returns a constant name for err, fit for a metric.
+func code(err error) string {
+	for _, c := range codeNames {
+		if errors.Is(err, c.err) {
+			return c.name
+		}
+	}
+	return store.Reason(err)
+}
+
+// permanent reports whether no later try can succeed unless a person acts.
+func permanent(err error) bool {
+	return errors.Is(err, ErrQuarantined) || errors.Is(err, secret.ErrInvalidPolicy) || errors.Is(err, errGone) ||
+		errors.Is(err, store.ErrNotFound) || store.Permanent(err)
+}
+
+// errGone is the end of an event about a secret that nobody configures.
+var errGone = errors.New("not configured on any worker that was asked")
+
+// judge adds to err what the history of the cause says about it: enough
+// refusals are a quarantine, enough tries without a configuration the end.
+func judge(cause events.Data, err error) error {
+	if errors.Is(err, store.ErrTokenReused) {
+		// Somebody took the stage of our pending version away: its token is spent.
+		err = errors.Join(ErrRejected, err)
+	}
+	switch {
+	case errors.Is(err, context.Canceled):
+		return err
+	case errors.Is(err, ErrRejected) && cause.Rejections+1 >= maxRejections:
+		return errors.Join(ErrQuarantined, err)
+	case errors.Is(err, store.ErrUnknownSecret) && cause.Attempt >= maxUnknown:
+		return errors.Join(errGone, err)
+	default:
+		return err
+	}
+}

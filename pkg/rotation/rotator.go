@@ -1,0 +1,252 @@
+package rotation
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"time"
+
+	"go.opentelemetry.io/otel"
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/codes"
+	"go.opentelemetry.io/otel/metric"
+	"go.opentelemetry.io/otel/trace"
+
+	"github.com/tradepulse/rotator/pkg/events"
+	"github.com/tradepulse/rotator/pkg/secret"
+	"github.com/tradepulse/rotator/pkg/store"
+)
+
+// Catalog finds a secret; *store.Catalog is one.
+type Catalog interface {
+	Lookup(id secret.ID) (secret.Spec, *store.Store, error)
+}
+
+// Bus is what a rotation needs of the bus; *events.Bus is one.
+type Bus interface {
+	Last(ctx context.Context, t events.Type, id secret.ID) (events.Announcement, error)
+	PublishAfter(ctx context.Context, e events.Event, after uint64) (uint64, error)
+	Publish(ctx context.Context, e events.Event) error
+	Arm(ctx context.Context, e events.Event, at time.Time) (bool, error)
+	Reports(ctx context.Context) ([]events.Report, error)
+}
+
+// Target is where a value has to be made valid besides the store: a database
+// role, an API. Both methods are repeated after a crash and must find that they
+// have been done. They get the values and must not let them reach an error.
+type Target interface {
+	// Apply makes pending valid. It tries pending first: an earlier run may
+	// have got this far.
+	Apply(ctx context.Context, c Change) error
+	// Verify proves that pending works where it is used.
+	Verify(ctx context.Context, c Change) error
+}
+
+// Change is what a [Target] is asked to do.
+type Change struct {
+	Spec    secret.Spec
+	Pending secret.Value
+}
+
+// ErrRejected marks a failure that lies in the value, not in the way to the
+// target: wrap it in a [Target]'s error, and after some refusals the rotation
+// takes a fresh value.
+var ErrRejected = errors.New("value rejected")
+
+// Config is what a [Rotator] needs. Catalog and Bus are required.
+type Config struct {
+	Catalog Catalog
+	Bus     Bus
+	// Source names this worker in events.
+	Source string
+	// Targets are the targets by secret; a secret without one has its value in
+	// the store only.
+	Targets map[secret.ID]Target
+	// Random is where values come from; nil means crypto/rand.
+	Random io.Reader
+	// Patience is after how many tries a pending version that somebody else
+	// left behind is replaced. 0 means 3.
+	Patience int
+	// RetryBase and RetryCap bound the time to the next try, which doubles
+	// with each. 0 means 5 s and 15 min.
+	RetryBase, RetryCap time.Duration
+
+	// Nil means slog.Default and the global providers.
+	Logger         *slog.Logger
+	MeterProvider  metric.MeterProvider
+	TracerProvider trace.TracerProvider
+}
+
+// Rotator rotates. It is safe for concurrent use and holds no state of its own.
+type Rotator struct {
+	Config
+	log       *slog.Logger
+	tracer    trace.Tracer
+	near      metric.Int64Counter
+	rotations metric.Int64Counter
+	retired   metric.Int64Counter
+	failures  metric.Int64Counter
+	duration  metric.Float64Histogram
+}
+
+const scope = "github.com/tradepulse/rotator/pkg/rotation"
+
+// New returns a Rotator.
+func New(cfg Config) (*Rotator, error) {
+	if cfg.Catalog == nil || cfg.Bus == nil {
+		return nil, errors.New("rotation: Catalog and Bus are required")
+	}
+	if cfg.Patience == 0 {
+		cfg.Patience = 3
+	}
+	if cfg.RetryBase == 0 {
+		cfg.RetryBase = 5 * time.Second
+	}
+	if cfg.RetryCap == 0 {
+		cfg.RetryCap = 15 * time.Minute
+	}
+	if cfg.Logger == nil {
+		cfg.Logger = slog.Default()
+	}
+	if cfg.MeterProvider == nil {
+		cfg.MeterProvider = otel.GetMeterProvider()
+	}
+	if cfg.TracerProvider == nil {
+		cfg.TracerProvider = otel.GetTracerProvider()
+	}
+	r := &Rotator{Config: cfg, log: cfg.Logger, tracer: cfg.TracerProvider.Tracer(scope)}
+	return r, r.instruments(cfg.MeterProvider.Meter(scope))
+}
+
+func (r *Rotator) instruments(m metric.Meter) error {
+	var errs [5]error
+	r.near, errs[0] = m.Int64Counter("secret.near_expiry",
+		metric.WithDescription("Near-expiry events taken by a worker."), metric.WithUnit("{event}"))
+	r.rotations, errs[1] = m.Int64Counter("rotator.rotations",
+		metric.WithDescription("Rotations by outcome."), metric.WithUnit("{rotation}"))
+	r.retired, errs[2] = m.Int64Counter("rotator.versions.retired",
+		metric.WithDescription("Versions retired after every instance ran the next one."), metric.WithUnit("{version}"))
+	r.failures, errs[3] = m.Int64Counter("rotator.rotation.failures",
+		metric.WithDescription("Tries that failed, by step, code and whether the rotation was given up."), metric.WithUnit("{try}"))
+	r.duration, errs[4] = m.Float64Histogram("rotator.rotation.duration",
+		metric.WithDescription("Time from taking a near-expiry event to its end."), metric.WithUnit("s"))
+	return errors.Join(errs[:]...)
+}
+
+// Handle does the work that an event asks for: it rotates on
+// [events.TypeNearExpiry] and retires on [events.TypeRetire]. Its error is the
+// outcome: nil is done, [events.Permanent] is given up (and has been announced),
+// any other is to be tried again later (see [Rotator.Retry]).
+func (r *Rotator) Handle(ctx context.Context, d events.Delivery) error {
+	switch d.Event.Type {
+	case events.TypeNearExpiry:
+		_, err := r.Rotate(ctx, d.Event.Data)
+		return err
+	case events.TypeRetire:
+		return r.Retire(ctx, d.Event.Data)
+	default:
+		return events.Permanent(fmt.Errorf("a worker cannot handle %s", d.Event.Type))
+	}
+}
+
+// Rotate takes the secret from the version that cause names to the next one,
+// as far as that has not been done.
+func (r *Rotator) Rotate(ctx context.Context, cause events.Data) (Outcome, error) {
+	begin := time.Now()
+	ctx, span := r.tracer.Start(ctx, "rotation", trace.WithAttributes(
+		attribute.String("secret.id", string(cause.SecretID)), attribute.String("rotation.reason", string(cause.Reason))))
+	defer span.End()
+	attrs := []slog.Attr{slog.String("secret_id", string(cause.SecretID)), slog.String("version_id", string(cause.VersionID)),
+		slog.String("reason", string(cause.Reason)), slog.Int("attempt", cause.Attempt)}
+	r.log.LogAttrs(ctx, slog.LevelWarn, "secret.near_expiry", attrs...)
+	r.near.Add(ctx, 1, metric.WithAttributes(attribute.String("reason", string(cause.Reason))))
+
+	out, err := r.rotate(ctx, cause)
+	if err != nil {
+		err = judge(cause, err)
+		span.SetStatus(codes.Error, failure(err).Code)
+		return "", r.giveUp(ctx, cause, err)
+	}
+	span.SetAttributes(attribute.String("rotation.outcome", string(out)))
+	r.rotations.Add(ctx, 1, metric.WithAttributes(attribute.String("outcome", string(out))))
+	r.duration.Record(ctx, time.Since(begin).Seconds(), metric.WithAttributes(attribute.String("outcome", string(out))))
+	return out, nil
+}
+
+func (r *Rotator) rotate(ctx context.Context, cause events.Data) (Outcome, error) {
+	run, err := r.Begin(cause)
+	if err != nil {
+		return "", err
+	}
+	for {
+		out, err := run.Step(ctx)
+		if err != nil || out != "" {
+			return out, err
+		}
+	}
+}
+
+// giveUp announces a failure that no retry can mend and marks it permanent; any
+// other failure is logged and returned as it is.
+func (r *Rotator) giveUp(ctx context.Context, cause events.Data, err error) error {
+	f := failure(err)
+	final := permanent(err)
+	r.failures.Add(ctx, 1, failed(Step(f.Step), f.Code, final))
+	attrs := []slog.Attr{slog.String("secret_id", string(cause.SecretID)), slog.String("step", f.Step), slog.String("code", f.Code),
+		slog.String("error", err.Error()), slog.Int("attempt", cause.Attempt)}
+	if !final {
+		r.log.LogAttrs(ctx, slog.LevelWarn, "rotation.retry", attrs...)
+		return err
+	}
+	r.log.LogAttrs(ctx, slog.LevelError, "secret.rotation_failed", attrs...)
+	data := cause
+	data.Failure, data.OccurredAt = f, time.Now()
+	e := events.Event{
+		ID:     string(secret.NewToken(cause.SecretID, cause.VersionID, string(events.TypeRotationFailed), cause.Attempt)),
+		Type:   events.TypeRotationFailed,
+		Source: r.Source, Time: data.OccurredAt, Data: data,
+	}
+	if perr := r.Bus.Publish(ctx, e); perr != nil {
+		// Not permanent yet: giving up must be heard of.
+		return fmt.Errorf("announce that %w: %w", err, perr)
+	}
+	return events.Permanent(err)
+}
+
+// failed returns the attributes of a failed try.
+func failed(s Step, code string, final bool) metric.AddOption {
+	return metric.WithAttributes(attribute.String("step", string(s)), attribute.String("code", code), attribute.Bool("final", final))
+}
+
+// Retry arms the next try of a rotation or a retirement that failed, with a
+// time that doubles with each attempt. It is the Retry of the worker's
+// [events.ConsumeConfig].
+func (r *Rotator) Retry(ctx context.Context, d events.Delivery, cause error) error {
+	e := d.Event
+	e.Source, e.Time = r.Source, time.Now()
+	e.Data.Attempt++
+	e.Data.Failure = failure(cause)
+	if errors.Is(cause, ErrRejected) {
+		e.Data.Rejections++
+	}
+	e.ID = string(secret.NewToken(e.Data.SecretID, e.Data.VersionID, string(e.Type), e.Data.Attempt))
+	delay := backoff(e.Data.SecretID, e.Data.Attempt, r.RetryBase, r.RetryCap)
+	if d, ok := events.RetryDelay(cause); ok {
+		delay = d
+	}
+	_, err := r.Bus.Arm(ctx, e, e.Time.Add(delay))
+	return err
+}
+
+// backoff returns the time to try number attempt: base doubled for each one
+// before, at most most, less up to a quarter that depends on id and attempt, so
+// that secrets that failed together are not tried together.
+func backoff(id secret.ID, attempt int, base, most time.Duration) time.Duration {
+	d := most
+	if shift := attempt - 1; shift < 30 && base<<shift < most && base<<shift > 0 {
+		d = base << shift
+	}
+	return d - time.Duration(secret.Spread(id, fmt.Sprint("attempt ", attempt))*float64(d)/4)
+}

@@ -1,0 +1,544 @@
+package rotation
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"log/slog"
+	"math/rand/v2"
+	"slices"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"go.opentelemetry.io/otel/metric/noop"
+	tracenoop "go.opentelemetry.io/otel/trace/noop"
+
+	"github.com/tradepulse/rotator/pkg/events"
+	"github.com/tradepulse/rotator/pkg/secret"
+	"github.com/tradepulse/rotator/pkg/store"
+	"github.com/tradepulse/rotator/pkg/store/storetest"
+)
+
+var (
+	simSeeds = flag.Int("sim.seeds", 10_000, "how many seeds TestSimulation runs")
+	simSeed  = flag.Int64("sim.seed", -1, "run this one seed and print what happens")
+)
+
+// TestSimulation drives rotations through seeded interleavings of deliveries,
+// steps of up to three workers, crashes, redeliveries, lost answers, store and
+// bus errors, a target that refuses, writes by somebody else and a bus that
+// forgets, and checks after every move that the secret is whole.
+func TestSimulation(t *testing.T) {
+	t.Parallel()
+	first, n := int64(0), *simSeeds
+	if *simSeed >= 0 {
+		first, n = *simSeed, 1
+	}
+	rotations := 0
+	synctest.Test(t, func(t *testing.T) {
+		for seed := first; seed < first+int64(n); seed++ {
+			w := newWorld(t, uint64(seed), *simSeed >= 0)
+			if err := w.live(); err != nil {
+				t.Fatalf("seed %d: %v\nreplay: go test ./pkg/rotation -run TestSimulation -sim.seed=%d -v", seed, err, seed)
+			}
+			rotations += w.ours()
+		}
+	})
+	t.Logf("%d seeds, %d rotations", n, rotations)
+	if rotations < n {
+		t.Errorf("%d seeds made %d rotations: the simulation has become too hostile to prove anything", n, rotations)
+	}
+}
+
+const simID = secret.ID("SIM_SECRET")
+
+var errFault = fmt.Errorf("%w: injected", store.ErrUnavailable)
+
+// world is one secret, its store, its bus, and the workers on it.
+type world struct {
+	t       *testing.T
+	rng     *rand.Rand
+	say     func(format string, args ...any)
+	spec    secret.Spec
+	mem     *storetest.Mem
+	st      *store.Store
+	rot     *Rotator
+	bus     *simBus
+	flights []*flight
+	calm    bool // no more faults: the world has to come to rest
+
+	// what invariants are checked against
+	promoted  map[secret.VersionID]secret.VersionID // :: version → the one it replaced
+	order     []secret.VersionID
+	foreign   map[secret.VersionID]bool
+	displaced map[secret.VersionID]bool // current versions that went before anyone could announce them
+}
+
+// flight is a worker in the middle of a rotation.
+type flight struct {
+	d   events.Delivery
+	run *Run
+}
+
+func newWorld(t *testing.T, seed uint64, loud bool) *world {
+	w := &world{
+		t: t, rng: rand.New(rand.NewPCG(seed, 1)), say: func(string, ...any) {},
+		promoted: map[secret.VersionID]secret.VersionID{}, foreign: map[secret.VersionID]bool{}, displaced: map[secret.VersionID]bool{},
+	}
+	if loud {
+		w.say = t.Logf
+	}
+	w.spec = secret.Spec{ID: simID, Store: "mem", TTL: time.Hour, RefreshMargin: 10 * time.Minute, Create: w.chance(2)}
+	w.mem = storetest.NewMem(time.Now)
+	w.mem.Fault = func(op, _ string) error { return w.fault("before " + op) }
+	w.mem.After = func(op, _ string) error { return w.fault("after " + op) }
+	quiet := slog.New(slog.NewTextHandler(io.Discard, nil))
+	st, err := store.New("mem", w.mem, &store.Options{Logger: quiet, MeterProvider: noop.NewMeterProvider(), TracerProvider: tracenoop.NewTracerProvider()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.st = st
+	cat, err := store.NewCatalog([]*store.Store{st}, []secret.Spec{w.spec})
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.bus = &simBus{w: w}
+	cfg := Config{
+		Catalog: cat, Bus: w.bus, Source: "/sim", Random: rand.NewChaCha8([32]byte{byte(seed), byte(seed >> 8)}),
+		Logger: quiet, MeterProvider: noop.NewMeterProvider(), TracerProvider: tracenoop.NewTracerProvider(),
+	}
+	if w.chance(2) {
+		cfg.Targets = map[secret.ID]Target{simID: simTarget{w}}
+	}
+	if w.rot, err = New(cfg); err != nil {
+		t.Fatal(err)
+	}
+	if !w.spec.Create || w.chance(2) {
+		w.external()
+	}
+	return w
+}
+
+func (w *world) chance(n int) bool { return w.rng.IntN(n) == 0 }
+
+// fault makes one call in twelve fail while the world is not calm.
+func (w *world) fault(what string) error {
+	if w.calm || !w.chance(12) {
+		return nil
+	}
+	w.say("  fault %s", what)
+	return errFault
+}
+
+// live runs the world through 150 moves, then lets it come to rest and checks
+// that every promised thing has happened.
+func (w *world) live() error {
+	for range 150 {
+		w.move()
+		if err := w.check(); err != nil {
+			return err
+		}
+	}
+	w.calm = true
+	w.say("calm")
+	for range 10_000 {
+		if w.rest() {
+			return w.atRest()
+		}
+		if err := w.check(); err != nil {
+			return err
+		}
+	}
+	return errors.New("the world does not come to rest")
+}
+
+func (w *world) move() {
+	switch p := w.rng.IntN(100); {
+	case p < 55:
+		w.stepOne()
+	case p < 70:
+		w.deliver()
+	case p < 75:
+		w.crash()
+	case p < 80:
+		w.redeliver()
+	case p < 85:
+		w.sweep()
+	case p < 86 && w.chance(4):
+		w.external()
+	case p < 87 && w.chance(8):
+		w.bus.forget()
+	default:
+		w.sleep()
+	}
+}
+
+// rest takes the next move of a world without faults and reports whether there
+// is none left before the current version ages.
+func (w *world) rest() bool {
+	switch {
+	case len(w.flights) > 0:
+		w.stepOne()
+	case len(w.bus.queue) > 0:
+		w.deliver()
+	case w.bus.retrying():
+		w.sleep()
+	default:
+		before := len(w.bus.queue) + len(w.bus.timers)
+		w.sweep()
+		return before > 0 && len(w.bus.queue) == 0 && !w.bus.retrying()
+	}
+	return false
+}
+
+func (w *world) deliver() {
+	if len(w.bus.queue) == 0 || len(w.flights) >= 3 {
+		return
+	}
+	i := w.rng.IntN(len(w.bus.queue)) // any order
+	d := w.bus.queue[i]
+	w.bus.queue = slices.Delete(w.bus.queue, i, i+1)
+	run, err := w.rot.Begin(d.Event.Data)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	w.say("deliver %s attempt %d", short(d.Event.Data.VersionID), d.Event.Data.Attempt)
+	w.flights = append(w.flights, &flight{d, run})
+}
+
+func (w *world) stepOne() {
+	if len(w.flights) == 0 {
+		return
+	}
+	i := w.rng.IntN(len(w.flights))
+	f := w.flights[i]
+	step, _ := f.run.State().Next()
+	out, err := f.run.Step(w.t.Context())
+	w.say("worker on %s: %s → %q %v", short(f.d.Event.Data.VersionID), step, out, err)
+	if out == "" && err == nil {
+		return
+	}
+	w.flights = slices.Delete(w.flights, i, i+1)
+	if err != nil {
+		w.failed(f, err)
+	}
+	if w.chance(10) && !w.calm { // the ack was lost
+		w.bus.queue = append(w.bus.queue, f.d)
+	}
+}
+
+// failed does what the consumer does with an error.
+func (w *world) failed(f *flight, err error) {
+	err = w.rot.giveUp(w.t.Context(), f.d.Event.Data, judge(f.d.Event.Data, err))
+	if events.IsPermanent(err) {
+		return
+	}
+	if rerr := w.rot.Retry(w.t.Context(), f.d, err); rerr != nil {
+		w.bus.queue = append(w.bus.queue, f.d) // negatively acknowledged
+	}
+}
+
+func (w *world) crash() {
+	if len(w.flights) == 0 {
+		return
+	}
+	i := w.rng.IntN(len(w.flights))
+	w.say("crash")
+	w.bus.queue = append(w.bus.queue, w.flights[i].d)
+	w.flights = slices.Delete(w.flights, i, i+1)
+}
+
+// redeliver hands a message out again while a worker still has it.
+func (w *world) redeliver() {
+	if len(w.flights) > 0 {
+		w.bus.queue = append(w.bus.queue, w.flights[w.rng.IntN(len(w.flights))].d)
+	}
+}
+
+// sleep lets time pass, at most to the next timer.
+func (w *world) sleep() {
+	d := time.Duration(w.rng.Int64N(int64(15 * time.Minute)))
+	if next, ok := w.bus.next(); ok && (time.Until(next) < d || w.chance(2)) {
+		d = max(time.Until(next), 0)
+	}
+	time.Sleep(d)
+	w.bus.fire()
+}
+
+// sweep does what a scheduler does for the secret.
+func (w *world) sweep() {
+	meta, err := w.st.Describe(w.t.Context(), w.spec.StorePath())
+	if errors.Is(err, store.ErrNotFound) && w.spec.Create {
+		meta, err = secret.Metadata{}, nil
+	}
+	if err != nil || w.bus.armed() {
+		return
+	}
+	at, err := w.spec.DueAt(meta, time.Now())
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	if meta.Current().ID == "" {
+		at = time.Now()
+	}
+	_, _ = w.bus.Arm(w.t.Context(), events.NearExpiry("/sim/scheduler", time.Now(), w.spec, meta), at)
+	w.bus.fire()
+}
+
+// external is somebody who writes a version past us.
+func (w *world) external() {
+	defer func(calm bool) { w.calm = calm }(w.calm)
+	w.calm = true
+	meta, err := w.mem.Describe(w.t.Context(), w.spec.StorePath())
+	if err != nil && !errors.Is(err, store.ErrNotFound) {
+		w.t.Fatal(err)
+	}
+	from := meta.Current().ID
+	pending, _ := meta.At(secret.StagePending)
+	value, err := secret.DefaultPolicy().Generate(w.rot.Random)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	token := secret.NewToken("somebody else", from, "", w.rng.IntN(1<<30))
+	v, err := w.mem.Put(w.t.Context(), w.spec.StorePath(), store.Write{Token: token, From: from, Value: value, Replace: pending.ID, Create: true})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	w.say("external write %s", short(v.ID))
+	w.foreign[v.ID] = true
+	if w.chance(4) {
+		return // left pending
+	}
+	if err := w.mem.Promote(w.t.Context(), w.spec.StorePath(), from, v.ID); err != nil {
+		w.t.Fatal(err)
+	}
+	if from != "" && w.bus.announcedTimes(from) == 0 {
+		w.displaced[from] = true
+	}
+}
+
+// check holds what must be true after every move.
+func (w *world) check() error {
+	defer func(calm bool) { w.calm = calm }(w.calm)
+	w.calm = true
+	meta, err := w.mem.Describe(w.t.Context(), w.spec.StorePath())
+	if errors.Is(err, store.ErrNotFound) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	count := map[secret.Stage]int{}
+	for _, v := range meta.Versions {
+		count[v.Stage]++
+	}
+	if count[secret.StageCurrent] > 1 || count[secret.StagePending] > 1 || count[secret.StagePrevious] > 1 {
+		return fmt.Errorf("stages are not unique: %v", count)
+	}
+	cur := meta.Current()
+	if len(w.order) > 0 && cur.ID == "" {
+		return errors.New("the current version is gone")
+	}
+	if cur.ID != "" && (len(w.order) == 0 || w.order[len(w.order)-1] != cur.ID) {
+		if err := w.turned(cur); err != nil {
+			return err
+		}
+	}
+	return w.checkLog()
+}
+
+// turned notes that the current version changed.
+func (w *world) turned(cur secret.Version) error {
+	var from secret.VersionID
+	if len(w.order) > 0 {
+		from = w.order[len(w.order)-1]
+	}
+	if slices.Contains(w.order, cur.ID) {
+		return fmt.Errorf("%s became current twice", cur.ID)
+	}
+	w.order = append(w.order, cur.ID)
+	w.promoted[cur.ID] = from
+	if w.foreign[cur.ID] {
+		return nil
+	}
+	if !NewState(w.spec, events.Data{VersionID: from}).ours(cur) {
+		return fmt.Errorf("%s is current and carries no token of a rotation away from %s", cur.ID, from)
+	}
+	_, value, err := w.mem.Get(w.t.Context(), w.spec.StorePath(), store.Selector{})
+	if err != nil {
+		return err
+	}
+	return w.spec.ValuePolicy().Check(value)
+}
+
+// ours counts the versions that a rotation made.
+func (w *world) ours() int {
+	n := 0
+	for _, v := range w.order {
+		if !w.foreign[v] {
+			n++
+		}
+	}
+	return n
+}
+
+// checkLog holds that no version is announced twice and that announcements
+// stand in the order of the promotions.
+func (w *world) checkLog() error {
+	at := -1
+	for _, v := range w.bus.rotated {
+		i := slices.Index(w.order, v)
+		if i < 0 {
+			return fmt.Errorf("%s was announced and never current", v)
+		}
+		if i <= at {
+			return fmt.Errorf("%s was announced twice or out of order", v)
+		}
+		at = i
+	}
+	return nil
+}
+
+// atRest holds what must be true once nothing is left to do.
+func (w *world) atRest() error {
+	if len(w.order) == 0 {
+		return nil
+	}
+	cur := w.order[len(w.order)-1]
+	if !w.bus.armed() && !w.bus.quarantined(cur) {
+		return fmt.Errorf("no timer is armed for %s", cur)
+	}
+	for i, v := range w.order {
+		// A version that we rotated away from was announced before, whoever
+		// wrote it.
+		if next := i + 1; next < len(w.order) && !w.foreign[w.order[next]] && !w.bus.forgot && w.bus.announcedTimes(v) != 1 {
+			return fmt.Errorf("%s was rotated away and announced %d times", v, w.bus.announcedTimes(v))
+		}
+		if n := w.bus.announcedTimes(v); n > 1 || n == 0 && !w.foreign[v] && !w.displaced[v] && !w.bus.forgot {
+			return fmt.Errorf("%s was announced %d times", v, n)
+		}
+	}
+	return nil
+}
+
+func short(v secret.VersionID) string { return string(v[:min(len(v), 8)]) }
+
+// simTarget refuses values now and then, and verifies only what was applied.
+type simTarget struct{ w *world }
+
+func (s simTarget) Apply(context.Context, Change) error {
+	if !s.w.calm && s.w.chance(6) {
+		return fmt.Errorf("%w by the target", ErrRejected)
+	}
+	return s.w.fault("target apply")
+}
+
+func (s simTarget) Verify(context.Context, Change) error { return s.w.fault("target verify") }
+
+// simBus is the model of the bus: a log per secret, one timer, a queue.
+type simBus struct {
+	w       *world
+	seq     uint64
+	last    map[events.Type]events.Announcement
+	rotated []secret.VersionID // :: every announcement ever, also of logs that were lost
+	timers  []simTimer
+	queue   []events.Delivery
+	forgot  bool
+}
+
+type simTimer struct {
+	at time.Time
+	e  events.Event
+}
+
+func (b *simBus) Last(_ context.Context, t events.Type, _ secret.ID) (events.Announcement, error) {
+	if err := b.w.fault("before last"); err != nil {
+		return events.Announcement{}, err
+	}
+	return b.last[t], nil
+}
+
+func (b *simBus) PublishAfter(_ context.Context, e events.Event, after uint64) (uint64, error) {
+	if err := b.w.fault("before publish"); err != nil {
+		return 0, err
+	}
+	if b.last[e.Type].Seq != after {
+		return 0, events.ErrConflict
+	}
+	b.store(e)
+	return b.seq, b.w.fault("after publish")
+}
+
+func (b *simBus) Publish(_ context.Context, e events.Event) error {
+	if err := b.w.fault("before publish"); err != nil {
+		return err
+	}
+	b.store(e)
+	return b.w.fault("after publish")
+}
+
+func (b *simBus) store(e events.Event) {
+	b.seq++
+	if b.last == nil {
+		b.last = map[events.Type]events.Announcement{}
+	}
+	b.last[e.Type] = events.Announcement{Event: e, Seq: b.seq}
+	if e.Type == events.TypeRotated {
+		b.w.say("announced %s", short(e.Data.VersionID))
+		b.rotated = append(b.rotated, e.Data.VersionID)
+	}
+}
+
+func (b *simBus) Arm(_ context.Context, e events.Event, at time.Time) (bool, error) {
+	if err := b.w.fault("before arm"); err != nil {
+		return false, err
+	}
+	b.timers = []simTimer{{at, e}} // one timer a secret
+	return true, b.w.fault("after arm")
+}
+
+func (b *simBus) Reports(context.Context) ([]events.Report, error) { return nil, nil }
+
+func (b *simBus) armed() bool { return len(b.timers) > 0 }
+
+func (b *simBus) retrying() bool { return len(b.timers) > 0 && b.timers[0].e.Data.Attempt > 0 }
+
+func (b *simBus) next() (time.Time, bool) {
+	if len(b.timers) == 0 {
+		return time.Time{}, false
+	}
+	return b.timers[0].at, true
+}
+
+// fire moves a due timer to the queue.
+func (b *simBus) fire() {
+	if at, ok := b.next(); ok && !at.After(time.Now()) {
+		b.queue = append(b.queue, events.Delivery{Event: b.timers[0].e})
+		b.timers = nil
+	}
+}
+
+// forget loses the streams while nobody looks; what was announced stays known
+// to the test, so that a second announcement of a version is allowed once.
+func (b *simBus) forget() {
+	b.w.say("the bus forgets")
+	b.timers, b.queue, b.last, b.rotated, b.forgot = nil, nil, nil, nil, true
+}
+
+func (b *simBus) announcedTimes(v secret.VersionID) int {
+	n := 0
+	for _, a := range b.rotated {
+		if a == v {
+			n++
+		}
+	}
+	return n
+}
+
+func (b *simBus) quarantined(v secret.VersionID) bool {
+	d := b.last[events.TypeRotationFailed].Event.Data
+	return d.VersionID == v && d.Failure != nil && d.Failure.Code == "quarantined"
+}

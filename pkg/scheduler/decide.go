@@ -1,0 +1,122 @@
+package scheduler
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/tradepulse/rotator/pkg/events"
+	"github.com/tradepulse/rotator/pkg/secret"
+)
+
+// Reason says in one constant word why a [Decision] is what it is.
+type Reason string
+
+// The reasons.
+const (
+	// ReasonScheduled: the rotation lies ahead.
+	ReasonScheduled Reason = "scheduled"
+	// ReasonNearExpiry: the version is within its margin.
+	ReasonNearExpiry Reason = "near_expiry"
+	// ReasonExpired: the version is past its end.
+	ReasonExpired Reason = "expired"
+	// ReasonWaitingForWindow: it is due and waits for a rotation window.
+	ReasonWaitingForWindow Reason = "waiting_for_window"
+	// ReasonNoWindow: no window opens in the life of the version; it is
+	// scheduled as if there were none.
+	ReasonNoWindow Reason = "no_window"
+	// ReasonRetrying: a rotation failed and a timer for the next try is armed.
+	ReasonRetrying Reason = "retrying"
+	// ReasonQuarantined: the target refused every value; a person has to act.
+	ReasonQuarantined Reason = "quarantined"
+	// ReasonMissing: the store has no version yet and may be given one.
+	ReasonMissing Reason = "missing"
+	// ReasonNotFound: the store does not know the secret.
+	ReasonNotFound Reason = "not_found"
+	// ReasonNoLifetime: neither the configuration nor the store sets a TTL.
+	ReasonNoLifetime Reason = "no_lifetime"
+	// ReasonDisabled: scheduled rotation is switched off.
+	ReasonDisabled Reason = "disabled"
+)
+
+// Decision is what has to happen to one secret.
+type Decision struct {
+	// Arm is whether a timer has to be armed, for At; false leaves the bus as
+	// it is, except that a timer is removed where Disarm says so.
+	Arm    bool
+	Disarm bool
+	At     time.Time
+	// Reason and Message say why, for machines and for people.
+	Reason  Reason
+	Message string
+}
+
+// Facts are what a decision depends on besides the spec.
+type Facts struct {
+	// Known is whether the store knows the secret, Meta what it knows.
+	Known bool
+	Meta  secret.Metadata
+	// Timer is what is armed on the bus, zero for nothing.
+	Timer events.Timer
+	// Failed is the last failure announced for the secret, zero for none.
+	Failed events.Data
+}
+
+// Evaluate decides what has to happen to a secret, seen from now.
+func Evaluate(now time.Time, s secret.Spec, f Facts) Decision {
+	cur := f.Meta.Current()
+	switch {
+	case s.Disabled:
+		return Decision{Disarm: true, Reason: ReasonDisabled, Message: "scheduled rotation is switched off"}
+	case cur.ID == "" && s.Create:
+		return f.unless(now, Decision{Arm: true, At: now, Reason: ReasonMissing, Message: "the store has no version yet"})
+	case cur.ID == "":
+		return Decision{Reason: ReasonNotFound, Message: fmt.Sprintf("the store %s has no secret %s; create it there, or set create: true", s.Store, s.StorePath())}
+	}
+	end := s.NotAfter(f.Meta, cur)
+	if end.IsZero() {
+		return Decision{Disarm: true, Reason: ReasonNoLifetime, Message: "no TTL is set here or in the store; it is rotated by hand only"}
+	}
+	return f.unless(now, due(now, s, f.Meta, end))
+}
+
+// due says when the current version is to be rotated.
+func due(now time.Time, s secret.Spec, m secret.Metadata, end time.Time) Decision {
+	at, err := s.DueAt(m, now)
+	d := Decision{Arm: true, At: at}
+	switch {
+	case !now.Before(end):
+		d.Reason, d.Message = ReasonExpired, fmt.Sprintf("the version ended %s ago", now.Sub(end).Round(time.Second))
+	case errors.Is(err, secret.ErrNoWindow):
+		d.Reason, d.Message = ReasonNoWindow, err.Error()+"; widen the windows or lengthen the TTL"
+	case !now.Before(at):
+		d.Reason, d.Message = ReasonNearExpiry, fmt.Sprintf("the version ends in %s", end.Sub(now).Round(time.Second))
+	case !now.Before(end.Add(-s.Margin())):
+		d.Reason, d.Message = ReasonWaitingForWindow, fmt.Sprintf("due, and the next window opens in %s", at.Sub(now).Round(time.Second))
+	default:
+		d.Reason, d.Message = ReasonScheduled, fmt.Sprintf("in %s", at.Sub(now).Round(time.Second))
+	}
+	return d
+}
+
+// unless returns d, except where a rotation that failed is waiting for its next
+// try or for a person: then the timer is left alone.
+func (f Facts) unless(now time.Time, d Decision) Decision {
+	cur := f.Meta.Current().ID
+	t := f.Timer.Event.Data
+	if f.Failed.Failure != nil && f.Failed.Failure.Code == quarantined && f.Failed.VersionID == cur {
+		return Decision{Reason: ReasonQuarantined, Message: f.Failed.Failure.Message}
+	}
+	if f.Timer.Seq != 0 && t.VersionID == cur && t.Attempt > 0 && f.Timer.At.After(now) {
+		msg := fmt.Sprintf("try %d in %s", t.Attempt+1, f.Timer.At.Sub(now).Round(time.Second))
+		if t.Failure != nil {
+			msg += " after: " + t.Failure.Message
+		}
+		return Decision{Reason: ReasonRetrying, Message: msg}
+	}
+	return d
+}
+
+// quarantined is the failure code that pkg/rotation gives a rotation it will
+// not try again by itself.
+const quarantined = "quarantined"

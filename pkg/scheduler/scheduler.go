@@ -1,0 +1,120 @@
+package scheduler
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"go.opentelemetry.io/otel"
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/metric"
+	"go.opentelemetry.io/otel/trace"
+
+	"github.com/tradepulse/rotator/pkg/events"
+	"github.com/tradepulse/rotator/pkg/store"
+)
+
+// DefaultSweepEvery is [Config.SweepEvery] unless a configuration says
+// otherwise.
+const DefaultSweepEvery = 5 * time.Minute
+
+// fullEvery is every how many sweeps nothing is taken from memory, so that what
+// the bus lost behind our back is found.
+const fullEvery = 12
+
+// Config is what a [Scheduler] needs. Catalog and Bus are required.
+type Config struct {
+	Catalog *store.Catalog
+	Bus     *events.Bus
+	// Source names this scheduler in events.
+	Source string
+	// SweepEvery is how often the stores are compared with the bus. 0 means
+	// DefaultSweepEvery; less than a second is an error.
+	SweepEvery time.Duration
+
+	// Nil means slog.Default and the global providers.
+	Logger         *slog.Logger
+	MeterProvider  metric.MeterProvider
+	TracerProvider trace.TracerProvider
+}
+
+// Scheduler arms timers. One [Scheduler.Run] per process.
+type Scheduler struct {
+	Config
+	log    *slog.Logger
+	tracer trace.Tracer
+	swept  metric.Float64Histogram
+	armed  metric.Int64Counter
+	states metric.Int64Gauge
+	memory memory
+}
+
+const scope = "github.com/tradepulse/rotator/pkg/scheduler"
+
+// New returns a Scheduler.
+func New(cfg Config) (*Scheduler, error) {
+	if cfg.Catalog == nil || cfg.Bus == nil {
+		return nil, errors.New("scheduler: Catalog and Bus are required")
+	}
+	cfg.SweepEvery = cmp.Or(cfg.SweepEvery, DefaultSweepEvery)
+	if cfg.SweepEvery < time.Second {
+		return nil, fmt.Errorf("scheduler: SweepEvery is %s, the least is 1s", cfg.SweepEvery)
+	}
+	if cfg.Logger == nil {
+		cfg.Logger = slog.Default()
+	}
+	if cfg.MeterProvider == nil {
+		cfg.MeterProvider = otel.GetMeterProvider()
+	}
+	if cfg.TracerProvider == nil {
+		cfg.TracerProvider = otel.GetTracerProvider()
+	}
+	s := &Scheduler{Config: cfg, log: cfg.Logger, tracer: cfg.TracerProvider.Tracer(scope), memory: memory{}}
+	return s, s.instruments(cfg.MeterProvider.Meter(scope))
+}
+
+func (s *Scheduler) instruments(m metric.Meter) error {
+	var errs [3]error
+	s.swept, errs[0] = m.Float64Histogram("rotator.sweep.duration",
+		metric.WithDescription("Time to compare all stores with the bus."), metric.WithUnit("s"))
+	s.armed, errs[1] = m.Int64Counter("rotator.timers.armed",
+		metric.WithDescription("Timers set or moved by a sweep, by reason."), metric.WithUnit("{timer}"))
+	s.states, errs[2] = m.Int64Gauge("rotator.secrets",
+		metric.WithDescription("Secrets at the last sweep, by what was decided for them."), metric.WithUnit("{secret}"))
+	return errors.Join(errs[:]...)
+}
+
+// Run sweeps once and then whenever the bus says so, until ctx ends. It returns
+// nil then; an error means that it could not start.
+func (s *Scheduler) Run(ctx context.Context) error {
+	if _, err := s.Bus.ArmSweep(ctx, s.SweepEvery); err != nil {
+		return fmt.Errorf("scheduler: arm the sweep: %w", err)
+	}
+	if err := s.Bus.SweepNow(ctx); err != nil {
+		return fmt.Errorf("scheduler: ask for the first sweep: %w", err)
+	}
+	return s.Bus.Consume(ctx, events.ConsumeConfig{Consumer: events.SchedulerConsumer}, func(ctx context.Context, _ events.Delivery) error {
+		_, err := s.Sweep(ctx)
+		return err
+	})
+}
+
+// observe records what a sweep found.
+func (s *Scheduler) observe(ctx context.Context, r Result, took time.Duration, err error) {
+	s.swept.Record(ctx, took.Seconds(), metric.WithAttributes(attribute.Bool("ok", err == nil)))
+	for reason, n := range r.Secrets {
+		s.states.Record(ctx, int64(n), metric.WithAttributes(attribute.String("reason", string(reason))))
+	}
+	level := slog.LevelDebug
+	if r.Armed > 0 || r.Announced > 0 {
+		level = slog.LevelInfo
+	}
+	attrs := []slog.Attr{slog.Int("secrets", r.total()), slog.Int("armed", r.Armed), slog.Int("announced", r.Announced), slog.Duration("took", took)}
+	if err != nil {
+		level, attrs = slog.LevelError, append(attrs, slog.String("error", err.Error()))
+	}
+	s.log.LogAttrs(ctx, level, "sweep.done", attrs...)
+}

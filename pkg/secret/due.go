@@ -1,0 +1,28 @@
+package secret
+
+import "time"
+
+// DueAt returns the moment from which a rotation of the current version may
+// start, for somebody who asks at now. That is [Spec.RotateAt] until it has
+// passed. When it passed outside every rotation window, because nobody was
+// there, it is the next opening, unless the version would end before that:
+// then a window is worth less than a working secret and it is RotateAt, at
+// once. The zero Time and the error mean what they mean there.
+func (s Spec) DueAt(m Metadata, now time.Time) (time.Time, error) {
+	at, err := s.RotateAt(m)
+	if err != nil || at.IsZero() || len(s.Windows) == 0 || !now.After(at) {
+		return at, err
+	}
+	open, ok := NextOpen(s.Windows, now)
+	if end := s.NotAfter(m, m.Current()); !ok || !open.Before(end) {
+		return at, nil
+	}
+	if open.Before(at) {
+		return at, nil
+	}
+	return open, nil
+}
+
+// Spread returns a number in [0, 1) that depends on id and salt only, to put
+// things that would happen together apart in the same way everywhere.
+func Spread(id ID, salt string) float64 { return jitter(id, VersionID(salt)) }

@@ -1,0 +1,211 @@
+package secret
+
+import (
+	"cmp"
+	"crypto/sha256"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"time"
+)
+
+// DefaultRefreshMargin is how long before its end a version counts as near
+// expiry unless a [Spec] says otherwise.
+const DefaultRefreshMargin = 5 * time.Minute
+
+// RetireMode says what becomes of the value of a version that is retired.
+type RetireMode string
+
+// What a store does with a retired version. Every mode takes its stage away.
+const (
+	// RetireDelete removes the value in the way the store can undo, where it
+	// has one (Vault soft delete). It is the zero value's meaning.
+	RetireDelete RetireMode = "delete"
+	// RetireKeep leaves the value readable by version id, so that what an old
+	// signing key signed can still be verified.
+	RetireKeep RetireMode = "keep"
+	// RetireDestroy removes the value for good.
+	RetireDestroy RetireMode = "destroy"
+)
+
+// RolloutMode says when a new version starts to be used.
+type RolloutMode string
+
+// How a new version reaches its services.
+const (
+	// RolloutActivate promotes at once and then tells the services. It is the
+	// zero value's meaning.
+	RolloutActivate RolloutMode = "activate"
+	// RolloutPrepare lets every instance load the pending version for
+	// verification before it is promoted and signs anything.
+	RolloutPrepare RolloutMode = "prepare-then-activate"
+)
+
+// Spec is what is wanted of one secret. The zero value of every field but ID
+// and Store has a meaning; [Spec.Validate] checks them together.
+type Spec struct {
+	// ID is the name that applications use.
+	ID ID
+	// Store names the configured store that holds the secret.
+	Store string
+	// Path is the store's own name for it; "" means the ID.
+	Path string
+	// TTL is the lifetime of a version. 0 takes the lifetime that the store
+	// records; a secret with neither is never rotated by schedule.
+	TTL time.Duration
+	// RefreshMargin is how long before its end a version counts as near expiry.
+	// 0 means DefaultRefreshMargin, negative means none.
+	RefreshMargin time.Duration
+	// MaxJitter bounds how much earlier than the margin demands a version may
+	// be rotated, to spread secrets that were created together. 0 means a tenth
+	// of what is left of the TTL after the margin, negative means none.
+	MaxJitter time.Duration
+	// Windows are the only times at which a scheduled rotation may start; none
+	// means any time.
+	Windows []Window
+	// Policy is what a value has to satisfy; nil means DefaultPolicy.
+	Policy *Policy
+	// Services are the subscribers that have to run a new version before the
+	// old one is retired. Instances that report the secret without being
+	// listed count as well.
+	Services []string
+	// Rollout says when a new version starts to be used.
+	Rollout RolloutMode
+	// Grace is how long after every instance runs the new version the previous
+	// one is kept. 0 means DefaultGrace, negative means none.
+	Grace time.Duration
+	// Deadline is how long a rollout may take before it counts as stalled. 0
+	// means DefaultRolloutDeadline, negative means never.
+	Deadline time.Duration
+	// Retire says what becomes of a retired version's value.
+	Retire RetireMode
+	// Create lets a rotation make the secret when the store does not know it
+	// yet. Leave it off where a misspelt path must not become a new secret.
+	Create bool
+	// Disabled stops scheduled rotation of the secret; rotating by hand works.
+	Disabled bool
+}
+
+const (
+	// DefaultGrace is [Spec.Grace] unless a spec says otherwise.
+	DefaultGrace = 5 * time.Minute
+	// DefaultRolloutDeadline is [Spec.Deadline] unless a spec says otherwise.
+	DefaultRolloutDeadline = 15 * time.Minute
+)
+
+// ErrInvalidSpec is wrapped by the errors of [Spec.Validate].
+var ErrInvalidSpec = errors.New("invalid secret spec")
+
+// StorePath returns the name under which the store knows the secret.
+func (s Spec) StorePath() string { return cmp.Or(s.Path, string(s.ID)) }
+
+// Margin returns the refresh margin in force.
+func (s Spec) Margin() time.Duration { return orDefault(s.RefreshMargin, DefaultRefreshMargin) }
+
+// GracePeriod returns the grace period in force.
+func (s Spec) GracePeriod() time.Duration { return orDefault(s.Grace, DefaultGrace) }
+
+// RolloutDeadline returns the deadline in force; 0 means never.
+func (s Spec) RolloutDeadline() time.Duration { return orDefault(s.Deadline, DefaultRolloutDeadline) }
+
+// RetireMode returns the retire mode in force.
+func (s Spec) RetireMode() RetireMode { return cmp.Or(s.Retire, RetireDelete) }
+
+// ValuePolicy returns the policy in force.
+func (s Spec) ValuePolicy() Policy {
+	if s.Policy == nil {
+		return DefaultPolicy()
+	}
+	return *s.Policy
+}
+
+// Token returns the token of the rotation away from the version from.
+func (s Spec) Token(from VersionID, attempt int) Token {
+	return NewToken(s.ID, from, s.ValuePolicy().Hash(), attempt)
+}
+
+// MaxAttempts bounds the attempts for which a token is derived, see
+// [NewToken].
+const MaxAttempts = 4
+
+// Made reports whether a token is that of a rotation of ours away from the
+// version from, whichever attempt it was.
+func (s Spec) Made(from VersionID, t Token) bool {
+	for n := range MaxAttempts {
+		if t != "" && t == s.Token(from, n) {
+			return true
+		}
+	}
+	return false
+}
+
+// Lifetime returns how long a version of the secret lives: the spec's TTL, else
+// the store's, else 0 for "without end".
+func (s Spec) Lifetime(m Metadata) time.Duration { return cmp.Or(s.TTL, m.TTL) }
+
+// NotAfter returns the end of the life of version v: what the spec's TTL gives,
+// else what the store records for v, else what the store's own TTL gives. The
+// zero Time means that the version has no end.
+func (s Spec) NotAfter(m Metadata, v Version) time.Time {
+	switch {
+	case s.TTL > 0:
+		return v.CreatedAt.Add(s.TTL)
+	case !v.NotAfter.IsZero():
+		return v.NotAfter
+	case m.TTL > 0:
+		return v.CreatedAt.Add(m.TTL)
+	default:
+		return time.Time{}
+	}
+}
+
+// ErrNoWindow is returned by [Spec.RotateAt] when no rotation window opens in
+// the life of the version.
+var ErrNoWindow = errors.New("no rotation window before expiry")
+
+// RotateAt returns the moment from which the current version counts as near
+// expiry: NotAfter − margin − jitter, moved into the last window that opens
+// before it. The jitter is derived from the secret's id and the version, so
+// that every replica and every check finds the same moment. The zero Time
+// means never: there is no current version, or it has no end. The error wraps
+// [ErrNoWindow]; the time beside it is the one that ignores the windows.
+func (s Spec) RotateAt(m Metadata) (time.Time, error) {
+	cur := m.Current()
+	end := s.NotAfter(m, cur)
+	if cur.ID == "" || end.IsZero() {
+		return time.Time{}, nil
+	}
+	due := end.Add(-s.Margin())
+	if due.Before(cur.CreatedAt) {
+		due = cur.CreatedAt
+	}
+	frac := jitter(s.ID, cur.ID)
+	free := due.Sub(cur.CreatedAt)
+	spread := min(orDefault(s.MaxJitter, free/10), free)
+	at := due.Add(-time.Duration(frac * float64(spread)))
+	if len(s.Windows) == 0 {
+		return at, nil
+	}
+	if in, ok := lastWindowed(s.Windows, cur.CreatedAt, at, frac); ok {
+		return in, nil
+	}
+	return at, fmt.Errorf("%w: %s expires at %s", ErrNoWindow, s.ID, end.UTC().Format(time.RFC3339))
+}
+
+// jitter returns a number in [0, 1) that depends on id and version only.
+func jitter(id ID, v VersionID) float64 {
+	h := sha256.Sum256([]byte("rotator/jitter/v1\x00" + string(id) + "\x00" + string(v)))
+	return float64(binary.BigEndian.Uint64(h[:8])>>11) / (1 << 53)
+}
+
+// orDefault reads a duration setting: 0 is the default, negative is none.
+func orDefault(d, def time.Duration) time.Duration {
+	switch {
+	case d == 0:
+		return def
+	case d < 0:
+		return 0
+	default:
+		return d
+	}
+}

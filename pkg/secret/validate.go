@@ -1,0 +1,43 @@
+package secret
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+)
+
+// Validate returns every reason why the spec cannot be carried out, each
+// wrapping [ErrInvalidSpec].
+func (s Spec) Validate() error {
+	var errs []error
+	bad := func(format string, args ...any) {
+		errs = append(errs, fmt.Errorf("%w %s: %w", ErrInvalidSpec, s.ID, fmt.Errorf(format, args...)))
+	}
+	if err := s.ID.Validate(); err != nil {
+		bad("%w", err)
+	}
+	if s.Store == "" {
+		bad("no store is named")
+	}
+	if s.Path != "" {
+		if err := ID(s.Path).Validate(); err != nil {
+			bad("path: %w", err)
+		}
+	}
+	if s.TTL < 0 {
+		bad("the TTL is negative")
+	}
+	if s.TTL > 0 && s.Margin() >= s.TTL {
+		bad("the refresh margin %s is not shorter than the TTL %s", s.Margin(), s.TTL)
+	}
+	if err := s.ValuePolicy().Validate(); err != nil {
+		bad("%w", err)
+	}
+	if !slices.Contains([]RolloutMode{"", RolloutActivate, RolloutPrepare}, s.Rollout) {
+		bad("rollout %q is unknown, use %s or %s", s.Rollout, RolloutActivate, RolloutPrepare)
+	}
+	if !slices.Contains([]RetireMode{RetireDelete, RetireKeep, RetireDestroy}, s.RetireMode()) {
+		bad("retire %q is unknown, use %s, %s or %s", s.Retire, RetireDelete, RetireKeep, RetireDestroy)
+	}
+	return errors.Join(errs...)
+}

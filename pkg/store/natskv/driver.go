@@ -1,0 +1,394 @@
+package natskv
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"iter"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/synadia-io/orbit.go/jetstreamext"
+
+	"github.com/tradepulse/rotator/pkg/secret"
+	"github.com/tradepulse/rotator/pkg/store"
+)
+
+// DefaultBucket is [Config.Bucket] unless a configuration says otherwise.
+const DefaultBucket = "secrets"
+
+// casTries bounds how often a change is made again on a fresh document.
+const casTries = 16
+
+// Config says where the bucket is and what seals it. JS and MasterKey are
+// required.
+type Config struct {
+	JS jetstream.JetStream
+	// Bucket is the name of the key-value bucket. "" means DefaultBucket.
+	Bucket string
+	// Replicas is how many servers hold it. 0 means 1.
+	Replicas int
+	// MasterKey seals the keyset: 32 random bytes, see LoadMasterKey.
+	MasterKey []byte
+}
+
+// Driver is the embedded store.
+type Driver struct {
+	cfg    Config
+	stream jetstream.Stream
+	keys   *keyring
+}
+
+var _ store.Driver = (*Driver)(nil)
+
+// Open opens the bucket, and makes it and its keyset on first use. It fails
+// when the master key does not open the keyset.
+func Open(ctx context.Context, cfg Config) (*Driver, error) {
+	cfg.Bucket, cfg.Replicas = cmp.Or(cfg.Bucket, DefaultBucket), cmp.Or(cfg.Replicas, 1)
+	s, err := cfg.JS.CreateOrUpdateStream(ctx, cfg.streamConfig())
+	if err != nil {
+		return nil, fmt.Errorf("open bucket %s: %w", cfg.Bucket, classify(err))
+	}
+	d := &Driver{cfg: cfg, stream: s}
+	if d.keys, err = openKeyring(ctx, d, cfg.MasterKey); err != nil {
+		return nil, fmt.Errorf("open bucket %s: %w", cfg.Bucket, err)
+	}
+	return d, nil
+}
+
+// streamConfig is what the key-value interface of the client library makes,
+// and atomic batches besides.
+func (c Config) streamConfig() jetstream.StreamConfig {
+	return jetstream.StreamConfig{
+		Name: "KV_" + c.Bucket, Description: "sealed secrets", Subjects: []string{"$KV." + c.Bucket + ".>"},
+		MaxMsgsPerSubject: 1, Discard: jetstream.DiscardNew, Storage: jetstream.FileStorage, Replicas: c.Replicas,
+		AllowRollup: true, DenyDelete: true, AllowDirect: true, AllowAtomicPublish: true,
+	}
+}
+
+func (d *Driver) subject(key string) string { return "$KV." + d.cfg.Bucket + "." + key }
+func docKey(path string) string             { return "s." + string(secret.ID(path).Key()) }
+func valueKey(path string, v secret.VersionID) string {
+	return "v." + string(secret.ID(path).Key()) + "." + string(secret.ID(v).Key())
+}
+
+// document is what stands in a document key.
+type document struct {
+	Path     string     `json:"path"`
+	Versions []recorded `json:"versions"`
+	revision uint64
+}
+
+// recorded is a version in a document.
+type recorded struct {
+	ID        secret.VersionID `json:"id"`
+	Stage     secret.Stage     `json:"stage"`
+	Token     secret.Token     `json:"token,omitempty"`
+	CreatedAt time.Time        `json:"created_at"`
+	NotAfter  time.Time        `json:"not_after,omitzero"`
+	Empty     bool             `json:"empty,omitempty"`
+	Kept      bool             `json:"kept,omitempty"`
+}
+
+func (doc document) versions() []secret.Version {
+	out := make([]secret.Version, len(doc.Versions))
+	for i, v := range doc.Versions {
+		out[i] = secret.Version(v)
+	}
+	return out
+}
+
+func (doc *document) set(versions []secret.Version) {
+	doc.Versions = make([]recorded, len(versions))
+	for i, v := range versions {
+		doc.Versions[i] = recorded(v)
+	}
+}
+
+func (doc document) metadata() secret.Metadata {
+	return secret.Metadata{Path: doc.Path, Versions: doc.versions()}
+}
+
+// read returns the document of a secret.
+func (d *Driver) read(ctx context.Context, path string) (document, error) {
+	m, err := d.last(ctx, docKey(path))
+	if err != nil {
+		return document{}, err
+	}
+	return parse(m.Data, m.Sequence)
+}
+
+func parse(data []byte, revision uint64) (document, error) {
+	var doc document
+	if err := json.Unmarshal(data, &doc); err != nil {
+		return doc, fmt.Errorf("%w: the document does not decode", store.ErrInvalid)
+	}
+	doc.revision = revision
+	return doc, nil
+}
+
+// last returns the last message of a key; one that was deleted is not found.
+func (d *Driver) last(ctx context.Context, key string) (*jetstream.RawStreamMsg, error) {
+	m, err := d.stream.GetLastMsgForSubject(ctx, d.subject(key))
+	if err != nil {
+		return nil, classify(err)
+	}
+	if m.Header.Get(kvOperation) != "" {
+		return nil, fmt.Errorf("%w: deleted", store.ErrNotFound)
+	}
+	return m, nil
+}
+
+// kvOperation marks a message of a bucket that is no value but a deletion.
+const kvOperation = "KV-Operation"
+
+// change applies do to the document of a secret by compare-and-set, again on a
+// fresh one when somebody else was quicker. do may add messages that have to be
+// stored with it, all or nothing.
+func (d *Driver) change(ctx context.Context, path string, create bool, do func(*document) (extra *nats.Msg, changed bool, err error)) error {
+	for range casTries {
+		doc, err := d.read(ctx, path)
+		if errors.Is(err, store.ErrNotFound) && create {
+			doc, err = document{Path: path, revision: d.gone(ctx, path)}, nil
+		}
+		if err != nil {
+			return err
+		}
+		extra, changed, err := do(&doc)
+		if err != nil || !changed {
+			return err
+		}
+		if err = d.write(ctx, doc, extra); !errors.Is(err, store.ErrConflict) {
+			return err
+		}
+		if extra != nil {
+			if err := d.keys.load(ctx); err != nil {
+				return err
+			}
+		}
+	}
+	return fmt.Errorf("%w: %d times in a row", store.ErrConflict, casTries)
+}
+
+// gone returns the revision of a document that was deleted, 0 for none.
+func (d *Driver) gone(ctx context.Context, path string) uint64 {
+	if m, err := d.stream.GetLastMsgForSubject(ctx, d.subject(docKey(path))); err == nil {
+		return m.Sequence
+	}
+	return 0
+}
+
+func (d *Driver) write(ctx context.Context, doc document, extra *nats.Msg) error {
+	body, err := json.Marshal(doc)
+	if err != nil {
+		return err
+	}
+	m := nats.NewMsg(d.subject(docKey(doc.Path)))
+	m.Data = body
+	m.Header.Set(jetstream.ExpectedLastSubjSeqHeader, strconv.FormatUint(doc.revision, 10))
+	if extra == nil {
+		_, err = d.cfg.JS.PublishMsg(ctx, m)
+		return classify(err)
+	}
+	_, err = jetstreamext.PublishMsgBatch(ctx, d.cfg.JS, []*nats.Msg{extra, m}, jetstreamext.BatchFlowControl{})
+	return classify(err)
+}
+
+// Describe implements [store.Driver].
+func (d *Driver) Describe(ctx context.Context, path string) (secret.Metadata, error) {
+	doc, err := d.read(ctx, path)
+	if err != nil {
+		return secret.Metadata{}, err
+	}
+	return doc.metadata(), nil
+}
+
+// List implements [store.Driver]: one ordered pass over the documents.
+func (d *Driver) List(ctx context.Context) iter.Seq2[secret.Metadata, error] {
+	return func(yield func(secret.Metadata, error) bool) {
+		if err := d.list(ctx, func(m secret.Metadata) bool { return yield(m, nil) }); err != nil {
+			yield(secret.Metadata{}, err)
+		}
+	}
+}
+
+func (d *Driver) list(ctx context.Context, yield func(secret.Metadata) bool) error {
+	return d.scan(ctx, "s.*", func(m jetstream.Msg) (bool, error) {
+		doc, err := parse(m.Data(), 0)
+		if err != nil {
+			return false, err
+		}
+		return yield(doc.metadata()), nil
+	})
+}
+
+// scan calls fn with the message of every key that fits the pattern, until it
+// returns false.
+func (d *Driver) scan(ctx context.Context, pattern string, fn func(jetstream.Msg) (bool, error)) error {
+	c, err := d.stream.OrderedConsumer(ctx, jetstream.OrderedConsumerConfig{
+		FilterSubjects: []string{d.subject(pattern)}, DeliverPolicy: jetstream.DeliverLastPerSubjectPolicy, InactiveThreshold: time.Minute,
+	})
+	if err != nil {
+		return classify(err)
+	}
+	if info := c.CachedInfo(); info != nil && info.NumPending == 0 {
+		return nil
+	}
+	msgs, err := c.Messages()
+	if err != nil {
+		return classify(err)
+	}
+	defer msgs.Stop()
+	defer context.AfterFunc(ctx, msgs.Stop)()
+	for {
+		m, err := msgs.Next()
+		if err != nil {
+			return classify(errors.Join(ctx.Err(), err))
+		}
+		meta, err := m.Metadata()
+		if err != nil {
+			return err
+		}
+		if m.Headers().Get(kvOperation) == "" {
+			if more, err := fn(m); err != nil || !more {
+				return err
+			}
+		}
+		if meta.NumPending == 0 {
+			return nil
+		}
+	}
+}
+
+// Get implements [store.Driver].
+func (d *Driver) Get(ctx context.Context, path string, sel store.Selector) (secret.Version, secret.Value, error) {
+	doc, err := d.read(ctx, path)
+	if err != nil {
+		return secret.Version{}, secret.Value{}, err
+	}
+	v, err := sel.Find(doc.metadata())
+	if err != nil {
+		return secret.Version{}, secret.Value{}, err
+	}
+	value, err := d.value(ctx, path, v.ID)
+	return v, value, err
+}
+
+func (d *Driver) value(ctx context.Context, path string, v secret.VersionID) (secret.Value, error) {
+	m, err := d.last(ctx, valueKey(path, v))
+	if errors.Is(err, store.ErrNotFound) {
+		return secret.Value{}, fmt.Errorf("%w: %s", store.ErrNoValue, v)
+	}
+	if err != nil {
+		return secret.Value{}, err
+	}
+	return d.keys.open(ctx, m.Data, d.bound(path, v))
+}
+
+// bound returns the associated data of a sealed value.
+func (d *Driver) bound(path string, v secret.VersionID) []byte {
+	return []byte("rotator/natskv/v1|" + d.cfg.Bucket + "|" + string(secret.ID(path).Key()) + "|" + string(v))
+}
+
+// Put implements [store.Driver]: value and document in one atomic batch.
+func (d *Driver) Put(ctx context.Context, path string, w store.Write) (v secret.Version, err error) {
+	err = d.change(ctx, path, w.Create, func(doc *document) (*nats.Msg, bool, error) {
+		life := store.Document{Versions: doc.versions()}
+		made, fresh, err := life.Put(w, time.Now().UTC())
+		if err != nil {
+			return nil, false, err
+		}
+		v = made
+		if !fresh {
+			return nil, false, d.same(ctx, path, made, w.Value)
+		}
+		doc.set(life.Versions)
+		sealed, revision, err := d.keys.seal(w.Value, d.bound(path, made.ID))
+		if err != nil {
+			return nil, false, err
+		}
+		m := nats.NewMsg(d.subject(valueKey(path, made.ID)))
+		m.Data = sealed
+		// A value sealed by a key that is being removed must not be stored: the
+		// write fails when the keyset has changed since.
+		m.Header.Set(jetstream.ExpectedLastSubjSeqHeader, strconv.FormatUint(revision, 10))
+		m.Header.Set(jetstream.ExpectedLastSubjSeqSubjHeader, d.subject(keysetKey))
+		return m, true, nil
+	})
+	if err != nil {
+		return secret.Version{}, err
+	}
+	return v, nil
+}
+
+// same returns an error unless the version holds the value.
+func (d *Driver) same(ctx context.Context, path string, v secret.Version, want secret.Value) error {
+	have, err := d.value(ctx, path, v.ID)
+	if err != nil && !errors.Is(err, store.ErrNoValue) {
+		return err
+	}
+	if err != nil || !have.Equal(want) {
+		return fmt.Errorf("%w: %s", store.ErrTokenReused, v.Token)
+	}
+	return nil
+}
+
+// Promote implements [store.Driver].
+func (d *Driver) Promote(ctx context.Context, path string, from, to secret.VersionID) error {
+	return d.change(ctx, path, false, func(doc *document) (*nats.Msg, bool, error) {
+		life := store.Document{Versions: doc.versions()}
+		changed, err := life.Promote(from, to)
+		doc.set(life.Versions)
+		return nil, changed, err
+	})
+}
+
+// Retire implements [store.Driver]. The value is purged before the document
+// says so: a crash in between leaves a version without a value, which retiring
+// it again mends.
+func (d *Driver) Retire(ctx context.Context, path string, id secret.VersionID, mode secret.RetireMode) error {
+	return d.change(ctx, path, false, func(doc *document) (*nats.Msg, bool, error) {
+		life := store.Document{Versions: doc.versions()}
+		changed, err := life.Retire(id, mode)
+		if err != nil || !changed {
+			return nil, false, err
+		}
+		doc.set(life.Versions)
+		if mode == secret.RetireKeep {
+			return nil, true, nil
+		}
+		err = d.stream.Purge(ctx, jetstream.WithPurgeSubject(d.subject(valueKey(path, id))))
+		return nil, true, classify(err)
+	})
+}
+
+// Close implements [store.Driver]. The connection stays its owner's.
+func (d *Driver) Close() error { return nil }
+
+// classify puts the sentinel of this project on an error of the bus.
+func classify(err error) error {
+	var api *jetstream.APIError
+	switch {
+	case err == nil, errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
+		return err
+	case errors.Is(err, jetstream.ErrMsgNotFound), errors.Is(err, jetstream.ErrStreamNotFound):
+		return fmt.Errorf("%w: %w", store.ErrNotFound, err)
+	case errors.Is(err, nats.ErrPermissionViolation), errors.Is(err, nats.ErrAuthorization):
+		return fmt.Errorf("%w: %w", store.ErrAccessDenied, err)
+	case errors.As(err, &api) && wrongSequence(api.ErrorCode):
+		return fmt.Errorf("%w: %w", store.ErrConflict, err)
+	case strings.Contains(err.Error(), "maximum payload"):
+		return fmt.Errorf("%w: %w", store.ErrInvalid, err)
+	default:
+		return fmt.Errorf("%w: %w", store.ErrUnavailable, err)
+	}
+}
+
+func wrongSequence(c jetstream.ErrorCode) bool {
+	return c == jetstream.JSErrCodeStreamWrongLastSequence || c == jetstream.JSErrCodeStreamWrongLastSequenceConstant
+}

@@ -1,0 +1,208 @@
+package natskv_test
+
+import (
+	"bytes"
+	"context"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/tradepulse/rotator/pkg/secret"
+	"github.com/tradepulse/rotator/pkg/store"
+	"github.com/tradepulse/rotator/pkg/store/natskv"
+	"github.com/tradepulse/rotator/pkg/store/storetest"
+)
+
+// startServer runs a real server and returns its JetStream and its directory.
+func startServer(t *testing.T) (jetstream.JetStream, string) {
+	t.Helper()
+	dir := t.TempDir()
+	s, err := server.NewServer(&server.Options{DontListen: true, JetStream: true, StoreDir: dir, NoSigs: true, NoLog: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Start()
+	t.Cleanup(func() { s.Shutdown(); s.WaitForShutdown() })
+	if !s.ReadyForConnections(20 * time.Second) {
+		t.Fatal("nats-server did not start")
+	}
+	nc, err := nats.Connect("", nats.InProcessServer(s))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(nc.Close)
+	js, err := jetstream.New(nc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return js, dir
+}
+
+func masterKey(fill byte) []byte { return bytes.Repeat([]byte{fill}, natskv.MasterKeySize) }
+
+func open(t *testing.T, js jetstream.JetStream, key []byte) *natskv.Driver {
+	t.Helper()
+	d, err := natskv.Open(t.Context(), natskv.Config{JS: js, MasterKey: key})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return d
+}
+
+func TestConformance(t *testing.T) {
+	t.Parallel()
+	js, _ := startServer(t)
+	storetest.Run(t, func(t *testing.T) storetest.Harness {
+		return storetest.Harness{
+			Driver: open(t, js, masterKey(1)), NotAfter: true, KeepsRetired: true, Deletes: true,
+			Delete: func(ctx context.Context, path string) error {
+				kv, err := js.KeyValue(ctx, natskv.DefaultBucket)
+				if err != nil {
+					return err
+				}
+				return kv.Delete(ctx, "s."+string(secret.ID(path).Key()))
+			},
+		}
+	})
+}
+
+// write makes a version of path current and returns it.
+func write(t *testing.T, d *natskv.Driver, path, value string) secret.VersionID {
+	t.Helper()
+	token := secret.NewToken(secret.ID(path), "", value, 0)
+	var from secret.VersionID
+	if m, err := d.Describe(t.Context(), path); err == nil {
+		from = m.Current().ID
+	}
+	v, err := d.Put(t.Context(), path, store.Write{Token: token, From: from, Value: secret.NewValue([]byte(value)), Create: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := d.Promote(t.Context(), path, from, v.ID); err != nil {
+		t.Fatal(err)
+	}
+	return v.ID
+}
+
+func read(t *testing.T, d *natskv.Driver, path string) string {
+	t.Helper()
+	_, v, err := d.Get(t.Context(), path, store.Selector{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(v.Reveal())
+}
+
+func TestNoPlaintextOnDisk(t *testing.T) {
+	t.Parallel()
+	js, dir := startServer(t)
+	const bird = "Canary-On-Disk-4711!"
+	d := open(t, js, masterKey(1))
+	write(t, d, "a/secret", bird)
+	found := false
+	err := filepath.WalkDir(dir, func(path string, e fs.DirEntry, err error) error {
+		if err != nil || e.IsDir() {
+			return err
+		}
+		b, err := os.ReadFile(path)
+		found = found || bytes.Contains(b, []byte("a/secret"))
+		if bytes.Contains(b, []byte(bird)) {
+			t.Errorf("%s holds the value", path)
+		}
+		return err
+	})
+	if err != nil || !found {
+		t.Errorf("the search saw the document: %t, err %v", found, err)
+	}
+}
+
+func TestAWrongMasterKeySaysWhatToCheck(t *testing.T) {
+	t.Parallel()
+	js, _ := startServer(t)
+	open(t, js, masterKey(1))
+	_, err := natskv.Open(t.Context(), natskv.Config{JS: js, MasterKey: masterKey(2)})
+	if err == nil || !strings.Contains(err.Error(), "master_key") {
+		t.Errorf("err %v, want one that names master_key", err)
+	}
+}
+
+func TestASealedValueOpensOnlyWhereItBelongs(t *testing.T) {
+	t.Parallel()
+	js, _ := startServer(t)
+	d := open(t, js, masterKey(1))
+	a, b := write(t, d, "one", "Value-Of-One-000!"), write(t, d, "two", "Value-Of-Two-000!")
+	kv, err := js.KeyValue(t.Context(), natskv.DefaultBucket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	e, err := kv.Get(t.Context(), "v.one."+string(a))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := kv.Put(t.Context(), "v.two."+string(b), e.Value()); err != nil {
+		t.Fatal(err)
+	}
+	if _, v, err := d.Get(t.Context(), "two", store.Selector{}); err == nil {
+		t.Errorf("a value moved from another secret opens, %d bytes", v.Len())
+	}
+}
+
+// TestKeysetRotation rotates the keyset while another process writes with the
+// keyset it read before: every value stays readable by both, and by a third.
+func TestKeysetRotation(t *testing.T) {
+	t.Parallel()
+	js, _ := startServer(t)
+	one, two := open(t, js, masterKey(1)), open(t, js, masterKey(1))
+	write(t, one, "old", "Value-Before-000!")
+	for range 3 {
+		if err := one.RotateKeyset(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write(t, two, "new", "Value-After-0000!")
+	for _, d := range []*natskv.Driver{one, two, open(t, js, masterKey(1))} {
+		if got := read(t, d, "old") + read(t, d, "new"); got != "Value-Before-000!Value-After-0000!" {
+			t.Errorf("read %d bytes that are not what was written", len(got))
+		}
+	}
+	if err := two.ChangeMasterKey(t.Context(), masterKey(9)); err != nil {
+		t.Fatal(err)
+	}
+	if got := read(t, open(t, js, masterKey(9)), "old"); got != "Value-Before-000!" {
+		t.Error("the value does not open after the master key was changed")
+	}
+	if _, err := natskv.Open(t.Context(), natskv.Config{JS: js, MasterKey: masterKey(1)}); err == nil {
+		t.Error("the old master key still opens the bucket")
+	}
+}
+
+func TestMasterKeyFiles(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "master.key")
+	made, err := natskv.GenerateMasterKey(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, err := natskv.LoadMasterKey(path); err != nil || !bytes.Equal(got, made) {
+		t.Errorf("the key does not come back: %v", err)
+	}
+	if _, err := natskv.GenerateMasterKey(path); err == nil {
+		t.Error("a master key was overwritten")
+	}
+	if err := os.Chmod(path, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := natskv.LoadMasterKey(path); err == nil || !strings.Contains(err.Error(), "chmod 600") {
+		t.Errorf("err %v, want one that says chmod 600", err)
+	}
+	if _, err := natskv.ParseMasterKey("too short"); err == nil || !strings.Contains(err.Error(), "openssl rand -base64 32") {
+		t.Errorf("err %v, want one that says how to make a key", err)
+	}
+}

@@ -1,0 +1,290 @@
+package natskv
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"sync"
+
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/tink-crypto/tink-go/v2/aead"
+	"github.com/tink-crypto/tink-go/v2/aead/subtle"
+	"github.com/tink-crypto/tink-go/v2/keyset"
+	"github.com/tink-crypto/tink-go/v2/tink"
+
+	"github.com/tradepulse/rotator/pkg/secret"
+	"github.com/tradepulse/rotator/pkg/store"
+)
+
+// MasterKeySize is the size of a master key in bytes.
+const MasterKeySize = 32
+
+const keysetKey = "keyset"
+
+// errWrongMasterKey says what to look at; Tink's own error does not.
+var errWrongMasterKey = errors.New("the master key does not open the keyset of this bucket: it was made with another one; check the file or variable that master_key names")
+
+// keyring seals and opens values with the bucket's keyset.
+type keyring struct {
+	d      *Driver
+	master tink.AEAD
+
+	mu       sync.RWMutex
+	handle   *keyset.Handle
+	aead     tink.AEAD
+	revision uint64
+}
+
+func openKeyring(ctx context.Context, d *Driver, master []byte) (*keyring, error) {
+	k := &keyring{d: d}
+	var err error
+	if k.master, err = masterAEAD(master); err != nil {
+		return nil, err
+	}
+	err = k.load(ctx)
+	if errors.Is(err, store.ErrNotFound) {
+		if err = k.create(ctx); errors.Is(err, store.ErrConflict) {
+			err = k.load(ctx) // somebody else made it first
+		}
+	}
+	return k, err
+}
+
+func masterAEAD(key []byte) (tink.AEAD, error) {
+	if len(key) != MasterKeySize {
+		return nil, fmt.Errorf("%w: the master key has %d bytes, want %d", store.ErrInvalid, len(key), MasterKeySize)
+	}
+	return subtle.NewAESGCM(key)
+}
+
+func (k *keyring) bound() []byte { return []byte("rotator/natskv/keyset/v1|" + k.d.cfg.Bucket) }
+
+func (k *keyring) load(ctx context.Context) error {
+	m, err := k.d.last(ctx, keysetKey)
+	if err != nil {
+		return err
+	}
+	h, err := keyset.ReadWithAssociatedData(keyset.NewBinaryReader(bytes.NewReader(m.Data)), k.master, k.bound())
+	if err != nil {
+		return fmt.Errorf("%w: %w", store.ErrAccessDenied, errWrongMasterKey)
+	}
+	return k.use(h, m.Sequence)
+}
+
+func (k *keyring) create(ctx context.Context) error {
+	h, err := keyset.NewHandle(aead.AES256GCMKeyTemplate())
+	if err != nil {
+		return err
+	}
+	return k.save(ctx, h, k.master, 0)
+}
+
+// save stores a keyset sealed by master if the stored one has the revision.
+func (k *keyring) save(ctx context.Context, h *keyset.Handle, master tink.AEAD, revision uint64) error {
+	var buf bytes.Buffer
+	if err := h.WriteWithAssociatedData(keyset.NewBinaryWriter(&buf), master, k.bound()); err != nil {
+		return err
+	}
+	ack, err := k.d.cfg.JS.Publish(ctx, k.d.subject(keysetKey), buf.Bytes(), jetstream.WithExpectLastSequencePerSubject(revision))
+	if err != nil {
+		return classify(err)
+	}
+	return k.use(h, ack.Sequence)
+}
+
+func (k *keyring) use(h *keyset.Handle, revision uint64) error {
+	a, err := aead.New(h)
+	if err != nil {
+		return err
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.handle, k.aead, k.revision = h, a, revision
+	return nil
+}
+
+func (k *keyring) current() (*keyset.Handle, tink.AEAD, uint64) {
+	k.mu.RLock()
+	defer k.mu.RUnlock()
+	return k.handle, k.aead, k.revision
+}
+
+// seal returns the sealed value and the revision of the keyset that sealed it.
+func (k *keyring) seal(v secret.Value, bound []byte) ([]byte, uint64, error) {
+	_, a, revision := k.current()
+	sealed, err := a.Encrypt(v.Reveal(), bound)
+	return sealed, revision, err
+}
+
+// open opens a sealed value. When the keyset in hand cannot, another process
+// may have added a key: it is read once more.
+func (k *keyring) open(ctx context.Context, sealed, bound []byte) (secret.Value, error) {
+	_, a, revision := k.current()
+	plain, err := a.Decrypt(sealed, bound)
+	if err != nil {
+		if err := k.load(ctx); err != nil {
+			return secret.Value{}, err
+		}
+		_, b, fresh := k.current()
+		if fresh != revision {
+			plain, err = b.Decrypt(sealed, bound)
+		}
+	}
+	if err != nil {
+		return secret.Value{}, fmt.Errorf("%w: the sealed value does not open; it was not sealed by this bucket's keyset for this secret and version", store.ErrInvalid)
+	}
+	v := secret.NewValue(plain)
+	clear(plain)
+	return v, nil
+}
+
+// RotateKeyset adds a fresh key to the keyset, seals every value anew with it,
+// and then removes the keys before it. Every step can be repeated; values stay
+// readable throughout, also for other processes.
+func (d *Driver) RotateKeyset(ctx context.Context) error {
+	if err := d.keys.load(ctx); err != nil {
+		return err
+	}
+	h, _, revision := d.keys.current()
+	m := keyset.NewManagerFromHandle(h)
+	id, err := m.Add(aead.AES256GCMKeyTemplate())
+	if err != nil {
+		return fmt.Errorf("rotate keyset: %w", err)
+	}
+	if err := m.SetPrimary(id); err != nil {
+		return fmt.Errorf("rotate keyset: %w", err)
+	}
+	if h, err = m.Handle(); err != nil {
+		return fmt.Errorf("rotate keyset: %w", err)
+	}
+	if err := d.keys.save(ctx, h, d.keys.master, revision); err != nil {
+		return fmt.Errorf("rotate keyset: %w", err)
+	}
+	if err := d.resealAll(ctx); err != nil {
+		return fmt.Errorf("rotate keyset: %w", err)
+	}
+	return d.prune(ctx, id)
+}
+
+// resealAll seals every value with the primary key.
+func (d *Driver) resealAll(ctx context.Context) error {
+	return d.scan(ctx, "v.*.*", func(m jetstream.Msg) (bool, error) {
+		meta, err := m.Metadata()
+		if err != nil {
+			return false, err
+		}
+		parts := strings.Split(strings.TrimPrefix(m.Subject(), d.subject("v.")), ".")
+		path, err := secret.IDFromKey(secret.Key(parts[0]))
+		if err != nil {
+			return false, err
+		}
+		v, err := secret.IDFromKey(secret.Key(parts[1]))
+		if err != nil {
+			return false, err
+		}
+		bound := d.bound(string(path), secret.VersionID(v))
+		value, err := d.keys.open(ctx, m.Data(), bound)
+		if err != nil {
+			return false, err
+		}
+		sealed, _, err := d.keys.seal(value, bound)
+		if err != nil {
+			return false, err
+		}
+		_, err = d.cfg.JS.Publish(ctx, m.Subject(), sealed, jetstream.WithExpectLastSequencePerSubject(meta.Sequence.Stream))
+		if err = classify(err); errors.Is(err, store.ErrConflict) {
+			err = nil // purged or sealed anew meanwhile
+		}
+		return true, err
+	})
+}
+
+// prune removes every key but the primary.
+func (d *Driver) prune(ctx context.Context, primary uint32) error {
+	h, _, revision := d.keys.current()
+	m := keyset.NewManagerFromHandle(h)
+	for i := range h.Len() {
+		e, err := h.Entry(i)
+		if err != nil {
+			return err
+		}
+		if e.KeyID() != primary {
+			if err := m.Delete(e.KeyID()); err != nil {
+				return err
+			}
+		}
+	}
+	pruned, err := m.Handle()
+	if err != nil {
+		return err
+	}
+	return d.keys.save(ctx, pruned, d.keys.master, revision)
+}
+
+// ChangeMasterKey seals the keyset with another master key. Processes that run
+// go on; the next start needs the new one.
+func (d *Driver) ChangeMasterKey(ctx context.Context, master []byte) error {
+	a, err := masterAEAD(master)
+	if err != nil {
+		return err
+	}
+	if err := d.keys.load(ctx); err != nil {
+		return err
+	}
+	h, _, revision := d.keys.current()
+	if err := d.keys.save(ctx, h, a, revision); err != nil {
+		return fmt.Errorf("change master key: %w", err)
+	}
+	d.keys.master = a
+	return nil
+}
+
+// GenerateMasterKey writes a fresh master key to a file that only its owner can
+// read, and returns it. It never overwrites one.
+func GenerateMasterKey(path string) ([]byte, error) {
+	key := make([]byte, MasterKeySize)
+	if _, err := rand.Read(key); err != nil {
+		return nil, fmt.Errorf("master key: %w", err)
+	}
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("master key: %w", err)
+	}
+	_, err = f.WriteString(base64.StdEncoding.EncodeToString(key) + "\n")
+	return key, errors.Join(err, f.Sync(), f.Close())
+}
+
+// LoadMasterKey reads a master key from a file that others than its owner
+// cannot read.
+func LoadMasterKey(path string) ([]byte, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, fmt.Errorf("master key: %w", err)
+	}
+	if info.Mode().Perm()&0o077 != 0 {
+		return nil, fmt.Errorf("master key: %s can be read by others than its owner; run chmod 600 on it", path)
+	}
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return nil, fmt.Errorf("master key: %w", err)
+	}
+	key, err := ParseMasterKey(string(b))
+	if err != nil {
+		return nil, fmt.Errorf("%w, in %s", err, path)
+	}
+	return key, nil
+}
+
+// ParseMasterKey decodes a master key: 32 bytes in base64.
+func ParseMasterKey(s string) ([]byte, error) {
+	key, err := base64.StdEncoding.DecodeString(strings.TrimSpace(s))
+	if err != nil || len(key) != MasterKeySize {
+		return nil, fmt.Errorf("master key: want %d random bytes in base64, such as: openssl rand -base64 %d", MasterKeySize, MasterKeySize)
+	}
+	return key, nil
+}

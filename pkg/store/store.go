@@ -1,0 +1,215 @@
+package store
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"log/slog"
+	"time"
+
+	"go.opentelemetry.io/otel"
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/codes"
+	"go.opentelemetry.io/otel/metric"
+	"go.opentelemetry.io/otel/trace"
+
+	"github.com/tradepulse/rotator/pkg/secret"
+)
+
+// DefaultTimeout is [Options.Timeout] unless a caller says otherwise.
+const DefaultTimeout = 30 * time.Second
+
+// Options say how a [Store] works; nil means all defaults.
+type Options struct {
+	// Timeout bounds each call but List. 0 means DefaultTimeout, negative means
+	// none.
+	Timeout time.Duration
+
+	// Nil means slog.Default and the global providers.
+	Logger         *slog.Logger
+	MeterProvider  metric.MeterProvider
+	TracerProvider trace.TracerProvider
+}
+
+// Store is one place where secrets are kept. It is safe for concurrent use.
+//
+// Its errors read "store NAME: OPERATION PATH: …", wrap one of the sentinels of
+// this package where one fits, and never hold a value.
+type Store struct {
+	name    string
+	d       Driver
+	timeout time.Duration
+	log     *slog.Logger
+	tracer  trace.Tracer
+	access  metric.Int64Counter
+	took    metric.Float64Histogram
+}
+
+const scope = "github.com/tradepulse/rotator/pkg/store"
+
+// New returns a Store called name over a driver, which it closes in the end.
+func New(name string, d Driver, opts *Options) (*Store, error) {
+	var o Options
+	if opts != nil {
+		o = *opts
+	}
+	if name == "" || d == nil {
+		return nil, errors.New("store: a name and a driver are required")
+	}
+	s := &Store{name: name, d: d, timeout: cmp.Or(o.Timeout, DefaultTimeout), log: o.Logger}
+	if s.log == nil {
+		s.log = slog.Default()
+	}
+	if o.MeterProvider == nil {
+		o.MeterProvider = otel.GetMeterProvider()
+	}
+	if o.TracerProvider == nil {
+		o.TracerProvider = otel.GetTracerProvider()
+	}
+	s.tracer = o.TracerProvider.Tracer(scope)
+	m := o.MeterProvider.Meter(scope)
+	var errs [2]error
+	s.access, errs[0] = m.Int64Counter("secret.access",
+		metric.WithDescription("Calls to a store, by operation and outcome."), metric.WithUnit("{call}"))
+	s.took, errs[1] = m.Float64Histogram("rotator.store.duration",
+		metric.WithDescription("Time of a call to a store."), metric.WithUnit("s"))
+	return s, errors.Join(errs[:]...)
+}
+
+// Name returns the name of the store.
+func (s *Store) Name() string { return s.name }
+
+// Describe reads everything about a secret but its values.
+func (s *Store) Describe(ctx context.Context, path string) (m secret.Metadata, err error) {
+	err = s.call(ctx, "describe", path, slog.LevelDebug, func(ctx context.Context) error {
+		m, err = s.d.Describe(ctx, path)
+		return err
+	})
+	return m, err
+}
+
+// Get reads one version and its value.
+func (s *Store) Get(ctx context.Context, path string, sel Selector) (v secret.Version, val secret.Value, err error) {
+	err = s.call(ctx, "get", path, slog.LevelInfo, func(ctx context.Context) error {
+		if sel.Version != "" {
+			if err := sel.Version.Validate(); err != nil {
+				return fmt.Errorf("%w: %w", ErrInvalid, err)
+			}
+		}
+		v, val, err = s.d.Get(ctx, path, sel)
+		return err
+	})
+	return v, val, err
+}
+
+// Put writes a pending version, see [Driver].
+func (s *Store) Put(ctx context.Context, path string, w Write) (v secret.Version, err error) {
+	err = s.call(ctx, "put", path, slog.LevelDebug, func(ctx context.Context) error {
+		if err := w.validate(); err != nil {
+			return fmt.Errorf("%w: %w", ErrInvalid, err)
+		}
+		v, err = s.d.Put(ctx, path, w)
+		return err
+	})
+	return v, err
+}
+
+func (w Write) validate() error {
+	switch n := w.Value.Len(); {
+	case w.Token == "":
+		return errors.New("no rotation token")
+	case secret.VersionID(w.Token).Validate() != nil:
+		return errors.New("the rotation token is malformed")
+	case n == 0:
+		return errors.New("the value is empty")
+	case n > secret.MaxValueLength:
+		return fmt.Errorf("the value is larger than %d bytes", secret.MaxValueLength)
+	default:
+		return nil
+	}
+}
+
+// Promote moves the current stage, see [Driver].
+func (s *Store) Promote(ctx context.Context, path string, from, to secret.VersionID) error {
+	return s.call(ctx, "promote", path, slog.LevelDebug, func(ctx context.Context) error {
+		if err := to.Validate(); err != nil {
+			return fmt.Errorf("%w: %w", ErrInvalid, err)
+		}
+		return s.d.Promote(ctx, path, from, to)
+	})
+}
+
+// Retire takes the stage of a version away, see [Driver].
+func (s *Store) Retire(ctx context.Context, path string, v secret.VersionID, mode secret.RetireMode) error {
+	return s.call(ctx, "retire", path, slog.LevelDebug, func(ctx context.Context) error {
+		if err := v.Validate(); err != nil {
+			return fmt.Errorf("%w: %w", ErrInvalid, err)
+		}
+		return s.d.Retire(ctx, path, v, cmp.Or(mode, secret.RetireDelete))
+	})
+}
+
+// List yields every secret of the store, and stops after an error.
+func (s *Store) List(ctx context.Context) iter.Seq2[secret.Metadata, error] {
+	return func(yield func(secret.Metadata, error) bool) {
+		ctx, span := s.tracer.Start(ctx, "secret.list", trace.WithAttributes(attribute.String("secret.store", s.name)))
+		defer span.End()
+		n, begin := 0, time.Now()
+		var failed error
+		for m, err := range s.d.List(ctx) {
+			if err != nil {
+				failed = fmt.Errorf("store %s: list: %w", s.name, err)
+				yield(secret.Metadata{}, failed)
+				break
+			}
+			n++
+			if !yield(m, nil) {
+				break
+			}
+		}
+		s.observe(ctx, "list", "", slog.LevelDebug, begin, failed)
+	}
+}
+
+// Close closes the driver.
+func (s *Store) Close() error {
+	if err := s.d.Close(); err != nil {
+		return fmt.Errorf("store %s: close: %w", s.name, err)
+	}
+	return nil
+}
+
+// call does what every operation does around its own work.
+func (s *Store) call(ctx context.Context, op, path string, level slog.Level, do func(context.Context) error) error {
+	ctx, span := s.tracer.Start(ctx, "secret."+op, trace.WithAttributes(
+		attribute.String("secret.store", s.name), attribute.String("secret.path", path)))
+	defer span.End()
+	if s.timeout > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, s.timeout)
+		defer cancel()
+	}
+	begin := time.Now()
+	_, err := secret.ParseID(path)
+	if err != nil {
+		err = fmt.Errorf("%w: path: %w", ErrInvalid, err)
+	} else {
+		err = do(ctx)
+	}
+	if err != nil {
+		err = fmt.Errorf("store %s: %s %s: %w", s.name, op, path, err)
+		span.SetStatus(codes.Error, Reason(err))
+	}
+	s.observe(ctx, op, path, level, begin, err)
+	return err
+}
+
+func (s *Store) observe(ctx context.Context, op, path string, level slog.Level, begin time.Time, err error) {
+	outcome := Reason(err)
+	attrs := metric.WithAttributes(attribute.String("store", s.name), attribute.String("operation", op), attribute.String("outcome", outcome))
+	s.access.Add(ctx, 1, attrs)
+	s.took.Record(ctx, time.Since(begin).Seconds(), attrs)
+	s.log.LogAttrs(ctx, level, "secret.access", slog.String("store", s.name), slog.String("operation", op), slog.String("secret", path), slog.String("outcome", outcome))
+}

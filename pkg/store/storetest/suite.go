@@ -1,0 +1,539 @@
+package storetest
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/tradepulse/rotator/pkg/secret"
+	"github.com/tradepulse/rotator/pkg/store"
+)
+
+// Harness is a driver under test and what it declares about its service.
+type Harness struct {
+	// Driver is what is tested, on a store that the test has for itself or that
+	// it shares only with paths that other tests made unique.
+	Driver store.Driver
+	// NotAfter says that the driver keeps the end of each version.
+	NotAfter bool
+	// KeepsRetired says that a retired version's value stays readable by id.
+	KeepsRetired bool
+	// Deletes says that RetireDelete removes a version's value.
+	Deletes bool
+	// Delete makes somebody else remove the secret; nil when that cannot be had.
+	Delete func(ctx context.Context, path string) error
+	// Deny returns a driver on the same store whose credentials lack one
+	// operation (describe, list, get, put, promote, retire); nil when the
+	// service knows no permissions.
+	Deny func(t *testing.T, op string) store.Driver
+	// Throttle returns a driver on the same store whose next call is refused
+	// for its rate; nil when the service does not do so.
+	Throttle func(t *testing.T) store.Driver
+	// ListOf is how many secrets the listing case makes. 0 means 1,000.
+	ListOf int
+}
+
+// Run holds a driver to the contract of [store.Driver].
+func Run(t *testing.T, harness func(t *testing.T) Harness) {
+	for _, c := range cases {
+		t.Run(c.name, func(t *testing.T) {
+			h := harness(t)
+			c.run(t, &bench{t: t, h: h, d: h.Driver, path: unique(t)})
+		})
+	}
+}
+
+var cases = []struct {
+	name string
+	run  func(*testing.T, *bench)
+}{
+	{"a secret that is not there is not found", notFound},
+	{"put makes a secret only where it may", createOnly},
+	{"a pending version is not served to readers", pendingUnseen},
+	{"put is idempotent by token", putIdempotent},
+	{"a token cannot name two values", tokenReused},
+	{"put away from a stale version conflicts", staleFrom},
+	{"a pending version of another rotation stands in the way until it is replaced", foreignPending},
+	{"concurrent puts of one token make one version", concurrentPut},
+	{"promote moves current and previous in one step", promoteMoves},
+	{"promoting what is current is success", promoteTwice},
+	{"promote from a stale version conflicts", promoteStale},
+	{"promoting what is not there is not found", promoteMissing},
+	{"of concurrent promotions one version wins", concurrentPromote},
+	{"the version before the previous one loses its stage", thirdRotation},
+	{"retire takes the stage away", retireStage},
+	{"the current version cannot be retired", retireCurrent},
+	{"a pending version can be given up", retirePending},
+	{"retiring twice or what is gone is success", retireTwice},
+	{"a kept version stays readable, a deleted one does not", retireModes},
+	{"a version keeps its token and its dates", roundTrip},
+	{"64 KiB fit", largest},
+	{"binary values and unicode come back as they were", anyBytes},
+	{"list shows every secret once", list},
+	{"a cancelled context ends the call", cancelled},
+	{"a secret deleted under us is not found", deleted},
+	{"a missing permission is access denied", denied},
+	{"throttling is told as such", throttled},
+	{"no error holds a value", canary},
+}
+
+// bench is one case's view of a driver: one path on it.
+type bench struct {
+	t    *testing.T
+	h    Harness
+	d    store.Driver
+	path string
+}
+
+var counter struct {
+	sync.Mutex
+	n int
+}
+
+// unique returns a path that no other case uses.
+func unique(t *testing.T) string {
+	t.Helper()
+	counter.Lock()
+	defer counter.Unlock()
+	counter.n++
+	return fmt.Sprintf("conformance/%d-%d", time.Now().UnixNano(), counter.n)
+}
+
+func value(s string) secret.Value { return secret.NewValue([]byte(s)) }
+
+func (b *bench) token(n int) secret.Token {
+	return secret.NewToken(secret.ID(b.path), secret.VersionID(fmt.Sprint(n)), "conformance", n)
+}
+
+func (b *bench) write(n int, from secret.VersionID) store.Write {
+	return store.Write{Token: b.token(n), From: from, Value: value(fmt.Sprintf("Value-%d-of-%s!", n, b.path)), Create: true}
+}
+
+func (b *bench) put(w store.Write) secret.Version {
+	b.t.Helper()
+	v, err := b.d.Put(b.t.Context(), b.path, w)
+	if err != nil {
+		b.t.Fatalf("put: %v", err)
+	}
+	return v
+}
+
+// rotate puts and promotes version n after from.
+func (b *bench) rotate(n int, from secret.VersionID) secret.VersionID {
+	b.t.Helper()
+	v := b.put(b.write(n, from))
+	if err := b.d.Promote(b.t.Context(), b.path, from, v.ID); err != nil {
+		b.t.Fatalf("promote: %v", err)
+	}
+	return v.ID
+}
+
+func (b *bench) describe() secret.Metadata {
+	b.t.Helper()
+	m, err := b.d.Describe(b.t.Context(), b.path)
+	if err != nil {
+		b.t.Fatalf("describe: %v", err)
+	}
+	return m
+}
+
+func (b *bench) wantStages(want map[secret.Stage]secret.VersionID) {
+	b.t.Helper()
+	m := b.describe()
+	for _, stage := range []secret.Stage{secret.StagePending, secret.StageCurrent, secret.StagePrevious} {
+		if v, _ := m.At(stage); v.ID != want[stage] {
+			b.t.Errorf("%s is %q, want %q", stage, v.ID, want[stage])
+		}
+	}
+}
+
+func (b *bench) wantErr(what string, err, want error) {
+	b.t.Helper()
+	if !errors.Is(err, want) {
+		b.t.Errorf("%s: %v, want an error that wraps %q", what, err, want)
+	}
+}
+
+func notFound(t *testing.T, b *bench) {
+	_, err := b.d.Describe(t.Context(), b.path)
+	b.wantErr("describe", err, store.ErrNotFound)
+	_, _, err = b.d.Get(t.Context(), b.path, store.Selector{})
+	b.wantErr("get", err, store.ErrNotFound)
+	b.rotate(1, "")
+	_, _, err = b.d.Get(t.Context(), b.path, store.Selector{Version: secret.VersionID(b.token(99))})
+	b.wantErr("get a version", err, store.ErrNotFound)
+}
+
+func createOnly(t *testing.T, b *bench) {
+	w := b.write(1, "")
+	w.Create = false
+	_, err := b.d.Put(t.Context(), b.path, w)
+	b.wantErr("put", err, store.ErrNotFound)
+	b.rotate(1, "")
+}
+
+func pendingUnseen(t *testing.T, b *bench) {
+	v1 := b.put(b.write(1, ""))
+	if _, _, err := b.d.Get(t.Context(), b.path, store.Selector{}); !errors.Is(err, store.ErrNotFound) && !errors.Is(err, store.ErrNoValue) {
+		t.Errorf("get before the first promotion: %v", err)
+	}
+	if err := b.d.Promote(t.Context(), b.path, "", v1.ID); err != nil {
+		t.Fatal(err)
+	}
+	v2 := b.put(b.write(2, v1.ID))
+	b.wantStages(map[secret.Stage]secret.VersionID{secret.StageCurrent: v1.ID, secret.StagePending: v2.ID})
+	got, val, err := b.d.Get(t.Context(), b.path, store.Selector{})
+	if err != nil || got.ID != v1.ID || !val.Equal(b.write(1, "").Value) {
+		t.Errorf("current is %s, err %v; want version 1", got.ID, err)
+	}
+	got, val, err = b.d.Get(t.Context(), b.path, store.Selector{Stage: secret.StagePending})
+	if err != nil || got.ID != v2.ID || !val.Equal(b.write(2, "").Value) {
+		t.Errorf("pending is %s, err %v; want version 2", got.ID, err)
+	}
+}
+
+func putIdempotent(t *testing.T, b *bench) {
+	v1 := b.rotate(1, "")
+	a, c := b.put(b.write(2, v1)), b.put(b.write(2, v1))
+	if a.ID != c.ID {
+		t.Errorf("the same put gave %s and %s", a.ID, c.ID)
+	}
+	if err := b.d.Promote(t.Context(), b.path, v1, a.ID); err != nil {
+		t.Fatal(err)
+	}
+	if again := b.put(b.write(2, v1)); again.ID != a.ID || again.Stage != secret.StageCurrent {
+		t.Errorf("the same put after its promotion gave %s in stage %s", again.ID, again.Stage)
+	}
+}
+
+func tokenReused(t *testing.T, b *bench) {
+	v1 := b.rotate(1, "")
+	b.put(b.write(2, v1))
+	w := b.write(2, v1)
+	w.Value = value("Another-Value-For-The-Token-1!")
+	_, err := b.d.Put(t.Context(), b.path, w)
+	b.wantErr("put", err, store.ErrTokenReused)
+}
+
+func staleFrom(t *testing.T, b *bench) {
+	v1 := b.rotate(1, "")
+	b.rotate(2, v1)
+	_, err := b.d.Put(t.Context(), b.path, b.write(3, v1))
+	b.wantErr("put", err, store.ErrConflict)
+}
+
+func foreignPending(t *testing.T, b *bench) {
+	v1 := b.rotate(1, "")
+	foreign := b.put(b.write(2, v1))
+	w := b.write(3, v1)
+	_, err := b.d.Put(t.Context(), b.path, w)
+	b.wantErr("put", err, store.ErrPending)
+	w.Replace = foreign.ID
+	mine := b.put(w)
+	b.wantStages(map[secret.Stage]secret.VersionID{secret.StageCurrent: v1, secret.StagePending: mine.ID})
+}
+
+func concurrentPut(t *testing.T, b *bench) {
+	v1 := b.rotate(1, "")
+	var wg sync.WaitGroup
+	ids := make([]secret.VersionID, 8)
+	for i := range ids {
+		wg.Go(func() {
+			v, err := b.d.Put(t.Context(), b.path, b.write(2, v1))
+			if err != nil {
+				t.Errorf("put: %v", err)
+			}
+			ids[i] = v.ID
+		})
+	}
+	wg.Wait()
+	if slices.ContainsFunc(ids, func(id secret.VersionID) bool { return id != ids[0] }) {
+		t.Errorf("one token gave %v", ids)
+	}
+}
+
+func promoteMoves(_ *testing.T, b *bench) {
+	v1 := b.rotate(1, "")
+	v2 := b.rotate(2, v1)
+	b.wantStages(map[secret.Stage]secret.VersionID{secret.StageCurrent: v2, secret.StagePrevious: v1})
+	_, val, err := b.d.Get(b.t.Context(), b.path, store.Selector{Stage: secret.StagePrevious})
+	if err != nil || !val.Equal(b.write(1, "").Value) {
+		b.t.Errorf("the previous version is not what it was: %v", err)
+	}
+}
+
+func promoteTwice(t *testing.T, b *bench) {
+	v1 := b.rotate(1, "")
+	v2 := b.rotate(2, v1)
+	if err := b.d.Promote(t.Context(), b.path, v1, v2); err != nil {
+		t.Errorf("the same promotion again: %v", err)
+	}
+	b.wantStages(map[secret.Stage]secret.VersionID{secret.StageCurrent: v2, secret.StagePrevious: v1})
+}
+
+func promoteStale(t *testing.T, b *bench) {
+	v1 := b.rotate(1, "")
+	v2 := b.rotate(2, v1)
+	v3 := b.put(b.write(3, v2))
+	b.wantErr("promote", b.d.Promote(t.Context(), b.path, v1, v3.ID), store.ErrConflict)
+	b.wantStages(map[secret.Stage]secret.VersionID{secret.StageCurrent: v2, secret.StagePrevious: v1, secret.StagePending: v3.ID})
+}
+
+func promoteMissing(t *testing.T, b *bench) {
+	v1 := b.rotate(1, "")
+	b.wantErr("promote", b.d.Promote(t.Context(), b.path, v1, secret.VersionID(b.token(77))), store.ErrNotFound)
+}
+
+func concurrentPromote(t *testing.T, b *bench) {
+	v1 := b.rotate(1, "")
+	v2 := b.put(b.write(2, v1))
+	var wg sync.WaitGroup
+	for range 8 {
+		wg.Go(func() {
+			if err := b.d.Promote(t.Context(), b.path, v1, v2.ID); err != nil && !errors.Is(err, store.ErrConflict) {
+				t.Errorf("promote: %v", err)
+			}
+		})
+	}
+	wg.Wait()
+	b.wantStages(map[secret.Stage]secret.VersionID{secret.StageCurrent: v2.ID, secret.StagePrevious: v1})
+}
+
+func thirdRotation(t *testing.T, b *bench) {
+	v1 := b.rotate(1, "")
+	v2 := b.rotate(2, v1)
+	v3 := b.rotate(3, v2)
+	b.wantStages(map[secret.Stage]secret.VersionID{secret.StageCurrent: v3, secret.StagePrevious: v2})
+	if !b.h.KeepsRetired {
+		return
+	}
+	if _, val, err := b.d.Get(t.Context(), b.path, store.Selector{Version: v1}); err != nil || !val.Equal(b.write(1, "").Value) {
+		t.Errorf("the value of the version that lost its stage: %v", err)
+	}
+}
+
+func retireStage(t *testing.T, b *bench) {
+	v1 := b.rotate(1, "")
+	v2 := b.rotate(2, v1)
+	if err := b.d.Retire(t.Context(), b.path, v1, secret.RetireDelete); err != nil {
+		t.Fatal(err)
+	}
+	b.wantStages(map[secret.Stage]secret.VersionID{secret.StageCurrent: v2})
+}
+
+func retireCurrent(t *testing.T, b *bench) {
+	v1 := b.rotate(1, "")
+	b.wantErr("retire", b.d.Retire(t.Context(), b.path, v1, secret.RetireDelete), store.ErrConflict)
+	b.wantStages(map[secret.Stage]secret.VersionID{secret.StageCurrent: v1})
+}
+
+func retirePending(t *testing.T, b *bench) {
+	v1 := b.rotate(1, "")
+	v2 := b.put(b.write(2, v1))
+	if err := b.d.Retire(t.Context(), b.path, v2.ID, secret.RetireDelete); err != nil {
+		t.Fatal(err)
+	}
+	b.wantStages(map[secret.Stage]secret.VersionID{secret.StageCurrent: v1})
+	b.rotate(3, v1)
+}
+
+func retireTwice(t *testing.T, b *bench) {
+	v1 := b.rotate(1, "")
+	b.rotate(2, v1)
+	for _, v := range []secret.VersionID{v1, v1, secret.VersionID(b.token(55))} {
+		if err := b.d.Retire(t.Context(), b.path, v, secret.RetireDelete); err != nil {
+			t.Errorf("retire %s: %v", v, err)
+		}
+	}
+}
+
+func retireModes(t *testing.T, b *bench) {
+	v1 := b.rotate(1, "")
+	v2 := b.rotate(2, v1)
+	if err := b.d.Retire(t.Context(), b.path, v1, secret.RetireKeep); err != nil {
+		t.Fatal(err)
+	}
+	if b.h.KeepsRetired {
+		if _, val, err := b.d.Get(t.Context(), b.path, store.Selector{Version: v1}); err != nil || !val.Equal(b.write(1, "").Value) {
+			t.Errorf("a kept version: %v", err)
+		}
+	}
+	b.rotate(3, v2)
+	for _, mode := range []secret.RetireMode{secret.RetireDelete, secret.RetireDestroy} {
+		if err := b.d.Retire(t.Context(), b.path, v2, mode); err != nil {
+			t.Fatal(err)
+		}
+		if !b.h.Deletes {
+			continue
+		}
+		_, _, err := b.d.Get(t.Context(), b.path, store.Selector{Version: v2})
+		if !errors.Is(err, store.ErrNoValue) && !errors.Is(err, store.ErrNotFound) {
+			t.Errorf("after %s the version can still be read: %v", mode, err)
+		}
+	}
+}
+
+func roundTrip(t *testing.T, b *bench) {
+	w := b.write(1, "")
+	w.NotAfter = time.Now().Add(time.Hour).UTC().Truncate(time.Second)
+	before := time.Now()
+	put := b.put(w)
+	got, ok := b.describe().Version(put.ID)
+	if !ok || got.Token != w.Token || got.Stage != secret.StagePending {
+		t.Errorf("described as token %q, stage %q; want %q, pending", got.Token, got.Stage, w.Token)
+	}
+	if b.h.NotAfter && !got.NotAfter.Equal(w.NotAfter) {
+		t.Errorf("not after %s, want %s", got.NotAfter, w.NotAfter)
+	}
+	if d := got.CreatedAt.Sub(before).Abs(); d > time.Hour {
+		t.Errorf("created at %s, %s away from now", got.CreatedAt, d)
+	}
+}
+
+func largest(t *testing.T, b *bench) {
+	w := b.write(1, "")
+	w.Value = secret.NewValue(bytes.Repeat([]byte{'x'}, secret.MaxValueLength))
+	v := b.put(w)
+	_, got, err := b.d.Get(t.Context(), b.path, store.Selector{Version: v.ID})
+	if err != nil || !got.Equal(w.Value) {
+		t.Errorf("64 KiB do not come back: %v", err)
+	}
+	s, err := store.New("conformance", b.d, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w = b.write(2, "")
+	w.Value, w.Replace = secret.NewValue(bytes.Repeat([]byte{'x'}, secret.MaxValueLength+1)), v.ID
+	_, err = s.Put(t.Context(), b.path, w)
+	b.wantErr("one byte more", err, store.ErrInvalid)
+}
+
+func anyBytes(t *testing.T, b *bench) {
+	var from secret.VersionID
+	for n, val := range []string{"\x00\x01\xfe\xff\x00binary", "schlüssel-ключ-鍵-🔑", " leading and trailing ", "{\"json\":\"<&>\"}"} {
+		w := b.write(n, from)
+		w.Value = value(val)
+		v := b.put(w)
+		if err := b.d.Promote(t.Context(), b.path, from, v.ID); err != nil {
+			t.Fatal(err)
+		}
+		if _, got, err := b.d.Get(t.Context(), b.path, store.Selector{}); err != nil || !got.Equal(w.Value) {
+			t.Errorf("value %d does not come back: %v", n, err)
+		}
+		from = v.ID
+	}
+}
+
+func list(t *testing.T, b *bench) {
+	n := b.h.ListOf
+	if n == 0 {
+		n = 1000
+	}
+	want := map[string]secret.VersionID{}
+	for i := range n {
+		c := &bench{t: t, h: b.h, d: b.d, path: fmt.Sprintf("%s/%d", b.path, i)}
+		want[c.path] = c.rotate(1, "")
+	}
+	for m, err := range b.d.List(t.Context()) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		if v, ok := want[m.Path]; ok {
+			if m.Current().ID != v {
+				t.Errorf("%s is listed with current %q, want %q", m.Path, m.Current().ID, v)
+			}
+			delete(want, m.Path)
+		} else if strings.HasPrefix(m.Path, b.path) {
+			t.Errorf("%s is listed twice", m.Path)
+		}
+	}
+	if len(want) > 0 {
+		t.Errorf("%d of %d secrets are not listed", len(want), n)
+	}
+}
+
+func cancelled(t *testing.T, b *bench) {
+	b.rotate(1, "")
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	_, err := b.d.Describe(ctx, b.path)
+	b.wantErr("describe", err, context.Canceled)
+	_, _, err = b.d.Get(ctx, b.path, store.Selector{})
+	b.wantErr("get", err, context.Canceled)
+}
+
+func deleted(t *testing.T, b *bench) {
+	if b.h.Delete == nil {
+		return
+	}
+	v1 := b.rotate(1, "")
+	if err := b.h.Delete(t.Context(), b.path); err != nil {
+		t.Fatal(err)
+	}
+	_, err := b.d.Describe(t.Context(), b.path)
+	b.wantErr("describe", err, store.ErrNotFound)
+	w := b.write(2, v1)
+	w.Create = false
+	_, err = b.d.Put(t.Context(), b.path, w)
+	b.wantErr("put", err, store.ErrNotFound)
+}
+
+func denied(t *testing.T, b *bench) {
+	if b.h.Deny == nil {
+		return
+	}
+	v1 := b.rotate(1, "")
+	v2 := b.put(b.write(2, v1))
+	calls := map[string]func(store.Driver) error{
+		"describe": func(d store.Driver) error { _, err := d.Describe(t.Context(), b.path); return err },
+		"list": func(d store.Driver) error {
+			for _, err := range d.List(t.Context()) {
+				if err != nil {
+					return err
+				}
+			}
+			return nil
+		},
+		"get":     func(d store.Driver) error { _, _, err := d.Get(t.Context(), b.path, store.Selector{}); return err },
+		"put":     func(d store.Driver) error { _, err := d.Put(t.Context(), b.path, b.write(2, v1)); return err },
+		"promote": func(d store.Driver) error { return d.Promote(t.Context(), b.path, v1, v2.ID) },
+		"retire":  func(d store.Driver) error { return d.Retire(t.Context(), b.path, v2.ID, secret.RetireDelete) },
+	}
+	for op, call := range calls {
+		b.wantErr(op, call(b.h.Deny(t, op)), store.ErrAccessDenied)
+	}
+}
+
+func throttled(t *testing.T, b *bench) {
+	if b.h.Throttle == nil {
+		return
+	}
+	b.rotate(1, "")
+	_, err := b.h.Throttle(t).Describe(t.Context(), b.path)
+	b.wantErr("describe", err, store.ErrThrottled)
+}
+
+func canary(t *testing.T, b *bench) {
+	const bird = "Canary-9f31c7-Value!"
+	v1 := b.rotate(1, "")
+	w := b.write(2, v1)
+	w.Value = value(bird)
+	b.put(w)
+	w.Value = value(bird + "2")
+	_, reused := b.d.Put(t.Context(), b.path, w)
+	w.Token = b.token(3)
+	_, pending := b.d.Put(t.Context(), b.path, w)
+	w.From = "nobody"
+	_, conflict := b.d.Put(t.Context(), b.path, w)
+	for _, err := range []error{reused, pending, conflict} {
+		if err == nil || strings.Contains(fmt.Sprintf("%v %+v %#v", err, err, err), bird) {
+			t.Errorf("the error is nil or holds the value")
+		}
+	}
+}
