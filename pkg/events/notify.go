@@ -74,7 +74,9 @@ func (b *Bus) SubscribeNotify(ctx context.Context, service string, fn func(conte
 	if err != nil {
 		return nil, fmt.Errorf("subscribe: %w", err)
 	}
-	if err := b.nc.FlushWithContext(ctx); err != nil && !b.nc.IsReconnecting() {
+	fctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	if err := b.nc.FlushWithContext(fctx); err != nil && !b.nc.IsReconnecting() {
 		return nil, errors.Join(fmt.Errorf("subscribe: %w", err), sub.Unsubscribe())
 	}
 	return func() { _ = sub.Unsubscribe() }, nil // fails only on a closed connection
@@ -96,11 +98,23 @@ func (b *Bus) LastNotified(ctx context.Context, service string, id secret.ID) (A
 	return Announcement{Event: e, Seq: announced(m.Header)}, nil
 }
 
-// Reconnected returns a channel that gets a value after each reconnect, and a
-// function that gives it back.
-func (b *Bus) Reconnected() (<-chan nats.Status, func()) {
+// OnReconnect calls fn after each reconnect until ctx ends.
+func (b *Bus) OnReconnect(ctx context.Context, fn func()) {
 	ch := b.nc.StatusChanged(nats.CONNECTED)
-	return ch, func() { b.nc.RemoveStatusListener(ch) }
+	go func() {
+		defer b.nc.RemoveStatusListener(ch)
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case _, ok := <-ch:
+				if !ok {
+					return
+				}
+				fn()
+			}
+		}
+	}()
 }
 
 // Connected reports whether the connection stands.

@@ -127,8 +127,11 @@ func (b *board) rolledOut(r *row, e events.Event) {
 	case events.RolloutConverged:
 		b.sum.Converged++
 		r.converged[e.Data.VersionID] = true
-		b.say("rollout.converged", r.id, "%s runs on %d of %d instances; %s is retired in %s", short(e.Data.VersionID), ro.Applied, ro.Applied,
-			short(e.Data.PreviousVersionID), time.Until(ro.RetireAt).Round(100*time.Millisecond))
+		then := "there is nothing before it to retire"
+		if e.Data.PreviousVersionID != "" {
+			then = fmt.Sprintf("%s is retired in %s", short(e.Data.PreviousVersionID), time.Until(ro.RetireAt).Round(100*time.Millisecond))
+		}
+		b.say("rollout.converged", r.id, "%s runs on every instance (%d); %s", short(e.Data.VersionID), ro.Applied, then)
 	case events.RolloutRetired:
 		b.sum.Retired++
 		b.say("rollout.retired", r.id, "%s is retired: nobody runs it", short(e.Data.PreviousVersionID))
@@ -211,6 +214,13 @@ func (b *board) looked(id secret.ID, pending bool, rotateAt time.Time) {
 	if r := b.secrets[id]; r != nil {
 		r.pending, r.rotateAt = pending, rotateAt
 	}
+}
+
+// verified takes how many audit records verify.
+func (b *board) verified(n int) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.say("audit.verified", auditID, "%d records, signed with every version there was", n)
 }
 
 // summary returns the counts so far.

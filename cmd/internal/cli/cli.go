@@ -1,0 +1,157 @@
+// Package cli is what the two programs share of a command line: exit codes,
+// flags for the configuration, version, the drain on a signal.
+package cli
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"runtime/debug"
+	"syscall"
+
+	"github.com/spf13/cobra"
+
+	"github.com/tradepulse/rotator/cmd/internal/config"
+	"github.com/tradepulse/rotator/cmd/internal/telemetry"
+)
+
+// The exit codes.
+const (
+	// ExitOK: done.
+	ExitOK = 0
+	// ExitFailed: it did not work, or what was checked is not as it should be.
+	ExitFailed = 1
+	// ExitUsage: the command line or the configuration is wrong.
+	ExitUsage = 2
+)
+
+// ExitCodes is the text for the help of every program.
+const ExitCodes = `Exit codes:
+  0  done
+  1  it failed, or what was checked is not as it should be
+  2  the command line or the configuration is wrong`
+
+// UsageError marks an error of the caller.
+type UsageError struct{ Err error }
+
+func (e UsageError) Error() string { return e.Err.Error() }
+func (e UsageError) Unwrap() error { return e.Err }
+
+// Execute runs a command until it is done, or until SIGINT or SIGTERM asks it
+// to drain. A second signal ends the process at once. It returns the exit code.
+func Execute(root *cobra.Command) int {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	context.AfterFunc(ctx, stop) // the next signal has its usual effect
+	root.SilenceErrors, root.SilenceUsage = true, true
+	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return UsageError{err} })
+	cmd, err := root.ExecuteContextC(ctx)
+	if err == nil {
+		return ExitOK
+	}
+	fmt.Fprintf(root.ErrOrStderr(), "%s: %v\n", root.Name(), err)
+	var problems config.Problems
+	if _, ok := errors.AsType[UsageError](err); ok || cmd == root {
+		fmt.Fprintf(root.ErrOrStderr(), "See '%s --help'.\n", cmd.CommandPath())
+		return ExitUsage
+	}
+	if errors.As(err, &problems) {
+		return ExitUsage
+	}
+	return ExitFailed
+}
+
+// Exactly is cobra.ExactArgs with an error that counts as usage.
+func Exactly(n int) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error {
+		if err := cobra.ExactArgs(n)(cmd, args); err != nil {
+			return UsageError{err}
+		}
+		return nil
+	}
+}
+
+// ConfigFlag adds --config to a command and returns where it will be.
+func ConfigFlag(cmd *cobra.Command) *string {
+	path := cmd.PersistentFlags().StringP("config", "c", os.Getenv("ROTATOR_CONFIG"), "configuration file; $ROTATOR_CONFIG")
+	_ = cmd.MarkPersistentFlagFilename("config", "yaml", "yml") // fails only for a flag that is not there
+	return path
+}
+
+// Load reads the configuration and prints its warnings.
+func Load(cmd *cobra.Command, path string) (*config.Config, error) {
+	if path == "" {
+		return nil, UsageError{errors.New("which configuration? Give --config FILE or set ROTATOR_CONFIG; docs/examples has some")}
+	}
+	cfg, err := config.Load(path, os.Environ())
+	if err != nil {
+		return nil, err
+	}
+	for _, w := range cfg.Warnings() {
+		fmt.Fprintf(cmd.ErrOrStderr(), "warning: %s\n", w)
+	}
+	return cfg, nil
+}
+
+// Telemetry sets up logs, metrics and traces for a program that runs.
+func Telemetry(ctx context.Context, name string, cfg *config.Config) (*telemetry.Telemetry, error) {
+	t, err := telemetry.Setup(ctx, telemetry.Options{Service: name, Version: Version(), LogLevel: cfg.Log.Level, LogFormat: cfg.Log.Format})
+	if err != nil {
+		return nil, err
+	}
+	t.SetGlobal()
+	return t, nil
+}
+
+// PrintJSON prints v as indented JSON.
+func PrintJSON(w io.Writer, v any) error {
+	enc := json.NewEncoder(w)
+	enc.SetEscapeHTML(false)
+	enc.SetIndent("", "  ")
+	return enc.Encode(v)
+}
+
+// version is set by the linker in released builds.
+var version string
+
+// Version returns the version of the program: the released one, else that of
+// the module or of the commit it was built from.
+func Version() string {
+	if version != "" {
+		return version
+	}
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return "unknown"
+	}
+	if v := info.Main.Version; v != "" && v != "(devel)" {
+		return v
+	}
+	for _, s := range info.Settings {
+		if s.Key == "vcs.revision" {
+			return "devel-" + s.Value[:min(len(s.Value), 12)]
+		}
+	}
+	return "devel"
+}
+
+// VersionCommand returns the command that prints the version.
+func VersionCommand() *cobra.Command {
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use: "version", Short: "Print the version", Args: Exactly(0),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if asJSON {
+				return PrintJSON(cmd.OutOrStdout(), map[string]string{"version": Version()})
+			}
+			_, err := fmt.Fprintln(cmd.OutOrStdout(), Version())
+			return err
+		},
+	}
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print an object")
+	return cmd
+}

@@ -1,0 +1,197 @@
+package dev
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/tradepulse/rotator/pkg/client"
+	"github.com/tradepulse/rotator/pkg/events"
+	"github.com/tradepulse/rotator/pkg/secret"
+	"github.com/tradepulse/rotator/pkg/store"
+)
+
+// load is how often each demo service uses its secret.
+const load = 25 * time.Millisecond
+
+// services runs the two demo services once their secrets exist.
+func (n *node) services(ctx context.Context) error {
+	for _, spec := range n.specs {
+		if err := n.exists(ctx, spec); err != nil {
+			return ended(ctx, err)
+		}
+	}
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return n.hear(ctx) })
+	g.Go(func() error { return n.service(ctx, auditService, auditID, n.auditLoad) })
+	g.Go(func() error { return n.service(ctx, adminService, adminID, n.adminLoad) })
+	return g.Wait()
+}
+
+// exists waits until the secret has a current version.
+func (n *node) exists(ctx context.Context, spec secret.Spec) error {
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		_, st, err := n.catalog.Lookup(spec.ID)
+		if err != nil {
+			return err
+		}
+		if meta, err := st.Describe(ctx, spec.StorePath()); err == nil && meta.Current().ID != "" {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-tick.C:
+		}
+	}
+}
+
+// hear counts the notifications that reach the services.
+func (n *node) hear(ctx context.Context) error {
+	for _, s := range []string{auditService, adminService} {
+		stop, err := n.bus.SubscribeNotify(ctx, s, func(context.Context, events.Delivery) { n.board.notified() })
+		if err != nil {
+			return ended(ctx, err)
+		}
+		defer stop()
+	}
+	<-ctx.Done()
+	return nil
+}
+
+// service runs one service: a Manager on its secret, a hook that measures, and
+// its load.
+func (n *node) service(ctx context.Context, name string, id secret.ID, load func(context.Context, *client.Manager) error) error {
+	m, err := client.New(ctx, client.Config{
+		Service: name, Instance: "demo", Source: client.FromCatalog(n.catalog), IDs: []secret.ID{id}, Bus: n.bus, Lease: 3 * time.Second, Logger: n.o.Logger,
+	})
+	if err != nil {
+		return ended(ctx, err)
+	}
+	err = load(ctx, m)
+	closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), settle)
+	defer cancel()
+	return errors.Join(err, m.Close(closing))
+}
+
+// measure is the last hook of a service: what it sees is in use.
+func (n *node) measure(ctx context.Context, m *client.Manager, id secret.ID) error {
+	_, err := m.Subscribe(ctx, id, func(_ context.Context, c client.Change) error {
+		if !c.AnnouncedAt.IsZero() && !c.Staged {
+			n.board.reloaded(id, time.Since(c.AnnouncedAt))
+		}
+		return nil
+	})
+	return err
+}
+
+// auditLoad signs an audit record at every tick.
+func (n *node) auditLoad(ctx context.Context, m *client.Manager) error {
+	keys, err := client.NewKeyring(ctx, m, auditID, 0)
+	if err != nil {
+		return err
+	}
+	defer keys.Close()
+	log, err := client.NewAuditLogger(ctx, m, keys, n.audit)
+	if err != nil {
+		return err
+	}
+	defer log.Close()
+	if err := n.measure(ctx, m, auditID); err != nil {
+		return err
+	}
+	return every(ctx, load, func(i int) error {
+		return log.Log("order.placed", map[string]string{"order": fmt.Sprint(i), "user": "demo"})
+	})
+}
+
+// adminLoad calls an HTTP interface behind the bearer token at every tick.
+func (n *node) adminLoad(ctx context.Context, m *client.Manager) error {
+	auth, err := client.NewTokenAuthenticator(ctx, m, adminID, "tradepulse-admin", time.Second)
+	if err != nil {
+		return err
+	}
+	defer auth.Close()
+	if err := n.measure(ctx, m, adminID); err != nil {
+		return err
+	}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return err
+	}
+	srv := &http.Server{
+		ReadHeaderTimeout: 5 * time.Second,
+		Handler:           auth.Middleware(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNoContent) })),
+	}
+	go func() { _ = srv.Serve(l) }() // it ends with Close below
+	defer srv.Close()
+	token := m.Secret(adminID)
+	return every(ctx, load, func(int) error { return call(ctx, "http://"+l.Addr().String()+"/admin", token) })
+}
+
+// call makes one request with the current token.
+func call(ctx context.Context, url string, token *client.Handle) error {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, http.NoBody)
+	if err != nil {
+		return err
+	}
+	req.Header.Set("Authorization", "Bearer "+string(token.Get().Value.Reveal()))
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return ended(ctx, err)
+	}
+	defer resp.Body.Close()
+	if _, err := io.Copy(io.Discard, resp.Body); err != nil {
+		return ended(ctx, err)
+	}
+	if resp.StatusCode != http.StatusNoContent {
+		return fmt.Errorf("dev: the admin interface answered %s to the current token", resp.Status)
+	}
+	return nil
+}
+
+// every calls f at every tick until ctx ends or f fails.
+func every(ctx context.Context, d time.Duration, f func(i int) error) error {
+	tick := time.NewTicker(d)
+	defer tick.Stop()
+	for i := 1; ; i++ {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+			if err := f(i); err != nil {
+				return err
+			}
+		}
+	}
+}
+
+// verify checks the run: every rollout but those in flight has converged, and
+// every audit record verifies with the versions that the store kept.
+func (n *node) verify(ctx context.Context) error {
+	var errs []error
+	if open := n.board.unconverged(); len(open) > 0 {
+		errs = append(errs, fmt.Errorf("%w: %d rollouts did not converge: %v", ErrUnfinished, len(open), open))
+	}
+	if _, err := n.audit.Seek(0, io.SeekStart); err != nil {
+		return errors.Join(append(errs, err)...)
+	}
+	src := client.FromCatalog(n.catalog)
+	records, _, err := client.VerifyAudit(n.audit, func(v secret.VersionID) (secret.Value, error) {
+		_, val, err := src.Read(ctx, auditID, store.Selector{Version: v})
+		return val, err
+	})
+	if err != nil {
+		errs = append(errs, fmt.Errorf("%w: %w", ErrUnfinished, err))
+	}
+	n.board.verified(records)
+	return errors.Join(errs...)
+}

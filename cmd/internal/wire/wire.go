@@ -1,0 +1,267 @@
+// Package wire turns a configuration into the parts of a program: connection,
+// keys, bus, stores. It decides nothing but what a configuration leaves open.
+package wire
+
+import (
+	"context"
+	"crypto/ed25519"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/tradepulse/rotator/cmd/internal/config"
+	"github.com/tradepulse/rotator/pkg/events"
+	"github.com/tradepulse/rotator/pkg/secret"
+	"github.com/tradepulse/rotator/pkg/store"
+	"github.com/tradepulse/rotator/pkg/store/env"
+	"github.com/tradepulse/rotator/pkg/store/natskv"
+)
+
+// Options say for whom the parts are.
+type Options struct {
+	Config *config.Config
+	// Role is the program's part in what it publishes, such as worker.
+	Role string
+	// Connect says how to reach the embedded server of this process; its zero
+	// value goes by the configuration.
+	Connect events.ConnectConfig
+	// DataDir is where a single node keeps its keys.
+	DataDir string
+	// Make lets a single node make keys and streams that are not there yet.
+	Make bool
+	// Stores opens the stores.
+	Stores bool
+	Logger *slog.Logger
+}
+
+// Parts are what a program works with.
+type Parts struct {
+	Conn    *nats.Conn
+	Bus     *events.Bus
+	Catalog *store.Catalog // nil without Options.Stores
+	Specs   []secret.Spec
+	Source  string
+}
+
+// Open returns the parts. It waits for the bus as long as ctx lives.
+func Open(ctx context.Context, o Options) (*Parts, error) {
+	specs, err := o.Config.Specs()
+	if err != nil {
+		return nil, err
+	}
+	signer, trusted, err := o.keys()
+	if err != nil {
+		return nil, err
+	}
+	names, err := events.NewNames(o.Config.NATS.Prefix)
+	if err != nil {
+		return nil, err
+	}
+	nc, err := o.connect(ctx)
+	if err != nil {
+		return nil, err
+	}
+	host, err := os.Hostname()
+	if err != nil {
+		host = "unknown"
+	}
+	p := &Parts{Conn: nc, Specs: specs, Source: "/rotator/" + o.Role + "/" + host}
+	p.Bus, err = events.New(nc, events.Config{Names: names, Source: p.Source, Signer: signer, Verifier: trusted, Logger: o.Logger})
+	if err == nil && o.Make {
+		err = p.Bus.EnsureStreams(ctx, events.StreamOptions{Replicas: o.Config.NATS.Replicas})
+	}
+	if err == nil && o.Stores {
+		p.Catalog, err = o.catalog(ctx, nc, specs)
+	}
+	if err != nil {
+		nc.Close()
+		return nil, err
+	}
+	return p, nil
+}
+
+// Spec finds a secret among those of the configuration.
+func (p *Parts) Spec(id secret.ID) (secret.Spec, bool) {
+	for _, s := range p.Specs {
+		if s.ID == id {
+			return s, true
+		}
+	}
+	return secret.Spec{}, false
+}
+
+// Close closes the stores and the connection.
+func (p *Parts) Close() error {
+	var errs []error
+	if p.Catalog != nil {
+		for _, s := range p.Catalog.Stores() {
+			errs = append(errs, s.Close())
+		}
+	}
+	p.Conn.Close()
+	return errors.Join(errs...)
+}
+
+// keys returns the key that signs events, and those that are believed.
+func (o Options) keys() (*events.Signer, *events.Verifier, error) {
+	ref, own := o.Config.SigningKey(o.DataDir)
+	signer, err := o.signer(ref, own)
+	if err != nil {
+		return nil, nil, err
+	}
+	trusted := []ed25519.PublicKey{signer.Public()}
+	for _, path := range o.Config.Signing.TrustedKeys {
+		k, err := events.LoadPublicKey(path)
+		if err != nil {
+			return nil, nil, err
+		}
+		trusted = append(trusted, k)
+	}
+	return signer, events.NewVerifier(trusted...), nil
+}
+
+func (o Options) signer(ref config.Ref, own bool) (*events.Signer, error) {
+	if ref.File != "" {
+		s, err := events.LoadSigner(ref.File)
+		if !errors.Is(err, os.ErrNotExist) || !own || !o.Make {
+			return s, err
+		}
+		if s, err = events.GenerateSigner(); err != nil {
+			return nil, err
+		}
+		return s, s.Save(ref.File)
+	}
+	v, err := ref.Read(os.LookupEnv)
+	if err != nil {
+		return nil, fmt.Errorf("signing key: %w", err)
+	}
+	block, _ := pem.Decode(v.Reveal())
+	if block == nil {
+		return nil, fmt.Errorf("signing key: %s holds no PEM", ref)
+	}
+	parsed, err := x509.ParsePKCS8PrivateKey(block.Bytes)
+	key, ok := parsed.(ed25519.PrivateKey)
+	if err != nil || !ok {
+		return nil, fmt.Errorf("signing key: %s holds no Ed25519 key in PKCS #8", ref)
+	}
+	return events.NewSigner(key)
+}
+
+func (o Options) connect(ctx context.Context) (*nats.Conn, error) {
+	c := o.Connect
+	n := o.Config.NATS
+	c.Name, c.Logger = "rotator "+o.Role, o.Logger
+	if c.InProcess != nil {
+		return events.Connect(ctx, c)
+	}
+	if n.URL != "" {
+		c.URL, c.CredsFile, c.NKeyFile, c.User = n.URL, n.Credentials.CredsFile, n.Credentials.NKeyFile, n.Credentials.User
+	}
+	if !n.Credentials.Password.IsZero() {
+		v, err := n.Credentials.Password.Read(os.LookupEnv)
+		if err != nil {
+			return nil, fmt.Errorf("nats.credentials.password: %w", err)
+		}
+		c.Password = string(v.Reveal())
+	}
+	var err error
+	if c.TLS, err = tlsConfig(n.TLS); err != nil {
+		return nil, fmt.Errorf("nats.tls: %w", err)
+	}
+	return events.Connect(ctx, c)
+}
+
+func tlsConfig(c config.TLS) (*tls.Config, error) {
+	if c == (config.TLS{}) {
+		return nil, nil
+	}
+	out := &tls.Config{MinVersion: tls.VersionTLS13}
+	if c.CA != "" {
+		pemBytes, err := os.ReadFile(c.CA)
+		if err != nil {
+			return nil, err
+		}
+		out.RootCAs = x509.NewCertPool()
+		if !out.RootCAs.AppendCertsFromPEM(pemBytes) {
+			return nil, fmt.Errorf("%s holds no certificate", c.CA)
+		}
+	}
+	if c.Cert != "" {
+		cert, err := tls.LoadX509KeyPair(c.Cert, c.Key)
+		if err != nil {
+			return nil, err
+		}
+		out.Certificates = []tls.Certificate{cert}
+	}
+	return out, nil
+}
+
+// catalog opens every store of the configuration.
+func (o Options) catalog(ctx context.Context, nc *nats.Conn, specs []secret.Spec) (*store.Catalog, error) {
+	var stores []*store.Store
+	for name, s := range o.Config.Stores {
+		d, err := o.driver(ctx, nc, name, s.Options, specs)
+		if err != nil {
+			return nil, fmt.Errorf("store %s: %w", name, err)
+		}
+		st, err := store.New(name, d, &store.Options{Logger: o.Logger})
+		if err != nil {
+			return nil, err
+		}
+		stores = append(stores, st)
+	}
+	return store.NewCatalog(stores, specs)
+}
+
+// driver is the one place that knows the types of store.
+func (o Options) driver(ctx context.Context, nc *nats.Conn, name string, opts config.StoreOptions, specs []secret.Spec) (store.Driver, error) {
+	switch s := opts.(type) {
+	case *config.NATSKV:
+		js, err := jetstream.New(nc)
+		if err != nil {
+			return nil, err
+		}
+		key, err := o.masterKey(s)
+		if err != nil {
+			return nil, err
+		}
+		replicas := s.Replicas
+		if replicas == 0 {
+			replicas = o.Config.NATS.Replicas
+		}
+		return natskv.Open(ctx, natskv.Config{JS: js, Bucket: s.Bucket, Replicas: replicas, MasterKey: key})
+	case *config.Env:
+		var paths []string
+		for _, spec := range specs {
+			if spec.Store == name {
+				paths = append(paths, spec.StorePath())
+			}
+		}
+		return env.Open(env.Config{Paths: paths}), nil
+	default:
+		return nil, fmt.Errorf("type %s is unknown to this program", opts.Type())
+	}
+}
+
+func (o Options) masterKey(s *config.NATSKV) ([]byte, error) {
+	ref, own := s.Key(o.DataDir)
+	if ref.File != "" {
+		key, err := natskv.LoadMasterKey(ref.File)
+		if errors.Is(err, os.ErrNotExist) && own && o.Make {
+			return natskv.GenerateMasterKey(ref.File)
+		}
+		return key, err
+	}
+	v, err := ref.Read(os.LookupEnv)
+	if err != nil {
+		return nil, fmt.Errorf("master key: %w", err)
+	}
+	return natskv.ParseMasterKey(string(v.Reveal()))
+}

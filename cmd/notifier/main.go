@@ -1,0 +1,109 @@
+// Command notifier tells services of rotations and follows each rollout until
+// every instance runs the new version. It holds no credentials of any store.
+package main
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"sync/atomic"
+	_ "time/tzdata" // windows need time zones on machines that have none
+
+	"github.com/spf13/cobra"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/tradepulse/rotator/cmd/internal/cli"
+	"github.com/tradepulse/rotator/cmd/internal/config"
+	"github.com/tradepulse/rotator/cmd/internal/httpd"
+	"github.com/tradepulse/rotator/cmd/internal/telemetry"
+	"github.com/tradepulse/rotator/cmd/internal/wire"
+	"github.com/tradepulse/rotator/pkg/events"
+	"github.com/tradepulse/rotator/pkg/notify"
+)
+
+func main() { os.Exit(cli.Execute(root())) }
+
+func root() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "notifier",
+		Short: "Tell services of rotations and follow every rollout",
+		Long: `notifier fans secret.rotated out to the services that use a secret and follows
+what their instances report, until every one runs the new version.
+
+` + cli.ExitCodes,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+	path := cli.ConfigFlag(cmd)
+	cmd.AddCommand(&cobra.Command{
+		Use:     "run",
+		Short:   "Run until told to stop",
+		Long:    "Runs on the bus of the configuration; any number of notifiers may. SIGTERM and Ctrl-C drain.",
+		Example: "  notifier run --config docs/examples/cluster.yaml",
+		Args:    cli.Exactly(0),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			cfg, err := cli.Load(cmd, *path)
+			if err != nil {
+				return err
+			}
+			return run(cmd.Context(), cfg)
+		},
+	}, cli.VersionCommand())
+	return cmd
+}
+
+func run(ctx context.Context, cfg *config.Config) (err error) {
+	tel, err := cli.Telemetry(ctx, "notifier", cfg)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, tel.Shutdown(context.WithoutCancel(ctx))) }()
+	var ready atomic.Pointer[notify.Notifier]
+	g, ctx := errgroup.WithContext(ctx)
+	if listen := cfg.HTTP.NotifierListen; listen != "none" {
+		srv, err := httpd.Listen(ctx, httpd.Config{Listen: listen, Metrics: tel.Metrics, Checks: []httpd.Check{check(&ready)}, Logger: tel.Logger})
+		if err != nil {
+			return err
+		}
+		tel.Logger.LogAttrs(ctx, slog.LevelInfo, "http.listening", slog.String("url", srv.URL()))
+		g.Go(func() error { return srv.Run(ctx) })
+	}
+	g.Go(func() error { return serve(ctx, cfg, tel, &ready) })
+	return g.Wait()
+}
+
+func check(n *atomic.Pointer[notify.Notifier]) httpd.Check {
+	return httpd.Check{Name: "nats", Probe: func(context.Context) error {
+		if p := n.Load(); p == nil || !p.Ready() {
+			return errors.New("not connected yet, or the fleet is not known yet")
+		}
+		return nil
+	}}
+}
+
+func serve(ctx context.Context, cfg *config.Config, tel *telemetry.Telemetry, ready *atomic.Pointer[notify.Notifier]) error {
+	dir, err := cfg.DataDir(os.LookupEnv)
+	if err != nil {
+		return err
+	}
+	var connect events.ConnectConfig
+	if cfg.SingleNode() {
+		connect = events.ConnectConfig{URL: "nats://" + cfg.Node.Listen, NKeyFile: filepath.Join(dir, "operator.nk")}
+	}
+	p, err := wire.Open(ctx, wire.Options{Config: cfg, Role: "notifier", Connect: connect, DataDir: dir, Make: !cfg.SingleNode(), Logger: tel.Logger})
+	if err != nil {
+		if ctx.Err() != nil {
+			return nil
+		}
+		return err
+	}
+	n, err := notify.New(notify.Config{Bus: p.Bus, Specs: p.Spec, Source: p.Source, Concurrency: cfg.Notifier.Concurrency, Logger: tel.Logger})
+	if err != nil {
+		return errors.Join(err, p.Close())
+	}
+	ready.Store(n)
+	tel.Logger.LogAttrs(ctx, slog.LevelInfo, "notifier.started", slog.String("version", cli.Version()), slog.Int("secrets", len(p.Specs)))
+	return errors.Join(n.Run(ctx), p.Close())
+}

@@ -1,0 +1,35 @@
+// Command rotator rotates secrets: it schedules, rotates, shows what is going on
+// and what would happen.
+package main
+
+import (
+	"os"
+	_ "time/tzdata" // windows need time zones on machines that have none
+
+	"github.com/spf13/cobra"
+
+	"github.com/tradepulse/rotator/cmd/internal/cli"
+)
+
+func main() { os.Exit(cli.Execute(root())) }
+
+func root() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "rotator",
+		Short: "Rotate secrets, proven to have reached every process before the old value dies",
+		Long: `rotator replaces secrets before they expire and retires the old version once
+every process that uses it reports that it runs the new one.
+
+Start with:
+  rotator dev                      the whole loop in your terminal, nothing to set up
+  rotator config validate FILE     check a configuration
+  rotator run --config FILE        run it: a single node, or part of a cluster
+
+` + cli.ExitCodes,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+	path := cli.ConfigFlag(cmd)
+	cmd.AddCommand(devCommand(), runCommand(path), rotateCommand(path), statusCommand(path), planCommand(path), configCommand(), cli.VersionCommand())
+	return cmd
+}

@@ -1,0 +1,29 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"sync/atomic"
+
+	"github.com/tradepulse/rotator/cmd/internal/httpd"
+	"github.com/tradepulse/rotator/cmd/internal/wire"
+)
+
+// readiness answers /readyz: connected, and working.
+type readiness struct{ parts atomic.Pointer[wire.Parts] }
+
+func (r *readiness) set(p *wire.Parts) { r.parts.Store(p) }
+
+func (r *readiness) checks() []httpd.Check {
+	return []httpd.Check{{Name: "nats", Probe: func(context.Context) error {
+		p := r.parts.Load()
+		switch {
+		case p == nil:
+			return errors.New("not connected yet, or draining")
+		case !p.Bus.Connected():
+			return errors.New("the connection is lost; it is tried again")
+		default:
+			return nil
+		}
+	}}}
+}

@@ -1,0 +1,262 @@
+package client
+
+import (
+	"cmp"
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"strings"
+	"sync"
+	"time"
+
+	"go.opentelemetry.io/otel"
+	"go.opentelemetry.io/otel/metric"
+	"go.opentelemetry.io/otel/trace"
+
+	"github.com/tradepulse/rotator/pkg/events"
+	"github.com/tradepulse/rotator/pkg/secret"
+	"github.com/tradepulse/rotator/pkg/store"
+)
+
+// Defaults of [Config].
+const (
+	DefaultLease        = 30 * time.Second
+	DefaultPollInterval = 5 * time.Minute
+	DefaultRetry        = 5 * time.Second
+)
+
+// maxReloads bounds how many secrets are read from the store at once.
+const maxReloads = 8
+
+// Config is what a [Manager] needs. Service, Source and IDs are required.
+type Config struct {
+	// Service is the name of the service, one subject token.
+	Service string
+	// Instance names this process; "" makes a name of the host, the process and
+	// a random part.
+	Instance string
+	// Source is where secrets are read.
+	Source Source
+	// IDs are the secrets to hold.
+	IDs []secret.ID
+	// Bus brings notifications and takes reports. Nil works by polling only,
+	// and then nobody can tell what this process runs.
+	Bus Bus
+	// Lease is for how long a report stands without being renewed. 0 means
+	// DefaultLease.
+	Lease time.Duration
+	// PollInterval is how often the store is asked even though nobody said that
+	// something has changed, less up to a tenth. 0 means DefaultPollInterval,
+	// negative means never.
+	PollInterval time.Duration
+	// Retry is how soon a reload that failed is tried again; it doubles up to a
+	// minute. 0 means DefaultRetry.
+	Retry time.Duration
+
+	// Nil means slog.Default and the global providers.
+	Logger         *slog.Logger
+	MeterProvider  metric.MeterProvider
+	TracerProvider trace.TracerProvider
+}
+
+// Manager holds the current version of every secret of a service. It is safe
+// for concurrent use.
+type Manager struct {
+	cfg     Config
+	log     *slog.Logger
+	tracer  trace.Tracer
+	meters  meters
+	entries map[secret.ID]*entry // fixed after New
+	started time.Time
+
+	slots  chan struct{} // bounds reloads
+	dirty  chan struct{} // the report has to be renewed now
+	work   context.Context
+	cancel context.CancelFunc
+	wg     sync.WaitGroup
+	stop   func() // ends the subscription
+}
+
+type meters struct {
+	access, near, rotated, failed metric.Int64Counter
+	latency                       metric.Float64Histogram
+}
+
+const scope = "github.com/tradepulse/rotator/pkg/client"
+
+// New returns a Manager that holds a value of every secret. When it cannot get
+// one, the error names every secret that is missing, where it was looked for,
+// and what to do.
+func New(ctx context.Context, cfg Config) (*Manager, error) {
+	if err := events.ValidToken(cfg.Service); err != nil {
+		return nil, fmt.Errorf("client: service %w", err)
+	}
+	if cfg.Source == nil || len(cfg.IDs) == 0 {
+		return nil, errors.New("client: Source and IDs are required")
+	}
+	cfg.defaults()
+	m := &Manager{
+		cfg: cfg, log: cfg.Logger, tracer: cfg.TracerProvider.Tracer(scope), entries: map[secret.ID]*entry{}, started: time.Now(),
+		slots: make(chan struct{}, maxReloads), dirty: make(chan struct{}, 1), stop: func() {},
+	}
+	m.work, m.cancel = context.WithCancel(context.WithoutCancel(ctx))
+	if err := m.instruments(cfg.MeterProvider.Meter(scope)); err != nil {
+		return nil, fmt.Errorf("client: %w", err)
+	}
+	for _, id := range cfg.IDs {
+		m.entries[id] = &entry{m: m, id: id}
+	}
+	if err := m.start(ctx); err != nil {
+		m.cancel()
+		m.stop()
+		m.wg.Wait()
+		return nil, err
+	}
+	return m, nil
+}
+
+func (c *Config) defaults() {
+	if c.Instance == "" {
+		c.Instance = instanceName()
+	}
+	c.Lease, c.PollInterval, c.Retry = cmp.Or(c.Lease, DefaultLease), cmp.Or(c.PollInterval, DefaultPollInterval), cmp.Or(c.Retry, DefaultRetry)
+	if c.Logger == nil {
+		c.Logger = slog.Default()
+	}
+	if c.MeterProvider == nil {
+		c.MeterProvider = otel.GetMeterProvider()
+	}
+	if c.TracerProvider == nil {
+		c.TracerProvider = otel.GetTracerProvider()
+	}
+}
+
+// instanceName returns a name that no other process has.
+func instanceName() string {
+	host, err := os.Hostname()
+	if err != nil {
+		host = "unknown"
+	}
+	host = strings.Map(func(r rune) rune {
+		if events.ValidToken(string(r)) != nil {
+			return '-'
+		}
+		return r
+	}, host)
+	return fmt.Sprintf("%s-%d-%s", host[:min(len(host), 30)], os.Getpid(), strings.ToLower(rand.Text()[:6]))
+}
+
+func (m *Manager) instruments(meter metric.Meter) error {
+	var errs [5]error
+	m.meters.access, errs[0] = meter.Int64Counter("secret.access", metric.WithDescription("Reads of a secret by name."), metric.WithUnit("{read}"))
+	m.meters.near, errs[1] = meter.Int64Counter("secret.near_expiry", metric.WithDescription("Cached versions found near their end."), metric.WithUnit("{version}"))
+	m.meters.rotated, errs[2] = meter.Int64Counter("secret.rotated", metric.WithDescription("Fresh versions taken into use."), metric.WithUnit("{version}"))
+	m.meters.failed, errs[3] = meter.Int64Counter("secret.reload.failures", metric.WithDescription("Reloads that left the old version in use."), metric.WithUnit("{reload}"))
+	m.meters.latency, errs[4] = meter.Float64Histogram("secret.reload.latency", metric.WithDescription("Time from the announcement of a version to its use."), metric.WithUnit("s"))
+	return errors.Join(errs[:]...)
+}
+
+// start subscribes, loads everything, and begins to report. It subscribes
+// first: what is announced while the first values are read must not be missed.
+func (m *Manager) start(ctx context.Context) error {
+	if m.cfg.Bus == nil {
+		m.log.LogAttrs(ctx, slog.LevelWarn, "secret.poll_only", slog.String("service", m.cfg.Service), slog.Duration("every", m.cfg.PollInterval),
+			slog.String("message", "no bus is configured: a rotation is noticed by polling, and nobody can tell what this process runs"))
+	} else {
+		stop, err := m.cfg.Bus.SubscribeNotify(m.work, m.cfg.Service, m.notified)
+		if err != nil {
+			return fmt.Errorf("client: %w", err)
+		}
+		m.stop = stop
+	}
+	if err := m.loadAll(ctx); err != nil {
+		return err
+	}
+	m.wg.Go(m.loop)
+	if m.cfg.Bus != nil {
+		m.wg.Go(m.report)
+		m.renew()
+	}
+	return nil
+}
+
+// loadAll gets the first version of every secret.
+func (m *Manager) loadAll(ctx context.Context) error {
+	var mu sync.Mutex
+	var missing []error
+	var wg sync.WaitGroup
+	for _, id := range m.cfg.IDs {
+		wg.Go(func() {
+			if err := m.entries[id].first(ctx); err != nil {
+				mu.Lock()
+				missing = append(missing, err)
+				mu.Unlock()
+			}
+		})
+	}
+	wg.Wait()
+	if len(missing) > 0 {
+		return fmt.Errorf("client: %d of %d secrets cannot be resolved:\n%w", len(missing), len(m.cfg.IDs), errors.Join(missing...))
+	}
+	return nil
+}
+
+// remedy says what to do about a secret that cannot be read.
+func remedy(id secret.ID, spec secret.Spec, err error) error {
+	hint := "see the error"
+	switch {
+	case errors.Is(err, store.ErrUnknownSecret):
+		hint = "add it under secrets: in the configuration"
+	case errors.Is(err, store.ErrNotFound):
+		hint = fmt.Sprintf("write a first version at %q in the store %q, or set create: true and let rotator make one", spec.StorePath(), spec.Store)
+	case errors.Is(err, store.ErrAccessDenied):
+		hint = fmt.Sprintf("let this service read %q in the store %q", spec.StorePath(), spec.Store)
+	case errors.Is(err, store.ErrUnavailable):
+		hint = fmt.Sprintf("see whether the store %q can be reached from here", spec.Store)
+	}
+	return fmt.Errorf("  %s: %w (%s)", id, err, hint)
+}
+
+// Secret returns a handle on one secret. It panics when the id is not among
+// those the Manager was made with: that is a mistake in the program.
+func (m *Manager) Secret(id secret.ID) *Handle {
+	e, ok := m.entries[id]
+	if !ok {
+		panic(fmt.Sprintf("client: %s is not among the secrets of this manager", id))
+	}
+	return &Handle{e}
+}
+
+// ErrUnknown is returned by [Manager.Get] for a secret that the Manager does
+// not hold.
+var ErrUnknown = errors.New("secret is not among those of this manager")
+
+// Get returns the current version of a secret and counts the access. Use a
+// [Handle] where reads are hot.
+func (m *Manager) Get(ctx context.Context, id secret.ID) (Current, error) {
+	e, ok := m.entries[id]
+	if !ok {
+		return Current{}, fmt.Errorf("client: %w: %s", ErrUnknown, id)
+	}
+	m.meters.access.Add(ctx, 1, metric.WithAttributes(attrID(id)))
+	m.log.LogAttrs(ctx, slog.LevelDebug, "secret.access", slog.String("secret_id", string(id)))
+	return *e.current.Load(), nil
+}
+
+// Instance returns the name under which this process reports.
+func (m *Manager) Instance() string { return m.cfg.Instance }
+
+// Close ends everything that runs for the Manager, says on the bus that this
+// instance is gone, and waits. Handles keep their last value.
+func (m *Manager) Close(ctx context.Context) error {
+	m.stop()
+	m.cancel()
+	m.wg.Wait()
+	if m.cfg.Bus == nil {
+		return nil
+	}
+	return m.cfg.Bus.Withdraw(ctx, m.cfg.Service, m.cfg.Instance)
+}

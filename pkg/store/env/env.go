@@ -1,0 +1,183 @@
+// Package env serves secrets from environment variables, for development. It
+// is read-only: nobody can change a variable of a process that runs, so it
+// refuses to rotate.
+//
+// A path names a variable. A path that ends in _ID, such as
+// TRADEPULSE_AUDIT_SECRET_ID, is an identifier: its value is in the variable
+// without _ID when that is set. <path>_TTL_SECONDS sets the lifetime.
+package env
+
+import (
+	"context"
+	"fmt"
+	"iter"
+	"os"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/tradepulse/rotator/pkg/secret"
+	"github.com/tradepulse/rotator/pkg/store"
+)
+
+// maxTTLSeconds is the longest lifetime: ten years.
+const maxTTLSeconds = 10 * 366 * 24 * 60 * 60
+
+// Config says what the store serves.
+type Config struct {
+	// Paths are what List yields.
+	Paths []string
+	// Lookup finds a variable. Nil means os.LookupEnv.
+	Lookup func(string) (string, bool)
+	// Started is when values count as created. Zero means now.
+	Started time.Time
+}
+
+// Driver is the store.
+type Driver struct {
+	cfg Config
+
+	mu   sync.Mutex
+	seen map[string]*version // :: path → what was last seen there
+}
+
+// version counts how often a value was seen to change, which is all that its id
+// tells.
+type version struct {
+	n     int
+	value secret.Value
+	at    time.Time
+}
+
+var _ store.Driver = (*Driver)(nil)
+
+// Open returns the store.
+func Open(cfg Config) *Driver {
+	if cfg.Lookup == nil {
+		cfg.Lookup = os.LookupEnv
+	}
+	if cfg.Started.IsZero() {
+		cfg.Started = time.Now()
+	}
+	return &Driver{cfg: cfg, seen: map[string]*version{}}
+}
+
+// variable returns the variable that holds the value of a path, and its value.
+func (d *Driver) variable(path string) (name, value string, err error) {
+	if short, ok := strings.CutSuffix(path, "_ID"); ok {
+		if v, ok := d.cfg.Lookup(short); ok && v != "" {
+			return short, v, nil
+		}
+		if v, ok := d.cfg.Lookup(path); ok && v != "" {
+			return path, v, nil
+		}
+		return "", "", fmt.Errorf("%w: neither %s nor %s is set", store.ErrNotFound, short, path)
+	}
+	if v, ok := d.cfg.Lookup(path); ok && v != "" {
+		return path, v, nil
+	}
+	return "", "", fmt.Errorf("%w: the environment variable %s is not set", store.ErrNotFound, path)
+}
+
+// ttl returns the lifetime that <path>_TTL_SECONDS sets, 0 for none.
+func (d *Driver) ttl(path string) (time.Duration, error) {
+	name := path + "_TTL_SECONDS"
+	text, ok := d.cfg.Lookup(name)
+	if !ok {
+		return 0, nil
+	}
+	n, err := strconv.ParseInt(text, 10, 64)
+	if err != nil || n <= 0 || n > maxTTLSeconds {
+		return 0, fmt.Errorf("%w: %s is not a whole number of seconds from 1 to %d", store.ErrInvalid, name, maxTTLSeconds)
+	}
+	return time.Duration(n) * time.Second, nil
+}
+
+func (d *Driver) read(ctx context.Context, path string) (secret.Version, secret.Value, time.Duration, error) {
+	if err := ctx.Err(); err != nil {
+		return secret.Version{}, secret.Value{}, 0, err
+	}
+	_, text, err := d.variable(path)
+	if err != nil {
+		return secret.Version{}, secret.Value{}, 0, err
+	}
+	ttl, err := d.ttl(path)
+	if err != nil {
+		return secret.Version{}, secret.Value{}, 0, err
+	}
+	val := secret.NewValue([]byte(text))
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	v := d.seen[path]
+	switch {
+	case v == nil:
+		v = &version{n: 1, value: val, at: d.cfg.Started}
+	case !v.value.Equal(val):
+		v = &version{n: v.n + 1, value: val, at: time.Now()}
+	}
+	d.seen[path] = v
+	out := secret.Version{ID: secret.VersionID(fmt.Sprintf("env-%d", v.n)), Stage: secret.StageCurrent, CreatedAt: v.at}
+	if ttl > 0 {
+		out.NotAfter = v.at.Add(ttl)
+	}
+	return out, val, ttl, nil
+}
+
+// Describe implements [store.Driver].
+func (d *Driver) Describe(ctx context.Context, path string) (secret.Metadata, error) {
+	v, _, ttl, err := d.read(ctx, path)
+	if err != nil {
+		return secret.Metadata{}, err
+	}
+	return secret.Metadata{Path: path, Versions: []secret.Version{v}, TTL: ttl}, nil
+}
+
+// List implements [store.Driver]. Variables that are not set are left out.
+func (d *Driver) List(ctx context.Context) iter.Seq2[secret.Metadata, error] {
+	return func(yield func(secret.Metadata, error) bool) {
+		for _, path := range d.cfg.Paths {
+			if _, _, err := d.variable(path); err != nil {
+				continue
+			}
+			m, err := d.Describe(ctx, path)
+			if !yield(m, err) || err != nil {
+				return
+			}
+		}
+	}
+}
+
+// Get implements [store.Driver].
+func (d *Driver) Get(ctx context.Context, path string, sel store.Selector) (secret.Version, secret.Value, error) {
+	v, val, _, err := d.read(ctx, path)
+	if err != nil {
+		return secret.Version{}, secret.Value{}, err
+	}
+	if _, err := sel.Find(secret.Metadata{Versions: []secret.Version{v}}); err != nil {
+		return secret.Version{}, secret.Value{}, err
+	}
+	return v, val, nil
+}
+
+func readOnly(path string) error {
+	return fmt.Errorf("%w: %s is an environment variable, which cannot be changed from outside; move the secret to a store that can be written", store.ErrReadOnly, path)
+}
+
+// Put implements [store.Driver]: it refuses.
+func (d *Driver) Put(_ context.Context, path string, _ store.Write) (secret.Version, error) {
+	return secret.Version{}, readOnly(path)
+}
+
+// Promote implements [store.Driver]: it refuses.
+func (d *Driver) Promote(_ context.Context, path string, _, _ secret.VersionID) error {
+	return readOnly(path)
+}
+
+// Retire implements [store.Driver]: it refuses.
+func (d *Driver) Retire(_ context.Context, path string, _ secret.VersionID, _ secret.RetireMode) error {
+	return readOnly(path)
+}
+
+// Close implements [store.Driver].
+func (d *Driver) Close() error { return nil }

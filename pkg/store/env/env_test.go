@@ -1,0 +1,105 @@
+package env_test
+
+import (
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/tradepulse/rotator/pkg/secret"
+	"github.com/tradepulse/rotator/pkg/store"
+	"github.com/tradepulse/rotator/pkg/store/env"
+)
+
+func open(vars map[string]string) *env.Driver {
+	return env.Open(env.Config{
+		Paths:   []string{"TRADEPULSE_AUDIT_SECRET_ID", "TRADEPULSE_ADMIN_TOKEN_ID", "PLAIN"},
+		Lookup:  func(k string) (string, bool) { v, ok := vars[k]; return v, ok },
+		Started: time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC),
+	})
+}
+
+func TestIdentifiersMapToVariables(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		vars map[string]string
+		path string
+		want string
+	}{
+		"the variable without _ID holds the value":       {map[string]string{"TRADEPULSE_AUDIT_SECRET": "the value"}, "TRADEPULSE_AUDIT_SECRET_ID", "the value"},
+		"it wins over the identifier's own variable":     {map[string]string{"TRADEPULSE_AUDIT_SECRET": "the value", "TRADEPULSE_AUDIT_SECRET_ID": "prod/audit"}, "TRADEPULSE_AUDIT_SECRET_ID", "the value"},
+		"the identifier's own variable is the last hope": {map[string]string{"TRADEPULSE_AUDIT_SECRET_ID": "direct"}, "TRADEPULSE_AUDIT_SECRET_ID", "direct"},
+		"another path is its variable":                   {map[string]string{"PLAIN": "x"}, "PLAIN", "x"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, v, err := open(c.vars).Get(t.Context(), c.path, store.Selector{})
+			if err != nil || string(v.Reveal()) != c.want {
+				t.Errorf("err %v, the value is right: %t", err, string(v.Reveal()) == c.want)
+			}
+		})
+	}
+	_, _, err := open(nil).Get(t.Context(), "TRADEPULSE_ADMIN_TOKEN_ID", store.Selector{})
+	if !errors.Is(err, store.ErrNotFound) || !strings.Contains(err.Error(), "TRADEPULSE_ADMIN_TOKEN ") {
+		t.Errorf("err %v, want not found naming TRADEPULSE_ADMIN_TOKEN", err)
+	}
+}
+
+func TestTTLSeconds(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string]time.Duration{"3600": time.Hour, "0": 0, "-1": 0, "soon": 0, "99999999999999": 0, "": 0, "1e3": 0} {
+		d := open(map[string]string{"PLAIN": "x", "PLAIN_TTL_SECONDS": text})
+		m, err := d.Describe(t.Context(), "PLAIN")
+		if want == 0 {
+			if !errors.Is(err, store.ErrInvalid) || !strings.Contains(err.Error(), "PLAIN_TTL_SECONDS") {
+				t.Errorf("%q: err %v, want one that names the variable", text, err)
+			}
+			continue
+		}
+		if err != nil || m.TTL != want || !m.Current().NotAfter.Equal(time.Date(2026, 1, 1, 1, 0, 0, 0, time.UTC)) {
+			t.Errorf("%q: TTL %s, not after %s, err %v", text, m.TTL, m.Current().NotAfter, err)
+		}
+	}
+}
+
+func TestAChangedVariableIsANewVersion(t *testing.T) {
+	t.Parallel()
+	vars := map[string]string{"PLAIN": "one"}
+	d := open(vars)
+	var ids []secret.VersionID
+	for _, v := range []string{"one", "one", "two"} {
+		vars["PLAIN"] = v
+		m, err := d.Describe(t.Context(), "PLAIN")
+		if err != nil {
+			t.Fatal(err)
+		}
+		ids = append(ids, m.Current().ID)
+	}
+	if ids[0] != ids[1] || ids[1] == ids[2] {
+		t.Errorf("versions %v", ids)
+	}
+}
+
+func TestItRefusesToRotate(t *testing.T) {
+	t.Parallel()
+	d := open(map[string]string{"PLAIN": "x"})
+	_, put := d.Put(t.Context(), "PLAIN", store.Write{})
+	for _, err := range []error{put, d.Promote(t.Context(), "PLAIN", "", "x"), d.Retire(t.Context(), "PLAIN", "x", "")} {
+		if !errors.Is(err, store.ErrReadOnly) || !strings.Contains(err.Error(), "move the secret") {
+			t.Errorf("err %v, want a refusal that says what to do", err)
+		}
+	}
+}
+
+func TestListLeavesOutWhatIsNotSet(t *testing.T) {
+	t.Parallel()
+	n := 0
+	for m, err := range open(map[string]string{"PLAIN": "x"}).List(t.Context()) {
+		if err != nil || m.Path != "PLAIN" {
+			t.Errorf("listed %q, err %v", m.Path, err)
+		}
+		n++
+	}
+	if n != 1 {
+		t.Errorf("listed %d, want 1", n)
+	}
+}
