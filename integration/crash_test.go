@@ -181,7 +181,7 @@ type workerProcess struct {
 
 func (s *site) startWorker(t *testing.T, spec secret.Spec, dieAt int64) *workerProcess {
 	t.Helper()
-	order, err := json.Marshal(crashOrder{URL: s.broker.server.ClientURL(), Master: s.master, Signer: s.keys.seed, Spec: spec, DieAt: dieAt})
+	order, err := json.Marshal(crashOrder{URL: s.broker.server.Load().ClientURL(), Master: s.master, Signer: s.keys.seed, Spec: spec, DieAt: dieAt})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -31,7 +32,7 @@ type broker struct {
 	t      *testing.T
 	dir    string
 	tcp    bool
-	server *server.Server
+	server atomic.Pointer[server.Server] // read by connections that come back
 }
 
 // startBroker starts a server on a fresh directory; with tcp other processes
@@ -55,12 +56,12 @@ func (b *broker) start() {
 	if !s.ReadyForConnections(20 * time.Second) {
 		b.t.Fatal("nats-server did not start")
 	}
-	b.server = s
+	b.server.Store(s)
 }
 
 func (b *broker) stop() {
-	b.server.Shutdown()
-	b.server.WaitForShutdown()
+	b.server.Load().Shutdown()
+	b.server.Load().WaitForShutdown()
 }
 
 func (b *broker) connect() *nats.Conn {
@@ -68,7 +69,7 @@ func (b *broker) connect() *nats.Conn {
 	opts := []nats.Option{nats.MaxReconnects(-1), nats.ReconnectWait(50 * time.Millisecond)}
 	url := ""
 	if b.tcp {
-		url = b.server.ClientURL()
+		url = b.server.Load().ClientURL()
 	} else {
 		opts = append(opts, nats.InProcessServer(b))
 	}
@@ -81,7 +82,7 @@ func (b *broker) connect() *nats.Conn {
 
 // InProcessConn reaches whichever server is running now, so that a connection
 // survives a restart of the broker.
-func (b *broker) InProcessConn() (net.Conn, error) { return b.server.InProcessConn() }
+func (b *broker) InProcessConn() (net.Conn, error) { return b.server.Load().InProcessConn() }
 
 // site is one deployment on a broker: its keys, its store, its secrets.
 type site struct {

@@ -201,6 +201,9 @@ func (e *entry) refresh(ctx context.Context, cause events.Event) {
 		return // replayed, or overtaken
 	}
 	have := e.current.Load()
+	if have == nil {
+		return // the first value is on its way; what it misses, the loop finds
+	}
 	if cause.Data.VersionID == have.Version.ID && e.status.Load().Status == events.StatusApplied {
 		return // a reload that waited in front of this one has done it
 	}
@@ -281,7 +284,7 @@ func (e *entry) stage(ctx context.Context, cause events.Event) {
 	defer e.mu.Unlock()
 	have := e.current.Load()
 	want := cause.Data.VersionID
-	if have.Version.ID == want || e.status.Load().Wanted == want && e.status.Load().Status == events.StatusStaged || cause.Time.Before(e.seen) {
+	if have == nil || have.Version.ID == want || e.status.Load().Wanted == want && e.status.Load().Status == events.StatusStaged || cause.Time.Before(e.seen) {
 		return
 	}
 	v, val, err := e.m.cfg.Source.Read(ctx, e.id, store.Selector{Version: want})

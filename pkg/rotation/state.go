@@ -132,7 +132,9 @@ func (s State) superseded(cur secret.Version) (Step, Outcome) {
 
 func (s State) beforePromotion() (Step, Outcome) {
 	steps := []Step{StepCreate, StepApply, StepVerify}
-	if s.Spec.Rollout == secret.RolloutPrepare {
+	// A first version has nobody who could load it beforehand: services start
+	// once it is there.
+	if s.Spec.Rollout == secret.RolloutPrepare && s.Cause.VersionID != "" {
 		steps = append(steps, StepStage, StepAwait)
 	}
 	return s.first(StepPromote, "", steps...)

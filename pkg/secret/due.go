@@ -17,9 +17,6 @@ func (s Spec) DueAt(m Metadata, now time.Time) (time.Time, error) {
 	if end := s.NotAfter(m, m.Current()); !ok || !open.Before(end) {
 		return at, nil
 	}
-	if open.Before(at) {
-		return at, nil
-	}
 	return open, nil
 }
 

@@ -7,45 +7,51 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 )
 
-// errNoField deliberately says nothing about the document.
-var errNoField = errors.New("the document has no string at the policy's field")
+// ErrNoField is wrapped by the error of [Policy.Next] when the current value is
+// no JSON document with a string or null at [Policy.Field]. It says nothing
+// else about the document.
+var ErrNoField = errors.New("the document has no string there")
+
+// unescape turns a reference token of a JSON Pointer into a name.
+var unescape = strings.NewReplacer("~1", "/", "~0", "~")
+
+// isPointer reports whether s is a JSON Pointer to something in a document.
+func isPointer(s string) bool {
+	rest := strings.NewReplacer("~0", "", "~1", "").Replace(s)
+	return strings.HasPrefix(s, "/") && !strings.Contains(rest, "~") && utf8.ValidString(s)
+}
 
 // locate returns where the JSON value at the pointer starts and ends in doc.
-// Objects and arrays are walked token by token, so that replacing the value
-// leaves every other byte of the document as it is.
 func locate(doc []byte, pointer string) (start, end int, err error) {
 	if !json.Valid(doc) {
-		return 0, 0, fmt.Errorf("%w: it is not JSON", errNoField)
+		return 0, 0, ErrNoField
 	}
 	start, end = 0, len(doc)
-	for _, token := range strings.Split(pointer, "/")[1:] {
-		token = strings.NewReplacer("~1", "/", "~0", "~").Replace(token)
-		s, e, ok := child(doc[start:end], token)
+	for token := range strings.SplitSeq(pointer[1:], "/") {
+		s, e, ok := child(doc[start:end], unescape.Replace(token))
 		if !ok {
-			return 0, 0, errNoField
+			return 0, 0, ErrNoField
 		}
 		start, end = start+s, start+e
 	}
 	return start, end, nil
 }
 
-// child returns where the member or element called name lies in the JSON value
-// doc. Of two members with one name the last counts, as in encoding/json.
+// child returns where the member or element called name lies in the valid JSON
+// value doc. Of two members with one name the last counts, as in encoding/json.
 func child(doc []byte, name string) (start, end int, found bool) {
 	dec := json.NewDecoder(bytes.NewReader(doc))
-	open, err := dec.Token()
-	if err != nil || open != json.Delim('{') && open != json.Delim('[') {
+	open, _ := dec.Token()
+	if open != json.Delim('{') && open != json.Delim('[') {
 		return 0, 0, false
 	}
 	for i := 0; dec.More(); i++ {
 		key := strconv.Itoa(i)
 		if open == json.Delim('{') {
-			k, err := dec.Token()
-			if err != nil {
-				return 0, 0, false
-			}
+			k, _ := dec.Token()
 			key, _ = k.(string)
 		}
 		var raw json.RawMessage
@@ -60,17 +66,47 @@ func child(doc []byte, name string) (start, end int, found bool) {
 	return start, end, found
 }
 
-// withField returns doc with the value at the pointer replaced by the string s.
-func withField(doc []byte, pointer, s string) ([]byte, error) {
+// fieldOf returns the string at the pointer in a document.
+func fieldOf(doc []byte, pointer string) ([]byte, error) {
 	start, end, err := locate(doc, pointer)
 	if err != nil {
 		return nil, err
 	}
-	quoted := &bytes.Buffer{}
-	enc := json.NewEncoder(quoted)
-	enc.SetEscapeHTML(false)
-	if err := enc.Encode(s); err != nil {
-		return nil, errNoField
+	var s *string
+	if err := json.Unmarshal(doc[start:end], &s); err != nil || s == nil {
+		return nil, ErrNoField // the decoder's own error could quote the value
 	}
-	return bytes.Join([][]byte{doc[:start], bytes.TrimSpace(quoted.Bytes()), doc[end:]}, nil), nil
+	return []byte(*s), nil
+}
+
+// withField returns doc with the string or null at the pointer replaced by the
+// ASCII string s.
+func withField(doc []byte, pointer string, s []byte) ([]byte, error) {
+	start, end, err := locate(doc, pointer)
+	if err != nil {
+		return nil, err
+	}
+	if doc[start] != '"' && doc[start] != 'n' {
+		return nil, ErrNoField
+	}
+	out := append(make([]byte, 0, len(doc)+2*len(s)+2), doc[:start]...)
+	out = appendQuoted(out, s)
+	out = append(out, doc[end:]...)
+	if len(out) > MaxValueLength {
+		return nil, fmt.Errorf("the document would have more than %d bytes", MaxValueLength)
+	}
+	return out, nil
+}
+
+// appendQuoted appends printable ASCII as a JSON string. Unlike encoding/json
+// it leaves <, > and & as they are.
+func appendQuoted(out, s []byte) []byte {
+	out = append(out, '"')
+	for _, c := range s {
+		if c == '"' || c == '\\' {
+			out = append(out, '\\')
+		}
+		out = append(out, c)
+	}
+	return append(out, '"')
 }

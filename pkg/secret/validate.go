@@ -33,6 +33,9 @@ func (s Spec) Validate() error {
 	if err := s.ValuePolicy().Validate(); err != nil {
 		bad("%w", err)
 	}
+	if slices.Contains(s.Windows, Window{}) {
+		bad("a window is empty, make it with ParseWindow")
+	}
 	if !slices.Contains([]RolloutMode{"", RolloutActivate, RolloutPrepare}, s.Rollout) {
 		bad("rollout %q is unknown, use %s or %s", s.Rollout, RolloutActivate, RolloutPrepare)
 	}

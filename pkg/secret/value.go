@@ -17,10 +17,14 @@ const redacted = "[redacted]"
 
 // Value is the confidential part of a version. However it is printed, logged
 // or encoded it shows as [redacted]; [Value.Reveal] is the one way to the
-// bytes. It sits behind a pointer so that fmt shows an address, not the bytes,
-// when a Value is an unexported field of a printed struct. The zero Value is
-// empty. A Value is immutable and safe for concurrent use.
-type Value struct{ p *[]byte }
+// bytes. The zero Value is empty. A Value is immutable and safe for concurrent
+// use. Compare two with [Value.Equal]: == tells whether they are copies of one.
+type Value struct {
+	// p hides the bytes where fmt does not call the methods below, in an
+	// unexported field of what is printed. It shows a pointer to a pointer as an
+	// address with every verb, but what one pointer points to with a wrong verb.
+	p **[]byte
+}
 
 var (
 	_ fmt.Formatter          = Value{}
@@ -29,10 +33,49 @@ var (
 	_ encoding.TextMarshaler = Value{}
 )
 
+// header is what a Value points to.
+type header struct {
+	slice *[]byte
+	bytes []byte
+}
+
+// block is a short value with its header, so that both are one allocation.
+type block struct {
+	header
+	short [80]byte
+}
+
 // NewValue returns a Value with a copy of b.
 func NewValue(b []byte) Value {
-	c := append([]byte(nil), b...)
-	return Value{p: &c}
+	v := newValue(len(b))
+	copy(v.Reveal(), b)
+	return v
+}
+
+// newValue returns a Value of n zero bytes for the caller to fill.
+func newValue(n int) Value {
+	if n > len(block{}.short) {
+		return hold(make([]byte, n))
+	}
+	held := &block{}
+	return held.hold(held.short[:n])
+}
+
+// hold returns a Value of b itself, not of a copy.
+func hold(b []byte) Value { return new(header).hold(b) }
+
+func (h *header) hold(b []byte) Value {
+	h.bytes = b
+	h.slice = &h.bytes
+	return Value{p: &h.slice}
+}
+
+// cut drops and clears all but the first n bytes of a Value that nobody has
+// seen yet.
+func (v Value) cut(n int) {
+	b := v.Reveal()
+	clear(b[n:])
+	**v.p = b[:n:n]
 }
 
 // Reveal returns the bytes themselves, not a copy: the caller must not change
@@ -41,7 +84,7 @@ func (v Value) Reveal() []byte {
 	if v.p == nil {
 		return nil
 	}
-	return *v.p
+	return **v.p
 }
 
 // Len returns the number of bytes.

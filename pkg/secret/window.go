@@ -4,8 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"time"
-
-	"github.com/netresearch/go-cron"
 )
 
 // MaxWindow is the longest a rotation window may be open.
@@ -15,40 +13,38 @@ const MaxWindow = 7 * 24 * time.Hour
 var ErrInvalidWindow = errors.New("invalid rotation window")
 
 // Window is a recurring span of time: it opens whenever its cron expression
-// says so in its time zone, and stays open for its duration. Make one with
-// [ParseWindow].
+// says so in its time zone, and stays open for its duration, as a stopwatch
+// measures it. Make one with [ParseWindow]; the zero Window never opens.
 type Window struct {
 	cron     string
+	schedule schedule
 	zone     *time.Location
-	schedule cron.Schedule
 	duration time.Duration
 }
 
 // ParseWindow returns the window that opens at the times of a cron expression
 // of five fields (minute, hour, day of month, month, day of week) in an IANA
 // time zone ("" is UTC) and stays open for d, which is at most [MaxWindow].
+// With both days given, either is enough, as in crontab(5).
+//
 // Where the clock goes forward over an opening, the window opens as the clock
-// resumes; where it goes back over one, it opens once.
+// resumes. Where it goes back over one, the window opens each time the clock
+// shows it.
+//
+// The error wraps [ErrInvalidWindow], also for an expression that never fires.
 func ParseWindow(expr, zone string, d time.Duration) (Window, error) {
 	if d <= 0 || d > MaxWindow {
 		return Window{}, fmt.Errorf("%w: duration %s, want more than 0 and at most %s", ErrInvalidWindow, d, MaxWindow)
 	}
-	if zone == "" {
-		zone = "UTC"
-	}
 	loc, err := time.LoadLocation(zone)
-	if err != nil || zone == "Local" {
+	if err != nil || loc == time.Local {
 		return Window{}, fmt.Errorf("%w: time zone %q is no IANA name such as Europe/Berlin", ErrInvalidWindow, zone)
 	}
-	parsed, err := cron.NewParser(cron.Minute | cron.Hour | cron.Dom | cron.Month | cron.Dow).Parse(expr)
+	s, err := parseSchedule(expr)
 	if err != nil {
 		return Window{}, fmt.Errorf("%w: cron %q: %w", ErrInvalidWindow, expr, err)
 	}
-	w := Window{cron: expr, zone: loc, schedule: parsed, duration: d}
-	if w.Next(time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC)).IsZero() {
-		return Window{}, fmt.Errorf("%w: cron %q never fires", ErrInvalidWindow, expr)
-	}
-	return w, nil
+	return Window{cron: expr, schedule: s, zone: loc, duration: d}, nil
 }
 
 // String returns the window as a person would write it down.
@@ -56,13 +52,68 @@ func (w Window) String() string {
 	return fmt.Sprintf("%s for %s (%s)", w.cron, w.duration, w.zone)
 }
 
-// Next returns the first opening after t, and the zero Time when there is none.
-func (w Window) Next(t time.Time) time.Time { return w.schedule.Next(t.In(w.zone)) }
-
-// Contains reports whether the window is open at t.
+// Contains reports whether the window is open at t. It is at its opening and no
+// longer at its close.
 func (w Window) Contains(t time.Time) bool {
-	open := w.Next(t.Add(-w.duration))
-	return !open.IsZero() && !open.After(t)
+	open, ok := w.last(t)
+	return ok && t.Sub(open) < w.duration
+}
+
+// Next returns the first opening after t, in the window's time zone, and the
+// zero Time for the zero Window.
+func (w Window) Next(t time.Time) time.Time {
+	if w.duration == 0 {
+		return time.Time{}
+	}
+	t = t.In(w.zone)
+	clock := clockOf(t).Add(1)
+	for {
+		match, ok := w.schedule.atOrAfter(clock)
+		if !ok {
+			return time.Time{}
+		}
+		_, change := t.ZoneBounds()
+		open := t.Add(match.Sub(clockOf(t)))
+		if change.IsZero() || open.Before(change) {
+			return open
+		}
+		// The clock would have shown the match, had it not been changed.
+		if clock = clockOf(change); match.Before(clock) {
+			return change
+		}
+		t = change
+	}
+}
+
+// last returns the last opening that is not after t, and false for the zero
+// Window.
+func (w Window) last(t time.Time) (time.Time, bool) {
+	if w.duration == 0 {
+		return time.Time{}, false
+	}
+	t = t.In(w.zone)
+	for {
+		match, ok := w.schedule.atOrBefore(clockOf(t))
+		if !ok {
+			return time.Time{}, false
+		}
+		change, _ := t.ZoneBounds()
+		open := t.Add(match.Sub(clockOf(t)))
+		if change.IsZero() || !open.Before(change) {
+			return open, true
+		}
+		before := change.Add(-1)
+		if match.After(clockOf(before)) {
+			return change, true // the clock went forward over the match
+		}
+		t = before
+	}
+}
+
+// clockOf returns what a clock in the zone of t shows, as a time in UTC.
+func clockOf(t time.Time) time.Time {
+	_, offset := t.Zone()
+	return t.UTC().Add(time.Duration(offset) * time.Second)
 }
 
 // NextOpen returns t if one of the windows is open then, else the next opening
@@ -80,50 +131,39 @@ func NextOpen(windows []Window, t time.Time) (time.Time, bool) {
 	return first, !first.IsZero()
 }
 
-// lastWindowed returns the latest moment that is neither after at nor before
-// created and lies in a window: at itself, or else a moment in the last window
-// that closes before it, frac of the way from its close to its opening. False
-// when there is no such moment.
+// lastWindowed returns a moment that is neither after at nor before created and
+// lies in a window: at itself, or else one in the last window that closes
+// before it, frac of the way from its close to its opening. False when there is
+// no such moment.
 func lastWindowed(windows []Window, created, at time.Time, frac float64) (time.Time, bool) {
 	var best time.Time
+	found := false
 	for _, w := range windows {
-		if w.Contains(at) {
-			return at, true
-		}
-		open, ok := w.lastOpen(created, at)
-		if !ok {
-			continue
-		}
-		from, to := open, open.Add(w.duration-time.Second)
-		if from.Before(created) {
-			from = created
-		}
-		if t := to.Add(-time.Duration(frac * float64(to.Sub(from)))); t.After(best) && !t.Before(created) {
-			best = t
+		if t, ok := w.lastWithin(created, at, frac); ok && (!found || t.After(best)) {
+			best, found = t, true
 		}
 	}
-	return best, !best.IsZero()
+	return best, found
 }
 
-// lastOpen returns the last opening before at of a window that is still open at
-// or after created. It looks back over spans that double, so that neither a
-// window that opens every minute nor one that opens once a year costs much.
-func (w Window) lastOpen(created, at time.Time) (time.Time, bool) {
-	earliest := created.Add(-w.duration)
-	for span := time.Hour; ; span *= 2 {
-		from := at.Add(-span)
-		if from.Before(earliest) {
-			from = earliest
-		}
-		var last time.Time
-		for t := w.Next(from); !t.IsZero() && t.Before(at); t = w.Next(t) {
-			last = t
-		}
-		if !last.IsZero() {
-			return last, true
-		}
-		if !from.After(earliest) {
-			return time.Time{}, false
-		}
+func (w Window) lastWithin(created, at time.Time, frac float64) (time.Time, bool) {
+	open, ok := w.last(at)
+	shut := open.Add(w.duration)
+	switch {
+	case !ok || !shut.After(created):
+		return time.Time{}, false
+	case shut.After(at):
+		return at, true
 	}
+	from := latest(open, created)
+	to := latest(shut.Add(-time.Second), from)
+	t := to.Add(-time.Duration(frac * float64(to.Sub(from)))).Truncate(time.Second)
+	return latest(t, from), true
+}
+
+func latest(t, u time.Time) time.Time {
+	if t.After(u) {
+		return t
+	}
+	return u
 }

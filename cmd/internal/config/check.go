@@ -47,9 +47,7 @@ func (k *checker) warn(loc []string, message, remedy string) {
 }
 
 // written reports whether the document has something at a location.
-func (k *checker) written(loc ...string) bool {
-	return k.root.get(loc) != nil
-}
+func (k *checker) written(loc ...string) bool { return k.root.get(loc) != nil }
 
 func (k *checker) nats() {
 	n, at := k.cfg.NATS, []string{"nats"}
@@ -101,6 +99,11 @@ func (k *checker) whole(loc ...string) bool {
 func (k *checker) single() {
 	if k.cfg.NATS.Replicas > 1 && k.whole("nats") {
 		k.report([]string{"nats", "replicas"}, "a single node keeps one copy", "remove it, or set nats.url")
+	}
+	for _, key := range []string{"credentials", "tls"} {
+		if k.written("nats", key) && k.whole("nats") {
+			k.warn([]string{"nats", key}, "it has no effect without nats.url", "remove it, or set nats.url")
+		}
 	}
 }
 

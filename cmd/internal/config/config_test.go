@@ -227,6 +227,10 @@ func TestWarnings(t *testing.T) {
 			"stores: {m: {type: env}}\nsecrets:\n  - {id: A}\n  - {id: B, disabled: true}\n",
 			[]string{"test.yaml:3:5: secrets[0].store: the environment cannot be written, so every rotation of this secret fails; set disabled: true, or use another store"},
 		},
+		"a single node with credentials": {
+			"nats: {tls: {ca: a.pem}}\n",
+			[]string{"test.yaml:1:13: nats.tls: it has no effect without nats.url; remove it, or set nats.url"},
+		},
 		"a cluster with settings of a node": {
 			"nats: {url: 'nats://a:4222'}\nnode: {listen: none}\nsigning: {trusted_keys: [a.pub]}\n",
 			[]string{"test.yaml:2:7: node: listen and sync_interval have no effect with nats.url; remove them; the cluster has its own settings"},
@@ -293,6 +297,13 @@ func TestContradictions(t *testing.T) {
 		"stores that are no section raise no further problem": {
 			"stores: [a]\nsecrets: [{id: a}, {id: b, store: c}]",
 			[]string{"test.yaml:1:9: stores: want a section with keys, got a list"},
+		},
+		"names with spaces": {
+			"stores: {'a b': {type: env}}\npolicies:\n  \"\": {}\n",
+			[]string{
+				`test.yaml:1:10: stores["a b"]: this cannot be a name; use 1 to 64 letters, digits, _ and -`,
+				`test.yaml:3:3: policies[""]: this cannot be a name; use 1 to 64 letters, digits, _ and -`,
+			},
 		},
 		"a sweep without a pause": {
 			"scheduler: {sweep_every: 10ms}",

@@ -66,6 +66,7 @@ func sorted(p []Problem) []Problem {
 			cmp.Compare(a.Column, b.Column),
 			cmp.Compare(a.File, b.File),
 			cmp.Compare(a.Path, b.Path),
+			cmp.Compare(a.Message, b.Message),
 		)
 	})
 	if p = slices.Compact(p); len(p) > maxProblems {

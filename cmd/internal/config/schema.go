@@ -91,10 +91,13 @@ func (s *schema) validate(v any) []*jsonschema.ValidationError {
 	return leaves(err, nil)
 }
 
-// leaves returns the errors that no other explains further. Patterns stand in
-// the schema for editors only, each beside a format that says the same better.
+// leaves returns the errors that no other explains further. Two kinds are left
+// out, which stand in the schema for editors: patterns, each beside a format
+// that says the same better, and names of keys, where the validator does not
+// tell reliably which key it means (see checkNames).
 func leaves(err *jsonschema.ValidationError, to []*jsonschema.ValidationError) []*jsonschema.ValidationError {
-	if _, ok := err.ErrorKind.(*kind.Pattern); ok {
+	switch err.ErrorKind.(type) {
+	case *kind.Pattern, *kind.PropertyNames:
 		return to
 	}
 	if len(err.Causes) == 0 {

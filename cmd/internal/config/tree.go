@@ -30,6 +30,7 @@ type node struct {
 	names []string         // of a mapping: its keys in the order of the file
 	named map[string]*node // of a mapping :: key → value
 	items []*node          // of a sequence
+	bad   bool             // null in place of something that has been reported
 }
 
 func newMapping(at place) *node {
@@ -109,7 +110,7 @@ func (n *node) clone(budget *int) *node {
 	if *budget--; *budget < 0 {
 		return nil
 	}
-	c := &node{shape: n.shape, at: n.at, key: n.key, value: n.value, names: slices.Clone(n.names)}
+	c := &node{shape: n.shape, at: n.at, key: n.key, value: n.value, names: slices.Clone(n.names), bad: n.bad}
 	if n.shape == mapping {
 		c.named = make(map[string]*node, len(n.named))
 	}

@@ -14,9 +14,12 @@ import (
 // what cannot be decoded out of it, so that the rest can be looked at further.
 func checkSchema(root *node) []Problem {
 	s := loadSchema()
-	var problems []Problem
+	problems := checkNames(root)
 	var bad []*node
 	for _, err := range s.validate(root.json()) {
+		if root.find(err.InstanceLocation).bad {
+			continue
+		}
 		problems = append(problems, s.explain(root, err)...)
 		if !aboutKeys(err.ErrorKind) {
 			bad = append(bad, root.find(err.InstanceLocation))
@@ -28,11 +31,30 @@ func checkSchema(root *node) []Problem {
 	return problems
 }
 
+// checkNames returns what is wrong with the keys that are names.
+func checkNames(root *node) []Problem {
+	var problems []Problem
+	for _, section := range []string{"stores", "policies"} {
+		n := root.child(section)
+		if n == nil {
+			continue
+		}
+		for _, name := range n.names {
+			if checkToken(name) != nil {
+				at := n.named[name].key
+				problems = append(problems, Problem{File: at.file, Line: at.line, Column: at.column, Path: join(section, name),
+					Message: "this cannot be a name", Remedy: "use 1 to 64 letters, digits, _ and -"})
+			}
+		}
+	}
+	return problems
+}
+
 // aboutKeys reports whether an object is wrong by the keys that it has, which
 // leaves its values worth looking at.
 func aboutKeys(k jsonschema.ErrorKind) bool {
 	switch k.(type) {
-	case *kind.AdditionalProperties, *kind.Required, *kind.MinProperties, *kind.MaxProperties, *kind.PropertyNames, *kind.UniqueItems:
+	case *kind.AdditionalProperties, *kind.Required, *kind.MinProperties, *kind.MaxProperties, *kind.UniqueItems:
 		return true
 	default:
 		return false
@@ -60,10 +82,6 @@ func (s *schema) explain(root *node, err *jsonschema.ValidationError) []Problem 
 		dup := n.items[max(k.Duplicates[0], k.Duplicates[1])]
 		p.Line, p.Column = dup.at.line, dup.at.column
 		p.Message, p.Remedy = "the same entry stands here twice", "remove one"
-	case *kind.PropertyNames:
-		key := n.named[k.Property].key
-		p.Line, p.Column, p.Path = key.line, key.column, join(p.Path, k.Property)
-		p.Message, p.Remedy = "this cannot be a name", "use 1 to 64 letters, digits, _ and -"
 	default:
 		p.Message, p.Remedy = outOfRange(err.ErrorKind)
 	}

@@ -116,6 +116,7 @@ func (b *builder) node(n ast.Node, path string) *node {
 	case *ast.NullNode:
 	default: // tags, directives
 		b.report(at, path, "YAML tags are not supported", "write the value without one")
+		out.bad = true
 	}
 	return out
 }
@@ -187,7 +188,7 @@ func (b *builder) sequence(n *ast.SequenceNode, at place, path string) *node {
 // of one shows in the other. An anchor is known from its end on: one that
 // contains itself is not.
 func (b *builder) alias(n *ast.AliasNode, at place, path string) *node {
-	null := &node{at: at, key: at}
+	null := &node{at: at, key: at, bad: true}
 	target, ok := b.anchors[n.Value.GetToken().Value]
 	if !ok {
 		b.report(at, path, "no anchor of this name stands before it", "check the name after *")

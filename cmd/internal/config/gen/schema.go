@@ -31,7 +31,7 @@ func newSchema() (schema, error) {
 	s := schema{r.Reflect(config.Config{})}
 	s.ID = schemaID
 	s.Title = "Configuration of rotator and notifier"
-	s.Definitions["Policy"] = definition(r, reflect.TypeFor[config.Policy]())
+	s.Definitions["Policy"] = s.definition(r, reflect.TypeFor[config.Policy]())
 	s.addStores(r)
 	one := uint64(1)
 	s.Definitions["Ref"].MinProperties, s.Definitions["Ref"].MaxProperties = &one, &one
@@ -69,9 +69,14 @@ func policyRef() *jsonschema.Schema {
 	}
 }
 
-// definition returns the schema of one type alone.
-func definition(r *jsonschema.Reflector, t reflect.Type) *jsonschema.Schema {
+// definition returns the schema of a type, and adds those that it refers to.
+func (s schema) definition(r *jsonschema.Reflector, t reflect.Type) *jsonschema.Schema {
 	d := r.ReflectFromType(t)
+	for name, other := range d.Definitions {
+		if _, ok := s.Definitions[name]; !ok {
+			s.Definitions[name] = other
+		}
+	}
 	d.Version, d.Definitions = "", nil
 	return d
 }
@@ -84,7 +89,7 @@ func (s schema) addStores(r *jsonschema.Reflector) {
 	for _, o := range config.StoreTypes() {
 		t := reflect.TypeOf(o).Elem()
 		name := t.Name() + "Store"
-		d := definition(r, t)
+		d := s.definition(r, t)
 		d.Properties.Set("type", &jsonschema.Schema{Const: o.Type()})
 		_ = d.Properties.MoveToFront("type")
 		s.Definitions[name] = d

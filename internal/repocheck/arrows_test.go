@@ -1,0 +1,183 @@
+package repocheck_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"io"
+	"io/fs"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+)
+
+var drivers = []string{"pkg/store/awssm/...", "pkg/store/vault/...", "pkg/store/natskv/...", "pkg/store/env/..."}
+
+var kits = []string{"pkg/store/storetest/...", "pkg/events/eventstest/..."}
+
+const natsServer = "github.com/nats-io/nats-server/v2/..."
+
+var arrows = []arrow{
+	{
+		reason: "pkg/secret is imported by everybody, so it brings nothing along but one cron parser",
+		from:   []string{"pkg/secret/..."}, scope: direct,
+		only: []string{"pkg/secret/...", "github.com/netresearch/go-cron"},
+	},
+	{
+		reason: "the scheduler says what is due and does not know who acts on it",
+		from:   []string{"pkg/scheduler/..."}, scope: anyhow,
+		never: []string{"pkg/rotation/...", "pkg/notify/...", "pkg/client/..."},
+	},
+	{
+		reason: "a rotation does not know who asked for it or who listens",
+		from:   []string{"pkg/rotation/..."}, scope: anyhow,
+		never: []string{"pkg/scheduler/...", "pkg/notify/...", "pkg/client/..."},
+	},
+	{
+		reason: "the notifier tells and listens; it neither decides nor rotates",
+		from:   []string{"pkg/notify/..."}, scope: anyhow,
+		never: []string{"pkg/scheduler/...", "pkg/rotation/...", "pkg/client/..."},
+	},
+	{
+		reason: "a service that imports the client does not link the server side",
+		from:   []string{"pkg/client/..."}, scope: anyhow,
+		never: []string{"pkg/scheduler/...", "pkg/rotation/...", "pkg/notify/..."},
+	},
+	{
+		reason: "nor does a role reach another one through what it imports",
+		from:   []string{"pkg/scheduler/..."}, scope: linked,
+		never: []string{"pkg/rotation/...", "pkg/notify/...", "pkg/client/..."},
+	},
+	{
+		reason: "nor does a role reach another one through what it imports",
+		from:   []string{"pkg/rotation/..."}, scope: linked,
+		never: []string{"pkg/scheduler/...", "pkg/notify/...", "pkg/client/..."},
+	},
+	{
+		reason: "nor does a role reach another one through what it imports",
+		from:   []string{"pkg/notify/..."}, scope: linked,
+		never: []string{"pkg/scheduler/...", "pkg/rotation/...", "pkg/client/..."},
+	},
+	{
+		reason: "nor does a role reach another one through what it imports",
+		from:   []string{"pkg/client/..."}, scope: linked,
+		never: []string{"pkg/scheduler/...", "pkg/rotation/...", "pkg/notify/..."},
+	},
+	{
+		reason: "the bus is a hint: it never asks a store",
+		from:   []string{"pkg/events/..."}, scope: anyhow,
+		never: []string{"pkg/store/..."},
+	},
+	{
+		reason: "the store is the truth: it never asks the bus",
+		from:   []string{"pkg/store/..."}, scope: anyhow,
+		never: []string{"pkg/events/..."},
+	},
+	{
+		reason: "what drivers have in common lives in pkg/store, so a driver knows its service and nothing else",
+		from:   []string{"pkg/store/awssm/..."}, scope: direct,
+		only: []string{
+			"pkg/secret", "pkg/store", "pkg/store/awssm/...",
+			"github.com/aws/aws-sdk-go-v2/...", "github.com/aws/smithy-go/...", "golang.org/x/sync/...", "golang.org/x/time/rate",
+		},
+	},
+	{
+		reason: "what drivers have in common lives in pkg/store, so a driver knows its service and nothing else",
+		from:   []string{"pkg/store/vault/..."}, scope: direct,
+		only: []string{"pkg/secret", "pkg/store", "pkg/store/vault/...", "github.com/hashicorp/vault/api/..."},
+	},
+	{
+		reason: "what drivers have in common lives in pkg/store, so a driver knows its service and nothing else",
+		from:   []string{"pkg/store/natskv/..."}, scope: direct,
+		only: []string{
+			"pkg/secret", "pkg/store", "pkg/store/natskv/...",
+			"github.com/nats-io/nats.go/...", "github.com/synadia-io/orbit.go/...", "github.com/tink-crypto/tink-go/v2/...",
+		},
+	},
+	{
+		reason: "what drivers have in common lives in pkg/store, so a driver knows its service and nothing else",
+		from:   []string{"pkg/store/env/..."}, scope: direct,
+		only: []string{"pkg/secret", "pkg/store"},
+	},
+	{
+		reason: "programs choose the stores, so that nobody links the SDK of a store that is not used",
+		from:   []string{"pkg/...", "internal/..."}, except: drivers, scope: linked,
+		never: drivers,
+	},
+	{
+		reason: "an embedded server is for programs that want one, never for a service or a library",
+		from:   []string{"pkg/...", "internal/..."}, except: []string{"pkg/events/eventstest/..."}, scope: linked,
+		never: []string{natsServer},
+	},
+	{
+		reason: "tests take their server from eventstest; natskv cannot, because a store does not know the bus",
+		from:   []string{"pkg/...", "internal/..."}, except: []string{"pkg/events/eventstest/...", "pkg/store/natskv/..."},
+		scope: withTests,
+		never: []string{natsServer},
+	},
+	{
+		reason: "test kits are not part of any program or library",
+		from:   []string{"cmd/...", "pkg/...", "internal/..."}, except: kits, scope: linked,
+		never: slices.Concat(kits, []string{"testing", "go.uber.org/goleak/...", "pgregory.net/rapid/..."}),
+	},
+	{
+		reason: "libraries know neither the programs nor the tests of the whole",
+		from:   []string{"pkg/..."}, scope: withTests,
+		never: []string{"cmd/...", "integration/..."},
+	},
+}
+
+func TestPackagesImportOnlyAlongTheArrows(t *testing.T) {
+	all := packages(t)
+	for _, a := range arrows {
+		matched := a.matches(all)
+		for _, from := range a.from {
+			if folder, _ := strings.CutSuffix(from, "/..."); holdsGo(t, folder) && !slices.ContainsFunc(matched, func(p pkg) bool {
+				return matches(from, p.ImportPath)
+			}) {
+				t.Errorf("%s has Go files, but the arrow from %q matches no package", folder, from)
+			}
+		}
+		for _, violation := range a.violations(all) {
+			t.Errorf("%s\n\twhy not: %s", violation, a.reason)
+		}
+		t.Logf("%v, %d packages: %s", a.from, len(matched), a.reason)
+	}
+}
+
+// packages lists every package of the module, and every package that these or their tests import in turn. One that
+// does not compile is listed too: its imports are known, and the compiler's complaint is not ours.
+func packages(t *testing.T) map[string]pkg {
+	t.Helper()
+	all := map[string]pkg{}
+	list := output(t, "go", "list", "-e", "-deps", "-json=ImportPath,Standard,Imports,TestImports,XTestImports,Deps", "./...", "std")
+	for dec := json.NewDecoder(bytes.NewReader(list)); ; {
+		var p pkg
+		err := dec.Decode(&p)
+		if errors.Is(err, io.EOF) {
+			return all
+		}
+		if err != nil {
+			t.Fatalf("decode go list: %v", err)
+		}
+		all[p.ImportPath] = p
+	}
+}
+
+// holdsGo reports whether there are Go files in a folder of the repository, or below it.
+func holdsGo(t *testing.T, folder string) bool {
+	t.Helper()
+	found := false
+	err := filepath.WalkDir(filepath.Join(root, filepath.FromSlash(folder)), func(path string, _ fs.DirEntry, err error) error {
+		if err == nil && strings.HasSuffix(path, ".go") {
+			found = true
+			return fs.SkipAll
+		}
+		return err
+	})
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		t.Fatalf("look for Go files: %v", err)
+	}
+	return found
+}
