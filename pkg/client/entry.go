@@ -276,6 +276,10 @@ func (e *entry) failed(ctx context.Context, wanted secret.VersionID, err error) 
 	e.m.log.LogAttrs(ctx, slog.LevelError, "secret.reload.failed", slog.String("secret_id", string(e.id)), slog.String("version_id", string(wanted)),
 		slog.String("running", string(have.Version.ID)), slog.String("error", err.Error()), slog.Duration("again_in", e.retry))
 	e.m.renew()
+	select {
+	case e.m.wake <- struct{}{}:
+	default:
+	}
 }
 
 // stage offers a pending version for verification.

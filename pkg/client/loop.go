@@ -38,6 +38,8 @@ func (m *Manager) loop() {
 				m.reload(m.work, e, events.Event{})
 			}
 			poll.Reset(m.pollIn(n))
+		case <-m.wake:
+			look.Reset(m.lookIn())
 		case <-look.C:
 			now := time.Now()
 			for _, e := range m.entries {
@@ -60,6 +62,9 @@ func (m *Manager) pollIn(n int) time.Duration {
 	return m.cfg.PollInterval - time.Duration(spread*float64(m.cfg.PollInterval)/10)
 }
 
+// leastLook bounds how often the secrets are looked at.
+const leastLook = 20 * time.Millisecond
+
 // lookIn returns when something has to be looked at: a retry or the end of a
 // version.
 func (m *Manager) lookIn() time.Duration {
@@ -67,7 +72,7 @@ func (m *Manager) lookIn() time.Duration {
 	now := time.Now()
 	for _, e := range m.entries {
 		if at := e.attendAt(now); !at.IsZero() {
-			next = min(next, max(at.Sub(now), time.Second))
+			next = min(next, max(at.Sub(now), leastLook))
 		}
 	}
 	return next

@@ -74,6 +74,7 @@ type Manager struct {
 
 	slots  chan struct{} // bounds reloads
 	dirty  chan struct{} // the report has to be renewed now
+	wake   chan struct{} // something has to be looked at sooner
 	work   context.Context
 	cancel context.CancelFunc
 	wg     sync.WaitGroup
@@ -100,7 +101,7 @@ func New(ctx context.Context, cfg Config) (*Manager, error) {
 	cfg.defaults()
 	m := &Manager{
 		cfg: cfg, log: cfg.Logger, tracer: cfg.TracerProvider.Tracer(scope), entries: map[secret.ID]*entry{}, started: time.Now(),
-		slots: make(chan struct{}, maxReloads), dirty: make(chan struct{}, 1), stop: func() {},
+		slots: make(chan struct{}, maxReloads), dirty: make(chan struct{}, 1), wake: make(chan struct{}, 1), stop: func() {},
 	}
 	m.work, m.cancel = context.WithCancel(context.WithoutCancel(ctx))
 	if err := m.instruments(cfg.MeterProvider.Meter(scope)); err != nil {

@@ -129,6 +129,21 @@ func (b *Bus) streamOf(consumer string) (string, error) {
 	}
 }
 
+// Waiting returns how many messages a consumer has not handled yet: those that
+// wait and those in hand.
+func (b *Bus) Waiting(ctx context.Context, consumer string) (int, error) {
+	stream, err := b.streamOf(consumer)
+	if err != nil {
+		return 0, err
+	}
+	c, err := b.js.Consumer(ctx, stream, consumer)
+	if err != nil {
+		return 0, wrap("consumer "+consumer, err)
+	}
+	info := c.CachedInfo()
+	return int(info.NumPending) + info.NumAckPending, nil
+}
+
 type consumer struct {
 	b       *Bus
 	cfg     ConsumeConfig

@@ -110,10 +110,11 @@ func (b *Bus) watchOnce(ctx context.Context, stream string, subjects []string, f
 	if err != nil {
 		return err
 	}
-	c, err := s.OrderedConsumer(ctx, jetstream.OrderedConsumerConfig{FilterSubjects: subjects, DeliverPolicy: jetstream.DeliverLastPerSubjectPolicy, InactiveThreshold: 5 * time.Minute})
+	c, err := s.OrderedConsumer(ctx, jetstream.OrderedConsumerConfig{FilterSubjects: subjects, DeliverPolicy: jetstream.DeliverLastPerSubjectPolicy, InactiveThreshold: time.Minute})
 	if err != nil {
 		return err
 	}
+	defer b.forget(ctx, s, c)
 	pending := uint64(0)
 	if info := c.CachedInfo(); info != nil {
 		pending = info.NumPending
@@ -148,6 +149,16 @@ func (b *Bus) watchOnce(ctx context.Context, stream string, subjects []string, f
 			}
 			synced = nil
 		}
+	}
+}
+
+// forget removes the consumer of a watch that ends: a stream holds no more than
+// a thousand. One that cannot be removed goes by itself after its threshold.
+func (b *Bus) forget(ctx context.Context, s jetstream.Stream, c jetstream.Consumer) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
+	defer cancel()
+	if info := c.CachedInfo(); info != nil && b.nc.IsConnected() {
+		_ = s.DeleteConsumer(ctx, info.Name)
 	}
 }
 

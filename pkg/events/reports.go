@@ -5,11 +5,14 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+	"github.com/synadia-io/orbit.go/jetstreamext"
 )
 
 // MaxReportSize bounds a report in bytes: some 4,000 secrets per instance.
@@ -97,23 +100,43 @@ func (b *Bus) WatchReports(ctx context.Context, fn func(ReportEvent) error) erro
 	})
 }
 
+// reportBatch is how many reports are read in one call; the server answers at
+// most 1,024 subjects.
+const reportBatch = 1000
+
 // Reports returns the reports of all live instances.
 func (b *Bus) Reports(ctx context.Context) ([]Report, error) {
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
+	name := b.cfg.Names.ReportsStream()
+	s, err := b.stream(ctx, name)
+	if err != nil {
+		return nil, err
+	}
+	info, err := s.Info(ctx, jetstream.WithSubjectFilter(b.cfg.Names.Report("*", "*")))
+	if err != nil {
+		return nil, wrap("list the reports", err)
+	}
 	var out []Report
-	done := errors.New("done")
-	err := b.WatchReports(ctx, func(e ReportEvent) error {
-		switch {
-		case e.Synced:
-			return done
-		case !e.Gone:
-			out = append(out, e.Report)
+	for subjects := range slices.Chunk(slices.Sorted(maps.Keys(info.State.Subjects)), reportBatch) {
+		msgs, err := jetstreamext.GetLastMsgsFor(ctx, b.js, name, subjects)
+		if err != nil {
+			return nil, wrap("read the reports", err)
 		}
-		return nil
-	})
-	if !errors.Is(err, done) {
-		return nil, wrap("read the reports", errors.Join(err, context.Cause(ctx)))
+		for m, err := range msgs {
+			if errors.Is(err, jetstreamext.ErrNoMessages) {
+				break // all of them have ended meanwhile
+			}
+			if err != nil {
+				return nil, wrap("read the reports", err)
+			}
+			e, err := b.reportOf(m.Subject, m.Data)
+			if err != nil {
+				b.note(ctx, m.Subject, err)
+			} else if !e.Gone {
+				out = append(out, e.Report)
+			}
+		}
 	}
 	return out, nil
 }

@@ -1,0 +1,539 @@
+package client_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"github.com/tradepulse/rotator/pkg/client"
+	"github.com/tradepulse/rotator/pkg/events"
+	"github.com/tradepulse/rotator/pkg/events/eventstest"
+	"github.com/tradepulse/rotator/pkg/secret"
+	"github.com/tradepulse/rotator/pkg/store"
+	"github.com/tradepulse/rotator/pkg/store/storetest"
+)
+
+const (
+	key   = secret.ID("TRADEPULSE_AUDIT_SECRET_ID")
+	token = secret.ID("TRADEPULSE_ADMIN_TOKEN_ID")
+)
+
+// rig is a store with two secrets and a bus.
+type rig struct {
+	t       *testing.T
+	server  *eventstest.Server
+	bus     *events.Bus
+	mem     *storetest.Mem
+	catalog *store.Catalog
+	reads   atomic.Int64
+	down    atomic.Bool
+	seq     uint64
+}
+
+var quiet = slog.New(slog.NewTextHandler(io.Discard, nil))
+
+func newRig(t *testing.T) *rig {
+	t.Helper()
+	r := &rig{t: t, server: eventstest.NewServer(t), mem: storetest.NewMem(nil)}
+	r.bus = r.server.NewBus(events.StreamOptions{})
+	r.mem.Fault = func(op, _ string) error {
+		if op == "get" {
+			r.reads.Add(1)
+		}
+		if r.down.Load() {
+			return fmt.Errorf("%w: the store is down", store.ErrUnavailable)
+		}
+		return nil
+	}
+	st, err := store.New("mem", r.mem, &store.Options{Logger: quiet})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.catalog, err = store.NewCatalog([]*store.Store{st}, []secret.Spec{{ID: key, Store: "mem"}, {ID: token, Store: "mem"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+// write makes a value current and returns its version.
+func (r *rig) write(id secret.ID, value string) secret.VersionID {
+	r.t.Helper()
+	ctx := context.Background()
+	var from secret.VersionID
+	if m, err := r.mem.Describe(ctx, string(id)); err == nil {
+		from = m.Current().ID
+	}
+	v, err := r.mem.Put(ctx, string(id), store.Write{Token: secret.NewToken(id, from, value, 0), From: from, Value: secret.NewValue([]byte(value)), Create: true})
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	if err := r.mem.Promote(ctx, string(id), from, v.ID); err != nil {
+		r.t.Fatal(err)
+	}
+	return v.ID
+}
+
+// notify tells the service of a version.
+func (r *rig) notify(id secret.ID, v secret.VersionID) {
+	r.t.Helper()
+	r.seq++
+	e := events.Rotated("/test", time.Now(), events.Data{SecretID: id, Store: "mem", VersionID: v, Reason: events.ReasonManual})
+	if err := r.bus.Notify(context.Background(), "api", e, r.seq); err != nil {
+		r.t.Fatal(err)
+	}
+}
+
+func (r *rig) manager(change func(*client.Config)) *client.Manager {
+	r.t.Helper()
+	cfg := client.Config{
+		Service: "api", Instance: "one", Source: client.FromCatalog(r.catalog), IDs: []secret.ID{key, token}, Bus: r.bus,
+		PollInterval: -1, Retry: 50 * time.Millisecond, Logger: quiet,
+	}
+	if change != nil {
+		change(&cfg)
+	}
+	m, err := client.New(r.t.Context(), cfg)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	r.t.Cleanup(func() {
+		if err := m.Close(context.Background()); err != nil {
+			r.t.Errorf("close: %v", err)
+		}
+	})
+	return m
+}
+
+func (r *rig) eventually(what string, ok func() bool) {
+	r.t.Helper()
+	deadline := time.Now().Add(20 * time.Second)
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for !ok() {
+		if time.Now().After(deadline) {
+			r.t.Fatalf("it never happened that %s", what)
+		}
+		<-tick.C
+	}
+}
+
+// running returns what the instance reports of a secret.
+func (r *rig) running(id secret.ID) events.Running {
+	r.t.Helper()
+	all, err := r.bus.Reports(context.Background())
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	for _, rep := range all {
+		for _, s := range rep.Secrets {
+			if s.SecretID == id {
+				return s
+			}
+		}
+	}
+	return events.Running{}
+}
+
+func value(c *client.Current) string { return string(c.Value.Reveal()) }
+
+func TestEveryMissingSecretIsNamedAtOnce(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	_, err := client.New(t.Context(), client.Config{Service: "api", Source: client.FromCatalog(r.catalog), IDs: []secret.ID{key, token, "NOT_CONFIGURED"}, Logger: quiet})
+	for _, want := range []string{string(key), string(token), "NOT_CONFIGURED", "3 of 3", "write a first version", `store "mem"`, "add it under secrets"} {
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("the error does not say %q: %v", want, err)
+		}
+	}
+}
+
+func TestARotationArrivesWhileTheServiceRuns(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	v1 := r.write(key, "first-value")
+	r.write(token, "first-token")
+	m := r.manager(nil)
+	h := m.Secret(key)
+	if value(h.Get()) != "first-value" || h.Get().Version.ID != v1 {
+		t.Fatal("the first version is not in place")
+	}
+	var hooked atomic.Int32
+	stop, err := m.Subscribe(t.Context(), key, func(context.Context, client.Change) error { hooked.Add(1); return nil })
+	if err != nil || hooked.Load() != 1 {
+		t.Fatalf("subscribing called the hook %d times, err %v", hooked.Load(), err)
+	}
+	defer stop()
+	v2 := r.write(key, "second-value")
+	r.notify(key, v2)
+	r.eventually("the second version is in use", func() bool { return value(h.Get()) == "second-value" })
+	if hooked.Load() != 2 {
+		t.Errorf("the hook was called %d times, want 2", hooked.Load())
+	}
+	r.eventually("it is reported", func() bool { s := r.running(key); return s.VersionID == v2 && s.Status == events.StatusApplied })
+}
+
+// TestANotificationCostsAtMostOneRead sends the same, an old and a forged
+// notification: none of them changes anything.
+func TestANotificationCostsAtMostOneRead(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	r.write(key, "first-value")
+	r.write(token, "first-token")
+	m := r.manager(nil)
+	v2 := r.write(key, "second-value")
+	r.notify(key, v2)
+	r.eventually("the second version is in use", func() bool { return value(m.Secret(key).Get()) == "second-value" })
+	before := r.reads.Load()
+	r.notify(key, v2) // again
+	stranger, err := events.GenerateSigner()
+	if err != nil {
+		t.Fatal(err)
+	}
+	forged := events.Rotated("/evil", time.Now(), events.Data{SecretID: key, VersionID: "forged"})
+	if err := r.server.Bus(stranger, stranger).Notify(t.Context(), "api", forged, 99); err != nil {
+		t.Fatal(err)
+	}
+	r.seq = 200
+	r.notify(key, "never-there") // signed, of a version that is not current
+	r.eventually("the odd one was looked at", func() bool { return r.reads.Load() > before })
+	marker := r.write(token, "second-token")
+	r.notify(token, marker)
+	r.eventually("what came after arrived", func() bool { return value(m.Secret(token).Get()) == "second-token" })
+	if got := r.reads.Load() - before; got > 2 {
+		t.Errorf("%d reads for one odd and one real notification", got)
+	}
+	if value(m.Secret(key).Get()) != "second-value" {
+		t.Error("the value changed")
+	}
+}
+
+func TestABadNewValueKeepsTheOldOneWorking(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	v1 := r.write(key, "first-value")
+	r.write(token, "first-token")
+	m := r.manager(nil)
+	var broken atomic.Bool
+	stop, err := m.Subscribe(t.Context(), key, func(_ context.Context, c client.Change) error {
+		switch {
+		case broken.Load() && string(c.Value.Reveal()) == "panic-value":
+			panic(c.Value)
+		case broken.Load():
+			return errors.New("this service cannot use it")
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer stop()
+	for _, bad := range []string{"second-value", "panic-value"} {
+		broken.Store(true)
+		v := r.write(key, bad)
+		r.notify(key, v)
+		r.eventually("the failure is reported", func() bool { s := r.running(key); return s.Status == events.StatusFailed && s.Wanted == v })
+		if s := r.running(key); strings.Contains(s.Reason, bad) || s.Reason == "" {
+			t.Errorf("the report gives the reason %q", s.Reason)
+		}
+		if got := m.Secret(key).Get(); got.Version.ID == v {
+			t.Error("the bad version is in use")
+		}
+		broken.Store(false)
+		r.eventually("it recovers by itself", func() bool { s := r.running(key); return s.Status == events.StatusApplied && s.VersionID == v })
+	}
+	if m.Secret(key).Get().Version.ID == v1 {
+		t.Error("it never moved on")
+	}
+}
+
+func TestReadsGoOnWhileStoreAndBusAreDown(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	r.write(key, "first-value")
+	r.write(token, "first-token")
+	m := r.manager(nil)
+	v2 := r.write(key, "second-value")
+	r.down.Store(true)
+	r.notify(key, v2)
+	r.eventually("the failed read is reported", func() bool { return r.running(key).Status == events.StatusFailed })
+	if value(m.Secret(key).Get()) != "first-value" {
+		t.Error("reads do not go on")
+	}
+	r.down.Store(false)
+	r.eventually("it recovers", func() bool { return value(m.Secret(key).Get()) == "second-value" })
+
+	r.server.Stop()
+	v3 := r.write(key, "third-value")
+	if value(m.Secret(key).Get()) != "second-value" {
+		t.Error("reads do not go on without a bus")
+	}
+	r.server.Start()
+	r.eventually("the bus is back", func() bool { return r.bus.Connected() })
+	r.notify(key, v3)
+	r.eventually("the missed rotation is picked up", func() bool { return value(m.Secret(key).Get()) == "third-value" })
+}
+
+func TestWithoutABusItPolls(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	r.write(key, "first-value")
+	r.write(token, "first-token")
+	m := r.manager(func(c *client.Config) { c.Bus, c.PollInterval = nil, 50*time.Millisecond })
+	r.write(key, "second-value")
+	r.eventually("polling finds it", func() bool { return value(m.Secret(key).Get()) == "second-value" })
+}
+
+func TestCloseLeavesNothingRunning(t *testing.T) {
+	r := newRig(t)
+	r.write(key, "first-value")
+	r.write(token, "first-token")
+	before := goleak.IgnoreCurrent()
+	m, err := client.New(t.Context(), client.Config{Service: "api", Source: client.FromCatalog(r.catalog), IDs: []secret.ID{key, token}, Logger: quiet})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := m.Close(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	goleak.VerifyNone(t, before)
+}
+
+func TestCloseWithdrawsTheReport(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	r.write(key, "first-value")
+	r.write(token, "first-token")
+	m, err := client.New(t.Context(), client.Config{Service: "api", Instance: "two", Source: client.FromCatalog(r.catalog), IDs: []secret.ID{key, token}, Bus: r.bus, Logger: quiet})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.eventually("it is reported", func() bool { return r.running(key).VersionID != "" })
+	if err := m.Close(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if s := r.running(key); s.VersionID != "" {
+		t.Errorf("after closing it still reports %s", s.VersionID)
+	}
+}
+
+func TestAKeyringVerifiesWithEveryVersionItSaw(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	v1 := r.write(key, "first-value")
+	r.write(token, "first-token")
+	m := r.manager(nil)
+	k, err := client.NewKeyring(t.Context(), m, key, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer k.Close()
+	v2 := r.write(key, "second-value")
+	r.notify(key, v2)
+	r.eventually("the ring signs with the second version", func() bool { return k.Current().ID == v2 })
+	if old, ok := k.Key(v1); !ok || string(old.Value.Reveal()) != "first-value" {
+		t.Error("the first version does not verify any more")
+	}
+	fresh, err := client.NewKeyring(t.Context(), m, key, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer fresh.Close()
+	if _, ok := fresh.Key(v1); ok {
+		t.Error("a new ring knows a version it has not seen")
+	}
+	if old, err := fresh.Fetch(t.Context(), v1); err != nil || string(old.Value.Reveal()) != "first-value" {
+		t.Errorf("it cannot be fetched from the store: %v", err)
+	}
+}
+
+func TestAStagedVersionVerifiesAndDoesNotSign(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	v1 := r.write(key, "first-value")
+	r.write(token, "first-token")
+	m := r.manager(nil)
+	k, err := client.NewKeyring(t.Context(), m, key, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer k.Close()
+	pending, err := r.mem.Put(t.Context(), string(key), store.Write{Token: "next", From: v1, Value: secret.NewValue([]byte("next-value"))})
+	if err != nil {
+		t.Fatal(err)
+	}
+	now := time.Now()
+	staged := events.Event{ID: "staged", Type: events.TypeStaged, Source: "/test", Time: now, Data: events.Data{SecretID: key, VersionID: pending.ID, OccurredAt: now}}
+	if err := r.bus.Notify(t.Context(), "api", staged, 1); err != nil {
+		t.Fatal(err)
+	}
+	r.eventually("it is staged", func() bool { s := r.running(key); return s.Status == events.StatusStaged && s.Wanted == pending.ID })
+	if _, ok := k.Key(pending.ID); !ok || k.Current().ID != v1 {
+		t.Errorf("the ring verifies with it: %t, and signs with %s", ok, k.Current().ID)
+	}
+}
+
+func TestAuditRecordsShowEveryChange(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	r.write(key, "first-value")
+	r.write(token, "first-token")
+	m := r.manager(nil)
+	k, err := client.NewKeyring(t.Context(), m, key, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer k.Close()
+	var out bytes.Buffer
+	log, err := client.NewAuditLogger(t.Context(), m, k, &out)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer log.Close()
+	for i := range 6 {
+		if i == 3 {
+			v := r.write(key, "second-value")
+			r.notify(key, v)
+			r.eventually("the ring signs with the second version", func() bool { return k.Current().ID == v })
+		}
+		if err := log.Log("order.placed", map[string]string{"order": fmt.Sprint(i), "note": "<a & b> \u2028"}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	lookup := func(v secret.VersionID) (secret.Value, error) {
+		key, ok := k.Key(v)
+		if !ok {
+			return secret.Value{}, store.ErrNotFound
+		}
+		return key.Value, nil
+	}
+	lines := strings.SplitAfter(strings.TrimSpace(out.String())+"\n", "\n")[:6]
+	for name, c := range map[string]struct {
+		change func([]string) []string
+		line   int
+	}{
+		"nothing":               {func(l []string) []string { return l }, 0},
+		"a changed field":       {func(l []string) []string { l[1] = strings.Replace(l[1], "order.placed", "order.dropped", 1); return l }, 2},
+		"a removed record":      {func(l []string) []string { return append(l[:2:2], l[3:]...) }, 3},
+		"two swapped records":   {func(l []string) []string { l[3], l[4] = l[4], l[3]; return l }, 4},
+		"a record of garbage":   {func(l []string) []string { l[5] = "garbage\n"; return l }, 6},
+		"a space between":       {func(l []string) []string { l[0] = strings.Replace(l[0], ",", ", ", 1); return l }, 1},
+		"a key nobody knows":    {func(l []string) []string { l[2] = strings.Replace(l[2], `"key_id":"`, `"key_id":"x`, 1); return l }, 3},
+		"a record put in twice": {func(l []string) []string { return append(l[:2:2], l[1:]...) }, 3},
+	} {
+		t.Run(name, func(t *testing.T) {
+			text := strings.Join(c.change(append([]string(nil), lines...)), "")
+			n, _, err := client.VerifyAudit(strings.NewReader(text), lookup)
+			bad, is := errors.AsType[*client.AuditError](err)
+			if c.line == 0 && (err != nil || n != 6) || c.line != 0 && (!is || bad.Line != c.line) {
+				t.Errorf("%d records, err %v; want the first bad line %d", n, err, c.line)
+			}
+		})
+	}
+}
+
+func TestTheAuthenticatorAcceptsThePreviousTokenForAWhile(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	r.write(key, "first-value")
+	r.write(token, "first-token")
+	m := r.manager(nil)
+	a, err := client.NewTokenAuthenticator(t.Context(), m, token, "admin", time.Hour)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer a.Close()
+	srv := httptest.NewServer(a.Middleware(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNoContent) })))
+	defer srv.Close()
+	ask := func(header string) (int, string) {
+		t.Helper()
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, srv.URL, http.NoBody)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if header != "" {
+			req.Header.Set("Authorization", header)
+		}
+		resp, err := srv.Client().Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer resp.Body.Close()
+		return resp.StatusCode, resp.Header.Get("WWW-Authenticate")
+	}
+	v2 := r.write(token, "second-token")
+	r.notify(token, v2)
+	r.eventually("the second token is accepted", func() bool { code, _ := ask("Bearer second-token"); return code == http.StatusNoContent })
+	for _, c := range []struct {
+		header, challenge string
+		code              int
+	}{
+		{"Bearer second-token", "", http.StatusNoContent},
+		{"bearer first-token", "", http.StatusNoContent},
+		{"", `Bearer realm="admin"`, http.StatusUnauthorized},
+		{"Basic Zm9vOmJhcg==", `Bearer realm="admin"`, http.StatusUnauthorized},
+		{"Bearer wrong", `Bearer realm="admin", error="invalid_token"`, http.StatusUnauthorized},
+		{"Bearer " + strings.Repeat("x", 9<<10), `Bearer realm="admin", error="invalid_token"`, http.StatusUnauthorized},
+	} {
+		if code, challenge := ask(c.header); code != c.code || challenge != c.challenge {
+			t.Errorf("%.20q: %d %q, want %d %q", c.header, code, challenge, c.code, c.challenge)
+		}
+	}
+	if ok, _ := a.Check("first-token", time.Now().Add(2*time.Hour)); ok {
+		t.Error("the first token is accepted after the overlap")
+	}
+}
+
+func BenchmarkRead(b *testing.B) {
+	mem := storetest.NewMem(nil)
+	st, err := store.New("mem", mem, &store.Options{Logger: quiet})
+	if err != nil {
+		b.Fatal(err)
+	}
+	c, err := store.NewCatalog([]*store.Store{st}, []secret.Spec{{ID: key, Store: "mem"}})
+	if err != nil {
+		b.Fatal(err)
+	}
+	v, err := mem.Put(b.Context(), string(key), store.Write{Token: "one", Value: secret.NewValue([]byte("value")), Create: true})
+	if err != nil {
+		b.Fatal(err)
+	}
+	if err := mem.Promote(b.Context(), string(key), "", v.ID); err != nil {
+		b.Fatal(err)
+	}
+	m, err := client.New(b.Context(), client.Config{Service: "api", Source: client.FromCatalog(c), IDs: []secret.ID{key}, Logger: quiet})
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer m.Close(b.Context())
+	h := m.Secret(key)
+	var bare atomic.Pointer[client.Current]
+	bare.Store(h.Get())
+	var sink *client.Current
+	measure := func(read func() *client.Current) float64 {
+		begin := time.Now()
+		const n = 20_000_000
+		for range n {
+			sink = read()
+		}
+		return float64(time.Since(begin).Nanoseconds()) / n
+	}
+	b.ReportAllocs()
+	for b.Loop() {
+		sink = h.Get()
+	}
+	load := measure(bare.Load)
+	b.ReportMetric(measure(h.Get)/load, "x-atomic-load")
+	_ = sink
+}

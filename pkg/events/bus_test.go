@@ -1,0 +1,472 @@
+package events_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/tradepulse/rotator/pkg/events"
+	"github.com/tradepulse/rotator/pkg/events/eventstest"
+	"github.com/tradepulse/rotator/pkg/secret"
+)
+
+const id = secret.ID("prod/api-key")
+
+func event(t events.Type, v secret.VersionID) events.Event {
+	now := time.Now()
+	e := events.Event{
+		ID: string(secret.NewToken(id, v, string(t), 0)), Type: t, Source: "/test", Time: now,
+		Data: events.Data{SecretID: id, Store: "main", VersionID: v, Reason: events.ReasonNearExpiry, OccurredAt: now},
+	}
+	if t == events.TypeRollout {
+		e.Data.Rollout = &events.Rollout{State: events.RolloutConverged}
+	}
+	return e
+}
+
+// eventually waits until ok returns nil.
+func eventually(t *testing.T, ok func() error) {
+	t.Helper()
+	deadline := time.Now().Add(20 * time.Second)
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		err := ok()
+		if err == nil {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatal(err)
+		}
+		<-tick.C
+	}
+}
+
+// consume runs a consumer until the test ends.
+func consume(t *testing.T, b *events.Bus, cfg events.ConsumeConfig, h events.Handler) (stop func()) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- b.Consume(ctx, cfg, h) }()
+	stop = sync.OnceFunc(func() {
+		cancel()
+		if err := <-done; err != nil {
+			t.Errorf("consume: %v", err)
+		}
+	})
+	t.Cleanup(stop)
+	return stop
+}
+
+func TestATimerFiresAsASignedEvent(t *testing.T) {
+	t.Parallel()
+	b := eventstest.NewServer(t).NewBus(events.StreamOptions{})
+	at := time.Now().Add(1200 * time.Millisecond)
+	if changed, err := b.Arm(t.Context(), event(events.TypeNearExpiry, "v1"), at); err != nil || !changed {
+		t.Fatalf("arm: changed %t, err %v", changed, err)
+	}
+	timer, err := b.Timer(t.Context(), events.TypeNearExpiry, id)
+	if err != nil || !timer.At.Equal(at) || timer.Event.Data.VersionID != "v1" {
+		t.Errorf("the timer reads back as %v for %s, err %v", timer.At, timer.Event.Data.VersionID, err)
+	}
+	keys, err := b.ArmedKeys(t.Context())
+	if _, ok := keys[id.Key()]; err != nil || !ok || len(keys) != 1 {
+		t.Errorf("armed keys %v, err %v", keys, err)
+	}
+	got := make(chan events.Delivery, 1)
+	consume(t, b, events.ConsumeConfig{Consumer: events.WorkerConsumer}, func(_ context.Context, d events.Delivery) error { got <- d; return nil })
+	d := <-got
+	if early := time.Until(at); early > 0 {
+		t.Errorf("it fired %s early", early)
+	}
+	if d.Event.Type != events.TypeNearExpiry || d.Event.Data.VersionID != "v1" {
+		t.Errorf("it fired as %s for %s", d.Event.Type, d.Event.Data.VersionID)
+	}
+	if keys, err := b.ArmedKeys(t.Context()); err != nil || len(keys) != 0 {
+		t.Errorf("after it fired %v are armed, err %v", keys, err)
+	}
+}
+
+func TestArmingAgainChangesNothingAndMovingDoes(t *testing.T) {
+	t.Parallel()
+	b := eventstest.NewServer(t).NewBus(events.StreamOptions{})
+	at := time.Now().Add(time.Hour)
+	for i, c := range []struct {
+		version secret.VersionID
+		at      time.Time
+		want    bool
+	}{{"v1", at, true}, {"v1", at, false}, {"v1", at.Add(time.Minute), true}, {"v2", at.Add(time.Minute), true}} {
+		changed, err := b.Arm(t.Context(), event(events.TypeNearExpiry, c.version), c.at)
+		if err != nil || changed != c.want {
+			t.Errorf("arm %d: changed %t, want %t, err %v", i, changed, c.want, err)
+		}
+	}
+	if err := b.Disarm(t.Context(), events.TypeNearExpiry, id); err != nil {
+		t.Fatal(err)
+	}
+	if timer, err := b.Timer(t.Context(), events.TypeNearExpiry, id); err != nil || timer.Seq != 0 {
+		t.Errorf("after disarming: %+v, err %v", timer, err)
+	}
+}
+
+func TestARetireTimerIsNoRotationTimer(t *testing.T) {
+	t.Parallel()
+	b := eventstest.NewServer(t).NewBus(events.StreamOptions{})
+	if _, err := b.Arm(t.Context(), event(events.TypeRetire, "v1"), time.Now().Add(time.Hour)); err != nil {
+		t.Fatal(err)
+	}
+	if keys, err := b.ArmedKeys(t.Context()); err != nil || len(keys) != 0 {
+		t.Errorf("armed rotations %v, err %v", keys, err)
+	}
+}
+
+func TestRotateNowTakesTheTimerAway(t *testing.T) {
+	t.Parallel()
+	b := eventstest.NewServer(t).NewBus(events.StreamOptions{})
+	if _, err := b.Arm(t.Context(), event(events.TypeNearExpiry, "v1"), time.Now().Add(time.Hour)); err != nil {
+		t.Fatal(err)
+	}
+	now := event(events.TypeNearExpiry, "v1")
+	now.Data.Reason = events.ReasonManual
+	if err := b.RotateNow(t.Context(), now); err != nil {
+		t.Fatal(err)
+	}
+	if timer, err := b.Timer(t.Context(), events.TypeNearExpiry, id); err != nil || timer.Seq != 0 {
+		t.Errorf("the timer still stands: %+v, err %v", timer, err)
+	}
+	got := make(chan events.Delivery, 8)
+	consume(t, b, events.ConsumeConfig{Consumer: events.WorkerConsumer}, func(_ context.Context, d events.Delivery) error { got <- d; return nil })
+	if d := <-got; d.Event.Data.Reason != events.ReasonManual {
+		t.Errorf("delivered %+v", d.Event.Data)
+	}
+}
+
+func TestOnlyOneOfManyAnnouncesAVersion(t *testing.T) {
+	t.Parallel()
+	s := eventstest.NewServer(t)
+	b := s.NewBus(events.StreamOptions{})
+	var wins atomic.Int32
+	var wg sync.WaitGroup
+	for range 8 {
+		wg.Go(func() {
+			switch _, err := b.PublishAfter(t.Context(), event(events.TypeRotated, "v1"), 0); {
+			case err == nil:
+				wins.Add(1)
+			case !errors.Is(err, events.ErrConflict):
+				t.Errorf("publish: %v", err)
+			}
+		})
+	}
+	wg.Wait()
+	if wins.Load() != 1 {
+		t.Errorf("%d announced it", wins.Load())
+	}
+	last, err := b.Last(t.Context(), events.TypeRotated, id)
+	if err != nil || last.Event.Data.VersionID != "v1" {
+		t.Fatalf("last is %+v, err %v", last, err)
+	}
+	if _, err := b.PublishAfter(t.Context(), event(events.TypeRotated, "v1"), 0); !errors.Is(err, events.ErrConflict) {
+		t.Errorf("the same again after a stale sequence: %v, want a conflict, not a duplicate taken for success", err)
+	}
+}
+
+func TestTheOutcomeIsTheError(t *testing.T) {
+	t.Parallel()
+	boom := errors.New("boom")
+	for name, c := range map[string]struct {
+		outcome    func(attempt int) error
+		deliveries int
+	}{
+		"nil is done":               {func(int) error { return nil }, 1},
+		"permanent is never again":  {func(int) error { return events.Permanent(boom) }, 1},
+		"retry after is later":      {func(n int) error { return map[bool]error{true: events.RetryAfter(boom, time.Millisecond)}[n == 1] }, 2},
+		"a plain error comes again": {func(n int) error { return map[bool]error{true: boom}[n == 1] }, 2},
+		"a panic comes again": {func(n int) error {
+			if n == 1 {
+				panic("boom")
+			}
+			return nil
+		}, 2},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			b := eventstest.NewServer(t).NewBus(events.StreamOptions{})
+			seen := make(chan int, 8)
+			consume(t, b, events.ConsumeConfig{Consumer: events.WorkerConsumer}, func(_ context.Context, d events.Delivery) error {
+				seen <- d.Attempt
+				return c.outcome(d.Attempt)
+			})
+			if err := b.RotateNow(t.Context(), event(events.TypeNearExpiry, "v1")); err != nil {
+				t.Fatal(err)
+			}
+			for want := 1; want <= c.deliveries; want++ {
+				if got := <-seen; got != want {
+					t.Errorf("delivery %d came as attempt %d", want, got)
+				}
+			}
+			eventually(t, func() error { return queueEmpty(t, b) })
+		})
+	}
+}
+
+// queueEmpty returns an error while a worker has something left to do.
+func queueEmpty(t *testing.T, b *events.Bus) error {
+	t.Helper()
+	n, err := b.Waiting(t.Context(), events.WorkerConsumer)
+	if err != nil || n > 0 {
+		return fmt.Errorf("%d messages wait, err %w", n, err)
+	}
+	return nil
+}
+
+func TestAFailedEventThatIsArmedAgainIsDone(t *testing.T) {
+	t.Parallel()
+	b := eventstest.NewServer(t).NewBus(events.StreamOptions{})
+	retried := make(chan events.Delivery, 1)
+	cfg := events.ConsumeConfig{Consumer: events.WorkerConsumer, Retry: func(_ context.Context, d events.Delivery, _ error) error { retried <- d; return nil }}
+	consume(t, b, cfg, func(context.Context, events.Delivery) error { return errors.New("boom") })
+	if err := b.RotateNow(t.Context(), event(events.TypeNearExpiry, "v1")); err != nil {
+		t.Fatal(err)
+	}
+	<-retried
+	eventually(t, func() error { return queueEmpty(t, b) })
+}
+
+func TestDrainLetsTheHandlerFinish(t *testing.T) {
+	t.Parallel()
+	b := eventstest.NewServer(t).NewBus(events.StreamOptions{})
+	begun, release, finished := make(chan struct{}), make(chan struct{}), atomic.Bool{}
+	stop := consume(t, b, events.ConsumeConfig{Consumer: events.WorkerConsumer}, func(ctx context.Context, _ events.Delivery) error {
+		close(begun)
+		<-release
+		finished.Store(ctx.Err() == nil)
+		return nil
+	})
+	if err := b.RotateNow(t.Context(), event(events.TypeNearExpiry, "v1")); err != nil {
+		t.Fatal(err)
+	}
+	<-begun
+	time.AfterFunc(50*time.Millisecond, func() { close(release) })
+	stop()
+	if !finished.Load() {
+		t.Error("the handler was cut off")
+	}
+	if err := queueEmpty(t, b); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestConsumingSurvivesARestartAndALostStream(t *testing.T) {
+	t.Parallel()
+	s := eventstest.NewServer(t)
+	b := s.NewBus(events.StreamOptions{})
+	got := make(chan secret.VersionID, 8)
+	consume(t, b, events.ConsumeConfig{Consumer: events.WorkerConsumer}, func(_ context.Context, d events.Delivery) error {
+		got <- d.Event.Data.VersionID
+		return nil
+	})
+	publish := func(v secret.VersionID) {
+		t.Helper()
+		eventually(t, func() error { return b.RotateNow(t.Context(), event(events.TypeNearExpiry, v)) })
+		if have := <-got; have != v {
+			t.Errorf("got %s, want %s", have, v)
+		}
+	}
+	publish("v1")
+	s.Stop()
+	s.Start()
+	publish("v2")
+	js, err := jetstream.New(s.Connect())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := js.DeleteStream(t.Context(), b.Names().RotationStream()); err != nil {
+		t.Fatal(err)
+	}
+	publish("v3")
+}
+
+// TestHostileMessages puts everything that is no event of ours on every subject
+// that somebody consumes: nothing reaches a handler and nothing stays.
+func TestHostileMessages(t *testing.T) {
+	t.Parallel()
+	s := eventstest.NewServer(t)
+	b := s.NewBus(events.StreamOptions{})
+	stranger, err := events.GenerateSigner()
+	if err != nil {
+		t.Fatal(err)
+	}
+	nc := s.Connect()
+	genuine := capture(t, s, b)
+	names := b.Names()
+	other := secret.ID("other").Key()
+	for name, forge := range map[string]func(m *nats.Msg){
+		"no headers":          func(m *nats.Msg) { m.Header = nil },
+		"a changed body":      func(m *nats.Msg) { m.Data = []byte(strings.Replace(string(m.Data), "v1", "v9", 1)) },
+		"no signature":        func(m *nats.Msg) { m.Header.Del("ce-signature") },
+		"a broken signature":  func(m *nats.Msg) { m.Header.Set("ce-signature", "AAAA") },
+		"an unknown key":      func(m *nats.Msg) { m.Header.Set("ce-keyid", events.KeyID(stranger.Public())) },
+		"an unknown type":     func(m *nats.Msg) { m.Header.Set("ce-type", "secret.leaked") },
+		"another secret":      func(m *nats.Msg) { m.Header.Set("ce-subject", "other") },
+		"another time":        func(m *nats.Msg) { m.Header.Set("ce-time", "2099-01-01T00:00:00Z") },
+		"too large":           func(m *nats.Msg) { m.Data = []byte(strings.Repeat("x", 1<<20-4096)) },
+		"another secret's":    func(m *nats.Msg) { m.Subject = names.Event(events.TypeNearExpiry, other) },
+		"not even JSON":       func(m *nats.Msg) { m.Data = []byte("\xff\xfe{") },
+		"of another event":    func(m *nats.Msg) { m.Subject = names.Event(events.TypeRetire, id.Key()) },
+		"of the specversion":  func(m *nats.Msg) { m.Header.Set("ce-specversion", "9") },
+		"of the content type": func(m *nats.Msg) { m.Header.Set("ce-datacontenttype", "text/html") },
+	} {
+		t.Run(name, func(t *testing.T) {
+			m := nats.NewMsg(names.Event(events.TypeNearExpiry, id.Key()))
+			m.Data = append([]byte(nil), genuine.Data...)
+			for k, v := range genuine.Header {
+				m.Header[k] = append([]string(nil), v...)
+			}
+			forge(m)
+			if err := nc.PublishMsg(m); err != nil {
+				t.Fatal(err)
+			}
+		})
+	}
+	if err := nc.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	var handled atomic.Int32
+	consume(t, b, events.ConsumeConfig{Consumer: events.WorkerConsumer, Concurrency: 4}, func(context.Context, events.Delivery) error {
+		handled.Add(1)
+		return nil
+	})
+	eventually(t, func() error { return queueEmpty(t, b) })
+	if handled.Load() != 0 {
+		t.Errorf("%d hostile messages reached the handler", handled.Load())
+	}
+}
+
+// capture returns a genuine near-expiry message.
+func capture(t *testing.T, s *eventstest.Server, b *events.Bus) *nats.Msg {
+	t.Helper()
+	nc := s.Connect()
+	sub, err := nc.SubscribeSync(b.Names().Event(events.TypeNearExpiry, id.Key()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := nc.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	stop := consume(t, b, events.ConsumeConfig{Consumer: events.WorkerConsumer}, func(context.Context, events.Delivery) error { return nil })
+	if err := b.RotateNow(t.Context(), event(events.TypeNearExpiry, "v1")); err != nil {
+		t.Fatal(err)
+	}
+	m, err := sub.NextMsg(10 * time.Second)
+	if err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, func() error { return queueEmpty(t, b) })
+	stop()
+	return m
+}
+
+func TestNotificationsNeverGoBack(t *testing.T) {
+	t.Parallel()
+	s := eventstest.NewServer(t)
+	b := s.NewBus(events.StreamOptions{})
+	heard := make(chan secret.VersionID, 8)
+	stop, err := b.SubscribeNotify(t.Context(), "api", func(_ context.Context, d events.Delivery) { heard <- d.Event.Data.VersionID })
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer stop()
+	for _, n := range []struct {
+		v   secret.VersionID
+		seq uint64
+	}{{"v2", 20}, {"v1", 10}, {"v2", 20}, {"v3", 30}} {
+		if err := b.Notify(t.Context(), "api", event(events.TypeRotated, n.v), n.seq); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, want := range []secret.VersionID{"v2", "v3"} {
+		if got := <-heard; got != want {
+			t.Errorf("heard %s, want %s", got, want)
+		}
+	}
+	last, err := b.LastNotified(t.Context(), "api", id)
+	if err != nil || last.Event.Data.VersionID != "v3" || last.Seq != 30 {
+		t.Errorf("last %+v, err %v", last, err)
+	}
+}
+
+func TestReportsEndWithTheirLeaseOrWithTheirProcess(t *testing.T) {
+	t.Parallel()
+	b := eventstest.NewServer(t).NewBus(events.StreamOptions{})
+	report := func(instance string) events.Report {
+		return events.Report{Service: "api", Instance: instance, At: time.Now(), Secrets: []events.Running{{SecretID: id, VersionID: "v1", Status: events.StatusApplied}}}
+	}
+	for _, i := range []string{"closes", "dies"} {
+		if err := b.Report(t.Context(), report(i), time.Second); err != nil {
+			t.Fatal(err)
+		}
+	}
+	all, err := b.Reports(t.Context())
+	if err != nil || len(all) != 2 {
+		t.Fatalf("%d reports, err %v", len(all), err)
+	}
+	gone := make(chan string, 8)
+	go func() {
+		_ = b.WatchReports(t.Context(), func(e events.ReportEvent) error {
+			if e.Gone {
+				gone <- e.Report.Instance
+			}
+			return nil
+		})
+	}()
+	if err := b.Withdraw(t.Context(), "api", "closes"); err != nil {
+		t.Fatal(err)
+	}
+	left := map[string]bool{"closes": true, "dies": true}
+	for len(left) > 0 {
+		delete(left, <-gone)
+	}
+	if all, err := b.Reports(t.Context()); err != nil || len(all) != 0 {
+		t.Errorf("%d reports are left, err %v", len(all), err)
+	}
+}
+
+func TestServersThatAreTooOldAreNamed(t *testing.T) {
+	t.Parallel()
+	for version, ok := range map[string]bool{"2.14.0": true, "2.15.2": true, "3.0.0": true, "2.13.9": false, "2.2.0": false, "1.99.0": false, "": false, "next": false} {
+		err := events.CheckServer(version)
+		if (err == nil) != ok || err != nil && (!errors.Is(err, events.ErrServerTooOld) || !strings.Contains(err.Error(), "2.14")) {
+			t.Errorf("%q: %v", version, err)
+		}
+	}
+}
+
+func TestSigningKeysComeBackFromTheirFiles(t *testing.T) {
+	t.Parallel()
+	path := t.TempDir() + "/signing.key"
+	made, err := events.GenerateSigner()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := made.Save(path); err != nil {
+		t.Fatal(err)
+	}
+	loaded, err := events.LoadSigner(path)
+	if err != nil || !loaded.Public().Equal(made.Public()) {
+		t.Errorf("the private key does not come back: %v", err)
+	}
+	if pub, err := events.LoadPublicKey(path + ".pub"); err != nil || !pub.Equal(made.Public()) {
+		t.Errorf("the public key does not come back: %v", err)
+	}
+	if made.Save(path) == nil {
+		t.Error("a key was overwritten")
+	}
+}

@@ -1,0 +1,99 @@
+// Package eventstest gives tests a real NATS server in their own process, and a
+// bus on it. Only tests import it.
+package eventstest
+
+import (
+	"io"
+	"log/slog"
+	"net"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go"
+
+	"github.com/tradepulse/rotator/pkg/events"
+)
+
+// Server is a real nats-server with JetStream whose files outlive a restart.
+// Inside of a testing/synctest bubble call ats.Register of nats-server before
+// the bubble: its ticker must not belong to it.
+type Server struct {
+	t       testing.TB
+	dir     string
+	current atomic.Pointer[server.Server]
+	// Signer signs the events of every bus that NewBus returns.
+	Signer *events.Signer
+}
+
+// NewServer starts a server without a socket that ends with the test.
+func NewServer(t testing.TB) *Server {
+	t.Helper()
+	signer, err := events.GenerateSigner()
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &Server{t: t, dir: t.TempDir(), Signer: signer}
+	s.Start()
+	t.Cleanup(s.Stop)
+	return s
+}
+
+// Start starts the server on the files that it had.
+func (s *Server) Start() {
+	s.t.Helper()
+	srv, err := server.NewServer(&server.Options{ServerName: "test", DontListen: true, JetStream: true, StoreDir: s.dir, NoSigs: true, NoLog: true})
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	srv.Start()
+	if !srv.ReadyForConnections(20 * time.Second) {
+		s.t.Fatal("nats-server did not start")
+	}
+	s.current.Store(srv)
+}
+
+// Stop stops the server. Connections try to come back until Start.
+func (s *Server) Stop() {
+	s.current.Load().Shutdown()
+	s.current.Load().WaitForShutdown()
+}
+
+// InProcessConn implements [nats.InProcessConnProvider] for whichever server
+// runs, so that a connection survives a restart.
+func (s *Server) InProcessConn() (net.Conn, error) { return s.current.Load().InProcessConn() }
+
+// Connect returns a connection that ends with the test.
+func (s *Server) Connect() *nats.Conn {
+	s.t.Helper()
+	nc, err := nats.Connect("", nats.InProcessServer(s), nats.MaxReconnects(-1), nats.ReconnectWait(20*time.Millisecond))
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	s.t.Cleanup(nc.Close)
+	return nc
+}
+
+// NewBus returns a bus on a connection of its own, with the streams in place.
+func (s *Server) NewBus(o events.StreamOptions) *events.Bus {
+	s.t.Helper()
+	b := s.Bus(s.Signer, s.Signer)
+	if err := b.EnsureStreams(s.t.Context(), o); err != nil {
+		s.t.Fatal(err)
+	}
+	return b
+}
+
+// Bus returns a bus that signs with one key and trusts another; nil signs
+// nothing.
+func (s *Server) Bus(signer, trusted *events.Signer) *events.Bus {
+	s.t.Helper()
+	b, err := events.New(s.Connect(), events.Config{
+		Source: "/test", Signer: signer, Verifier: events.NewVerifier(trusted.Public()), Logger: slog.New(slog.NewTextHandler(io.Discard, nil)),
+	})
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return b
+}
