@@ -15,7 +15,6 @@ import (
 	"regexp"
 	"strings"
 	"sync"
-	"syscall"
 	"testing"
 	"time"
 )
@@ -24,7 +23,7 @@ import (
 type program struct {
 	cmd  *exec.Cmd
 	out  *output
-	done chan error
+	done chan struct{} // closed at its end
 }
 
 // output collects what a program prints.
@@ -45,23 +44,25 @@ func (o *output) String() string {
 	return o.b.String()
 }
 
-func start(t *testing.T, env []string, name string, args ...string) *program {
+func start(t *testing.T, args ...string) *program {
 	t.Helper()
-	p := &program{cmd: exec.Command(binary(t, name), args...), out: &output{}, done: make(chan error, 1)}
-	p.cmd.Env = append(os.Environ(), env...)
+	p := &program{cmd: exec.Command(binary(t, "rotator"), args...), out: &output{}, done: make(chan struct{})}
 	p.cmd.Stdout, p.cmd.Stderr = p.out, p.out
 	if err := p.cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	go func() { p.done <- p.cmd.Wait() }()
-	t.Cleanup(func() { _ = p.cmd.Process.Kill() })
+	go func() {
+		defer close(p.done)
+		_ = p.cmd.Wait() // what it means is in ProcessState
+	}()
+	t.Cleanup(func() { kill(p.cmd) })
 	return p
 }
 
 // drain asks the program to end and returns its exit code.
 func (p *program) drain(t *testing.T) int {
 	t.Helper()
-	_ = p.cmd.Process.Signal(syscall.SIGTERM)
+	terminate(t, p.cmd)
 	select {
 	case <-p.done:
 	case <-time.After(30 * time.Second):
@@ -70,14 +71,14 @@ func (p *program) drain(t *testing.T) int {
 	return p.cmd.ProcessState.ExitCode()
 }
 
-// runCommand runs a program to its end and returns what it printed.
-func runCommand(t *testing.T, env []string, name string, args ...string) (string, int) {
+// rotator runs the program to its end and returns what it printed.
+func rotator(t *testing.T, args ...string) (string, int) {
 	t.Helper()
-	p := start(t, env, name, args...)
+	p := start(t, args...)
 	select {
 	case <-p.done:
 	case <-time.After(time.Minute):
-		t.Fatalf("%s %v does not end:\n%s", name, args, p.out)
+		t.Fatalf("rotator %v does not end:\n%s", args, p.out)
 	}
 	return p.out.String(), p.cmd.ProcessState.ExitCode()
 }
@@ -143,7 +144,7 @@ func get(t *testing.T, url string, body *string) error {
 // TestDevIsClean runs the README's first command for some seconds.
 func TestDevIsClean(t *testing.T) {
 	t.Parallel()
-	out, code := runCommand(t, nil, "rotator", "dev", "--for", "14s", "--ttl", "6s", "--json")
+	out, code := rotator(t, "dev", "--for", "14s", "--ttl", "6s", "--json")
 	if code != 0 {
 		t.Fatalf("exit code %d:\n%s", code, out)
 	}
@@ -166,7 +167,7 @@ func TestDevIsClean(t *testing.T) {
 func TestSingleNode(t *testing.T) {
 	t.Parallel()
 	cfg, health := singleNode(t, "  - {id: api/key, store: main, ttl: 1h, create: true}\n  - {id: api/token, store: main, ttl: 1d, create: true}\n")
-	node := start(t, nil, "rotator", "run", "--config", cfg)
+	node := start(t, "run", "--config", cfg)
 	ready(t, health)
 	var before []struct {
 		SecretID  string `json:"secret_id"`
@@ -174,9 +175,9 @@ func TestSingleNode(t *testing.T) {
 		Armed     bool
 	}
 	eventually(t, 30*time.Second, func() error {
-		out, code := runCommand(t, nil, "rotator", "status", "--config", cfg, "--json")
+		out, code := rotator(t, "status", "--config", cfg, "--json")
 		if err := json.Unmarshal([]byte(out), &before); err != nil || code != 0 {
-			return fmt.Errorf("status: exit %d, %v: %s", code, err, out)
+			return fmt.Errorf("status: exit %d, %w: %s", code, err, out)
 		}
 		for _, s := range before {
 			if s.VersionID == "" || !s.Armed {
@@ -185,14 +186,14 @@ func TestSingleNode(t *testing.T) {
 		}
 		return nil
 	})
-	out, code := runCommand(t, nil, "rotator", "rotate", "api/key", "--config", cfg)
+	out, code := rotator(t, "rotate", "api/key", "--config", cfg)
 	if code != 0 || !strings.Contains(out, before[0].VersionID+" → ") {
 		t.Errorf("rotate: exit %d: %s", code, out)
 	}
-	if out, code := runCommand(t, nil, "rotator", "plan", "--config", cfg); code != 0 || !strings.Contains(out, "scheduled") {
+	if out, code := rotator(t, "plan", "--config", cfg); code != 0 || !strings.Contains(out, "scheduled") {
 		t.Errorf("plan: exit %d: %s", code, out)
 	}
-	if out, code := runCommand(t, nil, "rotator", "rotate", "api/kez", "--config", cfg); code != 1 || !strings.Contains(out, "not configured") {
+	if out, code := rotator(t, "rotate", "api/kez", "--config", cfg); code != 1 || !strings.Contains(out, "not configured") {
 		t.Errorf("rotating what is not there: exit %d: %s", code, out)
 	}
 	var metrics string
@@ -202,9 +203,9 @@ func TestSingleNode(t *testing.T) {
 	if code := node.drain(t); code != 0 || !strings.Contains(node.out.String(), "rotator.drained") {
 		t.Errorf("drain: exit %d", code)
 	}
-	again := start(t, nil, "rotator", "run", "--config", cfg)
+	again := start(t, "run", "--config", cfg)
 	ready(t, health)
-	out, _ = runCommand(t, nil, "rotator", "status", "api/token", "--config", cfg, "--json")
+	out, _ = rotator(t, "status", "api/token", "--config", cfg, "--json")
 	if !strings.Contains(out, before[1].VersionID) {
 		t.Errorf("after a restart the version is another: %s", out)
 	}
@@ -221,7 +222,7 @@ func TestUnreachableBus(t *testing.T) {
 	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	node := start(t, nil, "rotator", "run", "--config", path)
+	node := start(t, "run", "--config", path)
 	eventually(t, 30*time.Second, func() error {
 		if out := node.out.String(); strings.Count(out, "nats.unreachable") < 2 {
 			return fmt.Errorf("it does not say that it tries again:\n%s", out)
@@ -248,7 +249,7 @@ func TestNoValueLeaves(t *testing.T) {
 	cfg, health := singleNode(t, `  - {id: canary, store: main, ttl: 6s, refresh_margin: 4s, grace: 1s, create: true,
      policy: {alphabet: "QXZJWKVqxzjwkv", classes: [], length: 40, min_length: 40}}
 `)
-	node := start(t, nil, "rotator", "run", "--config", cfg)
+	node := start(t, "run", "--config", cfg)
 	ready(t, health)
 	eventually(t, time.Minute, func() error {
 		if n := strings.Count(node.out.String(), `"msg":"secret.rotated"`); n < 3 {
@@ -260,7 +261,7 @@ func TestNoValueLeaves(t *testing.T) {
 	if err := get(t, "http://"+health+"/metrics", &metrics); err != nil {
 		t.Fatal(err)
 	}
-	status, _ := runCommand(t, nil, "rotator", "status", "--config", cfg, "--json")
+	status, _ := rotator(t, "status", "--config", cfg, "--json")
 	node.drain(t)
 	leak := regexp.MustCompile(`[QXZJWKVqxzjwkv]{12}`)
 	for name, text := range map[string]string{"output": node.out.String(), "metrics": metrics, "status": status} {

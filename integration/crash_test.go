@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -86,8 +87,11 @@ func (s *site) killedRound(t *testing.T, bus *events.Bus, spec secret.Spec, at i
 		t.Fatal(err)
 	}
 	first := s.startWorker(t, spec, at)
-	done := make(chan error, 1)
-	go func() { done <- first.cmd.Wait() }()
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		_ = first.cmd.Wait() // what it means is in ProcessState
+	}()
 	died := false
 	eventually(t, 10*time.Second, func() error {
 		select {
@@ -99,7 +103,7 @@ func (s *site) killedRound(t *testing.T, bus *events.Bus, spec secret.Spec, at i
 		}
 	})
 	if !died {
-		_ = first.cmd.Process.Signal(syscall.SIGTERM)
+		terminate(t, first.cmd)
 		<-done
 		return "nowhere", false
 	}
@@ -191,13 +195,13 @@ func (s *site) startWorker(t *testing.T, spec secret.Spec, dieAt int64) *workerP
 	if err := w.cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = w.cmd.Process.Kill() })
+	t.Cleanup(func() { kill(w.cmd) })
 	return w
 }
 
 func (w *workerProcess) end(t *testing.T) {
 	t.Helper()
-	_ = w.cmd.Process.Signal(syscall.SIGTERM)
+	terminate(t, w.cmd)
 	if err := w.cmd.Wait(); err != nil {
 		t.Errorf("the worker that was told to end: %v\n%s", err, w.out)
 	}
@@ -207,6 +211,21 @@ func (w *workerProcess) end(t *testing.T) {
 func (w *workerProcess) boundary() string {
 	lines := strings.Split(strings.TrimSpace(w.out.String()), "\n")
 	return strings.TrimPrefix(lines[len(lines)-1], "at ")
+}
+
+// terminate asks a process to drain.
+func terminate(t *testing.T, cmd *exec.Cmd) {
+	t.Helper()
+	if err := cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// kill ends a process that may have ended by itself.
+func kill(cmd *exec.Cmd) {
+	if err := cmd.Process.Kill(); err != nil && !errors.Is(err, os.ErrProcessDone) {
+		panic(err)
+	}
 }
 
 func killed(cmd *exec.Cmd) bool {

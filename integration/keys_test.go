@@ -116,7 +116,8 @@ var build struct {
 func binaries(t *testing.T) string {
 	t.Helper()
 	build.once.Do(func() {
-		if build.dir, build.err = os.MkdirTemp("", "rotator-bin-"); build.err != nil {
+		build.dir, build.err = os.MkdirTemp("", "rotator-bin-") //nolint:usetesting // it outlives the test that builds
+		if build.err != nil {
 			return
 		}
 		cmd := exec.Command("go", "build", "-race", "-o", build.dir+string(filepath.Separator), "../cmd/rotator", "../cmd/notifier")

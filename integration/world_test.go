@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/rand"
 	"fmt"
-	"io"
 	"log/slog"
 	"net"
 	"os"
@@ -104,7 +103,7 @@ func newSite(t *testing.T, b *broker, specs ...secret.Spec) *site {
 
 func newSiteWith(t *testing.T, b *broker, o events.StreamOptions, specs ...secret.Spec) *site {
 	t.Helper()
-	s := &site{streams: o, t: t, broker: b, specs: specs, master: make([]byte, 32), log: slog.New(slog.NewTextHandler(io.Discard, nil))}
+	s := &site{streams: o, t: t, broker: b, specs: specs, master: make([]byte, 32), log: slog.New(slog.DiscardHandler)}
 	if os.Getenv("ROTATOR_TEST_LOG") != "" {
 		s.log = slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	}

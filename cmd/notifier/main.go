@@ -95,7 +95,7 @@ func serve(ctx context.Context, cfg *config.Config, tel *telemetry.Telemetry, re
 	p, err := wire.Open(ctx, wire.Options{Config: cfg, Role: "notifier", Connect: connect, DataDir: dir, Make: !cfg.SingleNode(), Logger: tel.Logger})
 	if err != nil {
 		if ctx.Err() != nil {
-			return nil
+			return nil //nolint:nilerr // the end was asked for
 		}
 		return err
 	}

@@ -32,7 +32,7 @@ version rotates once.`,
 			if err != nil {
 				return cli.UsageError{Err: err}
 			}
-			_, parts, err := attach(cmd, *path)
+			parts, err := attach(cmd, *path)
 			if err != nil {
 				return err
 			}
@@ -80,7 +80,7 @@ func rotate(ctx context.Context, p *wire.Parts, id secret.ID, wait time.Duration
 		return rotated{}, fmt.Errorf("%w; 'rotator status' lists those that are", err)
 	}
 	meta, err := st.Describe(ctx, spec.StorePath())
-	if err != nil && !(errors.Is(err, store.ErrNotFound) && spec.Create) {
+	if err != nil && (!errors.Is(err, store.ErrNotFound) || !spec.Create) {
 		return rotated{}, err
 	}
 	from := meta.Current().ID

@@ -136,7 +136,7 @@ func (n *node) work(ctx context.Context) error {
 // startup drops the error of a start that was ended on purpose.
 func startup(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
-		return nil
+		return nil //nolint:nilerr // the end was asked for
 	}
 	return err
 }

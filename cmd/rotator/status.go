@@ -51,7 +51,7 @@ The exit code is 1 when a secret cannot be read or is past its end.`,
 		Example: `  rotator status --config docs/examples/single-node.yaml
   rotator status --json | jq '.[] | select(.blocking)'`,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			_, parts, err := attach(cmd, *path)
+			parts, err := attach(cmd, *path)
 			if err != nil {
 				return err
 			}
@@ -83,7 +83,7 @@ rotates within the given time, with the services and instances that will have to
 reload. It changes nothing.`,
 		Example: "  rotator plan --within 7d --config docs/examples/cluster.yaml",
 		RunE: func(cmd *cobra.Command, args []string) error {
-			_, parts, err := attach(cmd, *path)
+			parts, err := attach(cmd, *path)
 			if err != nil {
 				return err
 			}

@@ -45,26 +45,6 @@ var arrows = []arrow{
 		never: []string{"pkg/scheduler/...", "pkg/rotation/...", "pkg/notify/..."},
 	},
 	{
-		reason: "nor does a role reach another one through what it imports",
-		from:   []string{"pkg/scheduler/..."}, scope: linked,
-		never: []string{"pkg/rotation/...", "pkg/notify/...", "pkg/client/..."},
-	},
-	{
-		reason: "nor does a role reach another one through what it imports",
-		from:   []string{"pkg/rotation/..."}, scope: linked,
-		never: []string{"pkg/scheduler/...", "pkg/notify/...", "pkg/client/..."},
-	},
-	{
-		reason: "nor does a role reach another one through what it imports",
-		from:   []string{"pkg/notify/..."}, scope: linked,
-		never: []string{"pkg/scheduler/...", "pkg/rotation/...", "pkg/client/..."},
-	},
-	{
-		reason: "nor does a role reach another one through what it imports",
-		from:   []string{"pkg/client/..."}, scope: linked,
-		never: []string{"pkg/scheduler/...", "pkg/rotation/...", "pkg/notify/..."},
-	},
-	{
 		reason: "the bus is a hint: it never asks a store",
 		from:   []string{"pkg/events/..."}, scope: anyhow,
 		never: []string{"pkg/store/..."},

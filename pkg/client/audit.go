@@ -111,9 +111,10 @@ func (r *AuditRecord) sign(key secret.Value) ([]byte, error) {
 }
 
 // mac returns the MAC of r under key: over the line with an empty mac.
-func (r AuditRecord) mac(key secret.Value) (string, error) {
-	r.MAC = ""
-	line, err := encodeAudit(r)
+func (r *AuditRecord) mac(key secret.Value) (string, error) {
+	bare := *r
+	bare.MAC = ""
+	line, err := encodeAudit(bare)
 	if err != nil {
 		return "", err
 	}

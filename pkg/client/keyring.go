@@ -23,7 +23,8 @@ type Keyring struct {
 	id      secret.ID
 	m       *Manager
 	current atomic.Pointer[Key]
-	keys    sync.Map // :: version → Key
+	mu      sync.RWMutex
+	keys    map[secret.VersionID]Key // :: every version this process has seen and still keeps
 	keep    time.Duration
 	stop    func()
 }
@@ -31,7 +32,7 @@ type Keyring struct {
 // NewKeyring returns a Keyring on a secret of m. A version that was current is
 // kept for keep, 0 for as long as the process lives.
 func NewKeyring(ctx context.Context, m *Manager, id secret.ID, keep time.Duration) (*Keyring, error) {
-	k := &Keyring{id: id, m: m, keep: keep}
+	k := &Keyring{id: id, m: m, keep: keep, keys: map[secret.VersionID]Key{}}
 	stop, err := m.Subscribe(ctx, id, k.take)
 	if err != nil {
 		return nil, err
@@ -42,7 +43,7 @@ func NewKeyring(ctx context.Context, m *Manager, id secret.ID, keep time.Duratio
 
 func (k *Keyring) take(_ context.Context, c Change) error {
 	key := Key{ID: c.Version.ID, Value: c.Value}
-	k.keys.LoadOrStore(key.ID, key)
+	k.add(key)
 	if c.Staged {
 		return nil
 	}
@@ -50,11 +51,19 @@ func (k *Keyring) take(_ context.Context, c Change) error {
 	if before != nil && before.ID != key.ID && k.keep > 0 {
 		time.AfterFunc(k.keep, func() {
 			if k.current.Load().ID != before.ID {
-				k.keys.Delete(before.ID)
+				k.mu.Lock()
+				delete(k.keys, before.ID)
+				k.mu.Unlock()
 			}
 		})
 	}
 	return nil
+}
+
+func (k *Keyring) add(key Key) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.keys[key.ID] = key
 }
 
 // Current returns the key to sign with: one atomic load.
@@ -63,10 +72,10 @@ func (k *Keyring) Current() Key { return *k.current.Load() }
 // Key returns a version to verify with, and false when this process has not
 // seen it.
 func (k *Keyring) Key(v secret.VersionID) (Key, bool) {
-	if x, ok := k.keys.Load(v); ok {
-		return x.(Key), true
-	}
-	return Key{}, false
+	k.mu.RLock()
+	defer k.mu.RUnlock()
+	key, ok := k.keys[v]
+	return key, ok
 }
 
 // Fetch returns a version like Key, and asks the store for one that this process
@@ -80,7 +89,7 @@ func (k *Keyring) Fetch(ctx context.Context, v secret.VersionID) (Key, error) {
 		return Key{}, err
 	}
 	key := Key{ID: v, Value: val}
-	k.keys.LoadOrStore(v, key)
+	k.add(key)
 	return key, nil
 }
 

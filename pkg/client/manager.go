@@ -72,10 +72,10 @@ type Manager struct {
 	entries map[secret.ID]*entry // fixed after New
 	started time.Time
 
-	slots  chan struct{} // bounds reloads
-	dirty  chan struct{} // the report has to be renewed now
-	wake   chan struct{} // something has to be looked at sooner
-	work   context.Context
+	slots  chan struct{}   // bounds reloads
+	dirty  chan struct{}   // the report has to be renewed now
+	wake   chan struct{}   // something has to be looked at sooner
+	work   context.Context //nolint:containedctx // the life of the goroutines, ended by Close
 	cancel context.CancelFunc
 	wg     sync.WaitGroup
 	stop   func() // ends the subscription

@@ -53,7 +53,7 @@ func eventually(t *testing.T, ok func() error) {
 // consume runs a consumer until the test ends.
 func consume(t *testing.T, b *events.Bus, cfg events.ConsumeConfig, h events.Handler) (stop func()) {
 	t.Helper()
-	ctx, cancel := context.WithCancel(context.Background())
+	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
 	done := make(chan error, 1)
 	go func() { done <- b.Consume(ctx, cfg, h) }()
 	stop = sync.OnceFunc(func() {

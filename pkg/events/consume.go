@@ -150,7 +150,7 @@ type consumer struct {
 	stream  string
 	handle  Handler
 	slots   chan struct{}
-	work    context.Context // of the handlers
+	work    context.Context //nolint:containedctx // the life of the handlers, which outlasts the call's context by the drain
 	running sync.WaitGroup
 	ackWait atomic.Int64 // of the durable consumer, in nanoseconds
 }

@@ -78,10 +78,10 @@ func (b *Bus) WatchLog(ctx context.Context, types []Type, fn func(context.Contex
 	}, nil)
 }
 
-// errStop carries an error of the callback out of a watch, past its retries.
-type errStop struct{ err error }
+// stopError carries an error of the callback out of a watch, past its retries.
+type stopError struct{ err error }
 
-func (e errStop) Error() string { return e.err.Error() }
+func (e stopError) Error() string { return e.err.Error() }
 
 // watchPause is how long a watch that lost its stream waits to begin anew.
 const watchPause = time.Second
@@ -91,10 +91,10 @@ const watchPause = time.Second
 func (b *Bus) watch(ctx context.Context, stream string, subjects []string, fn func(jetstream.Msg) error, synced func() error) error {
 	for {
 		err := b.watchOnce(ctx, stream, subjects, fn, synced)
-		var stop errStop
+		var stop stopError
 		switch {
 		case ctx.Err() != nil:
-			return nil
+			return nil //nolint:nilerr // the end was asked for
 		case errors.As(err, &stop):
 			return stop.err
 		}
@@ -121,7 +121,7 @@ func (b *Bus) watchOnce(ctx context.Context, stream string, subjects []string, f
 	}
 	if synced != nil && pending == 0 {
 		if err := synced(); err != nil {
-			return errStop{err}
+			return stopError{err}
 		}
 		synced = nil
 	}
@@ -138,14 +138,14 @@ func (b *Bus) watchOnce(ctx context.Context, stream string, subjects []string, f
 			return err
 		}
 		if err := fn(m); err != nil {
-			return errStop{err}
+			return stopError{err}
 		}
 		if synced == nil {
 			continue
 		}
 		if meta, err := m.Metadata(); err == nil && meta.NumPending == 0 {
 			if err := synced(); err != nil {
-				return errStop{err}
+				return stopError{err}
 			}
 			synced = nil
 		}

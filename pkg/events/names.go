@@ -39,11 +39,15 @@ func ValidToken(s string) error {
 	}
 	for i := range len(s) {
 		c := s[i]
-		if !('a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' || c == '_' || c == '-') {
+		if !tokenByte(c) {
 			return fmt.Errorf("%q has %q, use letters, digits, _ and -", s, c)
 		}
 	}
 	return nil
+}
+
+func tokenByte(c byte) bool {
+	return 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' || c == '_' || c == '-'
 }
 
 func (n Names) stream(s string) string {

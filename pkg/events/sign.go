@@ -21,6 +21,7 @@ var ErrUntrusted = errors.New("event is not signed by a trusted key")
 // Signer signs events with one Ed25519 key.
 type Signer struct {
 	key ed25519.PrivateKey
+	pub ed25519.PublicKey
 	id  string
 }
 
@@ -42,11 +43,12 @@ func NewSigner(key ed25519.PrivateKey) (*Signer, error) {
 	if len(key) != ed25519.PrivateKeySize {
 		return nil, fmt.Errorf("signing key has %d bytes, want %d", len(key), ed25519.PrivateKeySize)
 	}
-	return &Signer{key: key, id: KeyID(key.Public().(ed25519.PublicKey))}, nil
+	pub := ed25519.PublicKey(key[ed25519.PrivateKeySize-ed25519.PublicKeySize:])
+	return &Signer{key: key, pub: pub, id: KeyID(pub)}, nil
 }
 
 // Public returns the key with which others check what s signs.
-func (s *Signer) Public() ed25519.PublicKey { return s.key.Public().(ed25519.PublicKey) }
+func (s *Signer) Public() ed25519.PublicKey { return s.pub }
 
 // KeyID returns the name of a public key in the ce-keyid attribute: the first
 // 16 hexadecimal digits of its SHA-256.

@@ -140,7 +140,7 @@ func CheckServer(version string) error {
 // stream returns a handle on a stream, looked up once.
 func (b *Bus) stream(ctx context.Context, name string) (jetstream.Stream, error) {
 	if s, ok := b.streams.Load(name); ok {
-		return s.(jetstream.Stream), nil
+		return s.(jetstream.Stream), nil //nolint:forcetypeassert // nothing else is put there
 	}
 	s, err := b.js.Stream(ctx, name)
 	if err != nil {

@@ -116,7 +116,7 @@ func (n *Notifier) Run(ctx context.Context) error {
 // ended drops the error of a watch that was ended on purpose.
 func ended(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
-		return nil
+		return nil //nolint:nilerr // the end was asked for
 	}
 	return err
 }
@@ -156,11 +156,13 @@ func (n *Notifier) moved(ctx context.Context, r Rollout, why Reason) {
 		n.stalls.Add(ctx, 1)
 	case events.RolloutConverged:
 		n.duration.Record(ctx, r.ConvergedAt.Sub(r.StartedAt).Seconds())
+	default:
 	}
 	attrs := []slog.Attr{slog.String("secret_id", string(r.Event.SecretID)), slog.String("version_id", string(r.Event.VersionID)),
 		slog.String("reason", string(why)), slog.Int("applied", r.Applied), slog.Int("blocking", len(r.Blocking))}
 	if len(r.Blocking) > 0 {
 		attrs = append(attrs, slog.String("first_blocker", r.Blocking[0].String()))
 	}
-	n.log.LogAttrs(ctx, level, "rollout."+string(r.State), attrs...)
+	attrs = append(attrs, slog.String("state", string(r.State)))
+	n.log.LogAttrs(ctx, level, "secret.rollout", attrs...)
 }

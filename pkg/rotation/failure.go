@@ -13,7 +13,7 @@ import (
 // is tried again: workers may get a new configuration later than a scheduler.
 const maxUnknown = 5
 
-// ErrQuarantined: the target refused every value it was offered. Rotating by
+// ErrQuarantined means that the target refused every value it was offered. Rotating by
 // hand starts over.
 var ErrQuarantined = errors.New("quarantined after repeated refusals; mend the target or the policy, then rotate by hand")
 
@@ -29,8 +29,7 @@ func (e stepError) Unwrap() error { return e.err }
 // failure describes err for an event.
 func failure(err error) *events.Failure {
 	f := &events.Failure{Code: code(err), Message: err.Error()}
-	var s stepError
-	if errors.As(err, &s) {
+	if s, ok := errors.AsType[stepError](err); ok {
 		f.Step = string(s.step)
 	}
 	return f

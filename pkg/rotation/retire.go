@@ -12,7 +12,7 @@ import (
 	"github.com/tradepulse/rotator/pkg/store"
 )
 
-// ErrBlocked: an instance does not run the new version, so the one before may
+// ErrBlocked means that an instance does not run the new version, so the one before may
 // not be retired.
 var ErrBlocked = errors.New("still in use")
 
@@ -32,11 +32,11 @@ func (r *Rotator) Retire(ctx context.Context, want events.Data) error {
 	}
 	f, final := failure(err), permanent(err)
 	r.failures.Add(ctx, 1, failed(Step(f.Step), f.Code, final))
-	level, name := slog.LevelWarn, "retire.retry"
+	level := slog.LevelWarn
 	if final {
-		level, name, err = slog.LevelError, "secret.retire_failed", events.Permanent(err)
+		level, err = slog.LevelError, events.Permanent(err)
 	}
-	r.log.LogAttrs(ctx, level, name, slog.String("secret_id", string(want.SecretID)), slog.String("version_id", string(want.PreviousVersionID)),
+	r.log.LogAttrs(ctx, level, "secret.retire_failed", slog.Bool("final", final), slog.String("secret_id", string(want.SecretID)), slog.String("version_id", string(want.PreviousVersionID)),
 		slog.String("error", err.Error()))
 	return err
 }

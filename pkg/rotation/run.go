@@ -129,6 +129,7 @@ func (x *Run) due(m secret.Metadata, now time.Time) (bool, error) {
 	switch x.state.Cause.Reason {
 	case events.ReasonManual, events.ReasonEmergency, events.ReasonLambda:
 		return true, nil
+	default:
 	}
 	if m.Current().ID == "" {
 		return true, nil

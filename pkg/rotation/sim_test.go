@@ -5,7 +5,6 @@ import (
 	"errors"
 	"flag"
 	"fmt"
-	"io"
 	"log/slog"
 	"math/rand/v2"
 	"slices"
@@ -95,7 +94,7 @@ func newWorld(t *testing.T, seed uint64, loud bool) *world {
 	w.mem = storetest.NewMem(time.Now)
 	w.mem.Fault = func(op, _ string) error { return w.fault("before " + op) }
 	w.mem.After = func(op, _ string) error { return w.fault("after " + op) }
-	quiet := slog.New(slog.NewTextHandler(io.Discard, nil))
+	quiet := slog.New(slog.DiscardHandler)
 	st, err := store.New("mem", w.mem, &store.Options{Logger: quiet, MeterProvider: noop.NewMeterProvider(), TracerProvider: tracenoop.NewTracerProvider()})
 	if err != nil {
 		t.Fatal(err)
@@ -437,108 +436,3 @@ func (s simTarget) Apply(context.Context, Change) error {
 }
 
 func (s simTarget) Verify(context.Context, Change) error { return s.w.fault("target verify") }
-
-// simBus is the model of the bus: a log per secret, one timer, a queue.
-type simBus struct {
-	w       *world
-	seq     uint64
-	last    map[events.Type]events.Announcement
-	rotated []secret.VersionID // :: every announcement ever, also of logs that were lost
-	timers  []simTimer
-	queue   []events.Delivery
-	forgot  bool
-}
-
-type simTimer struct {
-	at time.Time
-	e  events.Event
-}
-
-func (b *simBus) Last(_ context.Context, t events.Type, _ secret.ID) (events.Announcement, error) {
-	if err := b.w.fault("before last"); err != nil {
-		return events.Announcement{}, err
-	}
-	return b.last[t], nil
-}
-
-func (b *simBus) PublishAfter(_ context.Context, e events.Event, after uint64) (uint64, error) {
-	if err := b.w.fault("before publish"); err != nil {
-		return 0, err
-	}
-	if b.last[e.Type].Seq != after {
-		return 0, events.ErrConflict
-	}
-	b.store(e)
-	return b.seq, b.w.fault("after publish")
-}
-
-func (b *simBus) Publish(_ context.Context, e events.Event) error {
-	if err := b.w.fault("before publish"); err != nil {
-		return err
-	}
-	b.store(e)
-	return b.w.fault("after publish")
-}
-
-func (b *simBus) store(e events.Event) {
-	b.seq++
-	if b.last == nil {
-		b.last = map[events.Type]events.Announcement{}
-	}
-	b.last[e.Type] = events.Announcement{Event: e, Seq: b.seq}
-	if e.Type == events.TypeRotated {
-		b.w.say("announced %s", short(e.Data.VersionID))
-		b.rotated = append(b.rotated, e.Data.VersionID)
-	}
-}
-
-func (b *simBus) Arm(_ context.Context, e events.Event, at time.Time) (bool, error) {
-	if err := b.w.fault("before arm"); err != nil {
-		return false, err
-	}
-	b.timers = []simTimer{{at, e}} // one timer a secret
-	return true, b.w.fault("after arm")
-}
-
-func (b *simBus) Reports(context.Context) ([]events.Report, error) { return nil, nil }
-
-func (b *simBus) armed() bool { return len(b.timers) > 0 }
-
-func (b *simBus) retrying() bool { return len(b.timers) > 0 && b.timers[0].e.Data.Attempt > 0 }
-
-func (b *simBus) next() (time.Time, bool) {
-	if len(b.timers) == 0 {
-		return time.Time{}, false
-	}
-	return b.timers[0].at, true
-}
-
-// fire moves a due timer to the queue.
-func (b *simBus) fire() {
-	if at, ok := b.next(); ok && !at.After(time.Now()) {
-		b.queue = append(b.queue, events.Delivery{Event: b.timers[0].e})
-		b.timers = nil
-	}
-}
-
-// forget loses the streams while nobody looks; what was announced stays known
-// to the test, so that a second announcement of a version is allowed once.
-func (b *simBus) forget() {
-	b.w.say("the bus forgets")
-	b.timers, b.queue, b.last, b.rotated, b.forgot = nil, nil, nil, nil, true
-}
-
-func (b *simBus) announcedTimes(v secret.VersionID) int {
-	n := 0
-	for _, a := range b.rotated {
-		if a == v {
-			n++
-		}
-	}
-	return n
-}
-
-func (b *simBus) quarantined(v secret.VersionID) bool {
-	d := b.last[events.TypeRotationFailed].Event.Data
-	return d.VersionID == v && d.Failure != nil && d.Failure.Code == "quarantined"
-}

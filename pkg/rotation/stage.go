@@ -11,7 +11,7 @@ import (
 	"github.com/tradepulse/rotator/pkg/secret"
 )
 
-// ErrAwaiting: not every instance holds the staged version yet.
+// ErrAwaiting means that not every instance holds the staged version yet.
 var ErrAwaiting = errors.New("instances have not loaded the staged version yet")
 
 // awaitEvery is how soon a rotation that waits for its instances looks again.

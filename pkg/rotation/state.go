@@ -1,6 +1,8 @@
 package rotation
 
 import (
+	"maps"
+
 	"github.com/tradepulse/rotator/pkg/events"
 	"github.com/tradepulse/rotator/pkg/secret"
 )
@@ -191,9 +193,7 @@ func (s State) Abandoned(patience int) secret.VersionID {
 // Did returns the state after a step that needs no other note.
 func (s State) Did(step Step) State {
 	done := make(map[Step]bool, len(s.done)+1)
-	for k, v := range s.done {
-		done[k] = v
-	}
+	maps.Copy(done, s.done)
 	done[step] = true
 	s.done = done
 	return s
@@ -231,7 +231,8 @@ func (s State) WasPromoted() State {
 	}
 	cur := s.Pending
 	cur.Stage = secret.StageCurrent
-	s.Meta.Versions = append(versions, cur)
+	versions = append(versions, cur)
+	s.Meta.Versions = versions
 	return s.Did(StepPromote)
 }
 

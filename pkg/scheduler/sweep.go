@@ -178,6 +178,7 @@ func (p *pass) act(ctx context.Context, spec secret.Spec, f Facts, d Decision) e
 	case ReasonNotFound, ReasonNoWindow, ReasonQuarantined, ReasonExpired:
 		p.s.log.LogAttrs(ctx, slog.LevelError, "secret.unschedulable", slog.String("secret_id", string(spec.ID)),
 			slog.String("reason", string(d.Reason)), slog.String("message", d.Message))
+	default:
 	}
 	if d.Disarm && f.Timer.Seq != 0 {
 		return p.s.Bus.Disarm(ctx, events.TypeNearExpiry, spec.ID)

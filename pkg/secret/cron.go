@@ -29,7 +29,7 @@ const horizon = 9
 // parseSchedule returns an error for what is no cron expression of five fields
 // and for one that never matches.
 func parseSchedule(expr string) (schedule, error) {
-	parsed, err := cron.NewParser(cronFields).Parse(expr)
+	parsed, err := cron.MustNewParser(cronFields).Parse(expr)
 	if err != nil {
 		return schedule{}, err
 	}

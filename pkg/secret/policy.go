@@ -44,8 +44,8 @@ type Policy struct {
 	// is required.
 	Alphabet string `json:"alphabet,omitempty"`
 	// Symbols are the symbols that generated values use where the class symbol
-	// is required. "" means DefaultSymbols. Values written by others may have
-	// any symbol.
+	// is required; a space may be among them. "" means DefaultSymbols. Values
+	// written by others may have any symbol.
 	Symbols string `json:"symbols,omitempty"`
 	// Exclude are characters that a value must not contain.
 	Exclude string `json:"exclude,omitempty"`
@@ -86,7 +86,7 @@ func (p Policy) Hash() string {
 	} else {
 		rules.Bytes = p.rawBytes()
 	}
-	b, err := json.Marshal(rules)
+	b, err := json.Marshal(rules) //nolint:musttag // hashed, never read back
 	if err != nil {
 		panic("secret: strings and numbers do not marshal: " + err.Error())
 	}

@@ -58,7 +58,8 @@ func (d *Document) Put(w Write, now time.Time) (v secret.Version, fresh bool, er
 		setStage(versions, p.ID, secret.StageRetired)
 	}
 	v = secret.Version{ID: secret.VersionID(w.Token), Token: w.Token, Stage: secret.StagePending, CreatedAt: now, NotAfter: w.NotAfter}
-	d.Versions = append(versions, v)
+	versions = append(versions, v)
+	d.Versions = versions
 	return v, true, nil
 }
 

@@ -54,12 +54,11 @@ func Execute(root *cobra.Command) int {
 		return ExitOK
 	}
 	fmt.Fprintf(root.ErrOrStderr(), "%s: %v\n", root.Name(), err)
-	var problems config.Problems
 	if _, ok := errors.AsType[UsageError](err); ok || cmd == root {
 		fmt.Fprintf(root.ErrOrStderr(), "See '%s --help'.\n", cmd.CommandPath())
 		return ExitUsage
 	}
-	if errors.As(err, &problems) {
+	if _, ok := errors.AsType[config.Problems](err); ok {
 		return ExitUsage
 	}
 	return ExitFailed

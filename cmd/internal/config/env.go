@@ -204,7 +204,7 @@ func references(v reflect.Value, visit func(Ref)) {
 			references(it.Value(), visit)
 		}
 	case reflect.Struct:
-		if r, ok := v.Interface().(Ref); ok {
+		if r, ok := reflect.TypeAssert[Ref](v); ok {
 			visit(r)
 			return
 		}

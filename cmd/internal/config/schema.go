@@ -3,6 +3,7 @@ package config
 import (
 	"bytes"
 	_ "embed"
+	"errors"
 	"slices"
 	"strings"
 
@@ -84,7 +85,7 @@ func (s *schema) keys(location string) []string {
 
 // validate returns what is wrong with a tree by the schema.
 func (s *schema) validate(v any) []*jsonschema.ValidationError {
-	err, ok := s.compiled.Validate(v).(*jsonschema.ValidationError)
+	err, ok := errors.AsType[*jsonschema.ValidationError](s.compiled.Validate(v))
 	if !ok {
 		return nil
 	}

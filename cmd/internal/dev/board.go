@@ -115,6 +115,7 @@ func (b *board) logged(e events.Event) {
 	case events.TypeRotationFailed:
 		b.sum.Failed++
 		b.say("secret.rotation_failed", r.id, "%s: %s", e.Data.Failure.Code, e.Data.Failure.Message)
+	default:
 	}
 }
 
@@ -137,6 +138,7 @@ func (b *board) rolledOut(r *row, e events.Event) {
 		b.say("rollout.retired", r.id, "%s is retired: nobody runs it", short(e.Data.PreviousVersionID))
 	case events.RolloutStalled:
 		b.say("rollout.stalled", r.id, "%s is held back by %d", short(e.Data.VersionID), ro.BlockingTotal)
+	default:
 	}
 }
 

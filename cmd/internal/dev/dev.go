@@ -55,7 +55,7 @@ const (
 // settle is how long the end waits for the rollouts in flight.
 const settle = 5 * time.Second
 
-// ErrUnfinished: a rollout did not converge or an audit record does not verify.
+// ErrUnfinished means that a rollout did not converge or that an audit record does not verify.
 var ErrUnfinished = errors.New("dev run is not clean")
 
 // Run runs everything until ctx ends or Options.For is over, and returns what
@@ -71,7 +71,7 @@ func Run(ctx context.Context, o Options) (Summary, error) {
 		if err != nil {
 			return Summary{}, fmt.Errorf("dev: %w", err)
 		}
-		defer os.RemoveAll(dir)
+		defer func() { _ = os.RemoveAll(dir) }() // temporary, and the system's to clean
 		o.DataDir = dir
 	}
 	n, err := newNode(ctx, o)
@@ -306,7 +306,7 @@ func (n *node) notifier(ctx context.Context) error {
 // ended drops the error of a part that was ended on purpose.
 func ended(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
-		return nil
+		return nil //nolint:nilerr // the end was asked for
 	}
 	return err
 }

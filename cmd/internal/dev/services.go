@@ -61,7 +61,7 @@ func (n *node) hear(ctx context.Context) error {
 		if err != nil {
 			return ended(ctx, err)
 		}
-		defer stop()
+		context.AfterFunc(ctx, stop)
 	}
 	<-ctx.Done()
 	return nil
@@ -123,7 +123,7 @@ func (n *node) adminLoad(ctx context.Context, m *client.Manager) error {
 	if err := n.measure(ctx, m, adminID); err != nil {
 		return err
 	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", "127.0.0.1:0")
 	if err != nil {
 		return err
 	}
@@ -131,8 +131,8 @@ func (n *node) adminLoad(ctx context.Context, m *client.Manager) error {
 		ReadHeaderTimeout: 5 * time.Second,
 		Handler:           auth.Middleware(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNoContent) })),
 	}
-	go func() { _ = srv.Serve(l) }() // it ends with Close below
-	defer srv.Close()
+	go func() { _ = srv.Serve(l) }()   // it ends with Close below
+	defer func() { _ = srv.Close() }() // it closes the listener
 	token := m.Secret(adminID)
 	return every(ctx, load, func(int) error { return call(ctx, "http://"+l.Addr().String()+"/admin", token) })
 }

@@ -187,5 +187,5 @@ func (l logger) Warnf(format string, v ...any)  { l.say(slog.LevelWarn, format, 
 func (l logger) Errorf(format string, v ...any) { l.say(slog.LevelError, format, v) }
 func (l logger) Fatalf(format string, v ...any) { l.say(slog.LevelError, format, v) }
 func (l logger) say(at slog.Level, f string, v []any) {
-	l.log.Log(context.Background(), at, "nats-server: "+fmt.Sprintf(f, v...))
+	l.log.LogAttrs(context.Background(), at, "nats.server", slog.String("message", fmt.Sprintf(f, v...)))
 }

@@ -3,7 +3,6 @@
 package eventstest
 
 import (
-	"io"
 	"log/slog"
 	"net"
 	"sync/atomic"
@@ -28,15 +27,15 @@ type Server struct {
 }
 
 // NewServer starts a server without a socket that ends with the test.
-func NewServer(t testing.TB) *Server {
-	t.Helper()
+func NewServer(tb testing.TB) *Server {
+	tb.Helper()
 	signer, err := events.GenerateSigner()
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	s := &Server{t: t, dir: t.TempDir(), Signer: signer}
+	s := &Server{t: tb, dir: tb.TempDir(), Signer: signer}
 	s.Start()
-	t.Cleanup(s.Stop)
+	tb.Cleanup(s.Stop)
 	return s
 }
 
@@ -90,7 +89,7 @@ func (s *Server) NewBus(o events.StreamOptions) *events.Bus {
 func (s *Server) Bus(signer, trusted *events.Signer) *events.Bus {
 	s.t.Helper()
 	b, err := events.New(s.Connect(), events.Config{
-		Source: "/test", Signer: signer, Verifier: events.NewVerifier(trusted.Public()), Logger: slog.New(slog.NewTextHandler(io.Discard, nil)),
+		Source: "/test", Signer: signer, Verifier: events.NewVerifier(trusted.Public()), Logger: slog.New(slog.DiscardHandler),
 	})
 	if err != nil {
 		s.t.Fatal(err)

@@ -63,21 +63,21 @@ func Open(cfg Config) *Driver {
 	return &Driver{cfg: cfg, seen: map[string]*version{}}
 }
 
-// variable returns the variable that holds the value of a path, and its value.
-func (d *Driver) variable(path string) (name, value string, err error) {
+// variable returns the value of a path.
+func (d *Driver) variable(path string) (string, error) {
 	if short, ok := strings.CutSuffix(path, "_ID"); ok {
 		if v, ok := d.cfg.Lookup(short); ok && v != "" {
-			return short, v, nil
+			return v, nil
 		}
 		if v, ok := d.cfg.Lookup(path); ok && v != "" {
-			return path, v, nil
+			return v, nil
 		}
-		return "", "", fmt.Errorf("%w: neither %s nor %s is set", store.ErrNotFound, short, path)
+		return "", fmt.Errorf("%w: neither %s nor %s is set", store.ErrNotFound, short, path)
 	}
 	if v, ok := d.cfg.Lookup(path); ok && v != "" {
-		return path, v, nil
+		return v, nil
 	}
-	return "", "", fmt.Errorf("%w: the environment variable %s is not set", store.ErrNotFound, path)
+	return "", fmt.Errorf("%w: the environment variable %s is not set", store.ErrNotFound, path)
 }
 
 // ttl returns the lifetime that <path>_TTL_SECONDS sets, 0 for none.
@@ -98,7 +98,7 @@ func (d *Driver) read(ctx context.Context, path string) (secret.Version, secret.
 	if err := ctx.Err(); err != nil {
 		return secret.Version{}, secret.Value{}, 0, err
 	}
-	_, text, err := d.variable(path)
+	text, err := d.variable(path)
 	if err != nil {
 		return secret.Version{}, secret.Value{}, 0, err
 	}
@@ -137,7 +137,7 @@ func (d *Driver) Describe(ctx context.Context, path string) (secret.Metadata, er
 func (d *Driver) List(ctx context.Context) iter.Seq2[secret.Metadata, error] {
 	return func(yield func(secret.Metadata, error) bool) {
 		for _, path := range d.cfg.Paths {
-			if _, _, err := d.variable(path); err != nil {
+			if _, err := d.variable(path); err != nil {
 				continue
 			}
 			m, err := d.Describe(ctx, path)

@@ -95,7 +95,7 @@ type recorded struct {
 	Kept      bool             `json:"kept,omitempty"`
 }
 
-func (doc document) versions() []secret.Version {
+func (doc *document) versions() []secret.Version {
 	out := make([]secret.Version, len(doc.Versions))
 	for i, v := range doc.Versions {
 		out[i] = secret.Version(v)
@@ -110,7 +110,7 @@ func (doc *document) set(versions []secret.Version) {
 	}
 }
 
-func (doc document) metadata() secret.Metadata {
+func (doc *document) metadata() secret.Metadata {
 	return secret.Metadata{Path: doc.Path, Versions: doc.versions()}
 }
 
@@ -244,7 +244,8 @@ func (d *Driver) scan(ctx context.Context, pattern string, fn func(jetstream.Msg
 		return classify(err)
 	}
 	defer msgs.Stop()
-	defer context.AfterFunc(ctx, msgs.Stop)()
+	stop := context.AfterFunc(ctx, msgs.Stop)
+	defer stop()
 	for {
 		m, err := msgs.Next()
 		if err != nil {

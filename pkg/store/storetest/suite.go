@@ -1,12 +1,10 @@
 package storetest
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -41,6 +39,7 @@ type Harness struct {
 
 // Run holds a driver to the contract of [store.Driver].
 func Run(t *testing.T, harness func(t *testing.T) Harness) {
+	t.Helper()
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
 			h := harness(t)
@@ -161,6 +160,7 @@ func (b *bench) wantErr(what string, err, want error) {
 }
 
 func notFound(t *testing.T, b *bench) {
+	t.Helper()
 	_, err := b.d.Describe(t.Context(), b.path)
 	b.wantErr("describe", err, store.ErrNotFound)
 	_, _, err = b.d.Get(t.Context(), b.path, store.Selector{})
@@ -171,6 +171,7 @@ func notFound(t *testing.T, b *bench) {
 }
 
 func createOnly(t *testing.T, b *bench) {
+	t.Helper()
 	w := b.write(1, "")
 	w.Create = false
 	_, err := b.d.Put(t.Context(), b.path, w)
@@ -179,6 +180,7 @@ func createOnly(t *testing.T, b *bench) {
 }
 
 func pendingUnseen(t *testing.T, b *bench) {
+	t.Helper()
 	v1 := b.put(b.write(1, ""))
 	if _, _, err := b.d.Get(t.Context(), b.path, store.Selector{}); !errors.Is(err, store.ErrNotFound) && !errors.Is(err, store.ErrNoValue) {
 		t.Errorf("get before the first promotion: %v", err)
@@ -199,6 +201,7 @@ func pendingUnseen(t *testing.T, b *bench) {
 }
 
 func putIdempotent(t *testing.T, b *bench) {
+	t.Helper()
 	v1 := b.rotate(1, "")
 	a, c := b.put(b.write(2, v1)), b.put(b.write(2, v1))
 	if a.ID != c.ID {
@@ -213,6 +216,7 @@ func putIdempotent(t *testing.T, b *bench) {
 }
 
 func tokenReused(t *testing.T, b *bench) {
+	t.Helper()
 	v1 := b.rotate(1, "")
 	b.put(b.write(2, v1))
 	w := b.write(2, v1)
@@ -222,6 +226,7 @@ func tokenReused(t *testing.T, b *bench) {
 }
 
 func staleFrom(t *testing.T, b *bench) {
+	t.Helper()
 	v1 := b.rotate(1, "")
 	b.rotate(2, v1)
 	_, err := b.d.Put(t.Context(), b.path, b.write(3, v1))
@@ -229,6 +234,7 @@ func staleFrom(t *testing.T, b *bench) {
 }
 
 func foreignPending(t *testing.T, b *bench) {
+	t.Helper()
 	v1 := b.rotate(1, "")
 	foreign := b.put(b.write(2, v1))
 	w := b.write(3, v1)
@@ -240,6 +246,7 @@ func foreignPending(t *testing.T, b *bench) {
 }
 
 func concurrentPut(t *testing.T, b *bench) {
+	t.Helper()
 	v1 := b.rotate(1, "")
 	var wg sync.WaitGroup
 	ids := make([]secret.VersionID, 8)
@@ -259,6 +266,7 @@ func concurrentPut(t *testing.T, b *bench) {
 }
 
 func promoteMoves(_ *testing.T, b *bench) {
+	b.t.Helper()
 	v1 := b.rotate(1, "")
 	v2 := b.rotate(2, v1)
 	b.wantStages(map[secret.Stage]secret.VersionID{secret.StageCurrent: v2, secret.StagePrevious: v1})
@@ -269,6 +277,7 @@ func promoteMoves(_ *testing.T, b *bench) {
 }
 
 func promoteTwice(t *testing.T, b *bench) {
+	t.Helper()
 	v1 := b.rotate(1, "")
 	v2 := b.rotate(2, v1)
 	if err := b.d.Promote(t.Context(), b.path, v1, v2); err != nil {
@@ -278,6 +287,7 @@ func promoteTwice(t *testing.T, b *bench) {
 }
 
 func promoteStale(t *testing.T, b *bench) {
+	t.Helper()
 	v1 := b.rotate(1, "")
 	v2 := b.rotate(2, v1)
 	v3 := b.put(b.write(3, v2))
@@ -286,11 +296,13 @@ func promoteStale(t *testing.T, b *bench) {
 }
 
 func promoteMissing(t *testing.T, b *bench) {
+	t.Helper()
 	v1 := b.rotate(1, "")
 	b.wantErr("promote", b.d.Promote(t.Context(), b.path, v1, secret.VersionID(b.token(77))), store.ErrNotFound)
 }
 
 func concurrentPromote(t *testing.T, b *bench) {
+	t.Helper()
 	v1 := b.rotate(1, "")
 	v2 := b.put(b.write(2, v1))
 	var wg sync.WaitGroup
@@ -306,6 +318,7 @@ func concurrentPromote(t *testing.T, b *bench) {
 }
 
 func thirdRotation(t *testing.T, b *bench) {
+	t.Helper()
 	v1 := b.rotate(1, "")
 	v2 := b.rotate(2, v1)
 	v3 := b.rotate(3, v2)
@@ -315,225 +328,5 @@ func thirdRotation(t *testing.T, b *bench) {
 	}
 	if _, val, err := b.d.Get(t.Context(), b.path, store.Selector{Version: v1}); err != nil || !val.Equal(b.write(1, "").Value) {
 		t.Errorf("the value of the version that lost its stage: %v", err)
-	}
-}
-
-func retireStage(t *testing.T, b *bench) {
-	v1 := b.rotate(1, "")
-	v2 := b.rotate(2, v1)
-	if err := b.d.Retire(t.Context(), b.path, v1, secret.RetireDelete); err != nil {
-		t.Fatal(err)
-	}
-	b.wantStages(map[secret.Stage]secret.VersionID{secret.StageCurrent: v2})
-}
-
-func retireCurrent(t *testing.T, b *bench) {
-	v1 := b.rotate(1, "")
-	b.wantErr("retire", b.d.Retire(t.Context(), b.path, v1, secret.RetireDelete), store.ErrConflict)
-	b.wantStages(map[secret.Stage]secret.VersionID{secret.StageCurrent: v1})
-}
-
-func retirePending(t *testing.T, b *bench) {
-	v1 := b.rotate(1, "")
-	v2 := b.put(b.write(2, v1))
-	if err := b.d.Retire(t.Context(), b.path, v2.ID, secret.RetireDelete); err != nil {
-		t.Fatal(err)
-	}
-	b.wantStages(map[secret.Stage]secret.VersionID{secret.StageCurrent: v1})
-	b.rotate(3, v1)
-}
-
-func retireTwice(t *testing.T, b *bench) {
-	v1 := b.rotate(1, "")
-	b.rotate(2, v1)
-	for _, v := range []secret.VersionID{v1, v1, secret.VersionID(b.token(55))} {
-		if err := b.d.Retire(t.Context(), b.path, v, secret.RetireDelete); err != nil {
-			t.Errorf("retire %s: %v", v, err)
-		}
-	}
-}
-
-func retireModes(t *testing.T, b *bench) {
-	v1 := b.rotate(1, "")
-	v2 := b.rotate(2, v1)
-	if err := b.d.Retire(t.Context(), b.path, v1, secret.RetireKeep); err != nil {
-		t.Fatal(err)
-	}
-	if b.h.KeepsRetired {
-		if _, val, err := b.d.Get(t.Context(), b.path, store.Selector{Version: v1}); err != nil || !val.Equal(b.write(1, "").Value) {
-			t.Errorf("a kept version: %v", err)
-		}
-	}
-	b.rotate(3, v2)
-	for _, mode := range []secret.RetireMode{secret.RetireDelete, secret.RetireDestroy} {
-		if err := b.d.Retire(t.Context(), b.path, v2, mode); err != nil {
-			t.Fatal(err)
-		}
-		if !b.h.Deletes {
-			continue
-		}
-		_, _, err := b.d.Get(t.Context(), b.path, store.Selector{Version: v2})
-		if !errors.Is(err, store.ErrNoValue) && !errors.Is(err, store.ErrNotFound) {
-			t.Errorf("after %s the version can still be read: %v", mode, err)
-		}
-	}
-}
-
-func roundTrip(t *testing.T, b *bench) {
-	w := b.write(1, "")
-	w.NotAfter = time.Now().Add(time.Hour).UTC().Truncate(time.Second)
-	before := time.Now()
-	put := b.put(w)
-	got, ok := b.describe().Version(put.ID)
-	if !ok || got.Token != w.Token || got.Stage != secret.StagePending {
-		t.Errorf("described as token %q, stage %q; want %q, pending", got.Token, got.Stage, w.Token)
-	}
-	if b.h.NotAfter && !got.NotAfter.Equal(w.NotAfter) {
-		t.Errorf("not after %s, want %s", got.NotAfter, w.NotAfter)
-	}
-	if d := got.CreatedAt.Sub(before).Abs(); d > time.Hour {
-		t.Errorf("created at %s, %s away from now", got.CreatedAt, d)
-	}
-}
-
-func largest(t *testing.T, b *bench) {
-	w := b.write(1, "")
-	w.Value = secret.NewValue(bytes.Repeat([]byte{'x'}, secret.MaxValueLength))
-	v := b.put(w)
-	_, got, err := b.d.Get(t.Context(), b.path, store.Selector{Version: v.ID})
-	if err != nil || !got.Equal(w.Value) {
-		t.Errorf("64 KiB do not come back: %v", err)
-	}
-	s, err := store.New("conformance", b.d, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	w = b.write(2, "")
-	w.Value, w.Replace = secret.NewValue(bytes.Repeat([]byte{'x'}, secret.MaxValueLength+1)), v.ID
-	_, err = s.Put(t.Context(), b.path, w)
-	b.wantErr("one byte more", err, store.ErrInvalid)
-}
-
-func anyBytes(t *testing.T, b *bench) {
-	var from secret.VersionID
-	for n, val := range []string{"\x00\x01\xfe\xff\x00binary", "schlüssel-ключ-鍵-🔑", " leading and trailing ", "{\"json\":\"<&>\"}"} {
-		w := b.write(n, from)
-		w.Value = value(val)
-		v := b.put(w)
-		if err := b.d.Promote(t.Context(), b.path, from, v.ID); err != nil {
-			t.Fatal(err)
-		}
-		if _, got, err := b.d.Get(t.Context(), b.path, store.Selector{}); err != nil || !got.Equal(w.Value) {
-			t.Errorf("value %d does not come back: %v", n, err)
-		}
-		from = v.ID
-	}
-}
-
-func list(t *testing.T, b *bench) {
-	n := b.h.ListOf
-	if n == 0 {
-		n = 1000
-	}
-	want := map[string]secret.VersionID{}
-	for i := range n {
-		c := &bench{t: t, h: b.h, d: b.d, path: fmt.Sprintf("%s/%d", b.path, i)}
-		want[c.path] = c.rotate(1, "")
-	}
-	for m, err := range b.d.List(t.Context()) {
-		if err != nil {
-			t.Fatal(err)
-		}
-		if v, ok := want[m.Path]; ok {
-			if m.Current().ID != v {
-				t.Errorf("%s is listed with current %q, want %q", m.Path, m.Current().ID, v)
-			}
-			delete(want, m.Path)
-		} else if strings.HasPrefix(m.Path, b.path) {
-			t.Errorf("%s is listed twice", m.Path)
-		}
-	}
-	if len(want) > 0 {
-		t.Errorf("%d of %d secrets are not listed", len(want), n)
-	}
-}
-
-func cancelled(t *testing.T, b *bench) {
-	b.rotate(1, "")
-	ctx, cancel := context.WithCancel(t.Context())
-	cancel()
-	_, err := b.d.Describe(ctx, b.path)
-	b.wantErr("describe", err, context.Canceled)
-	_, _, err = b.d.Get(ctx, b.path, store.Selector{})
-	b.wantErr("get", err, context.Canceled)
-}
-
-func deleted(t *testing.T, b *bench) {
-	if b.h.Delete == nil {
-		return
-	}
-	v1 := b.rotate(1, "")
-	if err := b.h.Delete(t.Context(), b.path); err != nil {
-		t.Fatal(err)
-	}
-	_, err := b.d.Describe(t.Context(), b.path)
-	b.wantErr("describe", err, store.ErrNotFound)
-	w := b.write(2, v1)
-	w.Create = false
-	_, err = b.d.Put(t.Context(), b.path, w)
-	b.wantErr("put", err, store.ErrNotFound)
-}
-
-func denied(t *testing.T, b *bench) {
-	if b.h.Deny == nil {
-		return
-	}
-	v1 := b.rotate(1, "")
-	v2 := b.put(b.write(2, v1))
-	calls := map[string]func(store.Driver) error{
-		"describe": func(d store.Driver) error { _, err := d.Describe(t.Context(), b.path); return err },
-		"list": func(d store.Driver) error {
-			for _, err := range d.List(t.Context()) {
-				if err != nil {
-					return err
-				}
-			}
-			return nil
-		},
-		"get":     func(d store.Driver) error { _, _, err := d.Get(t.Context(), b.path, store.Selector{}); return err },
-		"put":     func(d store.Driver) error { _, err := d.Put(t.Context(), b.path, b.write(2, v1)); return err },
-		"promote": func(d store.Driver) error { return d.Promote(t.Context(), b.path, v1, v2.ID) },
-		"retire":  func(d store.Driver) error { return d.Retire(t.Context(), b.path, v2.ID, secret.RetireDelete) },
-	}
-	for op, call := range calls {
-		b.wantErr(op, call(b.h.Deny(t, op)), store.ErrAccessDenied)
-	}
-}
-
-func throttled(t *testing.T, b *bench) {
-	if b.h.Throttle == nil {
-		return
-	}
-	b.rotate(1, "")
-	_, err := b.h.Throttle(t).Describe(t.Context(), b.path)
-	b.wantErr("describe", err, store.ErrThrottled)
-}
-
-func canary(t *testing.T, b *bench) {
-	const bird = "Canary-9f31c7-Value!"
-	v1 := b.rotate(1, "")
-	w := b.write(2, v1)
-	w.Value = value(bird)
-	b.put(w)
-	w.Value = value(bird + "2")
-	_, reused := b.d.Put(t.Context(), b.path, w)
-	w.Token = b.token(3)
-	_, pending := b.d.Put(t.Context(), b.path, w)
-	w.From = "nobody"
-	_, conflict := b.d.Put(t.Context(), b.path, w)
-	for _, err := range []error{reused, pending, conflict} {
-		if err == nil || strings.Contains(fmt.Sprintf("%v %+v %#v", err, err, err), bird) {
-			t.Errorf("the error is nil or holds the value")
-		}
 	}
 }

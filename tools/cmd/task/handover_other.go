@@ -3,6 +3,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -14,7 +15,7 @@ import (
 // the console.
 func handOver(argv []string) error {
 	signal.Notify(make(chan os.Signal, 1), os.Interrupt)
-	child := exec.Command(argv[0], argv[1:]...)
+	child := exec.CommandContext(context.Background(), argv[0], argv[1:]...)
 	child.Stdin, child.Stdout, child.Stderr = os.Stdin, os.Stdout, os.Stderr
 	err := child.Run()
 	var exit *exec.ExitError

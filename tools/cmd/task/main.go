@@ -9,6 +9,7 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -19,18 +20,18 @@ import (
 const module = "tools/task/go.mod"
 
 func main() {
-	if err := run(os.Args[1:]); err != nil {
+	if err := run(context.Background(), os.Args[1:]); err != nil {
 		fmt.Fprintln(os.Stderr, "task:", err)
 		os.Exit(1)
 	}
 }
 
-func run(args []string) error {
+func run(ctx context.Context, args []string) error {
 	// The go command refuses -modfile inside a workspace, such as one of the developer's own.
 	if err := os.Setenv("GOWORK", "off"); err != nil {
 		return fmt.Errorf("leave workspace: %w", err)
 	}
-	modfile, err := toolModule()
+	modfile, err := toolModule(ctx)
 	if err != nil {
 		return err
 	}
@@ -38,8 +39,8 @@ func run(args []string) error {
 }
 
 // toolModule finds go-task's go.mod from any folder of the repository.
-func toolModule() (string, error) {
-	out, err := exec.Command("go", "env", "GOMOD").Output()
+func toolModule(ctx context.Context) (string, error) {
+	out, err := exec.CommandContext(ctx, "go", "env", "GOMOD").Output()
 	if err != nil {
 		return "", fmt.Errorf("find repository: %w", err)
 	}

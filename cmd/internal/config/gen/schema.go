@@ -124,8 +124,7 @@ func (s schema) tidy(t reflect.Type) {
 }
 
 func (s schema) defaults(of *jsonschema.Schema, t reflect.Type) {
-	for i := range t.NumField() {
-		f := t.Field(i)
+	for f := range t.Fields() {
 		key, _, _ := strings.Cut(f.Tag.Get("json"), ",")
 		p, ok := of.Properties.Get(key)
 		if !ok {
