@@ -1,0 +1,65 @@
+package rotation_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"testing"
+
+	"github.com/tradepulse/rotator/pkg/events"
+	"github.com/tradepulse/rotator/pkg/events/eventstest"
+	"github.com/tradepulse/rotator/pkg/rotation"
+	"github.com/tradepulse/rotator/pkg/secret"
+	"github.com/tradepulse/rotator/pkg/store"
+	"github.com/tradepulse/rotator/pkg/store/storetest"
+)
+
+// TestGivingUpIsLoud: what no retry can mend ends in an event, and is not tried
+// again; what may end by itself is tried again, quietly.
+func TestGivingUpIsLoud(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		fault error
+		final bool
+	}{
+		"a read-only store is given up":    {store.ErrReadOnly, true},
+		"an invalid request is given up":   {store.ErrInvalid, true},
+		"a secret that is gone is too":     {store.ErrNotFound, true},
+		"access denied is tried again":     {store.ErrAccessDenied, false},
+		"throttling is tried again":        {store.ErrThrottled, false},
+		"a store that is down is as well":  {store.ErrUnavailable, false},
+		"what nobody knows is tried again": {errors.New("who knows"), false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			bus := eventstest.NewServer(t).NewBus(events.StreamOptions{})
+			mem := storetest.NewMem(nil)
+			mem.Fault = func(string, string) error { return fmt.Errorf("%w: on purpose", c.fault) }
+			quiet := slog.New(slog.DiscardHandler)
+			st, err := store.New("mem", mem, &store.Options{Logger: quiet})
+			if err != nil {
+				t.Fatal(err)
+			}
+			catalog, err := store.NewCatalog([]*store.Store{st}, []secret.Spec{{ID: "ID", Store: "mem"}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			r, err := rotation.New(rotation.Config{Catalog: catalog, Bus: bus, Source: "/test", Logger: quiet})
+			if err != nil {
+				t.Fatal(err)
+			}
+			_, err = r.Rotate(t.Context(), events.Data{SecretID: "ID", VersionID: "v1", Reason: events.ReasonManual})
+			if events.IsPermanent(err) != c.final || err == nil {
+				t.Errorf("err %v, permanent %t, want %t", err, events.IsPermanent(err), c.final)
+			}
+			last, err := bus.Last(context.WithoutCancel(t.Context()), events.TypeRotationFailed, "ID")
+			if err != nil || (last.Seq != 0) != c.final {
+				t.Errorf("announced %t, want %t, err %v", last.Seq != 0, c.final, err)
+			}
+			if c.final && (last.Event.Data.Failure.Code != store.Reason(c.fault) || last.Event.Data.Failure.Step != "read") {
+				t.Errorf("announced as %+v", last.Event.Data.Failure)
+			}
+		})
+	}
+}

@@ -1,0 +1,69 @@
+package scheduler_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/tradepulse/rotator/pkg/events"
+	"github.com/tradepulse/rotator/pkg/scheduler"
+	"github.com/tradepulse/rotator/pkg/secret"
+)
+
+func TestEvaluate(t *testing.T) {
+	t.Parallel()
+	t0 := time.Date(2026, 3, 2, 12, 0, 0, 0, time.UTC) // a Monday
+	night, err := secret.ParseWindow("0 2 * * *", "UTC", 2*time.Hour)
+	if err != nil {
+		t.Fatal(err)
+	}
+	sunday, err := secret.ParseWindow("0 2 * * 0", "UTC", time.Hour)
+	if err != nil {
+		t.Fatal(err)
+	}
+	spec := secret.Spec{ID: "ID", Store: "main", TTL: 24 * time.Hour, RefreshMargin: time.Hour, MaxJitter: -1}
+	with := func(change func(*secret.Spec)) secret.Spec {
+		s := spec
+		change(&s)
+		return s
+	}
+	have := func(age time.Duration) scheduler.Facts {
+		v := secret.Version{ID: "v1", Stage: secret.StageCurrent, CreatedAt: t0.Add(-age)}
+		return scheduler.Facts{Known: true, Meta: secret.Metadata{Versions: []secret.Version{v}}}
+	}
+	retrying := have(24 * time.Hour)
+	retrying.Timer = events.Timer{Seq: 1, At: t0.Add(time.Minute), Event: events.Event{Data: events.Data{VersionID: "v1", Attempt: 2}}}
+	quarantined := have(24 * time.Hour)
+	quarantined.Failed = events.Data{VersionID: "v1", Failure: &events.Failure{Code: "quarantined", Message: "mend it"}}
+	for name, c := range map[string]struct {
+		spec  secret.Spec
+		facts scheduler.Facts
+		want  scheduler.Reason
+		in    time.Duration // until At, where something is armed
+		arm   bool
+	}{
+		"a young version is scheduled":     {spec, have(time.Hour), scheduler.ReasonScheduled, 22 * time.Hour, true},
+		"one in its margin is near expiry": {spec, have(23*time.Hour + time.Minute), scheduler.ReasonNearExpiry, -time.Minute, true},
+		"one past its end is expired":      {spec, have(25 * time.Hour), scheduler.ReasonExpired, -2 * time.Hour, true},
+		"a due one waits for its window": {with(func(s *secret.Spec) {
+			s.Windows, s.TTL, s.RefreshMargin = []secret.Window{night}, 48*time.Hour, 20*time.Hour
+		}), have(29 * time.Hour), scheduler.ReasonWaitingForWindow, 14 * time.Hour, true},
+		"no window in its life is said":               {with(func(s *secret.Spec) { s.Windows = []secret.Window{sunday} }), have(time.Hour), scheduler.ReasonNoWindow, 22 * time.Hour, true},
+		"a failed one waits for its next try":         {spec, retrying, scheduler.ReasonRetrying, 0, false},
+		"a quarantined one waits for a person":        {spec, quarantined, scheduler.ReasonQuarantined, 0, false},
+		"a missing one is made where that is allowed": {with(func(s *secret.Spec) { s.Create = true }), scheduler.Facts{}, scheduler.ReasonMissing, 0, true},
+		"a missing one is said where it is not":       {spec, scheduler.Facts{}, scheduler.ReasonNotFound, 0, false},
+		"one without a lifetime rotates by hand":      {with(func(s *secret.Spec) { s.TTL = 0 }), have(time.Hour), scheduler.ReasonNoLifetime, 0, false},
+		"a disabled one rotates by hand":              {with(func(s *secret.Spec) { s.Disabled = true }), have(25 * time.Hour), scheduler.ReasonDisabled, 0, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			d := scheduler.Evaluate(t0, c.spec, c.facts)
+			if d.Reason != c.want || d.Arm != c.arm || d.Message == "" {
+				t.Errorf("%s, arm %t, %q; want %s, arm %t", d.Reason, d.Arm, d.Message, c.want, c.arm)
+			}
+			if c.arm && !d.At.Equal(t0.Add(c.in)) {
+				t.Errorf("at %s, want %s", d.At, t0.Add(c.in))
+			}
+		})
+	}
+}
