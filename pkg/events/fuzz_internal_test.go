@@ -1,0 +1,78 @@
+package events
+
+import (
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"github.com/tradepulse/rotator/pkg/secret"
+)
+
+// FuzzDecode signs whatever it is given with a trusted key, so that what is
+// behind the signature is reached: nothing panics, and what is taken for an
+// event encodes to the same event again.
+func FuzzDecode(f *testing.F) {
+	signer, err := GenerateSigner()
+	if err != nil {
+		f.Fatal(err)
+	}
+	b := &Bus{cfg: Config{Signer: signer, Verifier: NewVerifier(signer.Public()), MaxEventSize: DefaultMaxEventSize}}
+	f.Add("id", "secret.rotated", "/source", "prod/db", "2026-01-01T00:00:00Z", []byte(`{"secret_id":"prod/db","version_id":"v1"}`))
+	f.Add("id", "secret.rollout", "/source", "a", "2026-01-01T00:00:00.5+02:00", []byte(`{"secret_id":"a","rollout":{"state":"stalled","blocking":[{"reason":"failed"}]}}`))
+	f.Add("", "sweep.due", "", "", "never", []byte(`{`))
+	f.Fuzz(func(t *testing.T, id, kind, source, subject, at string, body []byte) {
+		h := nats.Header{}
+		for k, v := range map[string]string{
+			headerSpecVersion: specVersion, headerID: id, headerSource: source, headerType: kind, headerSubject: subject,
+			headerTime: at, headerContentType: contentJSON, headerKeyID: signer.id,
+		} {
+			h.Set(k, v)
+		}
+		h.Set(headerSignature, signer.sign(canonical(attributes(h), body)))
+		on := b.cfg.Names.Event(Type(kind), secret.ID(subject).Key())
+		e, err := b.decode(on, h, body)
+		if err != nil {
+			return
+		}
+		m, err := b.encode(on, e)
+		if err != nil {
+			t.Fatalf("what was decoded does not encode: %v", err)
+		}
+		if again, err := b.decode(on, m.Header, m.Data); err != nil || again.ID != e.ID || !again.Time.Equal(e.Time) || again.Data.VersionID != e.Data.VersionID {
+			t.Fatalf("it does not come back: %v", err)
+		}
+		if _, err := b.decode(on+".x", h, body); err == nil {
+			t.Fatal("it is taken on another subject")
+		}
+	})
+}
+
+// FuzzReport takes any body for a report: nothing panics, and what is taken is
+// about the instance that its subject names.
+func FuzzReport(f *testing.F) {
+	b := &Bus{}
+	f.Add([]byte(`{"service":"api","instance":"one","secrets":[{"secret_id":"a","version_id":"v1","status":"applied"}]}`))
+	f.Add([]byte(``))
+	f.Add([]byte(`[]`))
+	f.Fuzz(func(t *testing.T, body []byte) {
+		e, err := b.reportOf(b.cfg.Names.Report("api", "one"), body)
+		if err == nil && (e.Report.Service != "api" || e.Report.Instance != "one") {
+			t.Fatalf("taken for a report of %s/%s", e.Report.Service, e.Report.Instance)
+		}
+	})
+}
+
+// TestTheBytesThatAreSigned pins the canonical form: clients in other languages
+// verify it.
+func TestTheBytesThatAreSigned(t *testing.T) {
+	t.Parallel()
+	h := nats.Header{}
+	h.Set(headerSpecVersion, "1.0")
+	h.Set(headerID, "1")
+	h.Set(headerTime, time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC).Format(time.RFC3339Nano))
+	want := "rotator/event/v1\nspecversion:3:1.0\nid:1:1\nsource:0:\ntype:0:\nsubject:0:\ntime:20:2026-01-01T00:00:00Z\ndatacontenttype:0:\nkeyid:0:\ndata:2:{}\n"
+	if got := string(canonical(attributes(h), []byte("{}"))); got != want {
+		t.Errorf("signed\n%q, want\n%q", got, want)
+	}
+}
