@@ -72,6 +72,7 @@ func TestCheck(t *testing.T) {
 		"base64url of too few bytes":                   {url16, "AAECAwQFBgcICQoLDA0O", []string{"encoding"}},
 		"a UUID":                                       {uuid, "9b2E1c1e-0000-4000-8000-0123456789ab", nil},
 		"a UUID with a dash astray":                    {uuid, "9b2e1c1e0-000-4000-8000-0123456789ab", []string{"encoding"}},
+		"a UUID with a digit for a dash":               {uuid, "9b2e1c1e00000-4000-8000-0123456789ab", []string{"encoding"}},
 		"a UUID with a wrong digit":                    {uuid, "9b2e1c1e-0000-4000-8000-0123456789ag", []string{"encoding"}},
 		"a UUID with a digit missing":                  {uuid, "9b2e1c1e-0000-4000-8000-0123456789a", []string{"encoding"}},
 		"the field of a document complies":             {field, `{"db": {"user": "u", "password": "Abcdefghijklm-12"}}`, nil},

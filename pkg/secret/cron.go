@@ -3,6 +3,7 @@ package secret
 import (
 	"errors"
 	"fmt"
+	"math/bits"
 	"strconv"
 	"strings"
 	"time"
@@ -10,15 +11,15 @@ import (
 	"github.com/netresearch/go-cron"
 )
 
-// cronFields makes the parser read the five fields of crontab(5). A day has to match the day of
-// the month or that of the week where both are given, as there.
-const cronFields = cron.Minute | cron.Hour | cron.Dom | cron.Month | cron.Dow | cron.DowOrDom
+// cronFields are the five of crontab(5).
+const cronFields = cron.Minute | cron.Hour | cron.Dom | cron.Month | cron.Dow
 
 // schedule is a cron expression as bits: which minutes of a wall clock match.
 // It knows nothing of time zones; its times are all in UTC.
 type schedule struct {
 	minute, hour, dom, month, dow uint64
-	// eitherDay lets a day match by dom or dow alone.
+	// eitherDay lets a day match by dom or dow alone: where both are given, as in
+	// crontab(5), and unlike what the parser's own schedule does.
 	eitherDay bool
 }
 
@@ -42,7 +43,7 @@ func parseSchedule(expr string) (schedule, error) {
 	}
 	const star = 1 << 63 // set by the parser in a field that is "*"
 	s := schedule{
-		minute: spec.Minute, hour: spec.Hour, dom: spec.Dom, month: spec.Month, dow: cron.NormalizeDOW(spec.Dow),
+		minute: spec.Minute &^ star, hour: spec.Hour, dom: spec.Dom, month: spec.Month, dow: spec.Dow,
 		eitherDay: (spec.Dom|spec.Dow)&star == 0,
 	}
 	if _, ok := s.atOrAfter(time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC)); !ok {
@@ -52,10 +53,10 @@ func parseSchedule(expr string) (schedule, error) {
 }
 
 // checkFields refuses what the parser lets through: a time zone of its own,
-// and a range from beyond the field's end such as 70-5.
+// and a range from beyond the field's end such as 62-5.
 func checkFields(expr string) error {
 	fields := strings.Fields(expr)
-	if len(fields) != 5 || strings.Contains(expr, "=") {
+	if len(fields) != 5 {
 		return errors.New("want five fields: minute, hour, day of month, month, day of week")
 	}
 	for i, most := range []int{59, 23, 31, 12, 7} {
@@ -76,17 +77,15 @@ func (s schedule) atOrAfter(t time.Time) (time.Time, bool) {
 	}
 	for t.Year() <= limit {
 		y, m, d := t.Date()
-		switch {
+		switch wait := bits.TrailingZeros64(s.minute >> t.Minute()); {
 		case !has(s.month, int(m)):
 			t = minuteOf(y, m+1, 1, 0)
 		case !s.matchesDay(t):
 			t = minuteOf(y, m, d+1, 0)
-		case !has(s.hour, t.Hour()):
+		case !has(s.hour, t.Hour()) || t.Minute()+wait > 59:
 			t = minuteOf(y, m, d, t.Hour()+1)
-		case !has(s.minute, t.Minute()):
-			t = t.Add(time.Minute)
 		default:
-			return t, true
+			return t.Add(time.Duration(wait) * time.Minute), true
 		}
 	}
 	return time.Time{}, false
@@ -98,17 +97,15 @@ func (s schedule) atOrBefore(t time.Time) (time.Time, bool) {
 	t = t.Truncate(time.Minute)
 	for t.Year() >= limit {
 		y, m, d := t.Date()
-		switch {
+		switch since := bits.LeadingZeros64(s.minute << (63 - t.Minute())); {
 		case !has(s.month, int(m)):
 			t = minuteOf(y, m, 1, 0).Add(-time.Minute)
 		case !s.matchesDay(t):
 			t = minuteOf(y, m, d, 0).Add(-time.Minute)
-		case !has(s.hour, t.Hour()):
+		case !has(s.hour, t.Hour()) || t.Minute()-since < 0:
 			t = minuteOf(y, m, d, t.Hour()).Add(-time.Minute)
-		case !has(s.minute, t.Minute()):
-			t = t.Add(-time.Minute)
 		default:
-			return t, true
+			return t.Add(-time.Duration(since) * time.Minute), true
 		}
 	}
 	return time.Time{}, false
@@ -119,7 +116,7 @@ func (s schedule) matchesDay(t time.Time) bool {
 	return dom && dow || s.eitherDay && (dom || dow)
 }
 
-func has(bits uint64, n int) bool { return bits&(1<<n) != 0 }
+func has(set uint64, n int) bool { return set&(1<<n) != 0 }
 
 func minuteOf(y int, m time.Month, d, hour int) time.Time {
 	return time.Date(y, m, d, hour, 0, 0, 0, time.UTC)

@@ -27,8 +27,8 @@ type recipe struct {
 }
 
 // Validate returns every reason why no value can satisfy the policy or why a
-// part of it would be without effect, joined, each wrapping [ErrInvalidPolicy].
-// A policy that it accepts can be generated from.
+// part of it does not apply to its encoding, joined, each wrapping
+// [ErrInvalidPolicy]. A policy that it accepts can be generated from.
 func (p Policy) Validate() error {
 	_, err := p.compile()
 	return err

@@ -9,10 +9,10 @@ import (
 )
 
 // maxReads bounds how often random bytes are read for one value. The least
-// likely valid policy, 4 characters of 35 of which 3 classes have but one,
-// needs 1,954 candidates on average: a sound source fails it less often than
-// once in 10^20 values.
-const maxReads = 100_000
+// likely valid policy, 3 characters of 36 where each of 3 required classes has
+// but one, needs about 10,000 reads on average: a sound source fails it less
+// often than once in 10^16 values.
+const maxReads = 400_000
 
 // errNoCandidate is what a source of randomness ends in that is not random.
 var errNoCandidate = errors.New("the source of randomness gave no value with every required class")
@@ -118,13 +118,14 @@ func (s *sampler) bytesFor(n int) int {
 // sample replaces random bytes by characters, from the start of buf on, and
 // returns how many there are. Every character is as likely as every other: a
 // byte that stands for none is overwritten by the next, not folded onto one.
+// A sum beyond ASCII counts as 128 less, which is below the first character.
 // There is no branch on a random bit, which would cost more than the bytes do.
 func (s *sampler) sample(buf []byte) int {
 	have := 0
 	for _, b := range buf {
 		c := s.first + b&s.mask
 		buf[have] = c
-		have += int(s.alphabet[c>>6&1] >> (c & 63) & uint64(^c>>7) & 1)
+		have += int(s.alphabet[c>>6&1] >> (c & 63) & 1)
 	}
 	return have
 }

@@ -32,6 +32,7 @@ func TestValidPolicies(t *testing.T) {
 		"a field without a name":               {Field: "/"},
 		"symbols that are not asked for":       {Symbols: "-_", Classes: []secret.Class{secret.ClassDigit}},
 		"an alphabet that makes symbols moot":  {Symbols: "-_", Alphabet: "aA1!"},
+		"the least likely value":               {MinLength: 3, Length: 3, Alphabet: "aA1 " + secret.DefaultSymbols, Classes: allClasses[:3]},
 		"a space among the symbols, beside -_": {Symbols: "-_ "},
 	} {
 		t.Run(name, func(t *testing.T) {

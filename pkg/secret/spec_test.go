@@ -198,7 +198,7 @@ func TestDueAt(t *testing.T) {
 	}{
 		"before it is due":                         {spec, "2026-01-02T00:00:00Z", "2026-01-03T23:00:00Z"},
 		"overdue without windows":                  {spec, "2026-01-09T00:00:00Z", "2026-01-03T23:00:00Z"},
-		"before the window":                        {nightly, "2026-01-02T12:00:00Z", "2026-01-03T03:59:00Z"},
+		"before the window":                        {nightly, "2026-01-01T12:00:00Z", "2026-01-03T03:59:00Z"},
 		"missed, and the version ends before next": {nightly, "2026-01-03T12:00:00Z", "2026-01-03T03:59:00Z"},
 		"no window in the life of the version":     {yearly, "2026-01-02T00:00:00Z", "2026-01-03T23:00:00Z"},
 	} {

@@ -65,14 +65,14 @@ func (w Window) Next(t time.Time) time.Time {
 	if w.duration == 0 {
 		return time.Time{}
 	}
-	t = t.In(w.zone)
+	t = t.Round(0).In(w.zone) // openings are wall clock times
 	clock := clockOf(t).Add(1)
 	for {
 		match, ok := w.schedule.atOrAfter(clock)
 		if !ok {
 			return time.Time{}
 		}
-		_, change := t.ZoneBounds()
+		change := zoneEnd(t)
 		open := t.Add(match.Sub(clockOf(t)))
 		if change.IsZero() || open.Before(change) {
 			return open
@@ -91,7 +91,7 @@ func (w Window) last(t time.Time) (time.Time, bool) {
 	if w.duration == 0 {
 		return time.Time{}, false
 	}
-	t = t.In(w.zone)
+	t = t.Round(0).In(w.zone) // openings are wall clock times
 	for {
 		match, ok := w.schedule.atOrBefore(clockOf(t))
 		if !ok {
@@ -108,6 +108,18 @@ func (w Window) last(t time.Time) (time.Time, bool) {
 		}
 		t = before
 	}
+}
+
+// zoneEnd returns a moment after t before which the offset of the zone stays as
+// it is, the zero Time for ever. Beyond the years that a zone's table covers,
+// ZoneBounds ends a leap year a day early, so that its end is not after t on
+// 31 December.
+func zoneEnd(t time.Time) time.Time {
+	_, end := t.ZoneBounds()
+	if !end.IsZero() && !end.After(t) {
+		return end.Add(24 * time.Hour)
+	}
+	return end
 }
 
 // clockOf returns what a clock in the zone of t shows, as a time in UTC.
@@ -156,7 +168,7 @@ func (w Window) lastWithin(created, at time.Time, frac float64) (time.Time, bool
 		return at, true
 	}
 	from := latest(open, created)
-	to := latest(shut.Add(-time.Second), from)
+	to := shut.Add(-time.Second)
 	t := to.Add(-time.Duration(frac * float64(to.Sub(from)))).Truncate(time.Second)
 	return latest(t, from), true
 }
