@@ -59,29 +59,37 @@ func (b *Bus) Timer(ctx context.Context, t Type, id secret.ID) (Timer, error) {
 
 // Arm lets the bus deliver e at the given time: it sets the timer of e's type
 // and secret, or moves it there by compare-and-set, and reports whether it had
-// to. A time that has passed fires at once. The event begins a trace of its
-// own, linked to that of ctx: a rotation is not part of the one before it.
+// to. A time that has passed fires at once. It is for somebody who knows that e
+// is the newest there is to be done about the secret; see [Bus.ArmAfter].
 func (b *Bus) Arm(ctx context.Context, e Event, at time.Time) (changed bool, err error) {
-	ctx, span := b.tracer.Start(ctx, "arm "+string(e.Type), trace.WithNewRoot(), trace.WithLinks(trace.LinkFromContext(ctx)))
-	defer span.End()
-	subject := b.timerSubject(e.Type, e.Data.SecretID.Key())
 	for range casTries {
 		t, err := b.Timer(ctx, e.Type, e.Data.SecretID)
 		if err != nil && !errors.Is(err, ErrUntrusted) {
 			return false, err
 		}
-		if err == nil && t.Seq != 0 && t.At.Equal(at) && t.Event.sameWork(e) {
-			return false, nil
-		}
-		_, err = b.send(ctx, subject, e, withHeader(
-			jetstream.ScheduleHeader, atPattern+at.UTC().Format(time.RFC3339Nano),
-			jetstream.ScheduleTargetHeader, b.cfg.Names.Event(e.Type, e.Data.SecretID.Key()),
-		), jetstream.WithExpectLastSequencePerSubject(t.Seq))
+		changed, err = b.ArmAfter(ctx, e, at, t)
 		if !errors.Is(err, ErrConflict) {
-			return err == nil, err
+			return changed, err
 		}
 	}
 	return false, fmt.Errorf("arm %s: %w", e.Type, ErrConflict)
+}
+
+// ArmAfter is [Bus.Arm] for somebody who decided with the timer seen in view:
+// when another one has been armed or removed since, the error wraps
+// [ErrConflict] and that one stands. The event begins a trace of its own, linked
+// to that of ctx: a rotation is not part of the one before it.
+func (b *Bus) ArmAfter(ctx context.Context, e Event, at time.Time, seen Timer) (changed bool, err error) {
+	ctx, span := b.tracer.Start(ctx, "arm "+string(e.Type), trace.WithNewRoot(), trace.WithLinks(trace.LinkFromContext(ctx)))
+	defer span.End()
+	if seen.Seq != 0 && seen.At.Equal(at) && seen.Event.sameWork(e) {
+		return false, nil
+	}
+	_, err = b.send(ctx, b.timerSubject(e.Type, e.Data.SecretID.Key()), e, withHeader(
+		jetstream.ScheduleHeader, atPattern+at.UTC().Format(time.RFC3339Nano),
+		jetstream.ScheduleTargetHeader, b.cfg.Names.Event(e.Type, e.Data.SecretID.Key()),
+	), jetstream.WithExpectLastSequencePerSubject(seen.Seq))
+	return err == nil, err
 }
 
 // sameWork reports whether two events ask for the same to be done.

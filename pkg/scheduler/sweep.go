@@ -137,7 +137,7 @@ func (p *pass) secret(ctx context.Context, spec secret.Spec, f Facts) error {
 	if err := errors.Join(p.announce(ctx, spec, f), p.act(ctx, spec, f, d)); err != nil {
 		return fmt.Errorf("%s: %w", spec.ID, err)
 	}
-	p.remember(spec, cur, d)
+	p.remember(spec, f.Meta.Current().ID, d)
 	return nil
 }
 
@@ -164,12 +164,34 @@ func (p *pass) load(ctx context.Context, spec secret.Spec, f *Facts) error {
 		}
 		f.Timer = t
 	}
+	if armed := f.Timer.Event.Data.VersionID; f.Timer.Seq != 0 && armed != f.Meta.Current().ID {
+		// One of the two is older: the timer, or what was listed before a worker
+		// rotated the secret.
+		if err := p.reread(ctx, spec, f); err != nil {
+			return err
+		}
+	}
 	failed, err := p.s.Bus.Last(ctx, events.TypeRotationFailed, spec.ID)
 	if err != nil && !errors.Is(err, events.ErrUntrusted) {
 		return err
 	}
 	f.Failed = failed.Event.Data
 	return nil
+}
+
+// reread reads the secret again.
+func (p *pass) reread(ctx context.Context, spec secret.Spec, f *Facts) error {
+	_, st, err := p.s.Catalog.Lookup(spec.ID)
+	if err != nil {
+		return err
+	}
+	meta, err := st.Describe(ctx, spec.StorePath())
+	if errors.Is(err, store.ErrNotFound) {
+		f.Known, f.Meta = false, secret.Metadata{}
+		return nil
+	}
+	f.Known, f.Meta = err == nil, meta
+	return err
 }
 
 // act does what was decided.
@@ -190,7 +212,12 @@ func (p *pass) act(ctx context.Context, spec secret.Spec, f Facts, d Decision) e
 	if d.Reason == ReasonExpired {
 		e.Data.Reason = events.ReasonExpired
 	}
-	changed, err := p.s.Bus.Arm(ctx, e, d.At)
+	// A worker that armed the timer meanwhile has read the store later than we
+	// have: its timer stands.
+	changed, err := p.s.Bus.ArmAfter(ctx, e, d.At, f.Timer)
+	if errors.Is(err, events.ErrConflict) {
+		return nil
+	}
 	if changed {
 		p.result.Armed++
 		p.s.armed.Add(ctx, 1, metric.WithAttributes(attribute.String("reason", string(d.Reason))))
