@@ -6,13 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"slices"
-	"sync/atomic"
 	"time"
 
 	"go.opentelemetry.io/otel"
-	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/metric"
+	"go.opentelemetry.io/otel/trace"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/tradepulse/rotator/pkg/events"
@@ -25,35 +23,41 @@ type Bus interface {
 	Notify(ctx context.Context, service string, e events.Event, seq uint64) error
 	WatchLog(ctx context.Context, types []events.Type, fn func(context.Context, events.Announcement) error) error
 	WatchReports(ctx context.Context, fn func(events.ReportEvent) error) error
+	Last(ctx context.Context, t events.Type, id secret.ID) (events.Announcement, error)
 	PublishAfter(ctx context.Context, e events.Event, after uint64) (uint64, error)
 	Arm(ctx context.Context, e events.Event, at time.Time) (bool, error)
 }
+
+// DefaultConcurrency is [Config.Concurrency] unless a configuration says
+// otherwise.
+const DefaultConcurrency = 4
 
 // Config is what a [Notifier] needs. Bus and Specs are required.
 type Config struct {
 	Bus Bus
 	// Specs returns what is wanted of a secret, and false for one that is not
-	// configured here.
+	// configured here: its announcements reach the services that report it, and
+	// its rollout stays where it is. It is called often and must not block.
 	Specs func(secret.ID) (secret.Spec, bool)
-	// Source names this notifier in events.
+	// Source names this notifier in events. "" means /rotator/notifier.
 	Source string
-	// Concurrency is how many announcements are fanned out at once. 0 means 8.
+	// Concurrency is how many announcements are handled, and how many rollouts
+	// moved, at once. 0 means DefaultConcurrency.
 	Concurrency int
 
-	// Nil means slog.Default and the global provider.
-	Logger        *slog.Logger
-	MeterProvider metric.MeterProvider
+	// Nil means slog.Default and the global providers.
+	Logger         *slog.Logger
+	MeterProvider  metric.MeterProvider
+	TracerProvider trace.TracerProvider
 }
 
-// Notifier fans announcements out and follows rollouts.
+// Notifier tells services of new versions and follows rollouts. It is safe for
+// concurrent use, and is run once.
 type Notifier struct {
-	cfg      Config
-	log      *slog.Logger
-	tracker  *tracker
-	notified metric.Int64Counter
-	duration metric.Float64Histogram
-	stalls   metric.Int64Counter
-	running  atomic.Bool
+	cfg     Config
+	tracer  trace.Tracer
+	metrics *instruments
+	tracker *tracker
 }
 
 const scope = "github.com/tradepulse/rotator/pkg/notify"
@@ -63,106 +67,69 @@ func New(cfg Config) (*Notifier, error) {
 	if cfg.Bus == nil || cfg.Specs == nil {
 		return nil, errors.New("notify: Bus and Specs are required")
 	}
-	cfg.Concurrency = cmp.Or(cfg.Concurrency, 8)
+	if cfg.Concurrency < 0 {
+		return nil, fmt.Errorf("notify: Concurrency is %d, the least is 1", cfg.Concurrency)
+	}
+	cfg.Concurrency = cmp.Or(cfg.Concurrency, DefaultConcurrency)
+	cfg.Source = cmp.Or(cfg.Source, "/rotator/notifier")
 	if cfg.Logger == nil {
 		cfg.Logger = slog.Default()
 	}
 	if cfg.MeterProvider == nil {
 		cfg.MeterProvider = otel.GetMeterProvider()
 	}
-	n := &Notifier{cfg: cfg, log: cfg.Logger}
-	n.tracker = newTracker(n)
-	return n, n.instruments(cfg.MeterProvider.Meter(scope))
+	if cfg.TracerProvider == nil {
+		cfg.TracerProvider = otel.GetTracerProvider()
+	}
+	metrics, err := newInstruments(cfg.MeterProvider.Meter(scope))
+	if err != nil {
+		return nil, fmt.Errorf("notify: %w", err)
+	}
+	n := &Notifier{cfg: cfg, tracer: cfg.TracerProvider.Tracer(scope), metrics: metrics}
+	n.tracker = newTracker(cfg, metrics, n.tracer)
+	return n, nil
 }
 
-func (n *Notifier) instruments(m metric.Meter) error {
-	var errs [6]error
-	n.notified, errs[0] = m.Int64Counter("rotator.notified",
-		metric.WithDescription("Notifications left for services, by type."), metric.WithUnit("{notification}"))
-	n.duration, errs[1] = m.Float64Histogram("rotator.rollout.duration",
-		metric.WithDescription("Time from the announcement of a version to its use by every instance."), metric.WithUnit("s"))
-	n.stalls, errs[2] = m.Int64Counter("rotator.rollout.stalls",
-		metric.WithDescription("Rollouts that passed their deadline."), metric.WithUnit("{rollout}"))
-	rollouts, err := m.Int64ObservableGauge("rotator.rollouts", metric.WithDescription("Rollouts by state."), metric.WithUnit("{rollout}"))
-	errs[3] = err
-	instances, err := m.Int64ObservableGauge("rotator.instances", metric.WithDescription("Live instances by service."), metric.WithUnit("{instance}"))
-	errs[4] = err
-	_, errs[5] = m.RegisterCallback(func(_ context.Context, o metric.Observer) error {
-		n.tracker.observe(o, rollouts, instances)
-		return nil
-	}, rollouts, instances)
-	return errors.Join(errs[:]...)
-}
-
-// Run notifies and follows until ctx ends; then it lets what it has begun end,
-// and returns nil.
-func (n *Notifier) Run(ctx context.Context) error {
-	n.running.Store(true)
-	defer n.running.Store(false)
+// Run notifies and follows until ctx ends. It then finishes what it has begun
+// and returns nil; an error means that it could not go on.
+func (n *Notifier) Run(ctx context.Context) (err error) {
+	stop, err := n.metrics.observe(n.tracker)
+	if err != nil {
+		return fmt.Errorf("notify: %w", err)
+	}
+	defer func() { err = errors.Join(err, stop()) }()
 	g, ctx := errgroup.WithContext(ctx)
-	g.Go(func() error { return n.tracker.run(ctx) })
-	g.Go(func() error {
-		return ended(ctx, n.cfg.Bus.WatchLog(ctx, []events.Type{events.TypeRotated, events.TypeRollout}, n.tracker.logged))
-	})
-	g.Go(func() error {
-		return ended(ctx, n.cfg.Bus.WatchReports(ctx, func(e events.ReportEvent) error { return n.tracker.reported(ctx, e) }))
-	})
-	g.Go(func() error {
-		return n.cfg.Bus.Consume(ctx, events.ConsumeConfig{Consumer: events.NotifierConsumer, Concurrency: n.cfg.Concurrency}, n.fanOut)
-	})
-	return g.Wait()
+	for _, part := range []func(context.Context) error{n.tracker.watchLog, n.tracker.watchReports, n.tracker.run, n.consume} {
+		g.Go(func() error { return part(ctx) })
+	}
+	if err := g.Wait(); err != nil {
+		return fmt.Errorf("notify: %w", err)
+	}
+	return nil
 }
 
-// ended drops the error of a watch that was ended on purpose.
-func ended(ctx context.Context, err error) error {
-	if ctx.Err() != nil {
-		return nil //nolint:nilerr // the end was asked for
+// consume fans announcements out once the services that report are known.
+func (n *Notifier) consume(ctx context.Context) error {
+	select {
+	case <-n.tracker.loaded:
+	case <-ctx.Done():
+		return nil
 	}
-	return err
+	return n.cfg.Bus.Consume(ctx, events.ConsumeConfig{Consumer: events.NotifierConsumer, Concurrency: n.cfg.Concurrency}, n.fanOut)
 }
 
-// Ready reports whether the notifier runs and knows the fleet.
-func (n *Notifier) Ready() bool { return n.running.Load() && n.tracker.ready() }
-
-// Snapshot returns every rollout that is known, in the order of the secrets.
-func (n *Notifier) Snapshot() []Status { return n.tracker.snapshot() }
-
-// fanOut leaves a notification for every service that is subscribed to the
-// secret or reports it.
-func (n *Notifier) fanOut(ctx context.Context, d events.Delivery) error {
-	id := d.Event.Data.SecretID
-	services := n.tracker.fleet.services(id)
-	if spec, ok := n.cfg.Specs(id); ok {
-		services = append(services, spec.Services...)
-	}
-	slices.Sort(services)
-	var errs []error
-	for _, s := range slices.Compact(services) {
-		if err := n.cfg.Bus.Notify(ctx, s, d.Event, d.Seq); err != nil {
-			errs = append(errs, fmt.Errorf("notify %s: %w", s, err))
-			continue
-		}
-		n.notified.Add(ctx, 1, metric.WithAttributes(attribute.String("type", string(d.Event.Type))))
-	}
-	return errors.Join(errs...)
-}
-
-// moved tells people that a rollout moved.
-func (n *Notifier) moved(ctx context.Context, r Rollout, why Reason) {
-	level := slog.LevelInfo
-	switch r.State {
-	case events.RolloutStalled:
-		level = slog.LevelError
-		n.stalls.Add(ctx, 1)
-	case events.RolloutConverged:
-		n.duration.Record(ctx, r.ConvergedAt.Sub(r.StartedAt).Seconds())
+// Ready reports whether the notifier has read what the bus holds, and from then
+// on tells and follows.
+func (n *Notifier) Ready() bool {
+	select {
+	case <-n.tracker.loaded:
+		return true
 	default:
+		return false
 	}
-	attrs := []slog.Attr{slog.String("secret_id", string(r.Event.SecretID)), slog.String("version_id", string(r.Event.VersionID)),
-		slog.String("reason", string(why)), slog.Int("applied", r.Applied), slog.Int("blocking", len(r.Blocking))}
-	if len(r.Blocking) > 0 {
-		attrs = append(attrs, slog.String("first_blocker", r.Blocking[0].String()))
-	}
-	attrs = append(attrs, slog.String("state", string(r.State)))
-	n.log.LogAttrs(ctx, level, "secret.rollout", attrs...)
 }
+
+// Snapshot returns the rollout of every secret that has been announced, in the
+// order of their ids. It shows what is known so far; before [Notifier.Ready]
+// that is not all.
+func (n *Notifier) Snapshot() []Status { return n.tracker.snapshot() }

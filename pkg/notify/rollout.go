@@ -7,112 +7,299 @@ import (
 	"github.com/tradepulse/rotator/pkg/secret"
 )
 
-// Rollout is one promoted version on its way to every instance.
+// Rollout is one announced version on its way to every live instance. The zero
+// value is no rollout; [Begin] makes one.
 type Rollout struct {
-	// Event is the announcement that began it.
-	Event events.Data
-	// State is where it is, Since when it came there.
+	SecretID          secret.ID
+	Store             string
+	VersionID         secret.VersionID
+	PreviousVersionID secret.VersionID
+	RotationID        secret.Token
+	// Cause is why the version was made.
+	Cause events.Reason
+
+	// State is where the version is, "" until it has been published that it is
+	// rolling. Since is when State was entered.
 	State events.RolloutState
 	Since time.Time
-	// StartedAt is when the version was announced.
+	// StartedAt is when the version was announced. With VersionID it tells one
+	// rollout from another: a version may be announced again.
 	StartedAt time.Time
-	// ConvergedAt and RetireAt are set once it has converged.
-	ConvergedAt, RetireAt time.Time
-	// Applied is how many instances run the version, Blocking who does not.
-	Applied  int
-	Blocking []events.Blocker
+	// ConvergedAt is when every instance was last found to run the version,
+	// and stays set when that turns out not to hold.
+	ConvergedAt time.Time
+	// RetireAt is when the previous version may be retired; zero in any state
+	// but converged and retired, and when there is no previous version.
+	RetireAt time.Time
+	// Reminder is when the retirement is asked for again if nothing has come of
+	// it. Zero means that this process has not asked yet. It is not published.
+	Reminder time.Time
 }
 
-// Facts are what a rollout depends on.
-type Facts struct {
-	// Applied and Blocking are what events.Blocking finds.
-	Applied  int
-	Blocking []events.Blocker
-	// Grace and Deadline are the secret's; a Deadline of 0 is never.
-	Grace, Deadline time.Duration
-}
-
-// Reason says why a rollout moved.
-type Reason string
-
-// The reasons.
 const (
-	// ReasonNone: it did not move.
-	ReasonNone Reason = ""
-	// ReasonAllApplied: every live instance of every subscriber runs the version.
-	ReasonAllApplied Reason = "all_applied"
-	// ReasonDeadline: the deadline passed and somebody does not.
-	ReasonDeadline Reason = "deadline"
-	// ReasonRegressed: somebody appeared who does not, before the version before
-	// was retired.
-	ReasonRegressed Reason = "regressed"
-	// ReasonReplaced: a newer version was announced.
-	ReasonReplaced Reason = "replaced"
+	// holdOff is how long a rollout that fell back stays rolling at least.
+	// Without it two notifiers whose configurations differ for a while would
+	// move it to and fro as fast as they can publish.
+	holdOff = 10 * time.Second
+	// retirePatience is how long after RetireAt the retirement is asked for
+	// again: longer than a worker's longest pause between two tries.
+	retirePatience = 30 * time.Minute
+	// recheck is how often a rollout that has not ended is looked at when
+	// nothing happens, because what is wanted of its secret may have changed.
+	recheck = 5 * time.Minute
 )
 
-// Advance returns the rollout as it stands at now, and why it moved. A rollout
-// never converges on silence: facts without anyone who runs the version hold a
-// blocker.
-func Advance(now time.Time, r Rollout, f Facts) (Rollout, Reason) {
-	r.Applied, r.Blocking = f.Applied, f.Blocking
-	open := r.State == events.RolloutRolling || r.State == events.RolloutStalled
-	switch {
-	case open && len(f.Blocking) == 0:
-		r.ConvergedAt, r.RetireAt = now, now.Add(f.Grace)
-		return r.enter(events.RolloutConverged, now), ReasonAllApplied
-	case r.State == events.RolloutRolling && f.Deadline > 0 && !now.Before(r.Since.Add(f.Deadline)):
-		return r.enter(events.RolloutStalled, now), ReasonDeadline
-	case r.State == events.RolloutConverged && len(f.Blocking) > 0:
-		r.ConvergedAt, r.RetireAt = time.Time{}, time.Time{}
-		return r.enter(events.RolloutRolling, now), ReasonRegressed
-	default:
-		return r, ReasonNone
+// Begin returns the rollout of the version that d announces.
+func Begin(d events.Data) Rollout {
+	return Rollout{
+		SecretID: d.SecretID, Store: d.Store, VersionID: d.VersionID, PreviousVersionID: d.PreviousVersionID,
+		RotationID: d.RotationID, Cause: d.Reason, StartedAt: d.OccurredAt,
 	}
 }
 
-// Replace returns the rollout after a newer version was announced.
-func Replace(now time.Time, r Rollout) (Rollout, Reason) {
+// Resume returns the rollout that a [events.TypeRollout] event describes.
+func Resume(d events.Data) Rollout {
+	r := Begin(d)
+	r.State, r.Since = d.Rollout.State, d.OccurredAt
+	r.StartedAt, r.ConvergedAt, r.RetireAt = d.Rollout.StartedAt, d.Rollout.ConvergedAt, d.Rollout.RetireAt
+	return r
+}
+
+// Ended reports whether nothing can happen to the rollout any more. A secret's
+// first version has nothing before it to retire, so converged is its end.
+func (r Rollout) Ended() bool {
 	switch r.State {
-	case events.RolloutRolling, events.RolloutStalled:
-		return r.enter(events.RolloutSuperseded, now), ReasonReplaced
+	case events.RolloutRetired, events.RolloutSuperseded, events.RolloutRolledBack:
+		return true
+	case events.RolloutConverged:
+		return r.PreviousVersionID == ""
 	default:
-		return r, ReasonNone
+		return false
 	}
 }
 
-func (r Rollout) enter(s events.RolloutState, now time.Time) Rollout {
-	r.State, r.Since = s, now
-	return r
-}
-
-// begin returns the rollout of an announcement.
-func begin(e events.Event) Rollout {
-	return Rollout{Event: e.Data, State: events.RolloutRolling, Since: e.Time, StartedAt: e.Time}
-}
-
-// adopt returns the rollout as an event on the bus describes it.
-func (r Rollout) adopt(e events.Event) Rollout {
-	ro := e.Data.Rollout
-	r.State, r.Since = ro.State, e.Time
-	r.StartedAt, r.ConvergedAt, r.RetireAt = ro.StartedAt, ro.ConvergedAt, ro.RetireAt
-	r.Applied, r.Blocking = ro.Applied, ro.Blocking
-	return r
-}
-
-// data returns the body of an event about the rollout.
-func (r Rollout) data(now time.Time) events.Data {
-	d := r.Event
-	d.OccurredAt, d.Attempt, d.Failure = now, 0, nil
-	d.Rollout = &events.Rollout{
-		State: r.State, StartedAt: r.StartedAt, ConvergedAt: r.ConvergedAt, RetireAt: r.RetireAt,
-		Applied: r.Applied, Blocking: r.Blocking[:min(len(r.Blocking), events.MaxBlocking)], BlockingTotal: len(r.Blocking),
+// shrunk returns r without what nobody asks for once it has ended: most of the
+// rollouts that are kept have.
+func (r Rollout) shrunk() Rollout {
+	if r.Ended() {
+		r.Store, r.RotationID, r.Cause = "", "", ""
 	}
-	return d
+	return r
 }
 
-// retire returns the event that asks for the retirement of what came before. It
-// is the same whoever makes it.
-func (r Rollout) retire(source string) events.Event {
-	id := secret.NewToken(r.Event.SecretID, r.Event.VersionID, string(events.TypeRetire), 0)
-	return events.Event{ID: string(id), Type: events.TypeRetire, Source: source, Time: r.ConvergedAt, Data: r.data(r.ConvergedAt)}
+// is reports whether r is the rollout of version v announced at the given time.
+// An event that does not say when is taken to mean the one there is.
+func (r Rollout) is(v secret.VersionID, started time.Time) bool {
+	return r.VersionID == v && (started.IsZero() || r.StartedAt.Equal(started))
+}
+
+// Facts is what [Advance] decides on.
+type Facts struct {
+	// Configured is false for a secret of which nothing is known here. Who
+	// subscribes to it is then unknown too, so that nothing can be proven.
+	Configured bool
+	// Grace is how long the previous version outlives convergence, 0 is not at
+	// all; Deadline is how long a rollout may take, 0 is for ever.
+	Grace, Deadline time.Duration
+	// Newer is true when another version has been announced since.
+	Newer bool
+	// Applied is how many instances run the version and Blocking who does not,
+	// as [events.Blocking] counts them.
+	Applied  int
+	Blocking []events.Blocker
+	// Fresh is true when the reports were read from their start a short while
+	// ago. Reports that have only been followed may name an instance whose end
+	// was not heard of.
+	Fresh bool
+}
+
+// unclaimed reports whether nobody uses the secret, as far as anyone knows.
+func (f Facts) unclaimed() bool {
+	return len(f.Blocking) == 1 && f.Blocking[0].Reason == events.BlockNoSubscriber
+}
+
+// ActionKind says what has to be done.
+type ActionKind string
+
+// What [Advance] asks for.
+const (
+	// ActionPublish: publish the state that Advance returned.
+	ActionPublish ActionKind = "publish"
+	// ActionArmRetire: have the retirement of the previous version asked for at
+	// Action.At.
+	ActionArmRetire ActionKind = "arm_retire"
+	// ActionRefresh: read the reports from their start.
+	ActionRefresh ActionKind = "refresh"
+)
+
+// Reason says why a rollout moves, in one word for logs and metrics.
+type Reason string
+
+// Why something is done.
+const (
+	// ReasonAnnounced: the version was announced.
+	ReasonAnnounced Reason = "announced"
+	// ReasonApplied: every live instance of every subscriber runs the version.
+	ReasonApplied Reason = "applied_everywhere"
+	// ReasonFellBack: an instance that does not run the version appeared after
+	// convergence.
+	ReasonFellBack Reason = "fell_back"
+	// ReasonDeadline: the deadline passed before convergence.
+	ReasonDeadline Reason = "deadline_passed"
+	// ReasonNoDeadline: the secret no longer has a deadline.
+	ReasonNoDeadline Reason = "deadline_removed"
+	// ReasonNewer: another version was announced.
+	ReasonNewer Reason = "newer_version"
+	// ReasonGrace: the previous version may go once the grace period is over.
+	ReasonGrace Reason = "grace_period"
+	// ReasonOverdue: it should have gone long ago.
+	ReasonOverdue Reason = "retirement_overdue"
+	// ReasonNotFresh: a stall is declared on fresh reports only.
+	ReasonNotFresh Reason = "reports_not_fresh"
+)
+
+// Action is one thing to be done.
+type Action struct {
+	Kind   ActionKind
+	Reason Reason
+	// At is set with ActionArmRetire.
+	At time.Time
+}
+
+// Advance returns what becomes of r and what has to be done for that, in that
+// order. The rollout that it returns is the one in force when all of it has
+// been done; after a failure the caller asks again. No action means that
+// nothing changes before [Rollout.Wake].
+func Advance(now time.Time, r Rollout, f Facts) (Rollout, []Action) {
+	switch {
+	case r.Ended():
+		return r, nil
+	case f.Newer:
+		return r.supersede(now)
+	case !f.Configured:
+		return r, nil
+	}
+	switch r.State {
+	case "":
+		return r.move(now, events.RolloutRolling, ReasonAnnounced)
+	case events.RolloutRolling:
+		return r.rolling(now, f)
+	case events.RolloutStalled:
+		return r.stalled(now, f)
+	case events.RolloutConverged:
+		return r.converged(now, f)
+	default: // of a later version of this program
+		return r, nil
+	}
+}
+
+func (r Rollout) move(now time.Time, to events.RolloutState, why Reason) (Rollout, []Action) {
+	r.State, r.Since = to, now
+	return r, []Action{{Kind: ActionPublish, Reason: why}}
+}
+
+// supersede ends r. One that nobody has heard of ends in silence.
+func (r Rollout) supersede(now time.Time) (Rollout, []Action) {
+	unheard := r.State == ""
+	r.RetireAt, r.Reminder = time.Time{}, time.Time{}
+	r, publish := r.move(now, events.RolloutSuperseded, ReasonNewer)
+	if unheard {
+		return r, nil
+	}
+	return r, publish
+}
+
+func (r Rollout) rolling(now time.Time, f Facts) (Rollout, []Action) {
+	switch {
+	case len(f.Blocking) == 0 && !now.Before(r.heldUntil()):
+		return r.converge(now, f)
+	case len(f.Blocking) == 0 || !r.overdue(now, f):
+		return r, nil
+	case !f.Fresh:
+		return r, []Action{{Kind: ActionRefresh, Reason: ReasonNotFresh}}
+	default:
+		return r.move(now, events.RolloutStalled, ReasonDeadline)
+	}
+}
+
+// heldUntil returns the earliest time at which a rolling r may converge, zero
+// for any: one that fell back is held for a while.
+func (r Rollout) heldUntil() time.Time {
+	if r.ConvergedAt.IsZero() {
+		return time.Time{}
+	}
+	return r.Since.Add(holdOff)
+}
+
+// overdue reports whether a blocked rollout has to be alerted about. A first
+// version that nobody uses keeps nothing waiting.
+func (r Rollout) overdue(now time.Time, f Facts) bool {
+	return f.Deadline > 0 && !now.Before(r.Since.Add(f.Deadline)) && (r.PreviousVersionID != "" || !f.unclaimed())
+}
+
+func (r Rollout) stalled(now time.Time, f Facts) (Rollout, []Action) {
+	switch {
+	case len(f.Blocking) == 0:
+		return r.converge(now, f)
+	case f.Deadline == 0:
+		return r.move(now, events.RolloutRolling, ReasonNoDeadline)
+	case !f.Fresh:
+		return r, []Action{{Kind: ActionRefresh, Reason: ReasonNotFresh}}
+	default:
+		return r, nil
+	}
+}
+
+func (r Rollout) converge(now time.Time, f Facts) (Rollout, []Action) {
+	r, do := r.move(now, events.RolloutConverged, ReasonApplied)
+	r.ConvergedAt = now
+	if r.Ended() {
+		return r, do
+	}
+	r.RetireAt = now.Add(f.Grace)
+	r, arm := r.remind(now, ReasonGrace)
+	return r, append(do, arm...)
+}
+
+// remind asks for the retirement. The time is that of RetireAt even when it has
+// passed, so that every notifier arms the same timer.
+func (r Rollout) remind(now time.Time, why Reason) (Rollout, []Action) {
+	r.Reminder = later(now, r.RetireAt).Add(retirePatience)
+	return r, []Action{{Kind: ActionArmRetire, Reason: why, At: r.RetireAt}}
+}
+
+func (r Rollout) converged(now time.Time, f Facts) (Rollout, []Action) {
+	switch {
+	case len(f.Blocking) > 0:
+		r.RetireAt, r.Reminder = time.Time{}, time.Time{}
+		return r.move(now, events.RolloutRolling, ReasonFellBack)
+	case r.Reminder.IsZero():
+		return r.remind(now, ReasonGrace)
+	case !now.Before(r.Reminder):
+		return r.remind(now, ReasonOverdue)
+	default:
+		return r, nil
+	}
+}
+
+// Wake returns when [Advance] has to be asked again although nothing has
+// happened; the zero Time means never.
+func (r Rollout) Wake(now time.Time, f Facts) time.Time {
+	if r.Ended() {
+		return time.Time{}
+	}
+	at := now.Add(recheck)
+	for _, t := range []time.Time{r.heldUntil(), r.Since.Add(f.Deadline), r.Reminder} {
+		if t.After(now) && t.Before(at) {
+			at = t
+		}
+	}
+	return at
+}
+
+func later(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
 }

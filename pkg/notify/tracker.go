@@ -1,254 +1,276 @@
 package notify
 
 import (
-	"cmp"
 	"context"
-	"errors"
 	"log/slog"
 	"slices"
 	"sync"
 	"time"
 
-	"go.opentelemetry.io/otel/attribute"
-	"go.opentelemetry.io/otel/metric"
+	"go.opentelemetry.io/otel/trace"
 
 	"github.com/tradepulse/rotator/pkg/events"
 	"github.com/tradepulse/rotator/pkg/secret"
 )
 
-// debounce is how long changes of one secret are gathered before it is looked
-// at.
-const debounce = 20 * time.Millisecond
+const (
+	// gather is the least time between two passes, so that ten thousand reports
+	// are one decision.
+	gather = 50 * time.Millisecond
+	// quiet is how long the log has to be silent to count as read.
+	quiet = 200 * time.Millisecond
+	// freshFor is how long reports count as fresh after they were read from
+	// their start.
+	freshFor = 5 * time.Minute
+)
 
-// retryPublish is how soon a transition that could not be published is tried
-// again.
-const retryPublish = 5 * time.Second
-
-// tracker follows every rollout. One goroutine owns what it knows; the mutex is
-// for those who want to see it.
+// tracker follows every rollout. What it knows comes from the bus; the watches
+// put it in, passes act on it.
 type tracker struct {
-	n     *Notifier
-	fleet *fleet
+	bus     Bus
+	specs   func(secret.ID) (secret.Spec, bool)
+	source  string
+	log     *slog.Logger
+	tracer  trace.Tracer
+	metrics *instruments
+	limit   int           // of rollouts that are acted upon at once
+	kick    chan struct{} // has a value when there is something to look at
+	heard   chan struct{} // closed once the reports have been read
+	loaded  chan struct{} // closed once the log has been read too
 
-	mu       sync.Mutex
-	rollouts map[secret.ID]*tracked
-	synced   bool
-
-	dirty map[secret.ID]struct{} // :: secrets to look at in the next round
-	input chan func()
+	mu      sync.Mutex
+	fleet   *fleet
+	secrets map[secret.ID]*tracked
+	states  map[events.RolloutState]int64 // :: state → rollouts in it
+	dirty   map[*tracked]struct{}
+	wakes   wakes
+	began   time.Time // when the log began to be read
+	entries uint64    // of the log that have been read
+	live    bool      // an entry was younger than began
+	synced  time.Time // when the reports were last read from their start
+	reading bool      // they are being read from their start
+	reread  func()    // has them read from their start
 }
 
-// tracked is a rollout and where the bus stands with it.
-type tracked struct {
-	Rollout
-	seq       uint64 // of the last rollout event of the secret
-	announced uint64 // of the announcement
-}
-
-func newTracker(n *Notifier) *tracker {
-	return &tracker{n: n, fleet: newFleet(), rollouts: map[secret.ID]*tracked{}, dirty: map[secret.ID]struct{}{}, input: make(chan func(), 64)}
-}
-
-// do runs f in the goroutine that owns the tracker.
-func (t *tracker) do(ctx context.Context, f func()) error {
-	select {
-	case t.input <- f:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
+func newTracker(cfg Config, m *instruments, tracer trace.Tracer) *tracker {
+	return &tracker{
+		bus: cfg.Bus, specs: cfg.Specs, source: cfg.Source, log: cfg.Logger, tracer: tracer, metrics: m, limit: cfg.Concurrency,
+		kick: make(chan struct{}, 1), heard: make(chan struct{}), loaded: make(chan struct{}),
+		fleet: newFleet(), secrets: map[secret.ID]*tracked{}, states: map[events.RolloutState]int64{},
+		dirty: map[*tracked]struct{}{}, began: time.Now(), reread: func() {},
 	}
 }
 
-func (t *tracker) logged(ctx context.Context, a events.Announcement) error {
-	return t.do(ctx, func() { t.take(ctx, a) })
-}
-
-func (t *tracker) reported(ctx context.Context, e events.ReportEvent) error {
-	return t.do(ctx, func() {
-		if e.Synced {
-			t.mu.Lock()
-			t.synced = true
-			t.mu.Unlock()
-			for id := range t.rollouts {
-				t.dirty[id] = struct{}{}
-			}
-			return
+// watchLog follows announcements and rollouts until ctx ends.
+func (t *tracker) watchLog(ctx context.Context) error {
+	return t.bus.WatchLog(ctx, []events.Type{events.TypeRotated, events.TypeRollout}, func(_ context.Context, a events.Announcement) error {
+		t.mu.Lock()
+		defer t.mu.Unlock()
+		t.entries++
+		t.live = t.live || a.Event.Time.After(t.began)
+		if a.Event.Type == events.TypeRotated {
+			t.announced(a.Event.Data)
+		} else {
+			t.changed(a)
 		}
-		for _, id := range t.fleet.apply(e) {
-			t.dirty[id] = struct{}{}
-		}
+		return nil
 	})
 }
 
-// run owns the tracker until ctx ends: it takes input, and looks at what has
-// changed or come to its deadline.
-func (t *tracker) run(ctx context.Context) error {
-	timer := time.NewTimer(time.Hour)
-	defer timer.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return nil
-		case f := <-t.input:
-			f()
-			if len(t.dirty) > 0 {
-				timer.Reset(debounce)
-			}
-		case <-timer.C:
-			timer.Reset(t.round(ctx, time.Now()))
-		}
-	}
-}
-
-// round looks at every secret that has changed or whose deadline has passed,
-// and returns how long until the next one.
-func (t *tracker) round(ctx context.Context, now time.Time) time.Duration {
-	if !t.ready() {
-		return debounce
-	}
-	wait := time.Hour
-	for id, r := range t.rollouts {
-		if r.State != events.RolloutRolling {
-			continue
-		}
-		if spec, ok := t.n.cfg.Specs(id); ok && spec.RolloutDeadline() > 0 {
-			if left := r.Since.Add(spec.RolloutDeadline()).Sub(now); left <= 0 {
-				t.dirty[id] = struct{}{}
-			} else {
-				wait = min(wait, left)
-			}
-		}
-	}
-	failed := false
-	for id := range t.dirty {
-		delete(t.dirty, id)
-		if r, ok := t.rollouts[id]; ok && !t.look(ctx, now, id, r) {
-			failed = true
-			t.dirty[id] = struct{}{}
-		}
-		if failed {
-			return retryPublish
-		}
-	}
-	return wait
-}
-
-func (t *tracker) ready() bool {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return t.synced
-}
-
-// take adopts what the log says: a new announcement begins a rollout and
-// replaces the one before, a rollout event is how whoever published it sees it.
-func (t *tracker) take(ctx context.Context, a events.Announcement) {
-	id := a.Event.Data.SecretID
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	r := t.rollouts[id]
-	if r == nil {
-		r = &tracked{}
-		t.rollouts[id] = r
-	}
+// announced takes an announcement. An older rollout has to end before the new
+// one begins, see [tracker.decide].
+func (t *tracker) announced(d events.Data) {
+	tr := t.secrets[d.SecretID]
 	switch {
-	case a.Event.Type == events.TypeRotated && a.Seq > r.announced:
-		if old, why := Replace(time.Now(), r.Rollout); why != ReasonNone && old.Event.VersionID != a.Event.Data.VersionID {
-			r.Rollout = old
-			t.publish(ctx, r, why)
-		}
-		if r.Event.VersionID != a.Event.Data.VersionID {
-			r.Rollout = begin(a.Event)
-		}
-		r.announced = a.Seq
-	case a.Event.Type == events.TypeRollout && a.Seq > r.seq:
-		r.seq = a.Seq
-		if a.Event.Data.VersionID == r.Event.VersionID || r.announced == 0 {
-			r.Event = a.Event.Data
-			r.Event.Rollout = nil
-			r.Rollout = r.adopt(a.Event)
-		}
+	case tr == nil:
+		tr = t.track(Begin(d))
+	case tr.next == nil && tr.rollout.is(d.VersionID, d.OccurredAt):
+		return
+	default:
+		tr.next = &d
 	}
-	t.dirty[id] = struct{}{}
+	t.touch(tr)
 }
 
-// look moves one rollout on, and returns false when the bus could not be told.
-func (t *tracker) look(ctx context.Context, now time.Time, id secret.ID, r *tracked) bool {
-	spec, ok := t.n.cfg.Specs(id)
-	if !ok {
-		spec = secret.Spec{ID: id}
-	}
-	blocking, applied := events.Blocking(t.fleet.of(id), spec.Services, id, r.Event.VersionID)
+// delivered takes an announcement that came to be fanned out. It may be one
+// that was held up and is older than what the log said since. As a rule the log
+// has said it already; after a log that was lost and begun anew, whoever follows
+// it misses as many entries as it had before.
+func (t *tracker) delivered(d events.Data) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	before := r.Rollout
-	next, why := Advance(now, r.Rollout, Facts{Applied: applied, Blocking: blocking, Grace: spec.GracePeriod(), Deadline: spec.RolloutDeadline()})
-	r.Rollout = next
-	if why != ReasonNone && !t.publish(ctx, r, why) {
-		r.Rollout = before
-		return false
+	if tr := t.secrets[d.SecretID]; tr == nil || tr.before(d.OccurredAt) {
+		t.announced(d)
 	}
-	return r.State != events.RolloutConverged || t.arm(ctx, r)
 }
 
-// publish tells the bus where the rollout is, directly after the last event of
-// its secret; the caller holds the lock. Somebody else who was quicker has seen
-// the same: what they published is on its way here.
-func (t *tracker) publish(ctx context.Context, r *tracked, why Reason) bool {
-	e := events.RolloutChanged(t.n.cfg.Source, r.data(r.Since))
-	seq, err := t.n.cfg.Bus.PublishAfter(ctx, e, r.seq)
-	if errors.Is(err, events.ErrConflict) {
-		return true
+// changed takes what somebody published about a rollout.
+func (t *tracker) changed(a events.Announcement) {
+	d := a.Event.Data
+	tr := t.secrets[d.SecretID]
+	switch {
+	case tr == nil:
+		tr = t.track(Resume(d))
+		tr.seq = a.Seq
+	case a.Seq <= tr.seq:
+		return
+	default:
+		t.adopt(tr, a)
 	}
-	if err != nil {
-		t.n.log.LogAttrs(ctx, slog.LevelWarn, "rollout.publish", slog.String("secret_id", string(r.Event.SecretID)), slog.String("error", err.Error()))
-		return false
-	}
-	r.seq = seq
-	t.n.moved(ctx, r.Rollout, why)
-	return true
+	t.touch(tr)
 }
 
-// arm sets the timer of the retirement of what came before.
-func (t *tracker) arm(ctx context.Context, r *tracked) bool {
-	if r.Event.PreviousVersionID == "" {
-		return true // nothing came before
+// adopt takes over a rollout event. One about another version than the ones
+// known here only says where the next event has to go.
+func (t *tracker) adopt(tr *tracked, a events.Announcement) {
+	tr.seq = a.Seq
+	d := a.Event.Data
+	switch {
+	case a.Seq == 0 || d.Rollout == nil:
+	case tr.next != nil && Begin(*tr.next).is(d.VersionID, d.Rollout.StartedAt):
+		tr.next = nil
+		t.set(tr, Resume(d))
+	case tr.rollout.is(d.VersionID, d.Rollout.StartedAt):
+		t.set(tr, Resume(d))
 	}
-	if _, err := t.n.cfg.Bus.Arm(ctx, r.retire(t.n.cfg.Source), r.RetireAt); err != nil {
-		t.n.log.LogAttrs(ctx, slog.LevelWarn, "rollout.arm", slog.String("secret_id", string(r.Event.SecretID)), slog.String("error", err.Error()))
-		return false
-	}
-	return true
 }
 
-// Status is a rollout as others may see it.
-type Status struct {
-	SecretID secret.ID
-	Rollout
+func (t *tracker) track(r Rollout) *tracked {
+	tr := &tracked{rollout: r.shrunk(), at: -1}
+	t.secrets[r.SecretID] = tr
+	t.states[shown(r.State)]++
+	return tr
 }
 
-func (t *tracker) snapshot() []Status {
+// set makes r the rollout of tr.
+func (t *tracker) set(tr *tracked, r Rollout) {
+	t.states[shown(tr.rollout.State)]--
+	t.states[shown(r.State)]++
+	if r.Ended() || !tr.rollout.is(r.VersionID, r.StartedAt) {
+		tr.told = nil
+	}
+	tr.rollout = r.shrunk()
+}
+
+// shown returns the state that others see: to them a rollout that has not been
+// published yet is rolling.
+func shown(s events.RolloutState) events.RolloutState {
+	if s == "" {
+		return events.RolloutRolling
+	}
+	return s
+}
+
+// touch has the next pass look at tr.
+func (t *tracker) touch(tr *tracked) {
+	if tr.rollout.Ended() && tr.next == nil {
+		t.wakes.set(tr, time.Time{})
+		delete(t.dirty, tr)
+		return
+	}
+	t.dirty[tr] = struct{}{}
+	select {
+	case t.kick <- struct{}{}:
+	default:
+	}
+}
+
+// touched is touch for what the fleet reports.
+func (t *tracker) touched(id secret.ID) {
+	if tr := t.secrets[id]; tr != nil {
+		t.touch(tr)
+	}
+}
+
+// watchReports follows the fleet until ctx ends, and reads all of it again
+// whenever refresh asks for that.
+func (t *tracker) watchReports(ctx context.Context) error {
+	for ctx.Err() == nil {
+		round, cancel := context.WithCancel(ctx)
+		t.mu.Lock()
+		t.fleet.begin()
+		t.reading, t.reread = true, cancel
+		t.mu.Unlock()
+		err := t.bus.WatchReports(round, t.reported)
+		cancel()
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (t *tracker) reported(e events.ReportEvent) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	out := make([]Status, 0, len(t.rollouts))
-	for id, r := range t.rollouts {
-		out = append(out, Status{id, r.Rollout})
+	switch {
+	case e.Synced:
+		t.sync()
+	case e.Gone:
+		t.fleet.remove(name{e.Report.Service, e.Report.Instance}, t.touched)
+	default:
+		t.fleet.apply(e.Report, t.touched)
 	}
-	slices.SortFunc(out, func(a, b Status) int { return cmp.Compare(a.SecretID, b.SecretID) })
-	return out
+	return nil
 }
 
-// observe reports how many rollouts are in each state.
-func (t *tracker) observe(o metric.Observer, rollouts, instances metric.Int64Observable) {
-	count := map[events.RolloutState]int64{events.RolloutRolling: 0, events.RolloutStalled: 0, events.RolloutConverged: 0}
+// sync notes that every live instance has been heard of.
+func (t *tracker) sync() {
+	t.fleet.sweep(t.touched)
+	if t.synced.IsZero() {
+		close(t.heard)
+	}
+	t.synced, t.reading = time.Now(), false
+	for _, tr := range slices.Clone(t.wakes) { // touch may change it
+		t.touch(tr)
+	}
+}
+
+// refresh has the reports read from their start, unless that is being done. An
+// instance that ended while this process had no connection would block for ever
+// otherwise: the bus does not remember ends for long.
+func (t *tracker) refresh() {
 	t.mu.Lock()
-	for _, r := range t.rollouts {
-		count[r.State]++
+	defer t.mu.Unlock()
+	if !t.reading {
+		t.reread()
 	}
-	t.mu.Unlock()
-	for s, n := range count {
-		o.ObserveInt64(rollouts, n, metric.WithAttributes(attribute.String("state", string(s))))
+}
+
+// load waits until the reports and the log have been read, and returns false
+// when ctx ends before. To act earlier would be harmless and a waste: what the
+// rest of the log says about a rollout would make the publication fail.
+func (t *tracker) load(ctx context.Context) bool {
+	select {
+	case <-t.heard:
+	case <-ctx.Done():
+		return false
 	}
-	for s, n := range t.fleet.sizes() {
-		o.ObserveInt64(instances, n, metric.WithAttributes(attribute.String("service", s)))
+	for n, live := t.read(); !live; {
+		pause(ctx, quiet)
+		was := n
+		if n, live = t.read(); n == was {
+			break
+		}
+	}
+	if ctx.Err() == nil {
+		close(t.loaded)
+	}
+	return ctx.Err() == nil
+}
+
+func (t *tracker) read() (entries uint64, live bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.entries, t.live
+}
+
+// pause waits for d or the end of ctx.
+func pause(ctx context.Context, d time.Duration) {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+	case <-timer.C:
 	}
 }

@@ -1,0 +1,95 @@
+package notify
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/codes"
+	"go.opentelemetry.io/otel/metric"
+	"go.opentelemetry.io/otel/trace"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/tradepulse/rotator/pkg/events"
+	"github.com/tradepulse/rotator/pkg/secret"
+)
+
+// maxFanOut bounds the services that are told of one announcement at once.
+const maxFanOut = 16
+
+// fanOut tells every subscriber of an announcement. All of them have been told
+// when it returns nil; it may be repeated, see [events.Bus.Notify].
+func (n *Notifier) fanOut(ctx context.Context, d events.Delivery) error {
+	if d.Event.Type == events.TypeRotated {
+		n.tracker.delivered(d.Event.Data)
+	}
+	services := n.subscribers(d.Event.Data.SecretID)
+	ctx, span := n.tracer.Start(ctx, "fan out", trace.WithAttributes(
+		attribute.String("secret.id", string(d.Event.Data.SecretID)), attribute.Int("notify.services", len(services))))
+	defer span.End()
+	var g errgroup.Group
+	g.SetLimit(maxFanOut)
+	errs := make([]error, len(services))
+	for i, s := range services {
+		g.Go(func() error {
+			errs[i] = n.notify(ctx, s, d)
+			return nil
+		})
+	}
+	_ = g.Wait() // its functions return nil
+	err := join(errs)
+	if err != nil {
+		span.SetStatus(codes.Error, "not all services were told")
+		n.failed(ctx, d, err)
+	}
+	return err
+}
+
+// failed tells people that services were not told: for now, or for good.
+func (n *Notifier) failed(ctx context.Context, d events.Delivery, err error) {
+	attrs := []slog.Attr{slog.String("secret_id", string(d.Event.Data.SecretID)), slog.String("version_id", string(d.Event.Data.VersionID)),
+		slog.String("error", err.Error())}
+	if events.IsPermanent(err) {
+		n.cfg.Logger.LogAttrs(ctx, slog.LevelError, "notify.failed", attrs...)
+		return
+	}
+	n.cfg.Logger.LogAttrs(ctx, slog.LevelWarn, "notify.retry", attrs...)
+}
+
+// notify tells one service. A name that no subject can hold never will be told.
+func (n *Notifier) notify(ctx context.Context, service string, d events.Delivery) error {
+	if err := events.ValidToken(service); err != nil {
+		return events.Permanent(fmt.Errorf("notify: service %w", err))
+	}
+	if err := n.cfg.Bus.Notify(ctx, service, d.Event, d.Seq); err != nil {
+		return fmt.Errorf("notify %s: %w", service, err)
+	}
+	n.metrics.notified.Add(ctx, 1, metric.WithAttributes(attribute.String("type", string(d.Event.Type)), attribute.String("service", service)))
+	return nil
+}
+
+// join returns errs as one error that is permanent only if all of them are.
+func join(errs []error) error {
+	passing := slices.DeleteFunc(slices.Clone(errs), func(err error) bool { return err == nil || events.IsPermanent(err) })
+	if len(passing) > 0 {
+		return errors.Join(passing...)
+	}
+	return errors.Join(errs...)
+}
+
+// subscribers returns the services that are configured for a secret and those
+// that report it, in order. Of a secret that is not configured here only the
+// latter are known.
+func (n *Notifier) subscribers(id secret.ID) []string {
+	n.tracker.mu.Lock()
+	services := n.tracker.fleet.reporting(id)
+	n.tracker.mu.Unlock()
+	if spec, ok := n.cfg.Specs(id); ok {
+		services = append(services, spec.Services...)
+	}
+	slices.Sort(services)
+	return slices.Compact(services)
+}

@@ -1,0 +1,228 @@
+package notify
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/tradepulse/rotator/pkg/events"
+	"github.com/tradepulse/rotator/pkg/secret"
+)
+
+// deaf is a bus on which nobody hears that an instance has ended, as when the
+// connection is lost for longer than the bus remembers.
+type deaf struct{ Bus }
+
+func (b deaf) WatchReports(ctx context.Context, fn func(events.ReportEvent) error) error {
+	return b.Bus.WatchReports(ctx, func(e events.ReportEvent) error {
+		if e.Gone {
+			return nil
+		}
+		return fn(e)
+	})
+}
+
+// gated is a bus on which the reports are not read to their end before open is
+// closed.
+type gated struct {
+	Bus
+	open chan struct{}
+}
+
+func (b gated) WatchReports(ctx context.Context, fn func(events.ReportEvent) error) error {
+	return b.Bus.WatchReports(ctx, func(e events.ReportEvent) error {
+		if e.Synced {
+			<-b.open
+		}
+		return fn(e)
+	})
+}
+
+var errFault = errors.New("injected")
+
+// flaky is a bus on which the first publications, timers and notifications of
+// a service named shaky fail.
+type flaky struct {
+	Bus
+	publish, arm, notify *atomic.Int32 // how many are still to fail
+	stored               bool          // what failed was done all the same
+}
+
+func (b flaky) PublishAfter(ctx context.Context, e events.Event, after uint64) (uint64, error) {
+	if b.publish.Add(-1) < 0 {
+		return b.Bus.PublishAfter(ctx, e, after)
+	}
+	if b.stored {
+		if _, err := b.Bus.PublishAfter(ctx, e, after); err != nil {
+			return 0, err
+		}
+	}
+	return 0, errFault
+}
+
+func (b flaky) Arm(ctx context.Context, e events.Event, at time.Time) (bool, error) {
+	if b.arm.Add(-1) < 0 {
+		return b.Bus.Arm(ctx, e, at)
+	}
+	return false, errFault
+}
+
+func (b flaky) Notify(ctx context.Context, service string, e events.Event, seq uint64) error {
+	if service == "shaky" && b.notify.Add(-1) >= 0 {
+		return errFault
+	}
+	return b.Bus.Notify(ctx, service, e, seq)
+}
+
+// failing returns a bus on which the first n tries of everything fail.
+func failing(n int32, stored bool) func(Bus) Bus {
+	counter := func() *atomic.Int32 {
+		c := &atomic.Int32{}
+		c.Store(n)
+		return c
+	}
+	return func(b Bus) Bus {
+		return flaky{Bus: b, publish: counter(), arm: counter(), notify: counter(), stored: stored}
+	}
+}
+
+// slow is a bus that takes its time to arm a timer.
+type slow struct {
+	Bus
+	began chan struct{}
+}
+
+func (b slow) Arm(ctx context.Context, e events.Event, at time.Time) (bool, error) {
+	close(b.began)
+	time.Sleep(3 * time.Second)
+	return b.Bus.Arm(ctx, e, at)
+}
+
+func TestAnInstanceWhoseEndWasNotHeardOfIsNoStall(t *testing.T) {
+	onSite(t, func(t *testing.T, s *site) {
+		s.configure(secret.Spec{ID: id, Store: "mem", Services: []string{"api"}, Deadline: 10 * time.Minute})
+		s.report("api", "ghost", "v1", id)
+		s.reportFor(long, "api", "lives", "v2", id)
+		p := s.start(wrap(func(b Bus) Bus { return deaf{b} })).ready()
+		s.announce(id, "v2", "v1")
+		time.Sleep(9 * time.Minute)
+		s.becomes(id, "v2", rolling)
+		if b := p.status().Blockers; len(b) != 1 || b[0].Instance != "ghost" {
+			t.Fatalf("got %v: the test proves nothing", b)
+		}
+		time.Sleep(time.Minute)
+		s.becomes(id, "v2", rolling, converged)
+	})
+}
+
+func TestAGhostOfAStalledRolloutIsFoundOut(t *testing.T) {
+	onSite(t, func(t *testing.T, s *site) {
+		s.configure(secret.Spec{ID: id, Store: "mem", Services: []string{"api"}, Deadline: time.Minute})
+		s.reportFor(2*time.Minute, "api", "ghost", "v1", id)
+		s.reportFor(long, "api", "lives", "v2", id)
+		s.start(wrap(func(b Bus) Bus { return deaf{b} })).ready()
+		s.announce(id, "v2", "v1")
+		time.Sleep(90 * time.Second)
+		s.becomes(id, "v2", rolling, stalled)
+		time.Sleep(2 * freshFor)
+		s.becomes(id, "v2", rolling, stalled, converged)
+	})
+}
+
+func TestNothingIsDoneBeforeTheReportsAreRead(t *testing.T) {
+	onSite(t, func(t *testing.T, s *site) {
+		s.configure(secret.Spec{ID: id, Store: "mem", Services: []string{"api"}, Deadline: time.Minute})
+		s.announce(id, "v2", "v1")
+		s.reportFor(long, "api", "1", "v2", id)
+		open := make(chan struct{})
+		p := s.start(wrap(func(b Bus) Bus { return gated{b, open} }))
+		time.Sleep(time.Hour)
+		if p.Ready() || s.told("api") != "" {
+			t.Error("it did not wait")
+		}
+		s.becomes(id, "v2")
+		close(open)
+		p.ready()
+		s.becomes(id, "v2", rolling, converged)
+	})
+}
+
+func TestWhatNobodyTrustedPublishedIsPublishedOver(t *testing.T) {
+	onSite(t, func(t *testing.T, s *site) {
+		s.configure(secret.Spec{ID: id, Store: "mem", Services: []string{"api"}})
+		s.reportFor(long, "api", "1", "v2", id)
+		forger, err := events.GenerateSigner()
+		if err != nil {
+			t.Fatal(err)
+		}
+		evil := s.srv.Bus(forger, forger)
+		forged := Rollout{SecretID: id, VersionID: "v2", PreviousVersionID: "v1", State: retired, Since: time.Now()}
+		if _, err := evil.PublishAfter(t.Context(), forged.changed("/evil", Facts{}), 0); err != nil {
+			t.Fatal(err)
+		}
+		s.start().ready()
+		s.announce(id, "v2", "v1")
+		s.becomes(id, "v2", rolling, converged)
+	})
+}
+
+func TestAMoveThatFailsIsTriedAgain(t *testing.T) {
+	for name, stored := range map[string]bool{
+		"when it was not done":                     false,
+		"when it was done and the answer was lost": true,
+	} {
+		t.Run(name, func(t *testing.T) {
+			onSite(t, func(t *testing.T, s *site) {
+				s.configure(secret.Spec{ID: id, Store: "mem", Services: []string{"api"}})
+				s.reportFor(long, "api", "1", "v2", id)
+				p := s.start(wrap(failing(3, stored))).ready()
+				s.announce(id, "v2", "v1")
+				s.becomes(id, "v2", rolling, converged)
+				s.until("the retirement is armed", func() bool {
+					timer, err := s.bus.Timer(t.Context(), events.TypeRetire, id)
+					return err == nil && timer.At.Equal(s.last(id).Rollout.RetireAt)
+				})
+				if !strings.Contains(p.log.String(), "level=WARN msg=rollout.retry rollouts=1") {
+					t.Errorf("the log is\n%s", p.log)
+				}
+			})
+		})
+	}
+}
+
+func TestALostLogIsPublishedAnew(t *testing.T) {
+	onSite(t, func(t *testing.T, s *site) {
+		s.configure(secret.Spec{ID: id, Store: "mem", Services: []string{"api"}})
+		s.reportFor(long, "api", "1", "v2", id)
+		s.start().ready()
+		s.announce(id, "v2", "v1")
+		s.becomes(id, "v2", rolling, converged)
+		s.dropLog()
+		s.announce(id, "v2", "v1") // as a sweep does
+		s.until("it has converged again", func() bool {
+			a, err := s.bus.Last(t.Context(), events.TypeRollout, id)
+			return err == nil && a.Seq != 0 && a.Event.Data.Rollout.State == converged
+		})
+		// A watch that is finding its stream again can only be stopped between
+		// two tries, and in a bubble the time to the next one would not pass.
+		time.Sleep(time.Minute)
+	})
+}
+
+func TestWhatWasBegunIsFinished(t *testing.T) {
+	onSite(t, func(t *testing.T, s *site) {
+		s.configure(secret.Spec{ID: id, Store: "mem", Services: []string{"api"}})
+		s.reportFor(long, "api", "1", "v2", id)
+		began := make(chan struct{})
+		p := s.start(wrap(func(b Bus) Bus { return slow{b, began} })).ready()
+		s.announce(id, "v2", "v1")
+		<-began
+		p.stop()
+		if timer, err := s.bus.Timer(t.Context(), events.TypeRetire, id); err != nil || timer.Seq == 0 {
+			t.Errorf("got %+v, %v, want a timer", timer, err)
+		}
+	})
+}

@@ -1,0 +1,63 @@
+package notify
+
+import (
+	"context"
+	"errors"
+
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/metric"
+
+	"github.com/tradepulse/rotator/pkg/events"
+)
+
+type instruments struct {
+	meter     metric.Meter
+	notified  metric.Int64Counter
+	moves     metric.Int64Counter
+	duration  metric.Float64Histogram
+	rollouts  metric.Int64ObservableGauge
+	instances metric.Int64ObservableGauge
+}
+
+func newInstruments(m metric.Meter) (*instruments, error) {
+	var errs [5]error
+	i := &instruments{meter: m}
+	i.notified, errs[0] = m.Int64Counter("rotator.notified",
+		metric.WithDescription("Announcements handed to a service, by type and service."), metric.WithUnit("{notification}"))
+	i.moves, errs[1] = m.Int64Counter("rotator.rollout.moves",
+		metric.WithDescription("Moves of rollouts that this process published, by state and reason."), metric.WithUnit("{move}"))
+	i.duration, errs[2] = m.Float64Histogram("rotator.rollout.duration",
+		metric.WithDescription("Time from the announcement of a version until every instance ran it."), metric.WithUnit("s"))
+	i.rollouts, errs[3] = m.Int64ObservableGauge("rotator.rollouts",
+		metric.WithDescription("Rollouts as this process sees them, by state."), metric.WithUnit("{rollout}"))
+	i.instances, errs[4] = m.Int64ObservableGauge("rotator.instances",
+		metric.WithDescription("Live instances as this process sees them, by service."), metric.WithUnit("{instance}"))
+	return i, errors.Join(errs[:]...)
+}
+
+// moved records a published move.
+func (i *instruments) moved(ctx context.Context, r Rollout, why Reason) {
+	i.moves.Add(ctx, 1, metric.WithAttributes(attribute.String("state", string(r.State)), attribute.String("reason", string(why))))
+	if r.State == events.RolloutConverged && !r.StartedAt.IsZero() {
+		i.duration.Record(ctx, max(r.ConvergedAt.Sub(r.StartedAt).Seconds(), 0))
+	}
+}
+
+// observe has the gauges show what t sees until stop is called.
+func (i *instruments) observe(t *tracker) (stop func() error, err error) {
+	reg, err := i.meter.RegisterCallback(func(_ context.Context, o metric.Observer) error {
+		t.mu.Lock()
+		defer t.mu.Unlock()
+		for s, n := range t.states {
+			o.ObserveInt64(i.rollouts, n, metric.WithAttributes(attribute.String("state", string(s))))
+		}
+		for s, n := range t.fleet.services {
+			o.ObserveInt64(i.instances, int64(n), metric.WithAttributes(attribute.String("service", s)))
+		}
+		return nil
+	}, i.rollouts, i.instances)
+	if err != nil {
+		return nil, err
+	}
+	return reg.Unregister, nil
+}

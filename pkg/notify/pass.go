@@ -1,0 +1,337 @@
+package notify
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"slices"
+	"sync"
+	"time"
+
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/trace"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/tradepulse/rotator/pkg/events"
+)
+
+const (
+	// retryPause is how soon a move that failed is tried again.
+	retryPause = 2 * time.Second
+	// maxMoves bounds the moves of one rollout in one pass.
+	maxMoves = 8
+	// reconsider is how long to wait for something when there is no wake.
+	reconsider = time.Hour
+)
+
+// run looks at what has changed or come to its time until ctx ends. A busy
+// tracker rests as long as it works, so that watching is never held up.
+func (t *tracker) run(ctx context.Context) error {
+	if !t.load(ctx) {
+		return nil
+	}
+	for t.wait(ctx) {
+		begin := time.Now()
+		t.pass(ctx)
+		pause(ctx, max(gather, time.Since(begin)))
+	}
+	return nil
+}
+
+// wait returns true when there is something to look at and false when ctx ends.
+func (t *tracker) wait(ctx context.Context) bool {
+	t.mu.Lock()
+	at, ok := t.wakes.next()
+	t.mu.Unlock()
+	d := reconsider
+	if ok {
+		d = time.Until(at)
+	}
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return false
+	case <-t.kick:
+	case <-timer.C:
+	}
+	return ctx.Err() == nil
+}
+
+// pass looks once at every rollout that may move.
+func (t *tracker) pass(ctx context.Context) {
+	var (
+		g    errgroup.Group
+		mu   sync.Mutex
+		errs []error
+	)
+	g.SetLimit(t.limit)
+	for _, tr := range t.due(time.Now()) {
+		if ctx.Err() != nil {
+			break
+		}
+		d := t.decide(time.Now(), tr)
+		if d.idle() {
+			continue
+		}
+		g.Go(func() error {
+			if err := t.settle(ctx, d); err != nil {
+				t.postpone(tr)
+				mu.Lock()
+				defer mu.Unlock()
+				errs = append(errs, err)
+			}
+			return nil
+		})
+	}
+	_ = g.Wait() // its functions return nil
+	if len(errs) > 0 {
+		t.log.LogAttrs(ctx, slog.LevelWarn, "rollout.retry", slog.Int("rollouts", len(errs)), slog.Duration("in", retryPause),
+			slog.String("error", errs[0].Error()))
+	}
+}
+
+// due returns what has been touched or has come to its time.
+func (t *tracker) due(now time.Time) []*tracked {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.wakes.due(now, func(tr *tracked) { t.dirty[tr] = struct{}{} })
+	out := make([]*tracked, 0, len(t.dirty))
+	for tr := range t.dirty {
+		out = append(out, tr)
+	}
+	clear(t.dirty)
+	return out
+}
+
+func (t *tracker) postpone(tr *tracked) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.wakes.set(tr, time.Now().Add(retryPause))
+}
+
+// decision is what has to be done about one rollout.
+type decision struct {
+	tr      *tracked
+	next    Rollout
+	facts   Facts
+	actions []Action
+	after   uint64   // sequence of the event before the next one
+	late    []string // services that use the secret and may not know
+}
+
+func (d decision) idle() bool { return len(d.actions) == 0 && len(d.late) == 0 }
+
+// waits reports whether nothing more can be decided before the reports have
+// been read.
+func (d decision) waits() bool {
+	return slices.ContainsFunc(d.actions, func(a Action) bool { return a.Kind == ActionRefresh })
+}
+
+// decide returns what has to be done about a rollout now, and sees to it that
+// it is looked at again in time.
+func (t *tracker) decide(now time.Time, tr *tracked) decision {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for {
+		if tr.next != nil && tr.rollout.Ended() {
+			t.set(tr, Begin(*tr.next))
+			tr.next = nil
+		}
+		f, late := t.brief(now, tr)
+		next, actions := Advance(now, tr.rollout, f)
+		if len(actions) > 0 {
+			f = t.full(f, tr)
+			next, actions = Advance(now, tr.rollout, f)
+		}
+		if len(actions) == 0 && next.State != tr.rollout.State {
+			t.set(tr, next) // ended in silence
+			continue
+		}
+		t.wakes.set(tr, tr.rollout.Wake(now, f))
+		return decision{tr: tr, next: next, facts: f, actions: actions, after: tr.seq, late: late}
+	}
+}
+
+// brief gathers what is known as far as it takes to see whether anything has to
+// be done; t.mu is held. While an instance runs another version it names one
+// blocker instead of all: to list ten thousand of them after every report would
+// be most of the work there is. late are the services that use another version,
+// are not configured as subscribers, and have not been told.
+func (t *tracker) brief(now time.Time, tr *tracked) (f Facts, late []string) {
+	r := tr.rollout
+	if r.Ended() {
+		return Facts{}, nil
+	}
+	spec, ok := t.specs(r.SecretID)
+	f = Facts{Configured: ok, Grace: spec.GracePeriod(), Deadline: spec.RolloutDeadline(), Newer: tr.next != nil, Fresh: now.Sub(t.synced) < freshFor}
+	lagging := t.fleet.lagging(r.SecretID, r.VersionID)
+	if len(lagging) == 0 {
+		return t.full(f, tr), nil
+	}
+	f.Blocking = []events.Blocker{{Service: lagging[0], Reason: events.BlockOldVersion}}
+	if f.Newer || r.State == "" {
+		return f, nil
+	}
+	return f, slices.DeleteFunc(lagging, func(s string) bool { return slices.Contains(spec.Services, s) || slices.Contains(tr.told, s) })
+}
+
+// full completes brief facts; t.mu is held.
+func (t *tracker) full(f Facts, tr *tracked) Facts {
+	r := tr.rollout
+	spec, _ := t.specs(r.SecretID)
+	f.Blocking, f.Applied = events.Blocking(t.fleet.of(r.SecretID), spec.Services, r.SecretID, r.VersionID)
+	return f
+}
+
+// settle carries a decision out, and what follows from it. What has been begun
+// is brought to its end when ctx ends.
+func (t *tracker) settle(ctx context.Context, d decision) error {
+	work := context.WithoutCancel(ctx)
+	for range maxMoves {
+		if err := t.perform(work, d); err != nil {
+			return err
+		}
+		if d.waits() || ctx.Err() != nil {
+			return nil
+		}
+		if d = t.decide(time.Now(), d.tr); d.idle() {
+			return nil
+		}
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.touch(d.tr)
+	return nil
+}
+
+func (t *tracker) perform(ctx context.Context, d decision) error {
+	for _, a := range d.actions {
+		switch a.Kind {
+		case ActionPublish:
+			if won, err := t.publish(ctx, d, a.Reason); err != nil || !won {
+				return err
+			}
+		case ActionArmRetire:
+			if err := t.arm(ctx, d, a); err != nil {
+				return err
+			}
+		case ActionRefresh:
+			t.refresh()
+		}
+	}
+	return t.tell(ctx, d)
+}
+
+// publish says where the rollout is, directly after the event that the decision
+// knew of. It returns false when somebody else was quicker; what they said has
+// been adopted then.
+func (t *tracker) publish(ctx context.Context, d decision, why Reason) (won bool, err error) {
+	ctx, span := t.tracer.Start(ctx, "rollout."+string(d.next.State), trace.WithAttributes(
+		attribute.String("secret.id", string(d.next.SecretID)), attribute.String("rollout.reason", string(why))))
+	defer span.End()
+	seq, err := t.bus.PublishAfter(ctx, d.next.changed(t.source, d.facts), d.after)
+	span.SetAttributes(attribute.Bool("rollout.lost_race", errors.Is(err, events.ErrConflict)))
+	if errors.Is(err, events.ErrConflict) {
+		return false, t.catchUp(ctx, d)
+	}
+	if err != nil {
+		return false, err
+	}
+	t.published(d, seq)
+	t.metrics.moved(ctx, d.next, why)
+	t.report(ctx, d, why)
+	return true, nil
+}
+
+// published records what was published, unless the log has moved on already.
+func (t *tracker) published(d decision, seq uint64) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if seq < d.tr.seq {
+		return
+	}
+	r := d.next
+	r.Reminder = time.Time{} // not asked for yet
+	d.tr.seq = seq
+	t.set(d.tr, r)
+}
+
+// catchUp adopts the last rollout event of a secret. One that nobody we trust
+// has published says nothing, and is published over.
+func (t *tracker) catchUp(ctx context.Context, d decision) error {
+	a, err := t.bus.Last(ctx, events.TypeRollout, d.next.SecretID)
+	if errors.Is(err, events.ErrUntrusted) {
+		a.Event = events.Event{}
+	} else if err != nil {
+		return err
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.adopt(d.tr, a)
+	return nil
+}
+
+// arm has a worker asked to retire the previous version. When nothing has come
+// of that for long it looks into the log first: the end may have been missed.
+func (t *tracker) arm(ctx context.Context, d decision, a Action) error {
+	if a.Reason == ReasonOverdue {
+		if err := t.catchUp(ctx, d); err != nil || !t.stands(d, func() {}) {
+			return err
+		}
+		t.log.LogAttrs(ctx, slog.LevelWarn, "rollout.retire_overdue", slog.String("secret_id", string(d.next.SecretID)),
+			slog.String("previous_version_id", string(d.next.PreviousVersionID)), slog.Time("retire_at", a.At))
+	}
+	if _, err := t.bus.Arm(ctx, d.next.retire(t.source, d.facts), a.At); err != nil {
+		return err
+	}
+	t.stands(d, func() { t.set(d.tr, d.next) })
+	return nil
+}
+
+// stands reports whether the rollout still is where the decision saw it go, and
+// calls then, with t.mu held, if so.
+func (t *tracker) stands(d decision, then func()) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	r := d.tr.rollout
+	ok := r.is(d.next.VersionID, d.next.StartedAt) && r.State == d.next.State && r.RetireAt.Equal(d.next.RetireAt)
+	if ok {
+		then()
+	}
+	return ok
+}
+
+// tell notifies services that use the secret without being subscribed: one that
+// began to report after the announcement was fanned out would not know.
+func (t *tracker) tell(ctx context.Context, d decision) error {
+	if len(d.late) == 0 {
+		return nil
+	}
+	a, err := t.bus.Last(ctx, events.TypeRotated, d.next.SecretID)
+	if err != nil && !errors.Is(err, events.ErrUntrusted) {
+		return err
+	}
+	if err == nil && d.next.is(a.Event.Data.VersionID, a.Event.Data.OccurredAt) {
+		for _, s := range d.late {
+			if err := t.bus.Notify(ctx, s, a.Event, a.Seq); err != nil {
+				return err
+			}
+		}
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	d.tr.told = append(d.tr.told, d.late...)
+	return nil
+}
+
+// report tells people of a move.
+func (t *tracker) report(ctx context.Context, d decision, why Reason) {
+	attrs := []slog.Attr{slog.String("secret_id", string(d.next.SecretID)), slog.String("version_id", string(d.next.VersionID)),
+		slog.String("state", string(d.next.State)), slog.String("reason", string(why)), slog.Int("applied", d.facts.Applied), slog.Int("blocking_total", len(d.facts.Blocking))}
+	if d.next.State == events.RolloutStalled {
+		t.log.LogAttrs(ctx, slog.LevelError, "rollout.stalled", append(attrs, slog.Any("blocking", listed(d.facts.Blocking)))...)
+		return
+	}
+	t.log.LogAttrs(ctx, slog.LevelInfo, "secret.rollout", attrs...)
+}

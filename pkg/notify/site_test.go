@@ -1,0 +1,285 @@
+package notify
+
+import (
+	"bytes"
+	"context"
+	"log/slog"
+	"runtime"
+	"slices"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/tradepulse/rotator/pkg/events"
+	"github.com/tradepulse/rotator/pkg/events/eventstest"
+	"github.com/tradepulse/rotator/pkg/secret"
+)
+
+// site is a server in a bubble of fake time, and what lives around it.
+type site struct {
+	t   *testing.T
+	srv *eventstest.Server
+	bus *events.Bus
+	js  jetstream.JetStream
+
+	mu    sync.Mutex
+	specs map[secret.ID]secret.Spec
+	seen  []events.Announcement // the rollout events, in the order of the log
+}
+
+const lease = 10 * time.Second
+
+// onSite runs a test on a server of its own, in fake time. These tests do not
+// run in parallel: the NATS client pools timers for the whole process, and one
+// of another bubble is of no use. Two collections empty the pool.
+func onSite(t *testing.T, test func(*testing.T, *site)) {
+	t.Helper()
+	runtime.GC()
+	runtime.GC()
+	synctest.Test(t, func(t *testing.T) { test(t, newSite(t)) })
+}
+
+func newSite(t *testing.T) *site {
+	t.Helper()
+	s := &site{t: t, srv: eventstest.NewServer(t), specs: map[secret.ID]secret.Spec{}}
+	s.bus = s.srv.NewBus(events.StreamOptions{Memory: true})
+	s.js = s.jetStream()
+	ctx, cancel := context.WithCancel(t.Context())
+	var history sync.WaitGroup
+	history.Go(func() { s.record(ctx) })
+	t.Cleanup(func() {
+		cancel()
+		history.Wait()
+	})
+	return s
+}
+
+// connect returns a bus on a connection of its own.
+func (s *site) connect() *events.Bus { return s.srv.Bus(s.srv.Signer, s.srv.Signer) }
+
+func (s *site) jetStream() jetstream.JetStream {
+	s.t.Helper()
+	js, err := jetstream.New(s.srv.Connect())
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return js
+}
+
+// record keeps every rollout event.
+func (s *site) record(ctx context.Context) {
+	err := s.bus.WatchLog(ctx, []events.Type{events.TypeRollout}, func(_ context.Context, a events.Announcement) error {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.seen = append(s.seen, a)
+		return nil
+	})
+	if err != nil {
+		s.t.Error(err)
+	}
+}
+
+// states returns what was published about a version, in order.
+func (s *site) states(id secret.ID, v secret.VersionID) []events.RolloutState {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var out []events.RolloutState
+	for _, a := range s.seen {
+		if a.Event.Data.SecretID == id && a.Event.Data.VersionID == v {
+			out = append(out, a.Event.Data.Rollout.State)
+		}
+	}
+	return out
+}
+
+// last returns the last rollout event of a secret.
+func (s *site) last(id secret.ID) events.Data {
+	s.t.Helper()
+	a, err := s.bus.Last(s.t.Context(), events.TypeRollout, id)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return a.Event.Data
+}
+
+func (s *site) configure(spec secret.Spec) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.specs[spec.ID] = spec
+}
+
+func (s *site) spec(id secret.ID) (secret.Spec, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	spec, ok := s.specs[id]
+	return spec, ok
+}
+
+// peer is a notifier that runs.
+type peer struct {
+	*Notifier
+	site *site
+	log  *syncBuffer
+	stop func()
+}
+
+// start runs a notifier, on a connection of its own, until its stop is called
+// or the test ends. wrap may stand between it and the bus.
+func (s *site) start(change ...func(*Config)) *peer {
+	s.t.Helper()
+	log := &syncBuffer{}
+	cfg := Config{Bus: s.connect(), Specs: s.spec, Source: "/test/notifier", Logger: slog.New(slog.NewTextHandler(log, nil))}
+	for _, c := range change {
+		c(&cfg)
+	}
+	n, err := New(cfg)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(s.t.Context())
+	done := make(chan error, 1)
+	go func() { done <- n.Run(ctx) }()
+	p := &peer{Notifier: n, site: s, log: log, stop: sync.OnceFunc(func() {
+		cancel()
+		if err := <-done; err != nil {
+			s.t.Errorf("run: %v", err)
+		}
+	})}
+	s.t.Cleanup(p.stop)
+	return p
+}
+
+// wrap puts something between a notifier and its bus.
+func wrap(w func(Bus) Bus) func(*Config) {
+	return func(cfg *Config) { cfg.Bus = w(cfg.Bus) }
+}
+
+func (p *peer) ready() *peer {
+	p.site.t.Helper()
+	p.site.until("the notifier is ready", p.Ready)
+	return p
+}
+
+func (p *peer) status() Status {
+	for _, s := range p.Snapshot() {
+		if s.SecretID == id {
+			return s
+		}
+	}
+	return Status{}
+}
+
+// until lets time pass until cond holds, at most some minutes.
+func (s *site) until(what string, cond func() bool) {
+	s.t.Helper()
+	for end := time.Now().Add(2 * time.Minute); !cond(); time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(end) {
+			s.t.Fatalf("waited in vain until %s", what)
+		}
+	}
+}
+
+// becomes waits until exactly these states have been published for a version.
+func (s *site) becomes(id secret.ID, v secret.VersionID, want ...events.RolloutState) {
+	s.t.Helper()
+	s.until("the rollout has moved", func() bool { return len(s.states(id, v)) >= len(want) })
+	time.Sleep(time.Second) // let one too many come
+	if got := s.states(id, v); !slices.Equal(got, want) {
+		s.t.Fatalf("%s %s was published as %v, want %v", id, v, got, want)
+	}
+}
+
+// announce publishes that version v replaced was.
+func (s *site) announce(id secret.ID, v, was secret.VersionID) {
+	s.t.Helper()
+	last, err := s.bus.Last(s.t.Context(), events.TypeRotated, id)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	e := events.Rotated("/test/worker", time.Now(), events.Data{SecretID: id, Store: "mem", VersionID: v, PreviousVersionID: was, Reason: events.ReasonManual})
+	if _, err := s.bus.PublishAfter(s.t.Context(), e, last.Seq); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+// report says, once, what an instance runs of some secrets.
+func (s *site) report(service, instance string, v secret.VersionID, ids ...secret.ID) {
+	s.t.Helper()
+	s.reportFor(lease, service, instance, v, ids...)
+}
+
+func (s *site) reportFor(lease time.Duration, service, instance string, v secret.VersionID, ids ...secret.ID) {
+	s.t.Helper()
+	r := events.Report{Service: service, Instance: instance, At: time.Now()}
+	for _, id := range ids {
+		r.Secrets = append(r.Secrets, events.Running{SecretID: id, VersionID: v, Status: events.StatusApplied, At: r.At})
+	}
+	if err := s.bus.Report(s.t.Context(), r, lease); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+// told returns the version of the test's secret of which a service was notified
+// last.
+func (s *site) told(service string) secret.VersionID {
+	s.t.Helper()
+	a, err := s.bus.LastNotified(s.t.Context(), service, id)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return a.Event.Data.VersionID
+}
+
+// syncBuffer is a buffer that several goroutines write to.
+type syncBuffer struct {
+	mu  sync.Mutex
+	buf bytes.Buffer
+}
+
+func (b *syncBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.buf.Write(p)
+}
+
+func (b *syncBuffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.buf.String()
+}
+
+// work takes what workers take, until the test ends.
+func (s *site) work(do func(events.Delivery)) {
+	bus := s.connect()
+	ctx, cancel := context.WithCancel(s.t.Context())
+	done := make(chan error, 1)
+	go func() {
+		done <- bus.Consume(ctx, events.ConsumeConfig{Consumer: events.WorkerConsumer}, func(_ context.Context, d events.Delivery) error {
+			do(d)
+			return nil
+		})
+	}()
+	s.t.Cleanup(func() {
+		cancel()
+		if err := <-done; err != nil {
+			s.t.Error(err)
+		}
+	})
+}
+
+// retire closes a rollout the way a worker does.
+func (s *site) retire(d events.Delivery) {
+	last, err := s.bus.Last(context.Background(), events.TypeRollout, d.Event.Data.SecretID)
+	if err != nil {
+		s.t.Error(err)
+		return
+	}
+	data, ro := d.Event.Data, *d.Event.Data.Rollout
+	ro.State, data.OccurredAt, data.Rollout = retired, time.Now(), &ro
+	if _, err := s.bus.PublishAfter(context.Background(), events.RolloutChanged("/test/worker", data), last.Seq); err != nil {
+		s.t.Error(err)
+	}
+}

@@ -1,0 +1,392 @@
+package notify
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/tradepulse/rotator/pkg/events"
+	"github.com/tradepulse/rotator/pkg/secret"
+)
+
+const (
+	rolling    = events.RolloutRolling
+	converged  = events.RolloutConverged
+	stalled    = events.RolloutStalled
+	superseded = events.RolloutSuperseded
+	retired    = events.RolloutRetired
+)
+
+const id = secret.ID("AUDIT")
+
+const long = 1000 * time.Hour // a lease that does not end
+
+func TestARolloutConvergesAndItsRetirementIsArmed(t *testing.T) {
+	onSite(t, func(t *testing.T, s *site) {
+		s.configure(secret.Spec{ID: id, Store: "mem", Services: []string{"api"}, Grace: 7 * time.Minute})
+		s.reportFor(long, "api", "1", "v1", id)
+		s.reportFor(long, "api", "2", "v1", id)
+		s.start().ready()
+		begin := time.Now()
+		s.announce(id, "v2", "v1")
+		s.becomes(id, "v2", rolling)
+		s.reportFor(long, "api", "1", "v2", id)
+		s.becomes(id, "v2", rolling)
+		s.reportFor(long, "api", "2", "v2", id)
+		s.becomes(id, "v2", rolling, converged)
+
+		d := s.last(id)
+		if ro := d.Rollout; ro.Applied != 2 || len(ro.Blocking) != 0 || ro.StartedAt.Before(begin) || !ro.RetireAt.Equal(ro.ConvergedAt.Add(7*time.Minute)) {
+			t.Errorf("got %+v", *d.Rollout)
+		}
+		timer, err := s.bus.Timer(t.Context(), events.TypeRetire, id)
+		if err != nil {
+			t.Fatal(err)
+		}
+		want := timer.Event.Data
+		if !timer.At.Equal(d.Rollout.RetireAt) || want.VersionID != "v2" || want.PreviousVersionID != "v1" || want.Store != "mem" || want.Rollout.State != converged {
+			t.Errorf("got a timer for %s with %+v", timer.At, want)
+		}
+	})
+}
+
+func TestAFirstVersionConvergesWithoutAnythingToRetire(t *testing.T) {
+	onSite(t, func(t *testing.T, s *site) {
+		s.configure(secret.Spec{ID: id, Store: "mem", Services: []string{"api"}})
+		p := s.start().ready()
+		s.announce(id, "v1", "")
+		s.reportFor(long, "api", "1", "v1", id)
+		s.becomes(id, "v1", rolling, converged)
+		if timer, err := s.bus.Timer(t.Context(), events.TypeRetire, id); err != nil || timer.Seq != 0 {
+			t.Errorf("got %+v, %v, want no timer", timer, err)
+		}
+		p.tracker.mu.Lock()
+		defer p.tracker.mu.Unlock()
+		if n := p.tracker.wakes.Len(); n != 0 {
+			t.Errorf("the tracker still waits for %d rollouts", n)
+		}
+	})
+}
+
+func TestTwoNotifiersPublishEachMoveOnce(t *testing.T) {
+	onSite(t, func(t *testing.T, s *site) {
+		var ids []secret.ID
+		for _, c := range "ABCDEFGHIJKLMNOPQRST" {
+			ids = append(ids, secret.ID("SECRET_"+string(c)))
+			s.configure(secret.Spec{ID: ids[len(ids)-1], Store: "mem", Services: []string{"api"}, Deadline: time.Minute})
+		}
+		s.reportFor(long, "api", "1", "v1", ids...)
+		s.start().ready()
+		s.start().ready()
+		for _, id := range ids {
+			s.announce(id, "v2", "v1")
+		}
+		time.Sleep(2 * time.Minute)
+		s.reportFor(long, "api", "1", "v2", ids...)
+		for _, id := range ids {
+			s.becomes(id, "v2", rolling, stalled, converged)
+		}
+		timer, err := s.bus.Timer(t.Context(), events.TypeRetire, ids[0])
+		if err != nil || !timer.At.Equal(s.last(ids[0]).Rollout.RetireAt) {
+			t.Errorf("the timer is for %s, the rollout says %s (%v)", timer.At, s.last(ids[0]).Rollout.RetireAt, err)
+		}
+	})
+}
+
+func TestARestartedNotifierResumes(t *testing.T) {
+	onSite(t, func(t *testing.T, s *site) {
+		s.configure(secret.Spec{ID: id, Store: "mem", Services: []string{"api"}})
+		s.reportFor(long, "api", "1", "v1", id)
+		first := s.start().ready()
+		s.announce(id, "v2", "v1")
+		s.becomes(id, "v2", rolling)
+		first.stop()
+		s.reportFor(long, "api", "1", "v2", id)
+		s.becomes(id, "v2", rolling)
+
+		second := s.start().ready()
+		s.becomes(id, "v2", rolling, converged)
+		second.stop()
+		if err := s.bus.Disarm(t.Context(), events.TypeRetire, id); err != nil {
+			t.Fatal(err)
+		}
+
+		s.start().ready()
+		s.until("the retirement is armed again", func() bool {
+			timer, err := s.bus.Timer(t.Context(), events.TypeRetire, id)
+			return err == nil && timer.At.Equal(s.last(id).Rollout.RetireAt)
+		})
+		s.becomes(id, "v2", rolling, converged)
+	})
+}
+
+func TestADeadInstanceIsNoConsent(t *testing.T) {
+	onSite(t, func(t *testing.T, s *site) {
+		s.configure(secret.Spec{ID: id, Store: "mem", Services: []string{"api"}, Deadline: time.Minute})
+		s.report("api", "1", "v1", id)
+		p := s.start().ready()
+		s.announce(id, "v2", "v1")
+		s.becomes(id, "v2", rolling)
+		s.until("the lease has ended", func() bool {
+			b := p.status().Blockers
+			return len(b) == 1 && b[0].Reason == events.BlockNoInstance
+		})
+		s.becomes(id, "v2", rolling, stalled)
+		time.Sleep(24 * time.Hour)
+		s.becomes(id, "v2", rolling, stalled)
+		if timer, err := s.bus.Timer(t.Context(), events.TypeRetire, id); err != nil || timer.Seq != 0 {
+			t.Errorf("got %+v, %v, want no timer", timer, err)
+		}
+	})
+}
+
+func TestADeadInstanceDoesNotKeepTheOthersWaiting(t *testing.T) {
+	onSite(t, func(t *testing.T, s *site) {
+		s.configure(secret.Spec{ID: id, Store: "mem", Services: []string{"api"}})
+		s.report("api", "dies", "v1", id)
+		s.reportFor(long, "api", "lives", "v1", id)
+		s.start().ready()
+		s.announce(id, "v2", "v1")
+		s.reportFor(long, "api", "lives", "v2", id)
+		s.becomes(id, "v2", rolling)
+		time.Sleep(lease + 5*time.Second)
+		s.becomes(id, "v2", rolling, converged)
+	})
+}
+
+func TestALateJoinerWithTheOldVersionHoldsTheRetirementUp(t *testing.T) {
+	onSite(t, func(t *testing.T, s *site) {
+		s.configure(secret.Spec{ID: id, Store: "mem", Services: []string{"api"}})
+		s.reportFor(long, "api", "1", "v2", id)
+		s.start().ready()
+		s.announce(id, "v2", "v1")
+		s.becomes(id, "v2", rolling, converged)
+		was := s.last(id).Rollout.RetireAt
+		s.reportFor(long, "api", "late", "v1", id)
+		s.becomes(id, "v2", rolling, converged, rolling)
+		if b := s.last(id).Rollout.Blocking; len(b) != 1 || b[0].Instance != "late" {
+			t.Errorf("got %v", b)
+		}
+		s.reportFor(long, "api", "late", "v2", id)
+		time.Sleep(holdOff)
+		s.becomes(id, "v2", rolling, converged, rolling, converged)
+		timer, err := s.bus.Timer(t.Context(), events.TypeRetire, id)
+		if err != nil || !timer.At.After(was) || !timer.At.Equal(s.last(id).Rollout.RetireAt) {
+			t.Errorf("the timer is for %s, was for %s (%v)", timer.At, was, err)
+		}
+	})
+}
+
+func TestAStalledRolloutIsLoudAndGoesOn(t *testing.T) {
+	onSite(t, func(t *testing.T, s *site) {
+		s.configure(secret.Spec{ID: id, Store: "mem", Services: []string{"api"}, Deadline: time.Minute})
+		for instance := range strings.SplitSeq("abcdefghijklmnopqrstuvwxyz", "") {
+			s.reportFor(long, "api", instance, "v1", id)
+		}
+		p := s.start().ready()
+		s.announce(id, "v2", "v1")
+		time.Sleep(2 * time.Minute)
+		s.becomes(id, "v2", rolling, stalled)
+		if ro := s.last(id).Rollout; len(ro.Blocking) != events.MaxBlocking || ro.BlockingTotal != 26 || ro.Applied != 0 {
+			t.Errorf("got %d of %d blocking, %d applied", len(ro.Blocking), ro.BlockingTotal, ro.Applied)
+		}
+		if !strings.Contains(p.log.String(), "level=ERROR msg=rollout.stalled secret_id=AUDIT version_id=v2 state=stalled reason=deadline_passed") {
+			t.Errorf("the log is\n%s", p.log)
+		}
+		for instance := range strings.SplitSeq("abcdefghijklmnopqrstuvwxyz", "") {
+			s.reportFor(long, "api", instance, "v2", id)
+		}
+		s.becomes(id, "v2", rolling, stalled, converged)
+	})
+}
+
+func TestDeadlineAndGraceAreKeptToTheSecond(t *testing.T) {
+	onSite(t, func(t *testing.T, s *site) {
+		s.configure(secret.Spec{ID: id, Store: "mem", Services: []string{"api"}, Deadline: 40 * time.Minute, Grace: 2 * time.Hour})
+		s.reportFor(long, "api", "1", "v1", id)
+		p := s.start().ready()
+		s.announce(id, "v2", "v1")
+		s.becomes(id, "v2", rolling)
+		began := p.status().Since
+
+		time.Sleep(40*time.Minute - 10*time.Second)
+		s.becomes(id, "v2", rolling)
+		time.Sleep(10 * time.Second)
+		s.becomes(id, "v2", rolling, stalled)
+		if late := p.status().Since.Sub(began) - 40*time.Minute; late < 0 || late > time.Second {
+			t.Errorf("it stalled %s after its deadline", late)
+		}
+
+		s.reportFor(long, "api", "1", "v2", id)
+		s.becomes(id, "v2", rolling, stalled, converged)
+		retire := p.status().RetireAt
+		if got := retire.Sub(p.status().Since); got != 2*time.Hour {
+			t.Errorf("the grace period is %s", got)
+		}
+		var asked []time.Time
+		s.work(func(d events.Delivery) {
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			asked = append(asked, time.Now())
+			if d.Event.Data.VersionID != "v2" || d.Event.Data.PreviousVersionID != "v1" {
+				t.Errorf("asked for %+v", d.Event.Data)
+			}
+		})
+		time.Sleep(2*time.Hour + 10*time.Second)
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		// A schedule fires in whole seconds.
+		if len(asked) != 1 || asked[0].Before(retire.Truncate(time.Second)) || asked[0].After(retire.Add(3*time.Second)) {
+			t.Errorf("the retirement was asked for at %v, want once at %s", asked, retire)
+		}
+	})
+}
+
+func TestARetiredRolloutIsLetAlone(t *testing.T) {
+	onSite(t, func(t *testing.T, s *site) {
+		s.configure(secret.Spec{ID: id, Store: "mem", Services: []string{"api"}, Grace: -1})
+		s.reportFor(long, "api", "1", "v2", id)
+		p := s.start().ready()
+		s.work(func(d events.Delivery) { s.retire(d) })
+		s.announce(id, "v2", "v1")
+		s.becomes(id, "v2", rolling, converged, retired)
+		s.reportFor(long, "api", "late", "v1", id)
+		time.Sleep(time.Hour)
+		s.becomes(id, "v2", rolling, converged, retired)
+		if st := p.status(); st.State != retired || st.BlockersTotal != 1 {
+			t.Errorf("got %+v", st)
+		}
+	})
+}
+
+func TestARetirementThatIsLostIsAskedForAgain(t *testing.T) {
+	onSite(t, func(t *testing.T, s *site) {
+		s.configure(secret.Spec{ID: id, Store: "mem", Services: []string{"api"}})
+		s.reportFor(long, "api", "1", "v2", id)
+		p := s.start().ready()
+		s.announce(id, "v2", "v1")
+		s.becomes(id, "v2", rolling, converged)
+		if err := s.bus.Disarm(t.Context(), events.TypeRetire, id); err != nil {
+			t.Fatal(err)
+		}
+		s.work(func(d events.Delivery) { s.retire(d) })
+		time.Sleep(secret.DefaultGrace + retirePatience - time.Minute)
+		s.becomes(id, "v2", rolling, converged)
+		time.Sleep(time.Minute)
+		s.becomes(id, "v2", rolling, converged, retired)
+		if !strings.Contains(p.log.String(), "level=WARN msg=rollout.retire_overdue") {
+			t.Errorf("the log is\n%s", p.log)
+		}
+	})
+}
+
+func TestANewerVersionSupersedes(t *testing.T) {
+	onSite(t, func(t *testing.T, s *site) {
+		s.configure(secret.Spec{ID: id, Store: "mem", Services: []string{"api"}})
+		s.reportFor(long, "api", "1", "v1", id)
+		p := s.start().ready()
+		s.announce(id, "v2", "v1")
+		s.becomes(id, "v2", rolling)
+		s.announce(id, "v3", "v2")
+		s.becomes(id, "v2", rolling, superseded)
+		s.becomes(id, "v3", rolling)
+		p.stop()
+		s.announce(id, "v4", "v3") // while nobody listens
+		s.start().ready()
+		s.becomes(id, "v3", rolling, superseded)
+		s.becomes(id, "v4", rolling)
+		s.reportFor(long, "api", "1", "v4", id)
+		s.becomes(id, "v4", rolling, converged)
+	})
+}
+
+func TestAVersionThatComesBackRollsOutAgain(t *testing.T) {
+	onSite(t, func(t *testing.T, s *site) {
+		s.configure(secret.Spec{ID: id, Store: "mem", Services: []string{"api"}, Grace: -1})
+		s.reportFor(long, "api", "1", "v2", id)
+		s.start().ready()
+		s.work(func(d events.Delivery) { s.retire(d) })
+		s.announce(id, "v2", "v1")
+		s.becomes(id, "v2", rolling, converged, retired)
+		s.announce(id, "v3", "v2")
+		s.becomes(id, "v3", rolling)
+		s.announce(id, "v2", "v3")
+		s.becomes(id, "v3", rolling, superseded)
+		s.becomes(id, "v2", rolling, converged, retired, rolling, converged, retired)
+	})
+}
+
+func TestASecretThatIsConfiguredLaterBeginsToRoll(t *testing.T) {
+	onSite(t, func(t *testing.T, s *site) {
+		s.reportFor(long, "api", "1", "v2", id)
+		p := s.start().ready()
+		s.announce(id, "v2", "v1")
+		s.until("it is known", func() bool { return p.status().VersionID == "v2" })
+		s.becomes(id, "v2")
+		s.configure(secret.Spec{ID: id, Store: "mem", Services: []string{"api"}})
+		time.Sleep(recheck)
+		s.becomes(id, "v2", rolling, converged)
+	})
+}
+
+func TestAStreamOfReportsHoldsNoRolloutUp(t *testing.T) {
+	onSite(t, func(t *testing.T, s *site) {
+		s.configure(secret.Spec{ID: id, Store: "mem", Services: []string{"api"}})
+		s.reportFor(long, "api", "1", "v2", id)
+		s.start().ready()
+		s.announce(id, "v2", "v1")
+		for i := range 500 { // one each 10 ms
+			s.reportFor(long, "web", fmt.Sprint(i%50), secret.VersionID(fmt.Sprint("w", i)), "OTHER", id)
+			time.Sleep(10 * time.Millisecond)
+			if i == 250 && len(s.states(id, "v2")) == 0 {
+				t.Fatal("nothing was published while reports came in")
+			}
+		}
+	})
+}
+
+func TestNotifiersThatDisagreeDoNotFloodTheLog(t *testing.T) {
+	onSite(t, func(t *testing.T, s *site) {
+		s.configure(secret.Spec{ID: id, Store: "mem", Services: []string{"api"}})
+		s.reportFor(long, "api", "1", "v2", id)
+		s.start().ready()
+		s.start(func(cfg *Config) {
+			cfg.Specs = func(secret.ID) (secret.Spec, bool) {
+				return secret.Spec{ID: id, Store: "mem", Services: []string{"api", "other"}}, true
+			}
+		}).ready()
+		s.announce(id, "v2", "v1")
+		time.Sleep(time.Minute)
+		if n := len(s.states(id, "v2")); n > 16 {
+			t.Errorf("%d events in a minute", n)
+		}
+	})
+}
+
+func TestAnEventThatComesAgainTurnsNothingBack(t *testing.T) {
+	t.Parallel()
+	tr := bareTracker(t)
+	event := func(seq uint64, s events.RolloutState) events.Announcement {
+		return events.Announcement{Seq: seq, Event: events.Event{Data: events.Data{
+			SecretID: id, VersionID: "v2", PreviousVersionID: "v1", Rollout: &events.Rollout{State: s, StartedAt: t0},
+		}}}
+	}
+	for _, a := range []events.Announcement{event(1, rolling), event(2, converged), event(3, retired), event(1, rolling), event(2, converged)} {
+		tr.changed(a)
+	}
+	if got := tr.secrets[id]; got.rollout.State != retired || got.seq != 3 {
+		t.Errorf("it is %s after %d", got.rollout.State, got.seq)
+	}
+}
+
+func TestAnAnnouncementThatWasHeldUpBringsNoVersionBack(t *testing.T) {
+	t.Parallel()
+	tr := bareTracker(t)
+	held := events.Data{SecretID: id, VersionID: "v1", OccurredAt: t0}
+	tr.announced(events.Data{SecretID: id, VersionID: "v2", PreviousVersionID: "v1", OccurredAt: t0.Add(time.Hour)})
+	tr.delivered(held)
+	if got := tr.secrets[id]; got.next != nil || got.rollout.VersionID != "v2" {
+		t.Errorf("it is %s, next is %+v", got.rollout.VersionID, got.next)
+	}
+}
