@@ -29,7 +29,7 @@ func TestEveryServiceIsToldOnce(t *testing.T) {
 		if err := p.fanOut(t.Context(), events.Delivery{Event: a.Event, Seq: a.Seq, Attempt: 2}); err != nil {
 			t.Fatal(err)
 		}
-		time.Sleep(time.Minute)
+		live(time.Minute)
 		if n := s.notifications(); n != 3 {
 			t.Errorf("%d notifications were published, want 3", n)
 		}
@@ -82,7 +82,7 @@ func TestANameThatNoSubjectHoldsIsGivenUpLoudly(t *testing.T) {
 		p := s.start().ready()
 		s.announce(id, "v2", "v1")
 		s.until("the others are told", func() bool { return s.told("api") == "v2" })
-		time.Sleep(time.Hour)
+		live(time.Hour)
 		if n := strings.Count(p.log.String(), "level=ERROR msg=notify.failed"); n != 1 {
 			t.Errorf("it was said %d times, want once:\n%s", n, p.log)
 		}

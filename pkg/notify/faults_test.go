@@ -97,7 +97,7 @@ type slow struct {
 
 func (b slow) Arm(ctx context.Context, e events.Event, at time.Time) (bool, error) {
 	close(b.began)
-	time.Sleep(3 * time.Second)
+	live(3 * time.Second)
 	return b.Bus.Arm(ctx, e, at)
 }
 
@@ -108,12 +108,12 @@ func TestAnInstanceWhoseEndWasNotHeardOfIsNoStall(t *testing.T) {
 		s.reportFor(long, "api", "lives", "v2", id)
 		p := s.start(wrap(func(b Bus) Bus { return deaf{b} })).ready()
 		s.announce(id, "v2", "v1")
-		time.Sleep(9 * time.Minute)
+		live(9 * time.Minute)
 		s.becomes(id, "v2", rolling)
 		if b := p.status().Blockers; len(b) != 1 || b[0].Instance != "ghost" {
 			t.Fatalf("got %v: the test proves nothing", b)
 		}
-		time.Sleep(time.Minute)
+		live(time.Minute)
 		s.becomes(id, "v2", rolling, converged)
 	})
 }
@@ -125,9 +125,9 @@ func TestAGhostOfAStalledRolloutIsFoundOut(t *testing.T) {
 		s.reportFor(long, "api", "lives", "v2", id)
 		s.start(wrap(func(b Bus) Bus { return deaf{b} })).ready()
 		s.announce(id, "v2", "v1")
-		time.Sleep(90 * time.Second)
+		live(90 * time.Second)
 		s.becomes(id, "v2", rolling, stalled)
-		time.Sleep(2 * freshFor)
+		live(2 * freshFor)
 		s.becomes(id, "v2", rolling, stalled, converged)
 	})
 }
@@ -139,7 +139,7 @@ func TestNothingIsDoneBeforeTheReportsAreRead(t *testing.T) {
 		s.reportFor(long, "api", "1", "v2", id)
 		open := make(chan struct{})
 		p := s.start(wrap(func(b Bus) Bus { return gated{b, open} }))
-		time.Sleep(time.Hour)
+		live(time.Hour)
 		if p.Ready() || s.told("api") != "" {
 			t.Error("it did not wait")
 		}
@@ -208,7 +208,7 @@ func TestALostLogIsPublishedAnew(t *testing.T) {
 		})
 		// A watch that is finding its stream again can only be stopped between
 		// two tries, and in a bubble the time to the next one would not pass.
-		time.Sleep(time.Minute)
+		live(time.Minute)
 	})
 }
 

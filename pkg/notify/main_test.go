@@ -5,16 +5,17 @@ import (
 	"os"
 	"testing"
 
-	"github.com/nats-io/nats-server/v2/server/ats" //nolint:depguard // the clock of the server that eventstest starts
 	"go.uber.org/goleak"
+
+	"github.com/tradepulse/rotator/pkg/events/eventstest"
 )
 
 // TestMain starts the server's clock outside of every synctest bubble: it lives
 // as long as the process.
 func TestMain(m *testing.M) {
-	ats.Register()
+	stop := eventstest.StartClock()
 	code := m.Run()
-	ats.Unregister()
+	stop()
 	if err := goleak.Find(); err != nil && code == 0 {
 		fmt.Fprintln(os.Stderr, err)
 		code = 1

@@ -66,7 +66,7 @@ func TestMetrics(t *testing.T) {
 		s.reportFor(long, "web", "1", "v1", "OTHER")
 		s.start(func(cfg *Config) { cfg.MeterProvider = metric.NewMeterProvider(metric.WithReader(reader)) }).ready()
 		s.announce(id, "v2", "v1")
-		time.Sleep(2 * time.Minute)
+		live(2 * time.Minute)
 		s.becomes(id, "v2", rolling, stalled)
 		m := collect(t, reader)
 		for name, want := range map[string]int64{

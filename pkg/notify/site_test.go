@@ -283,3 +283,6 @@ func (s *site) retire(d events.Delivery) {
 		s.t.Error(err)
 	}
 }
+
+// live lets fake time pass.
+func live(d time.Duration) { time.Sleep(d) }

@@ -82,7 +82,7 @@ func TestTwoNotifiersPublishEachMoveOnce(t *testing.T) {
 		for _, id := range ids {
 			s.announce(id, "v2", "v1")
 		}
-		time.Sleep(2 * time.Minute)
+		live(2 * time.Minute)
 		s.reportFor(long, "api", "1", "v2", ids...)
 		for _, id := range ids {
 			s.becomes(id, "v2", rolling, stalled, converged)
@@ -133,7 +133,7 @@ func TestADeadInstanceIsNoConsent(t *testing.T) {
 			return len(b) == 1 && b[0].Reason == events.BlockNoInstance
 		})
 		s.becomes(id, "v2", rolling, stalled)
-		time.Sleep(24 * time.Hour)
+		live(24 * time.Hour)
 		s.becomes(id, "v2", rolling, stalled)
 		if timer, err := s.bus.Timer(t.Context(), events.TypeRetire, id); err != nil || timer.Seq != 0 {
 			t.Errorf("got %+v, %v, want no timer", timer, err)
@@ -150,7 +150,7 @@ func TestADeadInstanceDoesNotKeepTheOthersWaiting(t *testing.T) {
 		s.announce(id, "v2", "v1")
 		s.reportFor(long, "api", "lives", "v2", id)
 		s.becomes(id, "v2", rolling)
-		time.Sleep(lease + 5*time.Second)
+		live(lease + 5*time.Second)
 		s.becomes(id, "v2", rolling, converged)
 	})
 }
@@ -169,7 +169,7 @@ func TestALateJoinerWithTheOldVersionHoldsTheRetirementUp(t *testing.T) {
 			t.Errorf("got %v", b)
 		}
 		s.reportFor(long, "api", "late", "v2", id)
-		time.Sleep(holdOff)
+		live(holdOff)
 		s.becomes(id, "v2", rolling, converged, rolling, converged)
 		timer, err := s.bus.Timer(t.Context(), events.TypeRetire, id)
 		if err != nil || !timer.At.After(was) || !timer.At.Equal(s.last(id).Rollout.RetireAt) {
@@ -186,7 +186,7 @@ func TestAStalledRolloutIsLoudAndGoesOn(t *testing.T) {
 		}
 		p := s.start().ready()
 		s.announce(id, "v2", "v1")
-		time.Sleep(2 * time.Minute)
+		live(2 * time.Minute)
 		s.becomes(id, "v2", rolling, stalled)
 		if ro := s.last(id).Rollout; len(ro.Blocking) != events.MaxBlocking || ro.BlockingTotal != 26 || ro.Applied != 0 {
 			t.Errorf("got %d of %d blocking, %d applied", len(ro.Blocking), ro.BlockingTotal, ro.Applied)
@@ -210,9 +210,9 @@ func TestDeadlineAndGraceAreKeptToTheSecond(t *testing.T) {
 		s.becomes(id, "v2", rolling)
 		began := p.status().Since
 
-		time.Sleep(40*time.Minute - 10*time.Second)
+		live(40*time.Minute - 10*time.Second)
 		s.becomes(id, "v2", rolling)
-		time.Sleep(10 * time.Second)
+		live(10 * time.Second)
 		s.becomes(id, "v2", rolling, stalled)
 		if late := p.status().Since.Sub(began) - 40*time.Minute; late < 0 || late > time.Second {
 			t.Errorf("it stalled %s after its deadline", late)
@@ -233,7 +233,7 @@ func TestDeadlineAndGraceAreKeptToTheSecond(t *testing.T) {
 				t.Errorf("asked for %+v", d.Event.Data)
 			}
 		})
-		time.Sleep(2*time.Hour + 10*time.Second)
+		live(2*time.Hour + 10*time.Second)
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		// A schedule fires in whole seconds.
@@ -252,7 +252,7 @@ func TestARetiredRolloutIsLetAlone(t *testing.T) {
 		s.announce(id, "v2", "v1")
 		s.becomes(id, "v2", rolling, converged, retired)
 		s.reportFor(long, "api", "late", "v1", id)
-		time.Sleep(time.Hour)
+		live(time.Hour)
 		s.becomes(id, "v2", rolling, converged, retired)
 		if st := p.status(); st.State != retired || st.BlockersTotal != 1 {
 			t.Errorf("got %+v", st)
@@ -271,9 +271,9 @@ func TestARetirementThatIsLostIsAskedForAgain(t *testing.T) {
 			t.Fatal(err)
 		}
 		s.work(func(d events.Delivery) { s.retire(d) })
-		time.Sleep(secret.DefaultGrace + retirePatience - time.Minute)
+		live(secret.DefaultGrace + retirePatience - time.Minute)
 		s.becomes(id, "v2", rolling, converged)
-		time.Sleep(time.Minute)
+		live(time.Minute)
 		s.becomes(id, "v2", rolling, converged, retired)
 		if !strings.Contains(p.log.String(), "level=WARN msg=rollout.retire_overdue") {
 			t.Errorf("the log is\n%s", p.log)
@@ -325,7 +325,7 @@ func TestASecretThatIsConfiguredLaterBeginsToRoll(t *testing.T) {
 		s.until("it is known", func() bool { return p.status().VersionID == "v2" })
 		s.becomes(id, "v2")
 		s.configure(secret.Spec{ID: id, Store: "mem", Services: []string{"api"}})
-		time.Sleep(recheck)
+		live(recheck)
 		s.becomes(id, "v2", rolling, converged)
 	})
 }
@@ -338,7 +338,7 @@ func TestAStreamOfReportsHoldsNoRolloutUp(t *testing.T) {
 		s.announce(id, "v2", "v1")
 		for i := range 500 { // one each 10 ms
 			s.reportFor(long, "web", fmt.Sprint(i%50), secret.VersionID(fmt.Sprint("w", i)), "OTHER", id)
-			time.Sleep(10 * time.Millisecond)
+			live(10 * time.Millisecond)
 			if i == 250 && len(s.states(id, "v2")) == 0 {
 				t.Fatal("nothing was published while reports came in")
 			}
@@ -357,7 +357,7 @@ func TestNotifiersThatDisagreeDoNotFloodTheLog(t *testing.T) {
 			}
 		}).ready()
 		s.announce(id, "v2", "v1")
-		time.Sleep(time.Minute)
+		live(time.Minute)
 		if n := len(s.states(id, "v2")); n > 16 {
 			t.Errorf("%d events in a minute", n)
 		}

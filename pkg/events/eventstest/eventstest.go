@@ -10,20 +10,27 @@ import (
 	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats-server/v2/server/ats"
 	"github.com/nats-io/nats.go"
 
 	"github.com/tradepulse/rotator/pkg/events"
 )
 
 // Server is a real nats-server with JetStream whose files outlive a restart.
-// Inside of a testing/synctest bubble call ats.Register of nats-server before
-// the bubble: its ticker must not belong to it.
+// Inside of a testing/synctest bubble call [StartClock] before the bubble.
 type Server struct {
 	t       testing.TB
 	dir     string
 	current atomic.Pointer[server.Server]
 	// Signer signs the events of every bus that NewBus returns.
 	Signer *events.Signer
+}
+
+// StartClock starts the ticker that all servers of a process share, outside of
+// any testing/synctest bubble, until stop is called: a bubble must not own it.
+func StartClock() (stop func()) {
+	ats.Register()
+	return ats.Unregister
 }
 
 // NewServer starts a server without a socket that ends with the test.
