@@ -15,6 +15,7 @@ import (
 	"regexp"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -46,7 +47,14 @@ func (o *output) String() string {
 
 func start(t *testing.T, args ...string) *program {
 	t.Helper()
+	return startWith(t, nil, args...)
+}
+
+// startWith is start with more environment.
+func startWith(t *testing.T, env []string, args ...string) *program {
+	t.Helper()
 	p := &program{cmd: exec.Command(binary(t, "rotator"), args...), out: &output{}, done: make(chan struct{})}
+	p.cmd.Env = append(os.Environ(), env...)
 	p.cmd.Stdout, p.cmd.Stderr = p.out, p.out
 	if err := p.cmd.Start(); err != nil {
 		t.Fatal(err)
@@ -241,7 +249,8 @@ func TestUnreachableBus(t *testing.T) {
 }
 
 // TestNoValueLeaves searches every byte that a node leaves anywhere for the
-// values that it made: output, metrics, the folders of the server.
+// values that it made: output with its traces, metrics, the dump of all
+// goroutines when it is made to die, the folders of the server.
 func TestNoValueLeaves(t *testing.T) {
 	t.Parallel()
 	// Values are forty characters of an alphabet that nothing else uses, so that
@@ -249,22 +258,29 @@ func TestNoValueLeaves(t *testing.T) {
 	cfg, health := singleNode(t, `  - {id: canary, store: main, ttl: 6s, refresh_margin: 4s, grace: 1s, create: true,
      policy: {alphabet: "QXZJWKVqxzjwkv", classes: [], length: 40, min_length: 40}}
 `)
-	node := start(t, "run", "--config", cfg)
+	node := startWith(t, []string{"OTEL_TRACES_EXPORTER=console"}, "run", "--config", cfg)
 	ready(t, health)
-	eventually(t, time.Minute, func() error {
-		if n := strings.Count(node.out.String(), `"msg":"secret.rotated"`); n < 3 {
-			return fmt.Errorf("%d rotations", n)
-		}
-		return nil
-	})
+	rotated(t, node, 3)
 	var metrics string
 	if err := get(t, "http://"+health+"/metrics", &metrics); err != nil {
 		t.Fatal(err)
 	}
 	status, _ := rotator(t, "status", "--config", cfg, "--json")
 	node.drain(t)
+	if !strings.Contains(node.out.String(), `"Name":"rotation"`) {
+		t.Errorf("the output has no span of a rotation:\n%s", node.out)
+	}
+	dying := startWith(t, []string{"GOTRACEBACK=system"}, "run", "--config", cfg)
+	rotated(t, dying, 1)
+	if err := dying.cmd.Process.Signal(syscall.SIGQUIT); err != nil {
+		t.Fatal(err)
+	}
+	<-dying.done
+	if !strings.Contains(dying.out.String(), "goroutine 1 ") {
+		t.Errorf("it died without a dump:\n%s", dying.out)
+	}
 	leak := regexp.MustCompile(`[QXZJWKVqxzjwkv]{12}`)
-	for name, text := range map[string]string{"output": node.out.String(), "metrics": metrics, "status": status} {
+	for name, text := range map[string]string{"output": node.out.String(), "dump": dying.out.String(), "metrics": metrics, "status": status} {
 		if leak.MatchString(text) {
 			t.Errorf("%s holds a value", name)
 		}
@@ -284,4 +300,15 @@ func TestNoValueLeaves(t *testing.T) {
 	if err != nil || files < 5 {
 		t.Errorf("searched %d files: %v", files, err)
 	}
+}
+
+// rotated waits until a node has said so n times.
+func rotated(t *testing.T, node *program, n int) {
+	t.Helper()
+	eventually(t, time.Minute, func() error {
+		if got := strings.Count(node.out.String(), `"msg":"secret.rotated"`); got < n {
+			return fmt.Errorf("%d rotations:\n%s", got, node.out)
+		}
+		return nil
+	})
 }

@@ -16,6 +16,7 @@ import (
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+	"go.opentelemetry.io/otel/trace"
 
 	"github.com/tradepulse/rotator/pkg/events"
 	"github.com/tradepulse/rotator/pkg/notify"
@@ -94,6 +95,7 @@ type site struct {
 	specs   []secret.Spec
 	log     *slog.Logger
 	streams events.StreamOptions
+	traces  trace.TracerProvider // nil means the global one
 }
 
 func newSite(t *testing.T, b *broker, specs ...secret.Spec) *site {
@@ -121,7 +123,7 @@ func newSiteWith(t *testing.T, b *broker, o events.StreamOptions, specs ...secre
 
 func (s *site) bus(nc *nats.Conn, role string) *events.Bus {
 	s.t.Helper()
-	b, err := events.New(nc, events.Config{Source: "/test/" + role, Signer: s.signer, Verifier: s.trusted, Logger: s.log})
+	b, err := events.New(nc, events.Config{Source: "/test/" + role, Signer: s.signer, Verifier: s.trusted, Logger: s.log, TracerProvider: s.traces})
 	if err != nil {
 		s.t.Fatal(err)
 	}
@@ -145,7 +147,7 @@ func (s *site) catalogOver(nc *nats.Conn, wrap func(store.Driver) store.Driver) 
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	st, err := store.New("embedded", wrap(d), &store.Options{Logger: s.log})
+	st, err := store.New("embedded", wrap(d), &store.Options{Logger: s.log, TracerProvider: s.traces})
 	if err != nil {
 		s.t.Fatal(err)
 	}
@@ -220,7 +222,7 @@ func (s *site) run(name string, roles ...func(context.Context, *nats.Conn) error
 
 func (s *site) scheduler(every time.Duration) func(context.Context, *nats.Conn) error {
 	return func(ctx context.Context, nc *nats.Conn) error {
-		sch, err := scheduler.New(scheduler.Config{Catalog: s.catalog(nc), Bus: s.bus(nc, "scheduler"), Source: "/test/scheduler", SweepEvery: every, Logger: s.log})
+		sch, err := scheduler.New(scheduler.Config{Catalog: s.catalog(nc), Bus: s.bus(nc, "scheduler"), Source: "/test/scheduler", SweepEvery: every, Logger: s.log, TracerProvider: s.traces})
 		if err != nil {
 			return err
 		}
@@ -231,7 +233,7 @@ func (s *site) scheduler(every time.Duration) func(context.Context, *nats.Conn) 
 func (s *site) worker(concurrency int) func(context.Context, *nats.Conn) error {
 	return func(ctx context.Context, nc *nats.Conn) error {
 		bus := s.bus(nc, "worker")
-		r, err := rotation.New(rotation.Config{Catalog: s.catalog(nc), Bus: bus, Source: "/test/worker", Logger: s.log, RetryBase: time.Second})
+		r, err := rotation.New(rotation.Config{Catalog: s.catalog(nc), Bus: bus, Source: "/test/worker", Logger: s.log, RetryBase: time.Second, TracerProvider: s.traces})
 		if err != nil {
 			return err
 		}
@@ -248,7 +250,7 @@ func (s *site) notifier() func(context.Context, *nats.Conn) error {
 			}
 			return s.specs[i], true
 		}
-		n, err := notify.New(notify.Config{Bus: s.bus(nc, "notifier"), Specs: specs, Source: "/test/notifier", Logger: s.log})
+		n, err := notify.New(notify.Config{Bus: s.bus(nc, "notifier"), Specs: specs, Source: "/test/notifier", Logger: s.log, TracerProvider: s.traces})
 		if err != nil {
 			return err
 		}
