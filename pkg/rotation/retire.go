@@ -12,12 +12,17 @@ import (
 	"github.com/tradepulse/rotator/pkg/store"
 )
 
-// ErrBlocked means that an instance does not run the new version, so the one before may
-// not be retired.
+// ErrBlocked means that the version before may not be retired yet: an instance
+// does not run the new one, or its time has not come.
 var ErrBlocked = errors.New("still in use")
 
-// retireRetry is how soon a retirement that is blocked is looked at again.
-const retireRetry = time.Minute
+const (
+	// retireRetry is how soon a retirement that is blocked is looked at again.
+	retireRetry = time.Minute
+	// clockSkew is by how much the clock of the server, which fires the timer,
+	// may be ahead of ours.
+	clockSkew = time.Second
+)
 
 // Retire retires every version before the one that want names, if that is
 // still current and the reports, read afresh, still say that every live
@@ -50,6 +55,9 @@ func (r *Rotator) retire(ctx context.Context, want events.Data) error {
 	if err != nil && !errors.Is(err, events.ErrUntrusted) {
 		return stepError{StepRead, err}
 	}
+	if left := graceLeft(want, log.Event.Data, time.Now()); left > 0 {
+		return stepError{stepProve, events.RetryAfter(fmt.Errorf("%w: its grace period lasts another %s", ErrBlocked, left.Round(time.Second)), left)}
+	}
 	meta, err := st.Describe(ctx, spec.StorePath())
 	if err != nil {
 		return stepError{StepRead, err}
@@ -67,6 +75,20 @@ func (r *Rotator) retire(ctx context.Context, want events.Data) error {
 		}
 	}
 	return r.announceRetired(ctx, want, log, applied)
+}
+
+// graceLeft returns for how long the rollout that want names still keeps the
+// version before: by the log if that speaks of the same version, since want may
+// be older than what has happened since.
+func graceLeft(want, logged events.Data, now time.Time) time.Duration {
+	ro := want.Rollout
+	if logged.VersionID == want.VersionID && logged.Rollout != nil {
+		ro = logged.Rollout
+	}
+	if ro == nil || ro.RetireAt.IsZero() || now.Add(clockSkew).After(ro.RetireAt) {
+		return 0
+	}
+	return ro.RetireAt.Sub(now)
 }
 
 // The steps of a retirement that a rotation does not have.
