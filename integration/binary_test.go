@@ -55,6 +55,12 @@ func startWith(t *testing.T, env []string, args ...string) *program {
 	t.Helper()
 	p := &program{cmd: exec.Command(binary(t, "rotator"), args...), out: &output{}, done: make(chan struct{})}
 	p.cmd.Env = append(os.Environ(), env...)
+	p.run(t)
+	return p
+}
+
+func (p *program) run(t *testing.T) {
+	t.Helper()
 	p.cmd.Stdout, p.cmd.Stderr = p.out, p.out
 	if err := p.cmd.Start(); err != nil {
 		t.Fatal(err)
@@ -64,7 +70,6 @@ func startWith(t *testing.T, env []string, args ...string) *program {
 		_ = p.cmd.Wait() // what it means is in ProcessState
 	}()
 	t.Cleanup(func() { kill(p.cmd) })
-	return p
 }
 
 // drain asks the program to end and returns its exit code.

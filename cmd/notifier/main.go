@@ -2,6 +2,8 @@
 // every instance runs the new version. It holds no credentials of any store.
 package main
 
+//go:generate sh -c "env -u ROTATOR_CONFIG go run . reference > ../../docs/reference/notifier.md"
+
 import (
 	"context"
 	"errors"
@@ -50,7 +52,7 @@ what their instances report, until every one runs the new version.
 			}
 			return run(cmd.Context(), cfg)
 		},
-	}, cli.VersionCommand())
+	}, cli.VersionCommand(), cli.ReferenceCommand())
 	return cmd
 }
 

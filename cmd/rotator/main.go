@@ -2,6 +2,8 @@
 // and what would happen.
 package main
 
+//go:generate sh -c "env -u ROTATOR_CONFIG go run . reference > ../../docs/reference/rotator.md"
+
 import (
 	"os"
 	_ "time/tzdata" // windows need time zones on machines that have none
@@ -30,6 +32,6 @@ Start with:
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	path := cli.ConfigFlag(cmd)
-	cmd.AddCommand(devCommand(), runCommand(path), rotateCommand(path), statusCommand(path), planCommand(path), configCommand(), cli.VersionCommand())
+	cmd.AddCommand(devCommand(), runCommand(path), rotateCommand(path), statusCommand(path), planCommand(path), configCommand(), cli.VersionCommand(), cli.ReferenceCommand())
 	return cmd
 }
