@@ -1,0 +1,255 @@
+package awssm_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/credentials"
+	sm "github.com/aws/aws-sdk-go-v2/service/secretsmanager"
+
+	"github.com/tradepulse/rotator/internal/servers"
+	"github.com/tradepulse/rotator/pkg/secret"
+	"github.com/tradepulse/rotator/pkg/store"
+	"github.com/tradepulse/rotator/pkg/store/awssm"
+	"github.com/tradepulse/rotator/pkg/store/storetest"
+)
+
+var root = servers.Key{ID: "root", Secret: "root"}
+
+// fast leaves the quotas to the tests that are about them.
+var fast = awssm.Config{WritesPerSecond: -1, ReadsPerSecond: -1, ListsPerSecond: -1, Attempts: -1}
+
+func client(endpoint string, k servers.Key) *sm.Client {
+	return sm.New(sm.Options{
+		Region: "us-east-1", BaseEndpoint: &endpoint, RetryMaxAttempts: 1,
+		Credentials: credentials.NewStaticCredentialsProvider(k.ID, k.Secret, ""),
+	})
+}
+
+func newDriver(t *testing.T, endpoint string, k servers.Key) *awssm.Driver {
+	t.Helper()
+	d, err := awssm.New(client(endpoint, k), fast)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return d
+}
+
+// motoDiffers: AWS compares a second PutSecretValue of one ClientRequestToken
+// with the first, ignores it when it is the same and refuses it with
+// ResourceExistsException otherwise. moto overwrites the version.
+// TestTokenOfAnotherValue has what the driver makes of the refusal.
+var motoDiffers = map[string]string{
+	"put is idempotent by token":     "moto makes the version pending again",
+	"a token cannot name two values": "moto overwrites the value",
+	"no error holds a value":         "moto does not refuse the value; TestTokenOfAnotherValue does",
+}
+
+func TestConformance(t *testing.T) {
+	t.Parallel()
+	moto := servers.StartMoto(t)
+	front := newProxy(t, moto.URL)
+	storetest.Run(t, func(t *testing.T) storetest.Harness {
+		return storetest.Harness{
+			Driver: newDriver(t, moto.URL, root), KeepsRetired: true, Differs: motoDiffers,
+			Delete: func(ctx context.Context, path string) error {
+				_, err := client(moto.URL, root).DeleteSecret(ctx, &sm.DeleteSecretInput{SecretId: &path, ForceDeleteWithoutRecovery: aws.Bool(true)})
+				return err
+			},
+			Deny: func(t *testing.T, op string) store.Driver {
+				t.Helper()
+				front.answer(denial)
+				return newDriver(t, front.URL, root)
+			},
+			Throttle: func(t *testing.T) store.Driver {
+				t.Helper()
+				front.answer(throttling)
+				return newDriver(t, front.URL, root)
+			},
+		}
+	})
+}
+
+const (
+	denial     = `{"__type":"AccessDeniedException","Message":"not authorized"}`
+	throttling = `{"__type":"ThrottlingException","Message":"Rate exceeded"}`
+)
+
+// TestTokenOfAnotherValue answers as AWS documents it where moto does not.
+func TestTokenOfAnotherValue(t *testing.T) {
+	t.Parallel()
+	front := newProxy(t, servers.StartMoto(t).URL)
+	d := newDriver(t, front.URL, root)
+	v1 := rotate(t, d, "reused", 1, "")
+	w := write("reused", 2, v1)
+	for name, c := range map[string]struct {
+		answer string
+		want   error
+	}{
+		"another value":              {`{"__type":"ResourceExistsException","Message":"A resource with the ID you requested already exists."}`, store.ErrTokenReused},
+		"an answer with the request": {`{"__type":"InvalidParameterException","Message":"bad ` + string(w.Value.Reveal()) + `"}`, store.ErrInvalid},
+		"scheduled for deletion":     {`{"__type":"InvalidRequestException","Message":"You can't perform this operation on the secret because it was marked for deletion."}`, store.ErrNotFound},
+		"a replica":                  {`{"__type":"InvalidRequestException","Message":"Operation not permitted on a replica secret."}`, store.ErrReadOnly},
+		"an internal error":          {`{"__type":"InternalServiceError","Message":"try again"}`, store.ErrUnavailable},
+	} {
+		if got := describe(t, d, "reused"); got != v1 {
+			t.Fatalf("%s: current is %s", name, got)
+		}
+		front.answer(c.answer)
+		if _, err := d.Put(t.Context(), "reused", w); !errors.Is(err, c.want) || strings.Contains(err.Error(), string(w.Value.Reveal())) {
+			t.Errorf("%s: it is what is wanted: %t; and must not hold the value", name, errors.Is(err, c.want))
+		}
+	}
+}
+
+// proxy stands between the driver and the server and counts the calls by
+// action. It answers some itself, as AWS does where the emulator has no quota.
+type proxy struct {
+	*httptest.Server
+	mu     sync.Mutex
+	calls  map[string]int
+	canned []string // answers for the calls to come
+}
+
+func newProxy(t *testing.T, to string) *proxy {
+	t.Helper()
+	target, err := url.Parse(to)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := &proxy{calls: map[string]int{}}
+	forward := httputil.NewSingleHostReverseProxy(target)
+	p.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if body, ok := p.next(r); ok {
+			w.Header().Set("Content-Type", "application/x-amz-json-1.1")
+			w.WriteHeader(http.StatusBadRequest)
+			_, _ = w.Write([]byte(body))
+			return
+		}
+		forward.ServeHTTP(w, r)
+	}))
+	t.Cleanup(p.Close)
+	return p
+}
+
+func (p *proxy) next(r *http.Request) (answer string, ok bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	_, action, _ := strings.Cut(r.Header.Get("X-Amz-Target"), ".")
+	p.calls[action]++
+	if len(p.canned) == 0 {
+		return "", false
+	}
+	answer, p.canned = p.canned[0], p.canned[1:]
+	return answer, true
+}
+
+func (p *proxy) answer(with ...string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.canned = with
+}
+
+// take returns the calls since it was last asked, and their number.
+func (p *proxy) take() (calls map[string]int, total int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	calls, p.calls = p.calls, map[string]int{}
+	for _, n := range calls {
+		total += n
+	}
+	return calls, total
+}
+
+func write(path string, n int, from secret.VersionID) store.Write {
+	return store.Write{
+		Token: secret.NewToken(secret.ID(path), secret.VersionID(fmt.Sprint(n)), "test", n), From: from,
+		Value: secret.NewValue(fmt.Appendf(nil, "Value-%d-of-%s", n, path)), Create: true,
+	}
+}
+
+// rotate makes version n current as a rotation does, and returns it.
+func rotate(t *testing.T, d store.Driver, path string, n int, from secret.VersionID) secret.VersionID {
+	t.Helper()
+	if _, err := d.Describe(t.Context(), path); err != nil && !errors.Is(err, store.ErrNotFound) {
+		t.Fatal(err)
+	}
+	v, err := d.Put(t.Context(), path, write(path, n, from))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := d.Promote(t.Context(), path, from, v.ID); err != nil {
+		t.Fatal(err)
+	}
+	return v.ID
+}
+
+// TestCalls counts what a rotation and a sweep cost. Rotation functions that
+// follow AWS's own template make ten calls and more.
+func TestCalls(t *testing.T) {
+	t.Parallel()
+	moto := servers.StartMoto(t)
+	front := newProxy(t, moto.URL)
+	d := newDriver(t, front.URL, root)
+	const path = "calls/one"
+	v1 := rotate(t, d, path, 1, "")
+	for _, c := range []struct {
+		name string
+		d    store.Driver
+	}{{"the next rotation", d}, {"a rotation in a new process", newDriver(t, front.URL, root)}} {
+		front.take()
+		n := 2
+		if c.d != d {
+			n = 3
+		}
+		v1 = rotate(t, c.d, path, n, v1)
+		calls, total := front.take()
+		t.Logf("%s: %d calls %v", c.name, total, calls)
+		if want := 3 + n/3; total > want {
+			t.Errorf("%s makes %d calls, want at most %d: %v", c.name, total, want, calls)
+		}
+	}
+
+	const secrets = 1000
+	back := newDriver(t, moto.URL, root)
+	for i := range secrets - 1 {
+		rotate(t, back, fmt.Sprintf("calls/many/%d", i), 1, "")
+	}
+	sweep := func() int {
+		n := 0
+		for _, err := range d.List(t.Context()) {
+			if err != nil {
+				t.Fatal(err)
+			}
+			n++
+		}
+		return n
+	}
+	front.take()
+	for _, when := range []string{"the first sweep of a process", "a sweep of what has not changed"} {
+		n := sweep()
+		calls, total := front.take()
+		t.Logf("%s over %d secrets: %d calls %v", when, n, total, calls)
+		if n != secrets || when != "the first sweep of a process" && total > 11 {
+			t.Errorf("%s: %d secrets by %d calls %v, want %d by at most 11", when, n, total, calls, secrets)
+		}
+	}
+}
+
+func describe(t *testing.T, d store.Driver, path string) secret.VersionID {
+	t.Helper()
+	m, err := d.Describe(t.Context(), path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return m.Current().ID
+}
