@@ -9,7 +9,7 @@ import (
 
 // Store is one store of secrets. Its type decides what other keys it has.
 type Store struct {
-	// Options is what the type has to be told: [*NATSKV] or [*Env].
+	// Options is what the type has to be told: [*NATSKV], [*AWS] or [*Env].
 	Options StoreOptions
 }
 
@@ -44,11 +44,38 @@ type Env struct{}
 // Type returns env.
 func (*Env) Type() string { return "env" }
 
+// AWS is AWS Secrets Manager in one account and region: the path of a secret is
+// its name. Several accounts or regions are several stores.
+type AWS struct {
+	// Region of the secrets. Without it the one of the environment or the profile.
+	Region string `json:"region,omitzero"`
+	// Profile of the shared configuration files. Without it the standard chain:
+	// environment, files, web identity, container, instance.
+	Profile string `json:"profile,omitzero"`
+	// Role to assume with those credentials, for secrets of another account or
+	// to have less rights.
+	AssumeRole string `json:"assume_role,omitzero"`
+	// What the trust policy of that role may ask for.
+	ExternalID string `json:"external_id,omitzero"`
+	// URL in place of the region's endpoint, such as that of a VPC or of an
+	// emulator.
+	Endpoint string `json:"endpoint,omitzero"`
+	// Tags that a secret must have for the program to see it; one without a
+	// value matches any. Secrets that the program makes get them.
+	Tags map[string]string `json:"tags,omitzero"`
+	// Most calls a second that write. AWS allows 50 to everybody in an account
+	// and region together.
+	WritesPerSecond float64 `json:"writes_per_second,omitzero" default:"40" jsonschema:"exclusiveMinimum=0,maximum=50"`
+}
+
+// Type returns aws.
+func (*AWS) Type() string { return "aws" }
+
 // storeTypes returns empty options of every type, by its word. A new type of
 // store is a struct above and a line here.
 func storeTypes() map[string]StoreOptions {
 	types := map[string]StoreOptions{}
-	for _, o := range []StoreOptions{new(NATSKV), new(Env)} {
+	for _, o := range []StoreOptions{new(NATSKV), new(AWS), new(Env)} {
 		types[o.Type()] = o
 	}
 	return types

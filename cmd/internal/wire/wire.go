@@ -20,6 +20,7 @@ import (
 	"github.com/tradepulse/rotator/pkg/events"
 	"github.com/tradepulse/rotator/pkg/secret"
 	"github.com/tradepulse/rotator/pkg/store"
+	"github.com/tradepulse/rotator/pkg/store/awssm"
 	"github.com/tradepulse/rotator/pkg/store/env"
 	"github.com/tradepulse/rotator/pkg/store/natskv"
 )
@@ -206,8 +207,9 @@ func tlsConfig(c config.TLS) (*tls.Config, error) {
 // catalog opens every store of the configuration.
 func (o Options) catalog(ctx context.Context, nc *nats.Conn, specs []secret.Spec) (*store.Catalog, error) {
 	var stores []*store.Store
+	limits := awssm.NewLimits()
 	for name, s := range o.Config.Stores {
-		d, err := o.driver(ctx, nc, name, s.Options, specs)
+		d, err := o.driver(ctx, nc, name, s.Options, specs, limits)
 		if err != nil {
 			return nil, fmt.Errorf("store %s: %w", name, err)
 		}
@@ -221,7 +223,7 @@ func (o Options) catalog(ctx context.Context, nc *nats.Conn, specs []secret.Spec
 }
 
 // driver is the one place that knows the types of store.
-func (o Options) driver(ctx context.Context, nc *nats.Conn, name string, opts config.StoreOptions, specs []secret.Spec) (store.Driver, error) {
+func (o Options) driver(ctx context.Context, nc *nats.Conn, name string, opts config.StoreOptions, specs []secret.Spec, limits *awssm.Limits) (store.Driver, error) {
 	switch s := opts.(type) {
 	case *config.NATSKV:
 		js, err := jetstream.New(nc)
@@ -237,6 +239,11 @@ func (o Options) driver(ctx context.Context, nc *nats.Conn, name string, opts co
 			replicas = o.Config.NATS.Replicas
 		}
 		return natskv.Open(ctx, natskv.Config{JS: js, Bucket: s.Bucket, Replicas: replicas, MasterKey: key})
+	case *config.AWS:
+		return awssm.Open(ctx, awssm.Config{
+			Region: s.Region, Profile: s.Profile, AssumeRoleARN: s.AssumeRole, ExternalID: s.ExternalID, Endpoint: s.Endpoint,
+			Tags: s.Tags, WritesPerSecond: s.WritesPerSecond, Limits: limits,
+		})
 	case *config.Env:
 		var paths []string
 		for _, spec := range specs {

@@ -1,0 +1,106 @@
+package vault
+
+import (
+	"fmt"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/hashicorp/vault/api"
+)
+
+// Defaults of a [Config].
+const (
+	DefaultMount       = "secret"
+	DefaultStatePrefix = "rotator-state"
+	// DefaultConcurrency is how many secrets List looks at together.
+	DefaultConcurrency = 8
+)
+
+// Config says where the secrets are. The zero value is the mount "secret" of
+// the server that VAULT_ADDR names, with the token in VAULT_TOKEN.
+type Config struct {
+	// Address of the server. "" means VAULT_ADDR, else https://127.0.0.1:8200.
+	Address string
+	// Namespace of Vault Enterprise or OpenBao. "" means VAULT_NAMESPACE, else
+	// none.
+	Namespace string
+	// CACert is a PEM file of the authorities that are believed. "" means
+	// VAULT_CACERT, else those of the system.
+	CACert string
+	// Mount is where the KV version 2 engine is. "" means DefaultMount.
+	Mount string
+	// Prefix stands before every path, and List shows what is under it.
+	Prefix string
+	// StatePrefix is where in the mount pending versions wait. "" means
+	// DefaultStatePrefix.
+	StatePrefix string
+	// Auth logs in. Nil uses the token of the environment.
+	Auth Auth
+	// Concurrency is how many secrets List looks at together. 0 means
+	// DefaultConcurrency.
+	Concurrency int
+	// Retries is how often a call that the server could not serve is repeated.
+	// 0 means 2, negative none.
+	Retries int
+	// Transport replaces the one of the client, for tests.
+	Transport http.RoundTripper
+}
+
+func (c Config) client() (*api.Client, error) {
+	ac := api.DefaultConfig()
+	if ac.Error != nil {
+		return nil, fmt.Errorf("vault: read the environment: %w", ac.Error)
+	}
+	if c.Address != "" {
+		ac.Address = c.Address
+	}
+	if c.CACert != "" {
+		if err := ac.ConfigureTLS(&api.TLSConfig{CACert: c.CACert}); err != nil {
+			return nil, fmt.Errorf("vault: %w", err)
+		}
+	}
+	switch {
+	case c.Retries > 0:
+		ac.MaxRetries = c.Retries
+	case c.Retries < 0:
+		ac.MaxRetries = 0
+	}
+	if c.Transport != nil {
+		ac.HttpClient.Transport = c.Transport
+	}
+	ac.Timeout = time.Minute // the caller's context is shorter
+	cl, err := api.NewClient(ac)
+	if err != nil {
+		return nil, fmt.Errorf("vault: %w", err)
+	}
+	if c.Namespace != "" {
+		cl.SetNamespace(c.Namespace)
+	}
+	return cl, nil
+}
+
+func (c *Config) defaults() {
+	if c.Mount == "" {
+		c.Mount = DefaultMount
+	}
+	if c.StatePrefix == "" {
+		c.StatePrefix = DefaultStatePrefix
+	}
+	if c.Concurrency <= 0 {
+		c.Concurrency = DefaultConcurrency
+	}
+	c.Mount, c.Prefix, c.StatePrefix = strings.Trim(c.Mount, "/"), strings.Trim(c.Prefix, "/"), strings.Trim(c.StatePrefix, "/")
+}
+
+// full returns the path of a secret within the mount.
+func (c Config) full(path string) string { return strings.Trim(c.Prefix+"/"+path, "/") }
+
+func (c Config) data(path string) string     { return c.Mount + "/data/" + c.full(path) }
+func (c Config) metadata(path string) string { return c.Mount + "/metadata/" + c.full(path) }
+func (c Config) state(path string) string {
+	return c.Mount + "/data/" + c.StatePrefix + "/" + c.full(path)
+}
+func (c Config) stateMeta(path string) string {
+	return c.Mount + "/metadata/" + c.StatePrefix + "/" + c.full(path)
+}

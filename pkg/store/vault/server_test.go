@@ -1,0 +1,160 @@
+package vault_test
+
+import (
+	"errors"
+	"net/http"
+	"testing"
+
+	"github.com/tradepulse/rotator/internal/servers"
+	"github.com/tradepulse/rotator/pkg/secret"
+	"github.com/tradepulse/rotator/pkg/store"
+	"github.com/tradepulse/rotator/pkg/store/vault"
+)
+
+// TestServerWithFiles takes a server that keeps its data through what happens to
+// one: killed, sealed, unsealed, its tokens revoked. The driver logs in by
+// AppRole under the policy of the deployment, and needs no help.
+func TestServerWithFiles(t *testing.T) {
+	t.Parallel()
+	bao := servers.StartSealedBao(t)
+	role := bao.AppRole(t, "rotator", policy(t), "1h")
+	d := open(t, vault.Config{Address: bao.URL, Auth: vault.AppRole{RoleID: role.ID, SecretID: role.Secret}})
+	rotate(t, d, "kept", 1)
+
+	v, err := d.Put(t.Context(), "kept", write("kept", 2, "1"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	bao.Restart(t)
+	if err := d.Promote(t.Context(), "kept", "1", v.ID); !errors.Is(err, store.ErrUnavailable) {
+		t.Errorf("sealed after a restart: %v, want unavailable", err)
+	}
+	bao.Unseal(t)
+	if err := d.Promote(t.Context(), "kept", "1", v.ID); err != nil {
+		t.Errorf("unsealed: %v", err)
+	}
+
+	bao.Seal(t)
+	if _, err := d.Describe(t.Context(), "kept"); !errors.Is(err, store.ErrUnavailable) {
+		t.Errorf("sealed: %v, want unavailable", err)
+	}
+	bao.Unseal(t)
+
+	var tokens struct{ Data struct{ Keys []string } }
+	bao.Do(t, "LIST", "auth/token/accessors", nil, &tokens)
+	for _, a := range tokens.Data.Keys {
+		var one struct{ Data struct{ Path string } }
+		bao.Do(t, http.MethodPost, "auth/token/lookup-accessor", map[string]any{"accessor": a}, &one)
+		if one.Data.Path == "auth/approle/login" {
+			bao.Do(t, http.MethodPost, "auth/token/revoke-accessor", map[string]any{"accessor": a}, nil)
+		}
+	}
+	rotate(t, d, "kept", 3)
+	m, err := d.Describe(t.Context(), "kept")
+	if err != nil || m.Current().ID != "3" || len(m.Versions) != 3 {
+		t.Errorf("in the end there are %+v, err %v", m.Versions, err)
+	}
+}
+
+// TestTokenIsReplacedBeforeItEnds uses tokens that live for a second, which is
+// shorter than what is done with them.
+func TestTokenIsReplacedBeforeItEnds(t *testing.T) {
+	t.Parallel()
+	bao := servers.StartBao(t)
+	role := bao.AppRole(t, "short", policy(t), "1s")
+	w := &wire{}
+	d := open(t, vault.Config{Address: bao.URL, Auth: vault.AppRole{RoleID: role.ID, SecretID: role.Secret}, Transport: w})
+	logins := func() (n int) {
+		for _, c := range w.take() {
+			if c == "PUT /v1/auth/approle/login" {
+				n++
+			}
+		}
+		return n
+	}
+	total := 0
+	for n := 1; total < 3; n++ {
+		rotate(t, d, "short", n)
+		total += logins()
+	}
+}
+
+func TestLoginIsRefused(t *testing.T) {
+	t.Parallel()
+	bao := servers.StartBao(t)
+	role := bao.AppRole(t, "refused", policy(t), "1h")
+	for name, auth := range map[string]vault.Auth{
+		"another secret id": vault.AppRole{RoleID: role.ID, SecretID: "no"},
+		"another role":      vault.AppRole{RoleID: "no", SecretID: role.Secret},
+		"another token":     vault.Token{Token: "no"},
+		"a missing file":    vault.JWT{Role: "r", File: "/nonexistent"},
+	} {
+		_, err := open(t, vault.Config{Address: bao.URL, Auth: auth}).Describe(t.Context(), "x")
+		if !errors.Is(err, store.ErrAccessDenied) {
+			t.Errorf("%s: %v, want access denied", name, err)
+		}
+	}
+}
+
+// TestEveryCapabilityIsNeeded takes each capability of the deployment's policy
+// away in turn and runs all that the driver does.
+func TestEveryCapabilityIsNeeded(t *testing.T) {
+	t.Parallel()
+	bao := servers.StartBao(t)
+	everything := func(name, policy string) error {
+		role := bao.AppRole(t, name, policy, "1h")
+		d := open(t, vault.Config{Address: bao.URL, Prefix: "p/" + name, Auth: vault.AppRole{RoleID: role.ID, SecretID: role.Secret}})
+		return work(t, d)
+	}
+	if err := everything("all", policy(t)); err != nil {
+		t.Fatalf("the policy is not enough: %v", err)
+	}
+	for name, lacks := range map[string][2]string{
+		"create":         {"secret/data/*", "create"},
+		"update":         {"secret/data/*", "update"},
+		"read":           {"secret/data/*", "read"},
+		"metadata":       {"secret/metadata/*", "read"},
+		"list":           {"secret/metadata/*", "list"},
+		"state-create":   {"secret/data/rotator-state/*", "create"},
+		"state-read":     {"secret/data/rotator-state/*", "read"},
+		"state-update":   {"secret/data/rotator-state/*", "update"},
+		"state-settings": {"secret/metadata/rotator-state/*", "create"},
+		"delete":         {"secret/delete/*", "update"},
+		"destroy":        {"secret/destroy/*", "update"},
+	} {
+		if err := everything(name, drop(t, lacks[0], lacks[1])); !errors.Is(err, store.ErrAccessDenied) {
+			t.Errorf("without %s on %s: %v, want access denied", lacks[1], lacks[0], err)
+		}
+	}
+}
+
+// work does what programs do with the driver, until something fails.
+func work(t *testing.T, d store.Driver) error {
+	t.Helper()
+	from := secret.VersionID("")
+	for n := 1; n < 4; n++ {
+		if _, err := d.Describe(t.Context(), "one"); err != nil && !errors.Is(err, store.ErrNotFound) {
+			return err
+		}
+		v, err := d.Put(t.Context(), "one", write("one", n, from))
+		if err != nil {
+			return err
+		}
+		if err := d.Promote(t.Context(), "one", from, v.ID); err != nil {
+			return err
+		}
+		from = v.ID
+	}
+	for _, err := range d.List(t.Context()) {
+		if err != nil {
+			return err
+		}
+	}
+	if _, _, err := d.Get(t.Context(), "one", store.Selector{}); err != nil {
+		return err
+	}
+	if err := d.Retire(t.Context(), "one", "1", secret.RetireDelete); err != nil {
+		return err
+	}
+	return d.Retire(t.Context(), "one", "2", secret.RetireDestroy)
+}
