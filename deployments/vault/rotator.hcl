@@ -14,9 +14,10 @@ path "secret/metadata/*" {
 
 # Pending versions wait here: nobody else may read it.
 path "secret/data/rotator-state/*" {
-  capabilities = ["create", "read", "update"]
+  capabilities = ["read", "update"]
 }
 
+# Before the first of them; "update" when that was interrupted.
 path "secret/metadata/rotator-state/*" {
   capabilities = ["create", "update"]
 }

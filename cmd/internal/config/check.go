@@ -130,6 +130,9 @@ func (k *checker) loops() {
 func (k *checker) stores() {
 	buckets := map[string]string{} // :: bucket → store
 	for _, name := range slices.Sorted(maps.Keys(k.cfg.Stores)) {
+		if v, ok := k.cfg.Stores[name].Options.(*Vault); ok {
+			k.vault([]string{"stores", name, "auth"}, v.Auth)
+		}
 		o, ok := k.cfg.Stores[name].Options.(*NATSKV)
 		if !ok {
 			continue
@@ -139,6 +142,24 @@ func (k *checker) stores() {
 			k.report([]string{"stores", name, "bucket"}, "the store "+first+" has the same bucket", "give each its own")
 		}
 		buckets[o.Bucket] = name
+	}
+}
+
+func (k *checker) vault(at []string, a VaultAuth) {
+	lacks := func(key string, there bool) {
+		if !there && k.whole(at...) {
+			k.report(at, key+" is missing", "the method "+a.Method+" needs it")
+		}
+	}
+	switch a.Method {
+	case "approle":
+		lacks("role_id", a.RoleID != "")
+		lacks("secret_id", !a.SecretID.IsZero())
+	case "kubernetes":
+		lacks("role", a.Role != "")
+	case "jwt":
+		lacks("role", a.Role != "")
+		lacks("token_file", a.TokenFile != "")
 	}
 }
 

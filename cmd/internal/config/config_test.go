@@ -278,6 +278,13 @@ func TestContradictions(t *testing.T) {
 			"nats: {url: 'nats://a'}\nsigning: {trusted_keys: [a]}\nstores: {m: {type: natskv}}",
 			[]string{"test.yaml:3:13: stores.m: master_key is missing; with a cluster every program that opens the store needs the same key: add master_key: {file: NAME}"},
 		},
+		"a way to log in that lacks something": {
+			"stores: {a: {type: vault, auth: {method: approle}}}",
+			[]string{
+				"test.yaml:1:33: stores.a.auth: role_id is missing; the method approle needs it",
+				"test.yaml:1:33: stores.a.auth: secret_id is missing; the method approle needs it",
+			},
+		},
 		"two stores in one bucket": {
 			"stores: {a: {type: natskv}, b: {type: natskv}}",
 			[]string{"test.yaml:1:32: stores.b.bucket: the store a has the same bucket; give each its own"},

@@ -9,7 +9,8 @@ import (
 
 // Store is one store of secrets. Its type decides what other keys it has.
 type Store struct {
-	// Options is what the type has to be told: [*NATSKV], [*AWS] or [*Env].
+	// Options is what the type has to be told: [*NATSKV], [*AWS], [*Vault] or
+	// [*Env].
 	Options StoreOptions
 }
 
@@ -65,17 +66,58 @@ type AWS struct {
 	Tags map[string]string `json:"tags,omitzero"`
 	// Most calls a second that write. AWS allows 50 to everybody in an account
 	// and region together.
-	WritesPerSecond float64 `json:"writes_per_second,omitzero" default:"40" jsonschema:"exclusiveMinimum=0,maximum=50"`
+	WritesPerSecond int `json:"writes_per_second,omitzero" default:"40" jsonschema:"minimum=1,maximum=50"`
 }
 
 // Type returns aws.
 func (*AWS) Type() string { return "aws" }
 
+// Vault is a KV version 2 engine of Vault or OpenBao.
+type Vault struct {
+	// URL of the server. Without it VAULT_ADDR.
+	Address string `json:"address,omitzero"`
+	// Namespace of Vault Enterprise or OpenBao. Without it VAULT_NAMESPACE, if set.
+	Namespace string `json:"namespace,omitzero"`
+	// PEM file of the authorities that are believed. Without it VAULT_CACERT, else
+	// those of the system.
+	CA string `json:"ca,omitzero" jsonschema:"format=file"`
+	// Where the engine is mounted.
+	Mount string `json:"mount,omitzero" default:"secret"`
+	// What stands before the path of every secret. Nothing else is looked at.
+	Prefix string `json:"prefix,omitzero"`
+	// Where in the mount pending versions wait. Nobody else may read there.
+	StatePrefix string `json:"state_prefix,omitzero" default:"rotator-state"`
+	// How to log in. Without it the token in VAULT_TOKEN.
+	Auth VaultAuth `json:"auth,omitzero"`
+}
+
+// VaultAuth says how to log in to Vault.
+type VaultAuth struct {
+	// The method: token, approle, kubernetes or jwt.
+	Method string `json:"method,omitzero" default:"token" jsonschema:"enum=token,enum=approle,enum=kubernetes,enum=jwt"`
+	// Where the method is mounted. Without it the method's own name.
+	Mount string `json:"mount,omitzero"`
+	// Role of kubernetes and jwt.
+	Role string `json:"role,omitzero"`
+	// Role id of approle.
+	RoleID string `json:"role_id,omitzero"`
+	// Secret id of approle.
+	SecretID Ref `json:"secret_id,omitzero"`
+	// The token of the method token. Without it VAULT_TOKEN.
+	Token Ref `json:"token,omitzero"`
+	// File with the signed token of kubernetes or jwt. Without it, for kubernetes,
+	// that of the pod's service account.
+	TokenFile string `json:"token_file,omitzero" jsonschema:"format=file"`
+}
+
+// Type returns vault.
+func (*Vault) Type() string { return "vault" }
+
 // storeTypes returns empty options of every type, by its word. A new type of
 // store is a struct above and a line here.
 func storeTypes() map[string]StoreOptions {
 	types := map[string]StoreOptions{}
-	for _, o := range []StoreOptions{new(NATSKV), new(AWS), new(Env)} {
+	for _, o := range []StoreOptions{new(NATSKV), new(AWS), new(Vault), new(Env)} {
 		types[o.Type()] = o
 	}
 	return types

@@ -3,6 +3,7 @@
 package wire
 
 import (
+	"cmp"
 	"context"
 	"crypto/ed25519"
 	"crypto/tls"
@@ -23,6 +24,7 @@ import (
 	"github.com/tradepulse/rotator/pkg/store/awssm"
 	"github.com/tradepulse/rotator/pkg/store/env"
 	"github.com/tradepulse/rotator/pkg/store/natskv"
+	"github.com/tradepulse/rotator/pkg/store/vault"
 )
 
 // Options say for whom the parts are.
@@ -242,7 +244,15 @@ func (o Options) driver(ctx context.Context, nc *nats.Conn, name string, opts co
 	case *config.AWS:
 		return awssm.Open(ctx, awssm.Config{
 			Region: s.Region, Profile: s.Profile, AssumeRoleARN: s.AssumeRole, ExternalID: s.ExternalID, Endpoint: s.Endpoint,
-			Tags: s.Tags, WritesPerSecond: s.WritesPerSecond, Limits: limits,
+			Tags: s.Tags, WritesPerSecond: float64(s.WritesPerSecond), Limits: limits,
+		})
+	case *config.Vault:
+		auth, err := vaultAuth(s.Auth)
+		if err != nil {
+			return nil, err
+		}
+		return vault.Open(vault.Config{
+			Address: s.Address, Namespace: s.Namespace, CACert: s.CA, Mount: s.Mount, Prefix: s.Prefix, StatePrefix: s.StatePrefix, Auth: auth,
 		})
 	case *config.Env:
 		var paths []string
@@ -255,6 +265,30 @@ func (o Options) driver(ctx context.Context, nc *nats.Conn, name string, opts co
 	default:
 		return nil, fmt.Errorf("type %s is unknown to this program", opts.Type())
 	}
+}
+
+// vaultAuth returns how to log in; nil leaves it to the environment.
+func vaultAuth(a config.VaultAuth) (vault.Auth, error) {
+	switch a.Method {
+	case "approle":
+		id, err := a.SecretID.Read(os.LookupEnv)
+		if err != nil {
+			return nil, fmt.Errorf("auth.secret_id: %w", err)
+		}
+		return vault.AppRole{Mount: a.Mount, RoleID: a.RoleID, SecretID: string(id.Reveal())}, nil
+	case "jwt":
+		return vault.JWT{Mount: a.Mount, Role: a.Role, File: a.TokenFile}, nil
+	case "kubernetes":
+		return vault.JWT{Mount: cmp.Or(a.Mount, "kubernetes"), Role: a.Role, File: cmp.Or(a.TokenFile, vault.KubernetesTokenFile)}, nil
+	}
+	if a.Token.IsZero() {
+		return vault.EnvironmentToken(os.LookupEnv), nil
+	}
+	token, err := a.Token.Read(os.LookupEnv)
+	if err != nil {
+		return nil, fmt.Errorf("auth.token: %w", err)
+	}
+	return vault.Token{Token: string(token.Reveal())}, nil
 }
 
 func (o Options) masterKey(s *config.NATSKV) ([]byte, error) {

@@ -24,6 +24,18 @@ type Auth interface {
 // Token is a token that somebody else made. It is renewed while it can be.
 type Token struct{ Token string }
 
+// EnvironmentToken returns the token in VAULT_TOKEN or BAO_TOKEN, nil when there
+// is none: then calls are made without one, which suits a local agent that adds
+// its own.
+func EnvironmentToken(lookup func(string) (string, bool)) Auth {
+	for _, name := range []string{"VAULT_TOKEN", "BAO_TOKEN"} {
+		if token, ok := lookup(name); ok && token != "" {
+			return Token{Token: token}
+		}
+	}
+	return nil
+}
+
 func (t Token) login(ctx context.Context, c *api.Client) (*api.Secret, error) {
 	c.SetToken(t.Token)
 	self, err := c.Auth().Token().LookupSelfWithContext(ctx)

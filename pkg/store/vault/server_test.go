@@ -115,7 +115,6 @@ func TestEveryCapabilityIsNeeded(t *testing.T) {
 		"read":           {"secret/data/*", "read"},
 		"metadata":       {"secret/metadata/*", "read"},
 		"list":           {"secret/metadata/*", "list"},
-		"state-create":   {"secret/data/rotator-state/*", "create"},
 		"state-read":     {"secret/data/rotator-state/*", "read"},
 		"state-update":   {"secret/data/rotator-state/*", "update"},
 		"state-settings": {"secret/metadata/rotator-state/*", "create"},
