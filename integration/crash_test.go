@@ -34,6 +34,8 @@ type crashOrder struct {
 	Master []byte
 	Signer []byte
 	Spec   secret.Spec
+	// Service is where the secrets are.
+	Service service
 	// DieAt is the boundary at which the process kills itself, counted from 1;
 	// 0 lets it live.
 	DieAt int64
@@ -51,8 +53,19 @@ func TestMain(m *testing.M) {
 // per round, starts another, and demands one new version, announced once.
 func TestKilledAtEveryStep(t *testing.T) {
 	t.Parallel()
+	for name, service := range services {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			killedAtEveryStep(t, service(t))
+		})
+	}
+}
+
+func killedAtEveryStep(t *testing.T, where service) {
+	t.Helper()
 	b := startBroker(t, true)
 	s := newSiteWith(t, b, events.StreamOptions{AckWait: time.Second})
+	s.backend = where
 	nc := b.connect()
 	defer nc.Close()
 	bus := s.bus(nc, "test")
@@ -185,7 +198,7 @@ type workerProcess struct {
 
 func (s *site) startWorker(t *testing.T, spec secret.Spec, dieAt int64) *workerProcess {
 	t.Helper()
-	order, err := json.Marshal(crashOrder{URL: s.broker.server.Load().ClientURL(), Master: s.master, Signer: s.keys.seed, Spec: spec, DieAt: dieAt})
+	order, err := json.Marshal(crashOrder{URL: s.broker.server.Load().ClientURL(), Master: s.master, Signer: s.keys.seed, Spec: spec, Service: s.backend, DieAt: dieAt})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -94,6 +94,8 @@ func (r *reader) follow(doc string, words []string) {
 	case words[0] == "rotator" && words[1] == "dev":
 		words = append(words, "--for", "3s")
 		r.do(doc, words)
+	case words[0] == "rotator" && words[1] == "run" && words[3] != standIns["FILE"]:
+		r.do(doc, []string{"rotator", "config", "validate", words[3]}) // it needs a server; TestExampleOfEachStore has one
 	case words[0] == "rotator" && words[1] == "run":
 		r.run(words)
 	default:

@@ -18,7 +18,6 @@ import (
 	"github.com/tradepulse/rotator/pkg/events"
 	"github.com/tradepulse/rotator/pkg/secret"
 	"github.com/tradepulse/rotator/pkg/store"
-	"github.com/tradepulse/rotator/pkg/store/natskv"
 )
 
 // keys are the signing key of a site, kept as a seed so that another process
@@ -57,11 +56,7 @@ func (o crashOrder) open(ctx context.Context, nc *nats.Conn, b *boundaries) (*ev
 	if err != nil {
 		return nil, nil, err
 	}
-	js, err := jetstream.New(nc)
-	if err != nil {
-		return nil, nil, err
-	}
-	d, err := natskv.Open(ctx, natskv.Config{JS: js, MasterKey: o.Master})
+	d, err := o.Service.open(ctx, nc, o.Master)
 	if err != nil {
 		return nil, nil, err
 	}

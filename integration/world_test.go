@@ -15,7 +15,6 @@ import (
 
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
-	"github.com/nats-io/nats.go/jetstream"
 	"go.opentelemetry.io/otel/trace"
 
 	"github.com/tradepulse/rotator/pkg/events"
@@ -24,7 +23,6 @@ import (
 	"github.com/tradepulse/rotator/pkg/scheduler"
 	"github.com/tradepulse/rotator/pkg/secret"
 	"github.com/tradepulse/rotator/pkg/store"
-	"github.com/tradepulse/rotator/pkg/store/natskv"
 )
 
 // broker is a real nats-server in this process whose files outlive it.
@@ -96,6 +94,7 @@ type site struct {
 	log     *slog.Logger
 	streams events.StreamOptions
 	traces  trace.TracerProvider // nil means the global one
+	backend service              // where the secrets are; the zero value is the broker
 }
 
 func newSite(t *testing.T, b *broker, specs ...secret.Spec) *site {
@@ -139,11 +138,7 @@ func (s *site) catalog(nc *nats.Conn) *store.Catalog {
 // catalogOver is catalog with the driver behind wrap.
 func (s *site) catalogOver(nc *nats.Conn, wrap func(store.Driver) store.Driver) *store.Catalog {
 	s.t.Helper()
-	js, err := jetstream.New(nc)
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	d, err := natskv.Open(s.t.Context(), natskv.Config{JS: js, MasterKey: s.master})
+	d, err := s.backend.open(s.t.Context(), nc, s.master)
 	if err != nil {
 		s.t.Fatal(err)
 	}

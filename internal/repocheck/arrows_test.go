@@ -14,7 +14,7 @@ import (
 
 var drivers = []string{"pkg/store/awssm/...", "pkg/store/vault/...", "pkg/store/natskv/...", "pkg/store/env/..."}
 
-var kits = []string{"pkg/store/storetest/...", "pkg/events/eventstest/..."}
+var kits = []string{"pkg/store/storetest/...", "pkg/events/eventstest/...", "internal/serverstest/..."}
 
 const natsServer = "github.com/nats-io/nats-server/v2/..."
 
@@ -65,7 +65,7 @@ var arrows = []arrow{
 	{
 		reason: "what drivers have in common lives in pkg/store, so a driver knows its service and nothing else",
 		from:   []string{"pkg/store/vault/..."}, scope: direct,
-		only: []string{"pkg/secret", "pkg/store", "pkg/store/vault/...", "github.com/hashicorp/vault/api/..."},
+		only: []string{"pkg/secret", "pkg/store", "pkg/store/vault/...", "github.com/hashicorp/vault/api/...", "golang.org/x/sync/..."},
 	},
 	{
 		reason: "what drivers have in common lives in pkg/store, so a driver knows its service and nothing else",

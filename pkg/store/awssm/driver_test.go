@@ -16,26 +16,26 @@ import (
 	"github.com/aws/aws-sdk-go-v2/credentials"
 	sm "github.com/aws/aws-sdk-go-v2/service/secretsmanager"
 
-	"github.com/tradepulse/rotator/internal/servers"
+	"github.com/tradepulse/rotator/internal/serverstest"
 	"github.com/tradepulse/rotator/pkg/secret"
 	"github.com/tradepulse/rotator/pkg/store"
 	"github.com/tradepulse/rotator/pkg/store/awssm"
 	"github.com/tradepulse/rotator/pkg/store/storetest"
 )
 
-var root = servers.Key{ID: "root", Secret: "root"}
+var root = serverstest.Key{ID: "root", Secret: "root"}
 
 // fast leaves the quotas to the tests that are about them.
 var fast = awssm.Config{WritesPerSecond: -1, ReadsPerSecond: -1, ListsPerSecond: -1, Attempts: -1}
 
-func client(endpoint string, k servers.Key) *sm.Client {
+func client(endpoint string, k serverstest.Key) *sm.Client {
 	return sm.New(sm.Options{
 		Region: "us-east-1", BaseEndpoint: &endpoint, RetryMaxAttempts: 1,
 		Credentials: credentials.NewStaticCredentialsProvider(k.ID, k.Secret, ""),
 	})
 }
 
-func newDriver(t *testing.T, endpoint string, k servers.Key) *awssm.Driver {
+func newDriver(t *testing.T, endpoint string, k serverstest.Key) *awssm.Driver {
 	t.Helper()
 	d, err := awssm.New(client(endpoint, k), fast)
 	if err != nil {
@@ -56,7 +56,7 @@ var motoDiffers = map[string]string{
 
 func TestConformance(t *testing.T) {
 	t.Parallel()
-	moto := servers.StartMoto(t)
+	moto := serverstest.StartMoto(t)
 	front := newProxy(t, moto.URL)
 	storetest.Run(t, func(t *testing.T) storetest.Harness {
 		return storetest.Harness{
@@ -87,7 +87,7 @@ const (
 // TestTokenOfAnotherValue answers as AWS documents it where moto does not.
 func TestTokenOfAnotherValue(t *testing.T) {
 	t.Parallel()
-	front := newProxy(t, servers.StartMoto(t).URL)
+	front := newProxy(t, serverstest.StartMoto(t).URL)
 	d := newDriver(t, front.URL, root)
 	v1 := rotate(t, d, "reused", 1, "")
 	w := write("reused", 2, v1)
@@ -197,7 +197,7 @@ func rotate(t *testing.T, d store.Driver, path string, n int, from secret.Versio
 // follow AWS's own template make ten calls and more.
 func TestCalls(t *testing.T) {
 	t.Parallel()
-	moto := servers.StartMoto(t)
+	moto := serverstest.StartMoto(t)
 	front := newProxy(t, moto.URL)
 	d := newDriver(t, front.URL, root)
 	const path = "calls/one"

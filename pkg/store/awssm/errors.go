@@ -75,8 +75,7 @@ func classify(ctx context.Context, err error) error {
 
 // reason returns the sentinel for an error of the SDK, or nil when none fits.
 func reason(err error) error {
-	var api smithy.APIError
-	if errors.As(err, &api) {
+	if api, ok := errors.AsType[smithy.APIError](err); ok {
 		if why := apiReason(api); why != nil {
 			return why
 		}
@@ -109,7 +108,7 @@ func apiReason(e smithy.APIError) error {
 		return store.ErrThrottled
 	}
 	why := reasons[e.ErrorCode()]
-	if why != store.ErrInvalid {
+	if !errors.Is(why, store.ErrInvalid) {
 		return why
 	}
 	switch msg := strings.ToLower(e.ErrorMessage()); {

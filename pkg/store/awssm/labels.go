@@ -143,6 +143,7 @@ func (l labels) surplus(v secret.VersionID) ([]string, error) {
 		return nil, fmt.Errorf("%w: %s is current", store.ErrConflict, v)
 	case secret.StageRetired:
 		return nil, nil
+	case secret.StagePending, secret.StagePrevious:
 	}
 	mark := labelUnpromoted
 	if l.has(v, labelCurrent) {

@@ -7,7 +7,7 @@ import (
 	"slices"
 	"testing"
 
-	"github.com/tradepulse/rotator/internal/servers"
+	"github.com/tradepulse/rotator/internal/serverstest"
 	"github.com/tradepulse/rotator/pkg/store"
 	"github.com/tradepulse/rotator/pkg/store/awssm"
 )
@@ -66,8 +66,8 @@ func TestPolicyIsEnoughAndNotMore(t *testing.T) {
 	for i := range p.Statement {
 		p.Statement[i].Resource = "*" // moto checks actions and knows no resource but this
 	}
-	moto := servers.StartMoto(t)
-	keys := map[string]servers.Key{"": moto.User(t, "all", p.without(t, ""))}
+	moto := serverstest.StartMoto(t)
+	keys := map[string]serverstest.Key{"": moto.User(t, "all", p.without(t, ""))}
 	for _, s := range p.Statement {
 		for _, a := range s.Action {
 			if a != "secretsmanager:TagResource" { // moto asks for it with no call; AWS does where a secret is made with tags

@@ -80,7 +80,7 @@ func (c Config) client() (*api.Client, error) {
 	return cl, nil
 }
 
-func (c *Config) defaults() {
+func (c Config) withDefaults() Config {
 	if c.Mount == "" {
 		c.Mount = DefaultMount
 	}
@@ -91,6 +91,7 @@ func (c *Config) defaults() {
 		c.Concurrency = DefaultConcurrency
 	}
 	c.Mount, c.Prefix, c.StatePrefix = strings.Trim(c.Mount, "/"), strings.Trim(c.Prefix, "/"), strings.Trim(c.StatePrefix, "/")
+	return c
 }
 
 // full returns the path of a secret within the mount.

@@ -28,7 +28,7 @@ var _ store.Driver = (*Driver)(nil)
 // reached does not keep a process from starting; the error says what is wrong
 // with the configuration.
 func Open(cfg Config) (*Driver, error) {
-	cfg.defaults()
+	cfg = cfg.withDefaults()
 	c, err := cfg.client()
 	if err != nil {
 		return nil, err
@@ -156,7 +156,7 @@ func (d *Driver) isOurs(ctx context.Context, path string, i info, p *pending) (b
 }
 
 // waiting returns the pending version if it can still be promoted.
-func (v view) waiting() *pending {
+func (v *view) waiting() *pending {
 	if p := v.state.Pending; p != nil && p.From == v.info.current {
 		return p
 	}
@@ -164,7 +164,7 @@ func (v view) waiting() *pending {
 }
 
 // record returns what is known of a version besides what the engine says.
-func (v view) record(n int) recorded {
+func (v *view) record(n int) recorded {
 	if p := v.state.Pending; v.promoted && n == p.From+1 {
 		return recorded{Token: p.Token, NotAfter: p.NotAfter}
 	}
@@ -172,7 +172,7 @@ func (v view) record(n int) recorded {
 }
 
 // versions returns the versions in the order of their numbers.
-func (v view) versions() []secret.Version {
+func (v *view) versions() []secret.Version {
 	var out []secret.Version
 	for n, had := range v.info.versions {
 		r := v.record(n)
@@ -188,7 +188,7 @@ func (v view) versions() []secret.Version {
 	return out
 }
 
-func (v view) stage(n int) secret.Stage {
+func (v *view) stage(n int) secret.Stage {
 	live := v.info.live()
 	switch {
 	case n == live:
@@ -200,9 +200,9 @@ func (v view) stage(n int) secret.Stage {
 	}
 }
 
-func (v view) known() bool { return v.info.exists() || v.waiting() != nil }
+func (v *view) known() bool { return v.info.exists() || v.waiting() != nil }
 
-func (v view) metadata(path string) secret.Metadata {
+func (v *view) metadata(path string) secret.Metadata {
 	return secret.Metadata{Path: path, Versions: v.versions(), Attributes: v.info.attributes, TTL: v.info.ttl}
 }
 

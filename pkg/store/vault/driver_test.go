@@ -11,7 +11,7 @@ import (
 	"sync"
 	"testing"
 
-	"github.com/tradepulse/rotator/internal/servers"
+	"github.com/tradepulse/rotator/internal/serverstest"
 	"github.com/tradepulse/rotator/pkg/secret"
 	"github.com/tradepulse/rotator/pkg/store"
 	"github.com/tradepulse/rotator/pkg/store/storetest"
@@ -30,13 +30,13 @@ func open(t *testing.T, cfg vault.Config) *vault.Driver {
 	return d
 }
 
-func asRoot(b *servers.Bao) vault.Config {
+func asRoot(b *serverstest.Bao) vault.Config {
 	return vault.Config{Address: b.URL, Auth: vault.Token{Token: b.Root}}
 }
 
 func TestConformance(t *testing.T) {
 	t.Parallel()
-	bao := servers.StartBao(t)
+	bao := serverstest.StartBao(t)
 	storetest.Run(t, func(t *testing.T) storetest.Harness {
 		return storetest.Harness{
 			Driver: open(t, asRoot(bao)), NotAfter: true, KeepsRetired: true, Deletes: true,
@@ -156,7 +156,7 @@ func rotate(t *testing.T, d store.Driver, path string, n int) {
 
 func TestCalls(t *testing.T) {
 	t.Parallel()
-	bao := servers.StartBao(t)
+	bao := serverstest.StartBao(t)
 	w := &wire{}
 	cfg := asRoot(bao)
 	cfg.Transport = w
@@ -187,7 +187,7 @@ func TestCalls(t *testing.T) {
 // for Kubernetes does.
 func TestReadersSeeCurrentOnly(t *testing.T) {
 	t.Parallel()
-	bao := servers.StartBao(t)
+	bao := serverstest.StartBao(t)
 	d := open(t, asRoot(bao))
 	newest := func() (value any, version int) {
 		var got struct {
@@ -219,7 +219,7 @@ func TestReadersSeeCurrentOnly(t *testing.T) {
 // TestDocument rotates a secret that others read field by field.
 func TestDocument(t *testing.T) {
 	t.Parallel()
-	bao := servers.StartBao(t)
+	bao := serverstest.StartBao(t)
 	bao.Do(t, http.MethodPost, "secret/data/db", map[string]any{"data": map[string]any{"password": "old", "port": 5432, "user": "app"}}, nil)
 	d := open(t, asRoot(bao))
 	_, v, err := d.Get(t.Context(), "db", store.Selector{})
@@ -245,7 +245,7 @@ func TestDocument(t *testing.T) {
 // TestForeignWrite: somebody writes past us while a version is pending.
 func TestForeignWrite(t *testing.T) {
 	t.Parallel()
-	bao := servers.StartBao(t)
+	bao := serverstest.StartBao(t)
 	d := open(t, asRoot(bao))
 	rotate(t, d, "app", 1)
 	v, err := d.Put(t.Context(), "app", write("app", 2, "1"))
@@ -271,7 +271,7 @@ func TestForeignWrite(t *testing.T) {
 // server has done it. The same calls again finish what was begun, once.
 func TestAnswersThatDoNotArrive(t *testing.T) {
 	t.Parallel()
-	bao := servers.StartBao(t)
+	bao := serverstest.StartBao(t)
 	for name, suffix := range map[string]string{"the state": "/rotator-state/", "the secret": "/data/lost"} {
 		path := "lost-" + strings.ReplaceAll(name, " ", "-")
 		rotate(t, open(t, asRoot(bao)), path, 1)

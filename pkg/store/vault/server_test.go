@@ -5,7 +5,7 @@ import (
 	"net/http"
 	"testing"
 
-	"github.com/tradepulse/rotator/internal/servers"
+	"github.com/tradepulse/rotator/internal/serverstest"
 	"github.com/tradepulse/rotator/pkg/secret"
 	"github.com/tradepulse/rotator/pkg/store"
 	"github.com/tradepulse/rotator/pkg/store/vault"
@@ -16,7 +16,7 @@ import (
 // AppRole under the policy of the deployment, and needs no help.
 func TestServerWithFiles(t *testing.T) {
 	t.Parallel()
-	bao := servers.StartSealedBao(t)
+	bao := serverstest.StartSealedBao(t)
 	role := bao.AppRole(t, "rotator", policy(t), "1h")
 	d := open(t, vault.Config{Address: bao.URL, Auth: vault.AppRole{RoleID: role.ID, SecretID: role.Secret}})
 	rotate(t, d, "kept", 1)
@@ -60,7 +60,7 @@ func TestServerWithFiles(t *testing.T) {
 // shorter than what is done with them.
 func TestTokenIsReplacedBeforeItEnds(t *testing.T) {
 	t.Parallel()
-	bao := servers.StartBao(t)
+	bao := serverstest.StartBao(t)
 	role := bao.AppRole(t, "short", policy(t), "1s")
 	w := &wire{}
 	d := open(t, vault.Config{Address: bao.URL, Auth: vault.AppRole{RoleID: role.ID, SecretID: role.Secret}, Transport: w})
@@ -81,7 +81,7 @@ func TestTokenIsReplacedBeforeItEnds(t *testing.T) {
 
 func TestLoginIsRefused(t *testing.T) {
 	t.Parallel()
-	bao := servers.StartBao(t)
+	bao := serverstest.StartBao(t)
 	role := bao.AppRole(t, "refused", policy(t), "1h")
 	for name, auth := range map[string]vault.Auth{
 		"another secret id": vault.AppRole{RoleID: role.ID, SecretID: "no"},
@@ -100,7 +100,7 @@ func TestLoginIsRefused(t *testing.T) {
 // away in turn and runs all that the driver does.
 func TestEveryCapabilityIsNeeded(t *testing.T) {
 	t.Parallel()
-	bao := servers.StartBao(t)
+	bao := serverstest.StartBao(t)
 	everything := func(name, policy string) error {
 		role := bao.AppRole(t, name, policy, "1h")
 		d := open(t, vault.Config{Address: bao.URL, Prefix: "p/" + name, Auth: vault.AppRole{RoleID: role.ID, SecretID: role.Secret}})

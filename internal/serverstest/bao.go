@@ -1,4 +1,4 @@
-package servers
+package serverstest
 
 import (
 	"bytes"
@@ -54,13 +54,11 @@ api_addr      = %q
 cluster_addr  = "http://127.0.0.1:%d"
 disable_mlock = true
 `, filepath.Join(dir, "data"), port, clusterPort, b.URL, clusterPort)
-	for path, make := range map[string]func(string) error{
-		filepath.Join(dir, "data"): func(p string) error { return os.Mkdir(p, 0o700) },
-		b.config:                   func(p string) error { return os.WriteFile(p, []byte(text), 0o600) },
-	} {
-		if err := make(path); err != nil {
-			t.Fatal(err)
-		}
+	if err := os.Mkdir(filepath.Join(dir, "data"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(b.config, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
 	}
 	b.start(t)
 	var keys struct {
