@@ -35,7 +35,7 @@ func event(t events.Type, v secret.VersionID) events.Event {
 // eventually waits until ok returns nil.
 func eventually(t *testing.T, ok func() error) {
 	t.Helper()
-	deadline := time.Now().Add(20 * time.Second)
+	deadline := time.Now().Add(time.Minute)
 	tick := time.NewTicker(10 * time.Millisecond)
 	defer tick.Stop()
 	for {

@@ -178,3 +178,22 @@ func (e Event) validate() error {
 func plainText(s string) bool {
 	return s != "" && len(s) <= maxText && !strings.ContainsFunc(s, func(r rune) bool { return r <= ' ' || r > '~' || r == '"' || r == '%' })
 }
+
+// Attribute is one attribute of an event as a header.
+type Attribute struct{ Header, Meaning string }
+
+// Attributes returns the attributes that every event carries, for its
+// description.
+func Attributes() []Attribute {
+	return []Attribute{
+		{headerSpecVersion, "The version of CloudEvents: " + specVersion + "."},
+		{headerID, "Unique per source; the same occurrence has the same id."},
+		{headerSource, "The component that says so, such as /rotator/worker/host-1."},
+		{headerType, "The type of the event."},
+		{headerSubject, "The id of the secret; empty for " + string(TypeSweep) + "."},
+		{headerTime, "When it happened, RFC 3339."},
+		{headerContentType, contentJSON},
+		{headerKeyID, "The first 16 hexadecimal digits of the SHA-256 of the public key that signed."},
+		{headerSignature, "The Ed25519 signature, base64url without padding; docs/events.md says of what."},
+	}
+}
