@@ -384,21 +384,31 @@ func TestNotificationsNeverGoBack(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer stop()
+	begin := time.Now()
 	for _, n := range []struct {
 		v   secret.VersionID
 		seq uint64
-	}{{"v2", 20}, {"v1", 10}, {"v2", 20}, {"v3", 30}} {
-		if err := b.Notify(t.Context(), "api", event(events.TypeRotated, n.v), n.seq); err != nil {
+		at  time.Duration
+	}{
+		{"v2", 20, 2 * time.Second},
+		{"v1", 10, time.Second},     // late
+		{"v2", 20, 2 * time.Second}, // again
+		{"v3", 30, 3 * time.Second},
+		{"v4", 1, 4 * time.Second}, // the log was lost and counts from 1 again
+	} {
+		e := event(events.TypeRotated, n.v)
+		e.Time = begin.Add(n.at)
+		if err := b.Notify(t.Context(), "api", e, n.seq); err != nil {
 			t.Fatal(err)
 		}
 	}
-	for _, want := range []secret.VersionID{"v2", "v3"} {
+	for _, want := range []secret.VersionID{"v2", "v3", "v4"} {
 		if got := <-heard; got != want {
 			t.Errorf("heard %s, want %s", got, want)
 		}
 	}
 	last, err := b.LastNotified(t.Context(), "api", id)
-	if err != nil || last.Event.Data.VersionID != "v3" || last.Seq != 30 {
+	if err != nil || last.Event.Data.VersionID != "v4" || last.Seq != 1 {
 		t.Errorf("last %+v, err %v", last, err)
 	}
 }

@@ -18,7 +18,9 @@ const headerSeq = "Rotator-Seq"
 
 // Notify tells a service of an announcement with the given sequence: running
 // instances hear it at once, later ones read it when they start. It does nothing
-// when the service was told the same or something newer.
+// when the service was told the same or something newer. A log that was lost
+// counts from 1 again, so that a low sequence alone does not make e old news: it
+// has to be the older event as well.
 func (b *Bus) Notify(ctx context.Context, service string, e Event, seq uint64) error {
 	if err := ValidToken(service); err != nil {
 		return fmt.Errorf("notify: service %w", err)
@@ -32,8 +34,8 @@ func (b *Bus) Notify(ctx context.Context, service string, e Event, seq uint64) e
 		var last uint64
 		if m != nil {
 			last = m.Sequence
-			_, bad := b.decode(subject, m.Header, m.Data)
-			if bad == nil && announced(m.Header) >= seq {
+			told, bad := b.decode(subject, m.Header, m.Data)
+			if bad == nil && announced(m.Header) >= seq && !e.Time.After(told.Time) {
 				return nil
 			}
 		}
