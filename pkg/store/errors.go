@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"errors"
+	"fmt"
 )
 
 // The reasons for which a store refuses, one set for every driver. Test them
@@ -29,6 +30,9 @@ var (
 	ErrReadOnly = errors.New("store is read-only")
 	// ErrInvalid: the request can never succeed as it is.
 	ErrInvalid = errors.New("invalid request")
+	// ErrLifetime: what the store records of a version's lifetime makes no sense.
+	// It is an ErrInvalid.
+	ErrLifetime = fmt.Errorf("%w: lifetime", ErrInvalid)
 )
 
 var reasons = []struct {

@@ -3,8 +3,13 @@
 // refuses to rotate.
 //
 // A path names a variable. A path that ends in _ID, such as
-// TRADEPULSE_AUDIT_SECRET_ID, is an identifier: its value is in the variable
-// without _ID when that is set. <path>_TTL_SECONDS sets the lifetime.
+// TRADEPULSE_AUDIT_SECRET_ID, is an identifier, whose value is the first there
+// is of: the variable that TRADEPULSE_AUDIT_SECRET_ID names, the variable
+// without _ID, the text of TRADEPULSE_AUDIT_SECRET_ID itself. A variable that is
+// set to nothing is not set.
+//
+// <path>_TTL_SECONDS sets the lifetime, or else the variable of the value with
+// _TTL_SECONDS behind it.
 package env
 
 import (
@@ -63,50 +68,58 @@ func Open(cfg Config) *Driver {
 	return &Driver{cfg: cfg, seen: map[string]*version{}}
 }
 
-// variable returns the value of a path.
-func (d *Driver) variable(path string) (string, error) {
+// variable returns the value of a path and the name of the variable that has it.
+func (d *Driver) variable(path string) (name, value string, err error) {
+	names := []string{path}
 	if short, ok := strings.CutSuffix(path, "_ID"); ok {
-		if v, ok := d.cfg.Lookup(short); ok && v != "" {
-			return v, nil
+		names = []string{short, path}
+		if target, ok := d.cfg.Lookup(path); ok && target != path {
+			names = []string{target, short, path}
 		}
-		if v, ok := d.cfg.Lookup(path); ok && v != "" {
-			return v, nil
+	}
+	for _, name := range names {
+		if v, ok := d.cfg.Lookup(name); ok && v != "" {
+			return name, v, nil
 		}
-		return "", fmt.Errorf("%w: neither %s nor %s is set", store.ErrNotFound, short, path)
 	}
-	if v, ok := d.cfg.Lookup(path); ok && v != "" {
-		return v, nil
+	// The text of an identifier is never shown: it may be a value.
+	if len(names) > 1 {
+		return "", "", fmt.Errorf("%w: neither %s nor %s is set", store.ErrNotFound, strings.TrimSuffix(path, "_ID"), path)
 	}
-	return "", fmt.Errorf("%w: the environment variable %s is not set", store.ErrNotFound, path)
+	return "", "", fmt.Errorf("%w: the environment variable %s is not set", store.ErrNotFound, path)
 }
 
-// ttl returns the lifetime that <path>_TTL_SECONDS sets, 0 for none.
-func (d *Driver) ttl(path string) (time.Duration, error) {
-	name := path + "_TTL_SECONDS"
-	text, ok := d.cfg.Lookup(name)
-	if !ok {
-		return 0, nil
+// ttl returns the lifetime of the value of a path that a variable holds, 0 for
+// none.
+func (d *Driver) ttl(path, variable string) (time.Duration, error) {
+	for _, name := range []string{path + "_TTL_SECONDS", variable + "_TTL_SECONDS"} {
+		text, ok := d.cfg.Lookup(name)
+		if !ok {
+			continue
+		}
+		n, err := strconv.ParseUint(text, 10, 32) // no sign
+		if err != nil || n == 0 || n > maxTTLSeconds {
+			return 0, fmt.Errorf("%w: %s is not a whole number of seconds from 1 to %d", store.ErrLifetime, name, maxTTLSeconds)
+		}
+		return time.Duration(n) * time.Second, nil
 	}
-	n, err := strconv.ParseInt(text, 10, 64)
-	if err != nil || n <= 0 || n > maxTTLSeconds {
-		return 0, fmt.Errorf("%w: %s is not a whole number of seconds from 1 to %d", store.ErrInvalid, name, maxTTLSeconds)
-	}
-	return time.Duration(n) * time.Second, nil
+	return 0, nil
 }
 
+// read returns the value beside the error when only its lifetime is wrong.
 func (d *Driver) read(ctx context.Context, path string) (secret.Version, secret.Value, time.Duration, error) {
 	if err := ctx.Err(); err != nil {
 		return secret.Version{}, secret.Value{}, 0, err
 	}
-	text, err := d.variable(path)
-	if err != nil {
-		return secret.Version{}, secret.Value{}, 0, err
-	}
-	ttl, err := d.ttl(path)
+	name, text, err := d.variable(path)
 	if err != nil {
 		return secret.Version{}, secret.Value{}, 0, err
 	}
 	val := secret.NewValue([]byte(text))
+	ttl, err := d.ttl(path, name)
+	if err != nil {
+		return secret.Version{}, val, 0, err
+	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	v := d.seen[path]
@@ -137,7 +150,7 @@ func (d *Driver) Describe(ctx context.Context, path string) (secret.Metadata, er
 func (d *Driver) List(ctx context.Context) iter.Seq2[secret.Metadata, error] {
 	return func(yield func(secret.Metadata, error) bool) {
 		for _, path := range d.cfg.Paths {
-			if _, err := d.variable(path); err != nil {
+			if _, _, err := d.variable(path); err != nil {
 				continue
 			}
 			m, err := d.Describe(ctx, path)
@@ -148,11 +161,12 @@ func (d *Driver) List(ctx context.Context) iter.Seq2[secret.Metadata, error] {
 	}
 }
 
-// Get implements [store.Driver].
+// Get implements [store.Driver]. With [store.ErrLifetime] it returns the value
+// too, so that a check can say all that is wrong at once; it is not for use.
 func (d *Driver) Get(ctx context.Context, path string, sel store.Selector) (secret.Version, secret.Value, error) {
 	v, val, _, err := d.read(ctx, path)
 	if err != nil {
-		return secret.Version{}, secret.Value{}, err
+		return secret.Version{}, val, err
 	}
 	if _, err := sel.Find(secret.Metadata{Versions: []secret.Version{v}}); err != nil {
 		return secret.Version{}, secret.Value{}, err

@@ -29,6 +29,8 @@ func TestIdentifiersMapToVariables(t *testing.T) {
 		"the variable without _ID holds the value":       {map[string]string{"TRADEPULSE_AUDIT_SECRET": "the value"}, "TRADEPULSE_AUDIT_SECRET_ID", "the value"},
 		"it wins over the identifier's own variable":     {map[string]string{"TRADEPULSE_AUDIT_SECRET": "the value", "TRADEPULSE_AUDIT_SECRET_ID": "prod/audit"}, "TRADEPULSE_AUDIT_SECRET_ID", "the value"},
 		"the identifier's own variable is the last hope": {map[string]string{"TRADEPULSE_AUDIT_SECRET_ID": "direct"}, "TRADEPULSE_AUDIT_SECRET_ID", "direct"},
+		"an identifier names a variable":                 {map[string]string{"TRADEPULSE_AUDIT_SECRET": "other", "TRADEPULSE_AUDIT_SECRET_ID": "KEY", "KEY": "named"}, "TRADEPULSE_AUDIT_SECRET_ID", "named"},
+		"one that names itself names nothing":            {map[string]string{"TRADEPULSE_AUDIT_SECRET": "x", "TRADEPULSE_AUDIT_SECRET_ID": "TRADEPULSE_AUDIT_SECRET_ID"}, "TRADEPULSE_AUDIT_SECRET_ID", "x"},
 		"another path is its variable":                   {map[string]string{"PLAIN": "x"}, "PLAIN", "x"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -46,11 +48,11 @@ func TestIdentifiersMapToVariables(t *testing.T) {
 
 func TestTTLSeconds(t *testing.T) {
 	t.Parallel()
-	for text, want := range map[string]time.Duration{"3600": time.Hour, "0": 0, "-1": 0, "soon": 0, "99999999999999": 0, "": 0, "1e3": 0} {
+	for text, want := range map[string]time.Duration{"3600": time.Hour, "0": 0, "-1": 0, "soon": 0, "99999999999999": 0, "": 0, "1e3": 0, "+3600": 0} {
 		d := open(map[string]string{"PLAIN": "x", "PLAIN_TTL_SECONDS": text})
 		m, err := d.Describe(t.Context(), "PLAIN")
 		if want == 0 {
-			if !errors.Is(err, store.ErrInvalid) || !strings.Contains(err.Error(), "PLAIN_TTL_SECONDS") {
+			if !errors.Is(err, store.ErrLifetime) || !errors.Is(err, store.ErrInvalid) || !strings.Contains(err.Error(), "PLAIN_TTL_SECONDS") {
 				t.Errorf("%q: err %v, want one that names the variable", text, err)
 			}
 			continue
@@ -58,6 +60,25 @@ func TestTTLSeconds(t *testing.T) {
 		if err != nil || m.TTL != want || !m.Current().NotAfter.Equal(time.Date(2026, 1, 1, 1, 0, 0, 0, time.UTC)) {
 			t.Errorf("%q: TTL %s, not after %s, err %v", text, m.TTL, m.Current().NotAfter, err)
 		}
+	}
+}
+
+func TestTTLBesideTheValue(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		vars map[string]string
+		want time.Duration
+	}{
+		"the identifier's goes first":        {map[string]string{"KEY_TTL_SECONDS": "60", "K_ID_TTL_SECONDS": "7200"}, 2 * time.Hour},
+		"else that of the value's variable":  {map[string]string{"KEY_TTL_SECONDS": "60", "K_TTL_SECONDS": "5"}, time.Minute},
+		"that of another variable is no end": {map[string]string{"K_TTL_SECONDS": "60"}, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c.vars["K_ID"], c.vars["KEY"] = "KEY", "value"
+			if m, err := open(c.vars).Describe(t.Context(), "K_ID"); err != nil || m.TTL != c.want {
+				t.Errorf("TTL %s, err %v, want %s", m.TTL, err, c.want)
+			}
+		})
 	}
 }
 
