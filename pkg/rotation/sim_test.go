@@ -95,7 +95,10 @@ func newWorld(t *testing.T, seed uint64, loud bool) *world {
 	w.mem.Fault = func(op, _ string) error { return w.fault("before " + op) }
 	w.mem.After = func(op, _ string) error { return w.fault("after " + op) }
 	quiet := slog.New(slog.DiscardHandler)
-	st, err := store.New("mem", w.mem, &store.Options{Logger: quiet, MeterProvider: noop.NewMeterProvider(), TracerProvider: tracenoop.NewTracerProvider()})
+	st, err := store.New("mem", w.mem, &store.Options{
+		Logger: quiet, MeterProvider: noop.NewMeterProvider(), TracerProvider: tracenoop.NewTracerProvider(),
+		Circuit: store.Circuit{Failures: -1}, // no time passes here in which it could close again
+	})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -23,9 +23,11 @@ const DefaultTimeout = 30 * time.Second
 
 // Options say how a [Store] works; nil means all defaults.
 type Options struct {
-	// Timeout bounds each call but List. 0 means DefaultTimeout, negative means
-	// none.
+	// Timeout bounds each call, and in List each wait for the next secret. 0
+	// means DefaultTimeout, negative means none.
 	Timeout time.Duration
+	// Circuit keeps a store that is dead from holding up those who use others.
+	Circuit Circuit
 
 	// Nil means slog.Default and the global providers.
 	Logger         *slog.Logger
@@ -41,6 +43,7 @@ type Store struct {
 	name    string
 	d       Driver
 	timeout time.Duration
+	circuit *breaker
 	log     *slog.Logger
 	tracer  trace.Tracer
 	access  metric.Int64Counter
@@ -70,11 +73,12 @@ func New(name string, d Driver, opts *Options) (*Store, error) {
 	}
 	s.tracer = o.TracerProvider.Tracer(scope)
 	m := o.MeterProvider.Meter(scope)
-	var errs [2]error
+	var errs [3]error
 	s.access, errs[0] = m.Int64Counter("secret.access",
 		metric.WithDescription("Calls to a store, by operation and outcome."), metric.WithUnit("{call}"))
 	s.took, errs[1] = m.Float64Histogram("rotator.store.duration",
 		metric.WithDescription("Time of a call to a store."), metric.WithUnit("s"))
+	s.circuit, errs[2] = newBreaker(name, o.Circuit, s.log, m)
 	return s, errors.Join(errs[:]...)
 }
 
@@ -156,21 +160,52 @@ func (s *Store) List(ctx context.Context) iter.Seq2[secret.Metadata, error] {
 	return func(yield func(secret.Metadata, error) bool) {
 		ctx, span := s.tracer.Start(ctx, "secret.list", trace.WithAttributes(attribute.String("secret.store", s.name)))
 		defer span.End()
-		n, begin := 0, time.Now()
-		var failed error
-		for m, err := range s.d.List(ctx) {
-			if err != nil {
-				failed = fmt.Errorf("store %s: list: %w", s.name, err)
-				yield(secret.Metadata{}, failed)
-				break
-			}
-			n++
-			if !yield(m, nil) {
-				break
-			}
+		begin := time.Now()
+		err := s.list(ctx, func(m secret.Metadata) bool { return yield(m, nil) })
+		if err != nil {
+			err = fmt.Errorf("store %s: list: %w", s.name, err)
+			span.SetStatus(codes.Error, Reason(err))
+			yield(secret.Metadata{}, err)
 		}
-		s.observe(ctx, "list", "", slog.LevelDebug, begin, failed)
+		s.observe(ctx, "list", "", slog.LevelDebug, begin, err)
 	}
+}
+
+// list calls yield with every secret. Only the time until the driver gives the
+// next one is bounded, not what yield takes.
+func (s *Store) list(ctx context.Context, yield func(secret.Metadata) bool) error {
+	report, err := s.circuit.allow()
+	if err != nil {
+		return err
+	}
+	defer report(context.Canceled) // of a call that panics
+	waiting, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	if s.timeout > 0 {
+		timer := time.AfterFunc(s.timeout, func() { cancel(errStalled) })
+		defer timer.Stop()
+		next := yield
+		yield = func(m secret.Metadata) bool {
+			timer.Stop()
+			defer timer.Reset(s.timeout)
+			return next(m)
+		}
+	}
+	for m, err := range s.d.List(waiting) {
+		if err != nil {
+			err = unmasked(waiting, err)
+			if ctx.Err() == nil {
+				report(err)
+			}
+			return err
+		}
+		report(nil)
+		if !yield(m) {
+			return nil
+		}
+	}
+	report(nil)
+	return nil
 }
 
 // Close closes the driver.
@@ -186,17 +221,12 @@ func (s *Store) call(ctx context.Context, op, path string, level slog.Level, do 
 	ctx, span := s.tracer.Start(ctx, "secret."+op, trace.WithAttributes(
 		attribute.String("secret.store", s.name), attribute.String("secret.path", path)))
 	defer span.End()
-	if s.timeout > 0 {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, s.timeout)
-		defer cancel()
-	}
 	begin := time.Now()
 	_, err := secret.ParseID(path)
 	if err != nil {
 		err = fmt.Errorf("%w: path: %w", ErrInvalid, err)
 	} else {
-		err = do(ctx)
+		err = s.circuit.do(ctx, s.timed(do))
 	}
 	if err != nil {
 		err = fmt.Errorf("store %s: %s %s: %w", s.name, op, path, err)
@@ -204,6 +234,18 @@ func (s *Store) call(ctx context.Context, op, path string, level slog.Level, do 
 	}
 	s.observe(ctx, op, path, level, begin, err)
 	return err
+}
+
+// timed returns do with the timeout of a call.
+func (s *Store) timed(do func(context.Context) error) func(context.Context) error {
+	if s.timeout <= 0 {
+		return do
+	}
+	return func(ctx context.Context) error {
+		ctx, cancel := context.WithTimeout(ctx, s.timeout)
+		defer cancel()
+		return do(ctx)
+	}
 }
 
 func (s *Store) observe(ctx context.Context, op, path string, level slog.Level, begin time.Time, err error) {
