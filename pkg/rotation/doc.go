@@ -6,7 +6,8 @@
 // the step against a store and the bus. Every step can be repeated and every
 // run begins by reading, so a rotation may be taken up by any worker after a
 // crash at any point: one cause gives one new version (see [secret.NewToken]),
-// which is announced once.
+// which is announced once. A rotation may also be taken in parts, of which
+// somebody else says when: see [Part].
 //
 // The package also retires the version before, once the instances that use the
 // secret have reported the new one: [Rotator.Retire].

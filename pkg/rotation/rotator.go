@@ -154,29 +154,35 @@ func (r *Rotator) Handle(ctx context.Context, d events.Delivery) error {
 // Rotate takes the secret from the version that cause names to the next one,
 // as far as that has not been done.
 func (r *Rotator) Rotate(ctx context.Context, cause events.Data) (Outcome, error) {
-	begin := time.Now()
-	ctx, span := r.tracer.Start(ctx, "rotation", trace.WithAttributes(
-		attribute.String("secret.id", string(cause.SecretID)), attribute.String("rotation.reason", string(cause.Reason))))
-	defer span.End()
 	attrs := []slog.Attr{slog.String("secret_id", string(cause.SecretID)), slog.String("version_id", string(cause.VersionID)),
 		slog.String("reason", string(cause.Reason)), slog.Int("attempt", cause.Attempt)}
 	r.log.LogAttrs(ctx, slog.LevelWarn, "secret.near_expiry", attrs...)
 	r.near.Add(ctx, 1, metric.WithAttributes(attribute.String("reason", string(cause.Reason))))
+	return r.RotatePart(ctx, cause, PartWhole)
+}
 
-	out, err := r.rotate(ctx, cause)
+// RotatePart is Rotate for a part of the rotation.
+func (r *Rotator) RotatePart(ctx context.Context, cause events.Data, part Part) (Outcome, error) {
+	begin := time.Now()
+	ctx, span := r.tracer.Start(ctx, "rotation", trace.WithAttributes(attribute.String("secret.id", string(cause.SecretID)),
+		attribute.String("rotation.reason", string(cause.Reason)), attribute.String("rotation.part", string(part))))
+	defer span.End()
+	out, err := r.rotate(ctx, cause, part)
 	if err != nil {
 		err = judge(cause, err)
 		span.SetStatus(codes.Error, failure(err).Code)
-		return "", r.giveUp(ctx, cause, err)
+		return "", r.giveUp(ctx, cause, part, err)
 	}
 	span.SetAttributes(attribute.String("rotation.outcome", string(out)))
-	r.rotations.Add(ctx, 1, metric.WithAttributes(attribute.String("outcome", string(out))))
-	r.duration.Record(ctx, time.Since(begin).Seconds(), metric.WithAttributes(attribute.String("outcome", string(out))))
+	if !part.early() {
+		r.rotations.Add(ctx, 1, metric.WithAttributes(attribute.String("outcome", string(out))))
+		r.duration.Record(ctx, time.Since(begin).Seconds(), metric.WithAttributes(attribute.String("outcome", string(out))))
+	}
 	return out, nil
 }
 
-func (r *Rotator) rotate(ctx context.Context, cause events.Data) (Outcome, error) {
-	run, err := r.Begin(cause)
+func (r *Rotator) rotate(ctx context.Context, cause events.Data, part Part) (Outcome, error) {
+	run, err := r.BeginPart(cause, part)
 	if err != nil {
 		return "", err
 	}
@@ -189,10 +195,11 @@ func (r *Rotator) rotate(ctx context.Context, cause events.Data) (Outcome, error
 }
 
 // giveUp announces a failure that no retry can mend and marks it permanent; any
-// other failure is logged and returned as it is.
-func (r *Rotator) giveUp(ctx context.Context, cause events.Data, err error) error {
+// other failure is logged and returned as it is, and so is that of an early
+// part, which whoever drives the rotation hears of.
+func (r *Rotator) giveUp(ctx context.Context, cause events.Data, part Part, err error) error {
 	f := failure(err)
-	final := permanent(err)
+	final := permanent(err) && !part.early()
 	r.failures.Add(ctx, 1, failed(Step(f.Step), f.Code, final))
 	attrs := []slog.Attr{slog.String("secret_id", string(cause.SecretID)), slog.String("step", f.Step), slog.String("code", f.Code),
 		slog.String("error", err.Error()), slog.Int("attempt", cause.Attempt)}

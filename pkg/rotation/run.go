@@ -29,12 +29,17 @@ type Run struct {
 }
 
 // Begin returns a run for cause that has done nothing yet.
-func (r *Rotator) Begin(cause events.Data) (*Run, error) {
+func (r *Rotator) Begin(cause events.Data) (*Run, error) { return r.BeginPart(cause, PartWhole) }
+
+// BeginPart is Begin for a part of the rotation.
+func (r *Rotator) BeginPart(cause events.Data, part Part) (*Run, error) {
 	spec, st, err := r.Catalog.Lookup(cause.SecretID)
 	if err != nil {
 		return nil, stepError{StepRead, err}
 	}
-	return &Run{r: r, store: st, state: NewState(spec, cause)}, nil
+	x := &Run{r: r, store: st, state: NewState(spec, cause)}
+	x.state.Part = part
+	return x, nil
 }
 
 // State returns what the run knows.
@@ -103,8 +108,8 @@ func (x *Run) do(ctx context.Context, step Step) error {
 
 func (x *Run) read(ctx context.Context) error {
 	x.reads++
-	log, err := x.r.Bus.Last(ctx, events.TypeRotated, x.state.Spec.ID)
-	if err != nil && !errors.Is(err, events.ErrUntrusted) {
+	log, noLog, err := x.readLog(ctx)
+	if err != nil {
 		return err
 	}
 	meta, err := x.store.Describe(ctx, x.state.Spec.StorePath())
@@ -119,7 +124,27 @@ func (x *Run) read(ctx context.Context) error {
 		return err
 	}
 	x.state = x.state.WasRead(meta, log, due)
+	if noLog {
+		x.state = x.state.WithoutLog()
+	}
+	x.takePending()
 	return nil
+}
+
+// readLog returns what was last announced, which an early part has no use for.
+func (x *Run) readLog(ctx context.Context) (last events.Announcement, none bool, err error) {
+	if x.state.Part.early() {
+		return last, true, nil
+	}
+	last, err = x.r.Bus.Last(ctx, events.TypeRotated, x.state.Spec.ID)
+	switch {
+	case errors.Is(err, ErrNoLog):
+		return events.Announcement{}, true, nil
+	case errors.Is(err, events.ErrUntrusted):
+		return last, false, nil
+	default:
+		return last, false, err
+	}
 }
 
 // due reports whether the rotation may start: one that somebody asked for
@@ -205,8 +230,8 @@ func (x *Run) target(ctx context.Context, step Step, do func(Target, context.Con
 		return err
 	}
 	if step == StepVerify {
-		if err := x.state.Spec.ValuePolicy().Check(v); err != nil {
-			return fmt.Errorf("%w: %w", ErrRejected, err)
+		if err := x.checkPolicy(ctx, v); err != nil {
+			return err
 		}
 	}
 	if t != nil {
@@ -216,6 +241,21 @@ func (x *Run) target(ctx context.Context, step Step, do func(Target, context.Con
 	}
 	x.state = x.state.Did(step)
 	return nil
+}
+
+func (x *Run) checkPolicy(ctx context.Context, v secret.Value) error {
+	broken := x.state.Spec.ValuePolicy().Check(v)
+	if broken == nil {
+		return nil
+	}
+	switch trial, err := x.trial(ctx, v); {
+	case err != nil:
+		return err
+	case trial:
+		return nil
+	default:
+		return fmt.Errorf("%w: %w", ErrRejected, broken)
+	}
 }
 
 func (x *Run) promote(ctx context.Context) error {

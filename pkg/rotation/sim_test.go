@@ -27,8 +27,9 @@ var (
 )
 
 // TestSimulation drives rotations through seeded interleavings of deliveries,
-// steps of up to three workers, crashes, redeliveries, lost answers, store and
-// bus errors, a target that refuses, writes by somebody else and a bus that
+// steps of up to three workers and of a platform that takes rotations in parts,
+// crashes, redeliveries, lost answers, store and bus errors, a log that cannot
+// be read, a target that refuses, writes by somebody else and a bus that
 // forgets, and checks after every move that the secret is whole.
 func TestSimulation(t *testing.T) {
 	t.Parallel()
@@ -67,19 +68,22 @@ type world struct {
 	rot     *Rotator
 	bus     *simBus
 	flights []*flight
+	plat    *simPlatform
+	hosted  bool // the platform rotates the secret, too
 	calm    bool // no more faults: the world has to come to rest
 
 	// what invariants are checked against
 	promoted  map[secret.VersionID]secret.VersionID // :: version → the one it replaced
 	order     []secret.VersionID
 	foreign   map[secret.VersionID]bool
-	displaced map[secret.VersionID]bool // current versions that went before anyone could announce them
+	displaced map[secret.VersionID]bool // current versions that went before anyone could know that nobody had announced them
 }
 
 // flight is a worker in the middle of a rotation.
 type flight struct {
-	d   events.Delivery
-	run *Run
+	d    events.Delivery
+	part Part
+	run  *Run
 }
 
 func newWorld(t *testing.T, seed uint64, loud bool) *world {
@@ -108,6 +112,7 @@ func newWorld(t *testing.T, seed uint64, loud bool) *world {
 		t.Fatal(err)
 	}
 	w.bus = &simBus{w: w}
+	w.plat = &simPlatform{w: w, ours: map[secret.Token]bool{}}
 	cfg := Config{
 		Catalog: cat, Bus: w.bus, Source: "/sim", Random: rand.NewChaCha8([32]byte{byte(seed), byte(seed >> 8)}),
 		Logger: quiet, MeterProvider: noop.NewMeterProvider(), TracerProvider: tracenoop.NewTracerProvider(),
@@ -121,6 +126,7 @@ func newWorld(t *testing.T, seed uint64, loud bool) *world {
 	if !w.spec.Create || w.chance(2) {
 		w.external()
 	}
+	w.hosted = w.chance(3)
 	return w
 }
 
@@ -161,6 +167,8 @@ func (w *world) move() {
 	switch p := w.rng.IntN(100); {
 	case p < 55:
 		w.stepOne()
+	case p < 62 && w.hosted:
+		w.plat.invoke()
 	case p < 70:
 		w.deliver()
 	case p < 75:
@@ -184,6 +192,8 @@ func (w *world) rest() bool {
 	switch {
 	case len(w.flights) > 0:
 		w.stepOne()
+	case w.plat.token != "":
+		w.plat.invoke()
 	case len(w.bus.queue) > 0:
 		w.deliver()
 	case w.bus.retrying():
@@ -208,7 +218,7 @@ func (w *world) deliver() {
 		w.t.Fatal(err)
 	}
 	w.say("deliver %s attempt %d", short(d.Event.Data.VersionID), d.Event.Data.Attempt)
-	w.flights = append(w.flights, &flight{d, run})
+	w.flights = append(w.flights, &flight{d: d, run: run})
 }
 
 func (w *world) stepOne() {
@@ -218,12 +228,21 @@ func (w *world) stepOne() {
 	i := w.rng.IntN(len(w.flights))
 	f := w.flights[i]
 	step, _ := f.run.State().Next()
+	w.bus.unreadable = f.part != PartWhole && !w.calm && w.chance(8)
 	out, err := f.run.Step(w.t.Context())
-	w.say("worker on %s: %s → %q %v", short(f.d.Event.Data.VersionID), step, out, err)
+	w.bus.unreadable = false
+	w.say("worker on %s: %s %s → %q %v", short(f.d.Event.Data.VersionID), f.part, step, out, err)
+	if from := f.d.Event.Data.VersionID; step == StepPromote && f.run.State().NoLog && w.bus.announcedTimes(from) == 0 {
+		w.displaced[from] = true // without a log nobody knows whether it was announced
+	}
 	if out == "" && err == nil {
 		return
 	}
 	w.flights = slices.Delete(w.flights, i, i+1)
+	if f.part != PartWhole {
+		w.plat.answered(f, out, err)
+		return
+	}
 	if err != nil {
 		w.failed(f, err)
 	}
@@ -234,7 +253,7 @@ func (w *world) stepOne() {
 
 // failed does what the consumer does with an error.
 func (w *world) failed(f *flight, err error) {
-	err = w.rot.giveUp(w.t.Context(), f.d.Event.Data, judge(f.d.Event.Data, err))
+	err = w.rot.giveUp(w.t.Context(), f.d.Event.Data, PartWhole, judge(f.d.Event.Data, err))
 	if events.IsPermanent(err) {
 		return
 	}
@@ -248,15 +267,25 @@ func (w *world) crash() {
 		return
 	}
 	i := w.rng.IntN(len(w.flights))
+	f := w.flights[i]
 	w.say("crash")
-	w.bus.queue = append(w.bus.queue, w.flights[i].d)
 	w.flights = slices.Delete(w.flights, i, i+1)
+	if f.part != PartWhole {
+		w.plat.crash()
+		return
+	}
+	w.bus.queue = append(w.bus.queue, f.d)
 }
 
 // redeliver hands a message out again while a worker still has it.
 func (w *world) redeliver() {
-	if len(w.flights) > 0 {
-		w.bus.queue = append(w.bus.queue, w.flights[w.rng.IntN(len(w.flights))].d)
+	if len(w.flights) == 0 {
+		return
+	}
+	if f := w.flights[w.rng.IntN(len(w.flights))]; f.part == PartWhole {
+		w.bus.queue = append(w.bus.queue, f.d)
+	} else {
+		w.plat.crash() // it has waited long enough and asks again
 	}
 }
 
@@ -366,7 +395,7 @@ func (w *world) turned(cur secret.Version) error {
 	if w.foreign[cur.ID] {
 		return nil
 	}
-	if !NewState(w.spec, events.Data{VersionID: from}).ours(cur) {
+	if !w.plat.ours[cur.Token] && !NewState(w.spec, events.Data{VersionID: from}).ours(cur) {
 		return fmt.Errorf("%s is current and carries no token of a rotation away from %s", cur.ID, from)
 	}
 	_, value, err := w.mem.Get(w.t.Context(), w.spec.StorePath(), store.Selector{})
@@ -415,8 +444,8 @@ func (w *world) atRest() error {
 	}
 	for i, v := range w.order {
 		// A version that we rotated away from was announced before, whoever
-		// wrote it.
-		if next := i + 1; next < len(w.order) && !w.foreign[w.order[next]] && !w.bus.forgot && w.bus.announcedTimes(v) != 1 {
+		// wrote it, unless there was no log to be read.
+		if next := i + 1; next < len(w.order) && !w.foreign[w.order[next]] && !w.displaced[v] && !w.bus.forgot && w.bus.announcedTimes(v) != 1 {
 			return fmt.Errorf("%s was rotated away and announced %d times", v, w.bus.announcedTimes(v))
 		}
 		if n := w.bus.announcedTimes(v); n > 1 || n == 0 && !w.foreign[v] && !w.displaced[v] && !w.bus.forgot {

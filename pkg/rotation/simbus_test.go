@@ -17,6 +17,8 @@ type simBus struct {
 	timers  []simTimer
 	queue   []events.Delivery
 	forgot  bool
+
+	unreadable bool // the log, for now
 }
 
 type simTimer struct {
@@ -27,6 +29,9 @@ type simTimer struct {
 func (b *simBus) Last(_ context.Context, t events.Type, _ secret.ID) (events.Announcement, error) {
 	if err := b.w.fault("before last"); err != nil {
 		return events.Announcement{}, err
+	}
+	if b.unreadable {
+		return events.Announcement{}, ErrNoLog
 	}
 	return b.last[t], nil
 }

@@ -54,6 +54,12 @@ const (
 	OutcomeSuperseded Outcome = "superseded"
 	// OutcomeNotDue: the version is current and its time has not come.
 	OutcomeNotDue Outcome = "not_due"
+	// OutcomePart: the part that was asked for is done, and with it not yet the
+	// rotation, see [Part].
+	OutcomePart Outcome = "part"
+	// OutcomeNoPending: there is no pending value of this rotation, and the part
+	// that was asked for makes none.
+	OutcomeNoPending Outcome = "no_pending"
 )
 
 // State is all that a rotation knows. It is a value: [State.Next] decides from
@@ -61,13 +67,16 @@ const (
 // after it. Nothing in here does I/O, so that a simulation can take the same
 // path through every interleaving.
 type State struct {
-	// Spec and Cause are why and how to rotate.
+	// Spec and Cause are why and how to rotate, Part is how much of it.
 	Spec  secret.Spec
 	Cause events.Data
+	Part  Part
 
-	// Meta and Log are what the last StepRead found.
-	Meta secret.Metadata
-	Log  events.Announcement
+	// Meta and Log are what the last StepRead found; NoLog is whether there was
+	// no log to be read, see [ErrNoLog].
+	Meta  secret.Metadata
+	Log   events.Announcement
+	NoLog bool
 	// Due is whether the time of a scheduled rotation had come at that moment.
 	Due bool
 
@@ -107,6 +116,8 @@ func (s State) Next() (Step, Outcome) {
 	switch {
 	case !s.done[StepRead]:
 		return StepRead, ""
+	case s.Part.early():
+		return s.nextEarly()
 	case s.promotedHere():
 		return s.afterPromotion(OutcomeRotated)
 	case cur.ID != s.Cause.VersionID && s.ours(cur):
@@ -115,7 +126,9 @@ func (s State) Next() (Step, Outcome) {
 		return s.superseded(cur)
 	case !s.Due:
 		return s.first(StepDone, OutcomeNotDue, StepArm)
-	case cur.ID != "" && s.Log.Event.Data.VersionID != cur.ID && !s.done[StepHeal]:
+	case s.Part == PartFinish && !s.hasPending():
+		return StepDone, OutcomeNoPending
+	case cur.ID != "" && !s.NoLog && s.Log.Event.Data.VersionID != cur.ID && !s.done[StepHeal]:
 		return StepHeal, ""
 	default:
 		return s.beforePromotion()
@@ -126,7 +139,7 @@ func (s State) Next() (Step, Outcome) {
 // has announced the one that is, whoever promoted it died, and its next try may
 // have been lost to the event that is handled here: one secret has one timer.
 func (s State) superseded(cur secret.Version) (Step, Outcome) {
-	if cur.ID == "" || s.Log.Event.Data.VersionID == cur.ID && !s.done[StepHeal] {
+	if cur.ID == "" || s.NoLog || s.Log.Event.Data.VersionID == cur.ID && !s.done[StepHeal] {
 		return StepDone, OutcomeSuperseded
 	}
 	return s.first(StepDone, OutcomeSuperseded, StepHeal, StepArm)
@@ -202,7 +215,7 @@ func (s State) Did(step Step) State {
 // WasRead returns the state after StepRead. What was done before the read is
 // forgotten: the store is the truth.
 func (s State) WasRead(m secret.Metadata, log events.Announcement, due bool) State {
-	s.Meta, s.Log, s.Due = m, log, due
+	s.Meta, s.Log, s.Due, s.NoLog = m, log, due, false
 	s.Pending, s.done = secret.Version{}, nil
 	return s.Did(StepRead)
 }
@@ -234,6 +247,12 @@ func (s State) WasPromoted() State {
 	versions = append(versions, cur)
 	s.Meta.Versions = versions
 	return s.Did(StepPromote)
+}
+
+// WithoutLog returns the state after a StepRead that found no log to read.
+func (s State) WithoutLog() State {
+	s.NoLog = true
+	return s
 }
 
 // Lost returns the state of a run that lost a race and has to read again.

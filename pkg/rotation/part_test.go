@@ -1,0 +1,157 @@
+package rotation_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"testing"
+
+	"github.com/tradepulse/rotator/pkg/events"
+	"github.com/tradepulse/rotator/pkg/events/eventstest"
+	"github.com/tradepulse/rotator/pkg/rotation"
+	"github.com/tradepulse/rotator/pkg/secret"
+	"github.com/tradepulse/rotator/pkg/store"
+	"github.com/tradepulse/rotator/pkg/store/storetest"
+)
+
+// parts is one secret whose rotation is taken in parts.
+type parts struct {
+	t      *testing.T
+	bus    *events.Bus
+	st     *store.Store
+	rot    *rotation.Rotator
+	target *countingTarget
+	token  secret.Token
+	first  secret.VersionID
+}
+
+// countingTarget counts what it is asked to do.
+type countingTarget struct{ applied, verified int }
+
+func (c *countingTarget) Apply(context.Context, rotation.Change) error  { c.applied++; return nil }
+func (c *countingTarget) Verify(context.Context, rotation.Change) error { c.verified++; return nil }
+
+func newParts(t *testing.T, firstValue string) *parts {
+	t.Helper()
+	quiet := slog.New(slog.DiscardHandler)
+	p := &parts{t: t, target: &countingTarget{}, bus: eventstest.NewServer(t).NewBus(events.StreamOptions{}), token: secret.NewToken("somebody", "", "", 0)}
+	var err error
+	if p.st, err = store.New("mem", storetest.NewMem(nil), &store.Options{Logger: quiet}); err != nil {
+		t.Fatal(err)
+	}
+	catalog, err := store.NewCatalog([]*store.Store{p.st}, []secret.Spec{{ID: "ID", Store: "mem"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.rot, err = rotation.New(rotation.Config{
+		Catalog: catalog, Bus: p.bus, Source: "/test", Logger: quiet, Targets: map[secret.ID]rotation.Target{"ID": p.target},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.first = p.put(secret.NewToken("first", "", "", 0), "", firstValue)
+	if err := p.st.Promote(t.Context(), "ID", "", p.first); err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+// put writes a pending version past the rotator.
+func (p *parts) put(token secret.Token, from secret.VersionID, value string) secret.VersionID {
+	p.t.Helper()
+	v, err := p.st.Put(p.t.Context(), "ID", store.Write{Token: token, From: from, Value: secret.NewValue([]byte(value)), Create: true})
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	return v.ID
+}
+
+func (p *parts) take(part rotation.Part) (rotation.Outcome, error) {
+	cause := events.Data{SecretID: "ID", Store: "mem", VersionID: p.first, RotationID: p.token, Reason: events.ReasonLambda}
+	return p.rot.RotatePart(p.t.Context(), cause, part)
+}
+
+// expect holds the current version, the calls of the target and whether
+// anything has been announced.
+func (p *parts) expect(when string, current secret.VersionID, applied, verified int, announced secret.VersionID) {
+	p.t.Helper()
+	m, err := p.st.Describe(p.t.Context(), "ID")
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	last, err := p.bus.Last(p.t.Context(), events.TypeRotated, "ID")
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	got := fmt.Sprint(m.Current().ID, p.target.applied, p.target.verified, last.Event.Data.VersionID)
+	if want := fmt.Sprint(current, applied, verified, announced); got != want {
+		p.t.Errorf("%s: current, applied, verified, announced: %s, want %s", when, got, want)
+	}
+}
+
+const fits = "A1-fits-the-policy"
+
+// TestParts takes a rotation in parts, each of them twice, and holds what each
+// changes.
+func TestParts(t *testing.T) {
+	t.Parallel()
+	p := newParts(t, fits)
+	next := secret.VersionID(p.token)
+	for _, s := range []struct {
+		part      rotation.Part
+		want      rotation.Outcome
+		current   secret.VersionID
+		applied   int
+		verified  int
+		announced secret.VersionID
+	}{
+		{rotation.PartApply, rotation.OutcomeNoPending, p.first, 0, 0, ""},
+		{rotation.PartVerify, rotation.OutcomeNoPending, p.first, 0, 0, ""},
+		{rotation.PartFinish, rotation.OutcomeNoPending, p.first, 0, 0, ""},
+		{rotation.PartCreate, rotation.OutcomePart, p.first, 0, 0, ""},
+		{rotation.PartCreate, rotation.OutcomePart, p.first, 0, 0, ""},
+		{rotation.PartVerify, rotation.OutcomePart, p.first, 0, 1, ""},
+		{rotation.PartApply, rotation.OutcomePart, p.first, 1, 1, ""},
+		{rotation.PartApply, rotation.OutcomePart, p.first, 2, 1, ""},
+		{rotation.PartVerify, rotation.OutcomePart, p.first, 2, 2, ""},
+		{rotation.PartFinish, rotation.OutcomeRotated, next, 3, 3, next},
+		{rotation.PartFinish, rotation.OutcomeFinished, next, 3, 3, next},
+		{rotation.PartCreate, rotation.OutcomeFinished, next, 3, 3, next},
+	} {
+		out, err := p.take(s.part)
+		if err != nil || out != s.want {
+			t.Errorf("%s: %q, %v; want %q", s.part, out, err, s.want)
+		}
+		p.expect(string(s.part), s.current, s.applied, s.verified, s.announced)
+	}
+}
+
+// TestFinishVerifies: whoever drives the parts may leave out the verification;
+// a value that breaks the policy is not promoted all the same.
+func TestFinishVerifies(t *testing.T) {
+	t.Parallel()
+	p := newParts(t, fits)
+	p.put(p.token, p.first, "weak")
+	if out, err := p.take(rotation.PartFinish); !errors.Is(err, rotation.ErrRejected) {
+		t.Errorf("finish: %q, %v; want ErrRejected", out, err)
+	}
+	p.expect("finish", p.first, 1, 0, p.first) // the version before was healed, nothing else was announced
+}
+
+// TestTrial: AWS tries a configuration out by testSecret alone, against a copy
+// of the current value. That one may be older than the policy.
+func TestTrial(t *testing.T) {
+	t.Parallel()
+	p := newParts(t, "weak")
+	p.put(p.token, p.first, "weak")
+	if out, err := p.take(rotation.PartVerify); out != rotation.OutcomePart || err != nil {
+		t.Errorf("verify a copy of the current value: %q, %v", out, err)
+	}
+	p.expect("verify", p.first, 0, 1, "")
+	p = newParts(t, "also weak")
+	p.put(p.token, p.first, "weak")
+	if out, err := p.take(rotation.PartVerify); !errors.Is(err, rotation.ErrRejected) {
+		t.Errorf("verify another value: %q, %v; want ErrRejected", out, err)
+	}
+}
