@@ -1,13 +1,7 @@
 package client
 
 import (
-	"bufio"
-	"bytes"
 	"context"
-	"crypto/hmac"
-	"crypto/sha256"
-	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -18,29 +12,16 @@ import (
 	"github.com/tradepulse/rotator/pkg/secret"
 )
 
-// AuditRecord is one line of an audit log, see audit-format.md.
-type AuditRecord struct {
-	// Seq counts the records of a chain from 1.
-	Seq uint64 `json:"seq"`
-	// Time is when it was written.
-	Time time.Time `json:"time"`
-	// Event and Fields are what happened.
-	Event  string            `json:"event"`
-	Fields map[string]string `json:"fields,omitempty"`
-	// Prev is the MAC of the record before, "" for the first.
-	Prev string `json:"prev"`
-	// KeyID is the version of the key that MAC was made with.
-	KeyID secret.VersionID `json:"key_id"`
-	// MAC is the HMAC-SHA-256 of the line without it.
-	MAC string `json:"mac"`
-}
-
-// maxAuditLine bounds a line of an audit log, in bytes.
-const maxAuditLine = 1 << 20
+// ErrTorn is wrapped by the errors of an [AuditLogger] whose writer failed in
+// the middle of a record: what follows would stand on the same line.
+var ErrTorn = errors.New("a record was written in part")
 
 // AuditLogger writes records that show whether they were changed, removed or
 // put in another order. It signs with the current version of its key, also
 // right after that has been rotated. It is safe for concurrent use.
+//
+// Each logger writes a chain of its own, so two processes need two files, or a
+// reader that takes a merged log, see [AuditVerifier].
 type AuditLogger struct {
 	keys *Keyring
 	log  *slog.Logger
@@ -50,10 +31,11 @@ type AuditLogger struct {
 	w    io.Writer
 	seq  uint64
 	prev string
+	torn error
 }
 
 // NewAuditLogger returns a logger that writes to w with the key ring of a
-// secret of m.
+// secret of m. It writes a record with one call of Write, and syncs nothing.
 func NewAuditLogger(ctx context.Context, m *Manager, keys *Keyring, w io.Writer) (*AuditLogger, error) {
 	a := &AuditLogger{keys: keys, log: m.log, w: w}
 	stop, err := m.Subscribe(ctx, keys.id, func(ctx context.Context, c Change) error {
@@ -69,17 +51,35 @@ func NewAuditLogger(ctx context.Context, m *Manager, keys *Keyring, w io.Writer)
 	return a, nil
 }
 
-// Resume continues the chain of an earlier process after its last record.
+// Resume continues the chain of an earlier process after its last record, which
+// the caller has verified; the zero record begins a new one.
 func (a *AuditLogger) Resume(last AuditRecord) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.seq, a.prev = last.Seq, last.MAC
+	a.seq, a.prev, a.torn = last.Seq, last.MAC, nil
 }
 
-// Log appends one record.
+// ResumeFrom verifies the log of an earlier process, with keys from the store
+// where this process has not seen them, and continues it. It returns how many
+// records there are. When the log does not verify the error is an
+// [*AuditError] and nothing is resumed.
+func (a *AuditLogger) ResumeFrom(ctx context.Context, log io.Reader) (n int, err error) {
+	res, err := AuditVerifier{Key: a.keys.Lookup(ctx)}.Verify(log)
+	if err != nil {
+		return res.Records, err
+	}
+	a.Resume(res.Last)
+	return res.Records, nil
+}
+
+// Log appends one record. When it fails the record is not in the log, unless
+// the error wraps [ErrTorn].
 func (a *AuditLogger) Log(event string, fields map[string]string) error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	if a.torn != nil {
+		return a.torn
+	}
 	key := a.keys.Current()
 	r := AuditRecord{Seq: a.seq + 1, Time: time.Now().UTC(), Event: event, Fields: fields, Prev: a.prev, KeyID: key.ID}
 	line, err := r.sign(key.Value)
@@ -89,8 +89,12 @@ func (a *AuditLogger) Log(event string, fields map[string]string) error {
 	if len(line) > maxAuditLine {
 		return fmt.Errorf("audit: the record has %d bytes, the limit is %d", len(line), maxAuditLine)
 	}
-	if _, err := a.w.Write(line); err != nil {
+	switch n, err := a.w.Write(line); {
+	case err != nil && n == 0:
 		return fmt.Errorf("audit: %w", err)
+	case err != nil:
+		a.torn = fmt.Errorf("audit: %w: %w", ErrTorn, err)
+		return a.torn
 	}
 	a.seq, a.prev = r.Seq, r.MAC
 	return nil
@@ -99,96 +103,12 @@ func (a *AuditLogger) Log(event string, fields map[string]string) error {
 // Close takes the logger off its secret. It does not close the writer.
 func (a *AuditLogger) Close() { a.stop() }
 
-// sign sets the MAC of r and returns its line.
-func (r *AuditRecord) sign(key secret.Value) ([]byte, error) {
-	mac, err := r.mac(key)
-	if err != nil {
-		return nil, err
+// Lookup returns the function that [AuditVerifier] and [VerifyAudit] ask for
+// keys: it takes them from the ring, and from the store when the ring has not
+// seen them.
+func (k *Keyring) Lookup(ctx context.Context) func(secret.VersionID) (secret.Value, error) {
+	return func(v secret.VersionID) (secret.Value, error) {
+		key, err := k.Fetch(ctx, v)
+		return key.Value, err
 	}
-	r.MAC = mac
-	line, err := encodeAudit(*r)
-	return append(line, '\n'), err
-}
-
-// mac returns the MAC of r under key: over the line with an empty mac.
-func (r *AuditRecord) mac(key secret.Value) (string, error) {
-	bare := *r
-	bare.MAC = ""
-	line, err := encodeAudit(bare)
-	if err != nil {
-		return "", err
-	}
-	h := hmac.New(sha256.New, key.Reveal())
-	_, _ = h.Write(line)
-	return hex.EncodeToString(h.Sum(nil)), nil
-}
-
-// encodeAudit returns the canonical JSON of a record: the fields in the order of
-// the struct, the names in Fields sorted, no HTML escapes.
-func encodeAudit(r AuditRecord) ([]byte, error) {
-	var buf bytes.Buffer
-	enc := json.NewEncoder(&buf)
-	enc.SetEscapeHTML(false)
-	if err := enc.Encode(r); err != nil {
-		return nil, err
-	}
-	return bytes.TrimSuffix(buf.Bytes(), []byte("\n")), nil
-}
-
-// AuditError says which record of an audit log is the first bad one.
-type AuditError struct {
-	// Line counts from 1.
-	Line int
-	// Reason says what is wrong with it.
-	Reason string
-}
-
-func (e *AuditError) Error() string { return fmt.Sprintf("audit: line %d: %s", e.Line, e.Reason) }
-
-// VerifyAudit reads an audit log and returns how many records it has and the
-// last one. The error is an [*AuditError] for the first record that was
-// changed, removed, put elsewhere, or signed with a key that lookup does not
-// know. Records missing at the end do not show; compare the last one with what
-// was handed over elsewhere.
-func VerifyAudit(r io.Reader, lookup func(secret.VersionID) (secret.Value, error)) (n int, last AuditRecord, err error) {
-	sc := bufio.NewScanner(r)
-	sc.Buffer(nil, maxAuditLine+1)
-	for sc.Scan() {
-		n++
-		rec, reason := checkAudit(sc.Bytes(), last, lookup)
-		if reason != "" {
-			return n - 1, last, &AuditError{Line: n, Reason: reason}
-		}
-		last = rec
-	}
-	if errors.Is(sc.Err(), bufio.ErrTooLong) {
-		return n, last, &AuditError{Line: n + 1, Reason: "the line is too long"}
-	}
-	return n, last, sc.Err()
-}
-
-// checkAudit returns the record of a line, or what is wrong with it.
-func checkAudit(line []byte, last AuditRecord, lookup func(secret.VersionID) (secret.Value, error)) (AuditRecord, string) {
-	var r AuditRecord
-	if err := json.Unmarshal(line, &r); err != nil {
-		return r, "it is no record"
-	}
-	switch {
-	case last.Seq != 0 && r.Seq != last.Seq+1:
-		return r, fmt.Sprintf("it has number %d where %d was expected: records were removed or moved", r.Seq, last.Seq+1)
-	case last.Seq != 0 && r.Prev != last.MAC:
-		return r, "it does not follow the record before it"
-	}
-	key, err := lookup(r.KeyID)
-	if err != nil {
-		return r, fmt.Sprintf("the key %s cannot be had: %v", r.KeyID, err)
-	}
-	want, err := r.mac(key)
-	if err != nil || !hmac.Equal([]byte(want), []byte(r.MAC)) {
-		return r, "its MAC does not fit: it was changed"
-	}
-	if canon, err := encodeAudit(r); err != nil || !bytes.Equal(canon, line) {
-		return r, "it is not written canonically"
-	}
-	return r, ""
 }

@@ -1,0 +1,162 @@
+package client
+
+import (
+	"bufio"
+	"bytes"
+	"crypto/hmac"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/tradepulse/rotator/pkg/secret"
+)
+
+// AuditError says which record of an audit log is the first bad one.
+type AuditError struct {
+	// Line counts from 1.
+	Line int
+	// Reason says what is wrong with it.
+	Reason string
+}
+
+func (e *AuditError) Error() string { return fmt.Sprintf("audit: line %d: %s", e.Line, e.Reason) }
+
+// AuditVerifier checks audit logs.
+type AuditVerifier struct {
+	// Key returns a version of the key. It is asked once for each.
+	Key func(secret.VersionID) (secret.Value, error)
+	// After is the last record of the log before this one. The zero record
+	// means that the log has to begin with the first record of its chain.
+	After AuditRecord
+	// Merged takes a log into which several processes have written, each a chain
+	// of its own. Then a chain that is missing from its first record to its last
+	// does not show: compare how many there are.
+	Merged bool
+}
+
+// AuditResult is what a log holds up to its end or its first bad record.
+type AuditResult struct {
+	// Records that are good.
+	Records int
+	// Last is the last good record.
+	Last AuditRecord
+	// Chains are how many chains they form.
+	Chains int
+}
+
+// VerifyAudit reads the log of one process from its beginning and returns how
+// many records it has and the last one. It is [AuditVerifier.Verify] with the
+// defaults.
+func VerifyAudit(r io.Reader, lookup func(secret.VersionID) (secret.Value, error)) (n int, last AuditRecord, err error) {
+	res, err := AuditVerifier{Key: lookup}.Verify(r)
+	return res.Records, res.Last, err
+}
+
+// Verify reads an audit log. The error is an [*AuditError] for the first record
+// that was changed, removed, put elsewhere, or signed with a key that cannot be
+// had. Records missing at the end do not show: compare the last one with what
+// was handed over elsewhere.
+func (v AuditVerifier) Verify(r io.Reader) (AuditResult, error) {
+	c := auditChecker{v: v, heads: map[string]uint64{}, begun: map[string]bool{}, keys: map[secret.VersionID]secret.Value{}}
+	if v.After.Seq != 0 {
+		c.heads[v.After.MAC] = v.After.Seq
+		c.res.Chains = 1
+	}
+	br := bufio.NewReaderSize(r, maxAuditLine+1)
+	for {
+		line, err := br.ReadSlice('\n')
+		switch {
+		case errors.Is(err, io.EOF) && len(line) == 0:
+			return c.res, nil
+		case errors.Is(err, io.EOF):
+			return c.res, c.bad("it has no end: the log was cut off, or is being written")
+		case errors.Is(err, bufio.ErrBufferFull):
+			return c.res, c.bad("the line is too long")
+		case err != nil:
+			return c.res, fmt.Errorf("audit: read: %w", err)
+		}
+		if reason := c.take(bytes.TrimSuffix(line, []byte("\n"))); reason != "" {
+			return c.res, c.bad(reason)
+		}
+	}
+}
+
+// auditChecker is one pass over a log.
+type auditChecker struct {
+	v     AuditVerifier
+	res   AuditResult
+	heads map[string]uint64 // :: MAC of the last record of a chain → its number
+	begun map[string]bool   // :: MACs of first records
+	keys  map[secret.VersionID]secret.Value
+}
+
+func (c *auditChecker) bad(reason string) *AuditError {
+	return &AuditError{Line: c.res.Records + 1, Reason: reason}
+}
+
+// take checks one line, and returns what is wrong with it.
+func (c *auditChecker) take(line []byte) string {
+	var r AuditRecord
+	if err := json.Unmarshal(line, &r); err != nil {
+		return "it is no record"
+	}
+	if reason := c.place(r); reason != "" {
+		return reason
+	}
+	if reason := c.genuine(r, line); reason != "" {
+		return reason
+	}
+	if r.Prev == "" {
+		c.begun[r.MAC] = true
+		c.res.Chains++
+	}
+	delete(c.heads, r.Prev)
+	c.heads[r.MAC] = r.Seq
+	c.res.Last = r
+	c.res.Records++
+	return ""
+}
+
+// place checks where in which chain a record stands.
+func (c *auditChecker) place(r AuditRecord) string {
+	if r.Seq == 1 && r.Prev == "" {
+		switch {
+		case c.begun[r.MAC]:
+			return "it stands here a second time"
+		case c.res.Chains > 0 && !c.v.Merged:
+			return "a new chain begins: another process writes here, or records were removed"
+		}
+		return ""
+	}
+	last, ok := c.heads[r.Prev]
+	switch {
+	case !ok && len(c.heads) == 0:
+		return fmt.Sprintf("it has number %d where the first record was expected", r.Seq)
+	case !ok:
+		return "it does not follow the record before it: records were removed or moved"
+	case r.Seq != last+1:
+		return fmt.Sprintf("it has number %d where %d was expected", r.Seq, last+1)
+	}
+	return ""
+}
+
+// genuine checks the MAC of a record and how it is written.
+func (c *auditChecker) genuine(r AuditRecord, line []byte) string {
+	key, ok := c.keys[r.KeyID]
+	if !ok {
+		var err error
+		if key, err = c.v.Key(r.KeyID); err != nil {
+			return fmt.Sprintf("the key %q cannot be had: %v", string(r.KeyID), err)
+		}
+		c.keys[r.KeyID] = key
+	}
+	want, err := r.mac(key)
+	if err != nil || !hmac.Equal([]byte(want), []byte(r.MAC)) {
+		return "its MAC does not fit: it was changed"
+	}
+	if canon, err := encodeAudit(r); err != nil || !bytes.Equal(canon, line) {
+		return "it is not written canonically"
+	}
+	return ""
+}
