@@ -17,7 +17,6 @@ import (
 	"fmt"
 	"iter"
 	"os"
-	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -25,9 +24,6 @@ import (
 	"github.com/tradepulse/rotator/pkg/secret"
 	"github.com/tradepulse/rotator/pkg/store"
 )
-
-// maxTTLSeconds is the longest lifetime: ten years.
-const maxTTLSeconds = 10 * 366 * 24 * 60 * 60
 
 // Config says what the store serves.
 type Config struct {
@@ -84,24 +80,34 @@ func (d *Driver) variable(path string) (name, value string, err error) {
 	}
 	// The text of an identifier is never shown: it may be a value.
 	if len(names) > 1 {
-		return "", "", fmt.Errorf("%w: neither %s nor %s is set", store.ErrNotFound, strings.TrimSuffix(path, "_ID"), path)
+		short := strings.TrimSuffix(path, "_ID")
+		return "", "", &unset{fmt.Sprintf("neither %s nor %s is set", short, path), short}
 	}
-	return "", "", fmt.Errorf("%w: the environment variable %s is not set", store.ErrNotFound, path)
+	return "", "", &unset{fmt.Sprintf("the environment variable %s is not set", path), path}
 }
+
+// unset is the error for a path whose variable is not set.
+type unset struct{ message, set string }
+
+func (e *unset) Error() string { return store.ErrNotFound.Error() + ": " + e.message }
+func (e *unset) Unwrap() error { return store.ErrNotFound }
+
+// Remedy says what to do.
+func (e *unset) Remedy() string { return "set " + e.set }
 
 // ttl returns the lifetime of the value of a path that a variable holds, 0 for
 // none.
 func (d *Driver) ttl(path, variable string) (time.Duration, error) {
-	for _, name := range []string{path + "_TTL_SECONDS", variable + "_TTL_SECONDS"} {
+	for _, name := range []string{secret.TTLVariable(path), secret.TTLVariable(variable)} {
 		text, ok := d.cfg.Lookup(name)
 		if !ok {
 			continue
 		}
-		n, err := strconv.ParseUint(text, 10, 32) // no sign
-		if err != nil || n == 0 || n > maxTTLSeconds {
-			return 0, fmt.Errorf("%w: %s is not a whole number of seconds from 1 to %d", store.ErrLifetime, name, maxTTLSeconds)
+		ttl, err := secret.ParseTTLSeconds(text)
+		if err != nil {
+			return 0, fmt.Errorf("%w: %s %w", store.ErrLifetime, name, err)
 		}
-		return time.Duration(n) * time.Second, nil
+		return ttl, nil
 	}
 	return 0, nil
 }
