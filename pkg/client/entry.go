@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"runtime/debug"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -28,16 +29,35 @@ type Current struct {
 	LoadedAt time.Time
 	// NotAfter is the end of its life, zero for none.
 	NotAfter time.Time
-	// Stale is set once the store could not be asked since NotAfter.
+	// Stale is set while the store could not be asked since NotAfter, or since
+	// the cached lifetime that <ID>_TTL_SECONDS sets has ended.
 	Stale bool
+	// Expired is set once it has been stale for longer than [Config.MaxStale].
+	Expired bool
+}
+
+// ErrExpired is wrapped by what is said about a version that has been stale for
+// longer than [Config.MaxStale].
+var ErrExpired = errors.New("the store could not be asked for too long")
+
+// Err returns nil, or an error that wraps [ErrExpired] for a version that should
+// not be used any more.
+func (c *Current) Err() error {
+	if !c.Expired {
+		return nil
+	}
+	return fmt.Errorf("client: version %s: %w", c.Version.ID, ErrExpired)
 }
 
 // Handle reads one secret.
 type Handle struct{ e *entry }
 
-// Get returns the current version: one atomic load, whatever the store does.
-// The result must not be changed.
-func (h *Handle) Get() *Current { return h.e.current.Load() }
+// Get returns the current version, also one that is stale or expired: one atomic
+// load, whatever the store does. The result must not be changed.
+func (h *Handle) Get() *Current {
+	h.e.touch()
+	return h.e.current.Load()
+}
 
 // ID returns the secret's id.
 func (h *Handle) ID() secret.ID { return h.e.id }
@@ -65,30 +85,51 @@ type Hook func(ctx context.Context, c Change) error
 type entry struct {
 	m       *Manager
 	id      secret.ID
+	spec    secret.Spec
+	ttl     time.Duration // cached lifetime that the environment sets, 0 for none
 	current atomic.Pointer[Current]
 	queued  atomic.Bool // a reload is waiting
+	access  access
 	// status is what the report says; it can be read while a reload hangs.
 	status atomic.Pointer[events.Running]
 
 	mu      sync.Mutex // held by a reload and by what adds a hook
 	hooks   []*Hook
-	seen    time.Time // of the newest announcement
+	seen    announcement // the newest that led to a read
+	asked   time.Time    // when the store last answered
+	tried   time.Time    // when it was last asked
+	again   events.Event // the cause of what failed, for the next try
 	retry   time.Duration
 	warned  secret.VersionID // the version about which near expiry was said
 	nextTry time.Time
+}
+
+// announcement tells one from another, and which is newer.
+type announcement struct {
+	at      time.Time
+	version secret.VersionID
+}
+
+// old reports whether an event is no newer than a, so that a replay costs
+// nothing. A zero time is that of a look without an announcement.
+func (a announcement) old(e events.Event) bool {
+	return !e.Time.IsZero() && (e.Time.Before(a.at) || e.Time.Equal(a.at) && e.Data.VersionID == a.version)
 }
 
 func attrID(id secret.ID) attribute.KeyValue { return attribute.String("secret.id", string(id)) }
 
 // first loads the first version.
 func (e *entry) first(ctx context.Context) error {
-	spec, err := e.m.cfg.Source.Spec(e.id)
-	if err != nil {
-		return remedy(e.id, spec, err)
+	var err error
+	if e.spec, err = e.m.cfg.Source.Spec(e.id); err != nil {
+		return remedy(e.id, e.spec, err)
+	}
+	if e.ttl, err = e.m.lifetime(e.id); err != nil {
+		return remedy(e.id, e.spec, err)
 	}
 	v, val, err := e.m.cfg.Source.Read(ctx, e.id, store.Selector{})
 	if err != nil {
-		return remedy(e.id, spec, err)
+		return remedy(e.id, e.spec, err)
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -99,13 +140,12 @@ func (e *entry) first(ctx context.Context) error {
 // install makes a version the one in use; the caller holds the lock.
 func (e *entry) install(ctx context.Context, v secret.Version, val secret.Value) {
 	now := time.Now()
-	c := &Current{Version: v, Value: val, LoadedAt: now, NotAfter: v.NotAfter}
-	if spec, err := e.m.cfg.Source.Spec(e.id); err == nil {
-		c.NotAfter = spec.NotAfter(secret.Metadata{}, v)
+	if have := e.current.Load(); have != nil && have.Stale {
+		e.m.meters.stale.Add(ctx, -1, metric.WithAttributes(attrID(e.id)))
 	}
-	e.current.Store(c)
+	e.current.Store(&Current{Version: v, Value: val, LoadedAt: now, NotAfter: e.spec.NotAfter(secret.Metadata{}, v)})
 	e.status.Store(&events.Running{SecretID: e.id, VersionID: v.ID, Status: events.StatusApplied, At: now})
-	e.retry, e.nextTry = 0, time.Time{}
+	e.asked, e.retry, e.nextTry, e.again = now, 0, time.Time{}, events.Event{}
 	e.m.meters.rotated.Add(ctx, 1, metric.WithAttributes(attrID(e.id)))
 	e.m.log.LogAttrs(ctx, slog.LevelInfo, "secret.rotated", slog.String("secret_id", string(e.id)), slog.String("version_id", string(v.ID)))
 }
@@ -197,7 +237,7 @@ func (e *entry) refresh(ctx context.Context, cause events.Event) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.queued.Store(false)
-	if !cause.Time.IsZero() && cause.Time.Before(e.seen) {
+	if e.seen.old(cause) {
 		return // replayed, or overtaken
 	}
 	have := e.current.Load()
@@ -207,26 +247,30 @@ func (e *entry) refresh(ctx context.Context, cause events.Event) {
 	if cause.Data.VersionID == have.Version.ID && e.status.Load().Status == events.StatusApplied {
 		return // a reload that waited in front of this one has done it
 	}
+	e.tried = time.Now()
 	v, val, err := e.m.cfg.Source.Read(ctx, e.id, store.Selector{})
 	if err != nil {
-		e.failed(ctx, cause.Data.VersionID, err)
+		e.failed(ctx, cause.Data.VersionID, err, events.Event{})
 		return
 	}
 	if !cause.Time.IsZero() {
-		e.seen = cause.Time
+		e.seen = announcement{cause.Time, cause.Data.VersionID}
 	}
 	if v.ID == have.Version.ID {
+		if e.again.Type == events.TypeStaged {
+			e.asked = time.Now()
+			return // what failed is another version, which is tried again
+		}
 		if e.status.Load().Status == events.StatusFailed {
 			e.status.Store(&events.Running{SecretID: e.id, VersionID: v.ID, Status: events.StatusApplied, At: have.LoadedAt})
 			e.m.renew()
 		}
-		e.retry, e.nextTry = 0, time.Time{}
-		e.fresh(have, v)
+		e.fresh(ctx, have, v)
 		return
 	}
 	c := Change{ID: e.id, Version: v, Value: val, AnnouncedAt: cause.Time}
 	if err := e.offer(ctx, c); err != nil {
-		e.failed(ctx, v.ID, err)
+		e.failed(ctx, v.ID, scrub(err, val), events.Event{})
 		return
 	}
 	e.install(ctx, v, val)
@@ -236,12 +280,20 @@ func (e *entry) refresh(ctx context.Context, cause events.Event) {
 	e.m.renew()
 }
 
-// fresh takes a mark of staleness away.
-func (e *entry) fresh(have *Current, v secret.Version) {
+// fresh notes that the store confirmed the version in use, whose end it may have
+// moved.
+func (e *entry) fresh(ctx context.Context, have *Current, v secret.Version) {
+	e.asked, e.retry, e.nextTry, e.again = time.Now(), 0, time.Time{}, events.Event{}
+	end := e.spec.NotAfter(secret.Metadata{}, v)
+	if !have.Stale && have.NotAfter.Equal(end) {
+		return
+	}
+	c := *have
+	c.Version, c.NotAfter, c.Stale, c.Expired = v, end, false, false
+	e.current.Store(&c)
 	if have.Stale {
-		c := *have
-		c.Stale, c.Version = false, v
-		e.current.Store(&c)
+		e.m.meters.stale.Add(ctx, -1, metric.WithAttributes(attrID(e.id)))
+		e.m.log.LogAttrs(ctx, slog.LevelInfo, "secret.fresh", slog.String("secret_id", string(e.id)), slog.String("version_id", string(v.ID)))
 	}
 }
 
@@ -258,9 +310,18 @@ func (e *entry) offer(ctx context.Context, c Change) error {
 // maxReason bounds what a report says about a failure.
 const maxReason = 200
 
+// scrub returns err, or one without the value when its text has it: a hook may
+// pass on what somebody else says of the credentials that it was given.
+func scrub(err error, val secret.Value) error {
+	if v := string(val.Reveal()); v != "" && strings.Contains(err.Error(), v) {
+		return errors.New(strings.ReplaceAll(err.Error(), v, val.String()))
+	}
+	return err
+}
+
 // failed notes that a version could not be taken into use: the one before stays,
-// the bus hears of it, and it is tried again.
-func (e *entry) failed(ctx context.Context, wanted secret.VersionID, err error) {
+// the bus hears of it, and it is tried again because of cause.
+func (e *entry) failed(ctx context.Context, wanted secret.VersionID, err error, cause events.Event) {
 	if errors.Is(err, context.Canceled) {
 		return
 	}
@@ -270,6 +331,7 @@ func (e *entry) failed(ctx context.Context, wanted secret.VersionID, err error) 
 		SecretID: e.id, VersionID: have.Version.ID, Status: events.StatusFailed, Wanted: wanted,
 		Reason: reason[:min(len(reason), maxReason)], At: have.LoadedAt,
 	})
+	e.again = cause
 	e.retry = min(max(e.retry*2, e.m.cfg.Retry), time.Minute)
 	e.nextTry = time.Now().Add(e.retry)
 	e.m.meters.failed.Add(ctx, 1, metric.WithAttributes(attrID(e.id), attribute.String("reason", store.Reason(err))))
@@ -288,21 +350,30 @@ func (e *entry) stage(ctx context.Context, cause events.Event) {
 	defer e.mu.Unlock()
 	have := e.current.Load()
 	want := cause.Data.VersionID
-	if have == nil || have.Version.ID == want || e.status.Load().Wanted == want && e.status.Load().Status == events.StatusStaged || cause.Time.Before(e.seen) {
+	if have == nil || have.Version.ID == want || e.status.Load().Wanted == want && e.status.Load().Status == events.StatusStaged || e.seen.old(cause) {
 		return
 	}
 	v, val, err := e.m.cfg.Source.Read(ctx, e.id, store.Selector{Version: want})
-	if err == nil && v.Stage != secret.StagePending {
-		return // promoted or given up meanwhile
+	gone := errors.Is(err, store.ErrNotFound) || errors.Is(err, store.ErrNoValue)
+	if gone || err == nil && v.Stage != secret.StagePending {
+		e.staged(have, events.StatusApplied, "") // promoted or given up meanwhile
+		return
 	}
 	if err == nil {
 		err = e.offer(ctx, Change{ID: e.id, Version: v, Value: val, Staged: true, AnnouncedAt: cause.Time})
 	}
 	if err != nil {
-		e.failed(ctx, want, err)
+		e.failed(ctx, want, scrub(err, val), cause)
 		return
 	}
-	e.seen = cause.Time
-	e.status.Store(&events.Running{SecretID: e.id, VersionID: have.Version.ID, Status: events.StatusStaged, Wanted: want, At: have.LoadedAt})
+	e.seen = announcement{cause.Time, want}
+	e.staged(have, events.StatusStaged, want)
+}
+
+// staged notes that nothing has to be tried again, and what became of a pending
+// version.
+func (e *entry) staged(have *Current, status events.ApplyStatus, wanted secret.VersionID) {
+	e.retry, e.nextTry, e.again = 0, time.Time{}, events.Event{}
+	e.status.Store(&events.Running{SecretID: e.id, VersionID: have.Version.ID, Status: status, Wanted: wanted, At: have.LoadedAt})
 	e.m.renew()
 }

@@ -3,6 +3,8 @@ package client
 import (
 	"context"
 	"log/slog"
+	"slices"
+	"sync"
 	"time"
 
 	"go.opentelemetry.io/otel/metric"
@@ -15,51 +17,64 @@ import (
 // again after a failure, before a version ends, and after the connection came
 // back. One goroutine does it for all secrets.
 func (m *Manager) loop() {
-	for _, e := range m.entries {
-		m.missed(e)
-	}
 	reconnected, release := m.reconnects()
 	defer release()
 	poll := time.NewTimer(m.pollIn(0))
 	defer poll.Stop()
 	look := time.NewTimer(m.lookIn())
 	defer look.Stop()
-	for n := 1; ; n++ {
+	observe := time.NewTicker(observeEvery)
+	defer observe.Stop()
+	m.catchUp()
+	for polls := 0; ; {
 		select {
 		case <-m.work.Done():
 			return
 		case <-reconnected:
-			for _, e := range m.entries {
-				m.missed(e)
-			}
+			m.catchUp()
 			m.renew()
 		case <-poll.C:
-			for _, e := range m.entries {
-				m.reload(m.work, e, events.Event{})
+			for _, id := range m.parts[polls%len(m.parts)] {
+				m.reload(m.work, m.entries[id], events.Event{})
 			}
-			poll.Reset(m.pollIn(n))
+			polls++
+			poll.Reset(m.pollIn(polls))
 		case <-m.wake:
 			look.Reset(m.lookIn())
 		case <-look.C:
 			now := time.Now()
 			for _, e := range m.entries {
-				if e.attend(m.work, now) {
-					m.reload(m.work, e, events.Event{})
+				if again, due := e.attend(m.work, now); due {
+					m.reload(m.work, e, again)
 				}
 			}
 			look.Reset(m.lookIn())
+		case <-observe.C:
+			m.observe(m.work)
 		}
 	}
 }
 
-// pollIn returns the time to the next poll: the interval less up to a tenth,
-// different for each instance.
+// maxParts bounds into how many parts a poll is spread over its interval, so
+// that many secrets are not asked for at once.
+const maxParts = 64
+
+// inParts returns the secrets in the order and the parts in which they are
+// polled.
+func inParts(ids []secret.ID) [][]secret.ID {
+	size := (len(ids) + maxParts - 1) / maxParts
+	return slices.Collect(slices.Chunk(ids, size))
+}
+
+// pollIn returns the time to the next part of a poll: its share of the interval
+// less up to a tenth, different for each instance.
 func (m *Manager) pollIn(n int) time.Duration {
 	if m.cfg.PollInterval < 0 {
 		return 1<<63 - 1
 	}
+	part := m.cfg.PollInterval / time.Duration(len(m.parts))
 	spread := secret.Spread(secret.ID(m.cfg.Instance), "poll "+string(rune('a'+n%26)))
-	return m.cfg.PollInterval - time.Duration(spread*float64(m.cfg.PollInterval)/10)
+	return part - time.Duration(spread*float64(part)/10)
 }
 
 // leastLook bounds how often the secrets are looked at.
@@ -80,16 +95,12 @@ func (m *Manager) lookIn() time.Duration {
 
 // attendAt returns when the entry needs attention, zero for not in sight.
 func (e *entry) attendAt(now time.Time) time.Time {
-	if !e.mu.TryLock() {
+	if e.queued.Load() || !e.mu.TryLock() {
 		return time.Time{} // it is being reloaded
 	}
 	defer e.mu.Unlock()
 	at := e.nextTry
-	c := e.current.Load()
-	if c.NotAfter.IsZero() {
-		return at
-	}
-	for _, t := range []time.Time{c.NotAfter.Add(-e.margin()), c.NotAfter} {
+	for _, t := range e.moments() {
 		if t.After(now) && (at.IsZero() || t.Before(at)) {
 			at = t
 		}
@@ -97,66 +108,150 @@ func (e *entry) attendAt(now time.Time) time.Time {
 	return at
 }
 
-func (e *entry) margin() time.Duration {
-	spec, err := e.m.cfg.Source.Spec(e.id)
-	if err != nil {
-		return secret.DefaultRefreshMargin
+// moments returns when something becomes of the version in use; the caller holds
+// the lock.
+func (e *entry) moments() []time.Time {
+	c := e.current.Load()
+	var out []time.Time
+	if !c.NotAfter.IsZero() {
+		out = append(out, c.NotAfter.Add(-e.spec.Margin()), c.NotAfter)
 	}
-	return spec.Margin()
+	if e.ttl > 0 {
+		out = append(out, e.refreshAt(), e.asked.Add(e.ttl))
+	}
+	if c.Stale && e.m.cfg.MaxStale > 0 {
+		out = append(out, e.staleSince().Add(e.m.cfg.MaxStale))
+	}
+	return out
 }
 
-// attend says that a version is near its end, marks one that is past it, and
-// reports whether the store should be asked.
-func (e *entry) attend(ctx context.Context, now time.Time) bool {
+// refreshAt returns when the store is asked again so that the cached lifetime
+// does not end: the margin before, or half of a lifetime that is too short for
+// that.
+func (e *entry) refreshAt() time.Time { return e.asked.Add(max(e.ttl-e.spec.Margin(), e.ttl/2)) }
+
+// staleSince returns when the version in use became stale if the store was not
+// asked since, zero for never.
+func (e *entry) staleSince() time.Time {
+	c := e.current.Load()
+	var since time.Time
+	if !c.NotAfter.IsZero() && e.asked.Before(c.NotAfter) {
+		since = c.NotAfter
+	}
+	if end := e.asked.Add(e.ttl); e.ttl > 0 && (since.IsZero() || end.Before(since)) {
+		since = end
+	}
+	return since
+}
+
+// attend says that a version is near its end, marks one that is stale or
+// expired, and reports whether the store should be asked, and because of what.
+func (e *entry) attend(ctx context.Context, now time.Time) (again events.Event, due bool) {
 	if !e.mu.TryLock() {
-		return false // it is being reloaded
+		return again, false // it is being reloaded
 	}
 	defer e.mu.Unlock()
 	c := e.current.Load()
-	due := !e.nextTry.IsZero() && !now.Before(e.nextTry)
-	if c.NotAfter.IsZero() || now.Before(c.NotAfter.Add(-e.margin())) {
-		return due
+	waiting := !e.nextTry.IsZero() && now.Before(e.nextTry)
+	due = !e.nextTry.IsZero() && !waiting
+	if e.ttl > 0 && !now.Before(e.refreshAt()) && !waiting {
+		due = true
 	}
-	if e.warned != c.Version.ID {
-		e.warned = c.Version.ID
-		e.m.meters.near.Add(ctx, 1, metric.WithAttributes(attrID(e.id)))
-		e.m.log.LogAttrs(ctx, slog.LevelWarn, "secret.near_expiry", slog.String("secret_id", string(e.id)),
-			slog.String("version_id", string(c.Version.ID)), slog.Duration("left", c.NotAfter.Sub(now).Round(time.Second)))
-		return true
+	if e.near(ctx, c, now) {
+		due = true
 	}
-	if !now.Before(c.NotAfter) && !c.Stale {
-		stale := *c
-		stale.Stale = true
-		e.current.Store(&stale)
-		e.m.log.LogAttrs(ctx, slog.LevelError, "secret.stale", slog.String("secret_id", string(e.id)), slog.String("version_id", string(c.Version.ID)),
-			slog.String("message", "the version is past its end and still served: no newer one could be had"))
-		return true
+	if since := e.staleSince(); !since.IsZero() && !now.Before(since) && e.age(ctx, c, since, now) && !waiting {
+		due = true
 	}
-	return due
+	if due {
+		again, e.nextTry = e.again, time.Time{} // the outcome sets it anew
+	}
+	return again, due
 }
 
-// missed reads the last notification about a secret: what happened while this
-// process did not listen.
-func (m *Manager) missed(e *entry) {
-	if m.cfg.Bus == nil {
+// near says once that a version is near its end, and reports whether it did.
+func (e *entry) near(ctx context.Context, c *Current, now time.Time) bool {
+	if c.NotAfter.IsZero() || now.Before(c.NotAfter.Add(-e.spec.Margin())) || e.warned == c.Version.ID {
+		return false
+	}
+	e.warned = c.Version.ID
+	e.m.meters.near.Add(ctx, 1, metric.WithAttributes(attrID(e.id)))
+	e.m.log.LogAttrs(ctx, slog.LevelWarn, "secret.near_expiry", slog.String("secret_id", string(e.id)),
+		slog.String("version_id", string(c.Version.ID)), slog.Duration("left", c.NotAfter.Sub(now).Round(time.Second)))
+	return true
+}
+
+// age marks a version that the store could not be asked about since its end, and
+// later that this has lasted too long. It reports whether a mark is new.
+func (e *entry) age(ctx context.Context, c *Current, since, now time.Time) bool {
+	limit := e.m.cfg.MaxStale
+	expired := limit > 0 && !now.Before(since.Add(limit))
+	if c.Stale && c.Expired == expired {
+		return false
+	}
+	marked := *c
+	marked.Stale, marked.Expired = true, expired
+	e.current.Store(&marked)
+	if !c.Stale {
+		e.m.meters.stale.Add(ctx, 1, metric.WithAttributes(attrID(e.id)))
+	}
+	level, what, message := slog.LevelWarn, "secret.stale", "the store could not be asked since the end of the version, which is still served"
+	if expired {
+		level, what, message = slog.LevelError, "secret.expired", "the store could not be asked for longer than the limit"
+	}
+	e.m.log.LogAttrs(ctx, level, what, slog.String("secret_id", string(e.id)), slog.String("version_id", string(c.Version.ID)),
+		slog.Time("since", since), slog.String("message", message))
+	return true
+}
+
+// each calls f for every secret, some at a time, and waits.
+func (m *Manager) each(f func(*entry)) {
+	ids := make(chan secret.ID)
+	var wg sync.WaitGroup
+	for range min(maxReloads, len(m.cfg.IDs)) {
+		wg.Go(func() {
+			for id := range ids {
+				f(m.entries[id])
+			}
+		})
+	}
+	for _, id := range m.cfg.IDs {
+		ids <- id
+	}
+	close(ids)
+	wg.Wait()
+}
+
+// catchUp reads the last notification about every secret: what happened while
+// this process did not listen. When that is under way it begins once more
+// afterwards.
+func (m *Manager) catchUp() {
+	if m.cfg.Bus == nil || m.catching.Add(1) > 1 {
 		return
 	}
 	m.wg.Go(func() {
-		select {
-		case m.slots <- struct{}{}:
-			defer func() { <-m.slots }()
-		case <-m.work.Done():
-			return
-		}
-		a, err := m.cfg.Bus.LastNotified(m.work, m.cfg.Service, e.id)
-		if err != nil {
-			m.log.LogAttrs(m.work, slog.LevelDebug, "secret.last_notified", slog.String("secret_id", string(e.id)), slog.String("error", err.Error()))
-			return
-		}
-		if a.Seq != 0 {
-			m.notified(m.work, events.Delivery{Event: a.Event, Seq: a.Seq})
+		for {
+			asked := m.catching.Load()
+			m.each(m.missed)
+			if m.catching.CompareAndSwap(asked, 0) {
+				return
+			}
 		}
 	})
+}
+
+func (m *Manager) missed(e *entry) {
+	if m.work.Err() != nil {
+		return
+	}
+	a, err := m.cfg.Bus.LastNotified(m.work, m.cfg.Service, e.id)
+	if err != nil {
+		m.log.LogAttrs(m.work, slog.LevelDebug, "secret.last_notified", slog.String("secret_id", string(e.id)), slog.String("error", err.Error()))
+		return
+	}
+	if a.Seq != 0 {
+		m.notified(m.work, events.Delivery{Event: a.Event, Seq: a.Seq})
+	}
 }
 
 // reconnects returns the bus's reconnects, if it tells of them.
@@ -176,49 +271,4 @@ func (m *Manager) reconnects() (<-chan struct{}, func()) {
 		}
 	})
 	return ch, cancel
-}
-
-// coalesce is how long changes are gathered into one report.
-const coalesce = 10 * time.Millisecond
-
-// renew asks for a report soon.
-func (m *Manager) renew() {
-	select {
-	case m.dirty <- struct{}{}:
-	default:
-	}
-}
-
-// report says what this process runs, after each change and in time to keep the
-// lease.
-func (m *Manager) report() {
-	every := time.NewTimer(m.cfg.Lease / 3)
-	defer every.Stop()
-	for {
-		select {
-		case <-m.work.Done():
-			return
-		case <-m.dirty:
-			t := time.NewTimer(coalesce)
-			select {
-			case <-t.C:
-			case <-m.work.Done():
-				t.Stop()
-				return
-			}
-		case <-every.C:
-		}
-		every.Reset(m.cfg.Lease / 3)
-		if err := m.cfg.Bus.Report(m.work, m.snapshot(), m.cfg.Lease); err != nil && m.work.Err() == nil {
-			m.log.LogAttrs(m.work, slog.LevelWarn, "secret.report", slog.String("error", err.Error()))
-		}
-	}
-}
-
-func (m *Manager) snapshot() events.Report {
-	r := events.Report{Service: m.cfg.Service, Instance: m.cfg.Instance, StartedAt: m.started, At: time.Now()}
-	for _, id := range m.cfg.IDs {
-		r.Secrets = append(r.Secrets, *m.entries[id].status.Load())
-	}
-	return r
 }

@@ -7,9 +7,12 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"os"
+	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"go.opentelemetry.io/otel"
@@ -26,6 +29,7 @@ const (
 	DefaultLease        = 30 * time.Second
 	DefaultPollInterval = 5 * time.Minute
 	DefaultRetry        = 5 * time.Second
+	DefaultMaxStale     = 24 * time.Hour
 )
 
 // maxReloads bounds how many secrets are read from the store at once.
@@ -55,6 +59,14 @@ type Config struct {
 	// Retry is how soon a reload that failed is tried again; it doubles up to a
 	// minute. 0 means DefaultRetry.
 	Retry time.Duration
+	// MaxStale is for how long a version is served as good after its end, or the
+	// end of its cached lifetime, while the store cannot be asked. Then it counts
+	// as expired, see [Current.Err]. 0 means DefaultMaxStale, negative no limit.
+	MaxStale time.Duration
+	// Lookup finds environment variables: <ID>_TTL_SECONDS sets for how long a
+	// value counts as fresh after the store was asked; it is asked again a margin
+	// before. Nil means os.LookupEnv.
+	Lookup func(name string) (string, bool)
 
 	// Nil means slog.Default and the global providers.
 	Logger         *slog.Logger
@@ -70,6 +82,7 @@ type Manager struct {
 	tracer  trace.Tracer
 	meters  meters
 	entries map[secret.ID]*entry // fixed after New
+	parts   [][]secret.ID
 	started time.Time
 
 	slots  chan struct{}   // bounds reloads
@@ -79,10 +92,13 @@ type Manager struct {
 	cancel context.CancelFunc
 	wg     sync.WaitGroup
 	stop   func() // ends the subscription
+	// catching counts how often it was asked to catch up since that is under way.
+	catching atomic.Int64
 }
 
 type meters struct {
 	access, near, rotated, failed metric.Int64Counter
+	stale                         metric.Int64UpDownCounter
 	latency                       metric.Float64Histogram
 }
 
@@ -98,9 +114,11 @@ func New(ctx context.Context, cfg Config) (*Manager, error) {
 	if cfg.Source == nil || len(cfg.IDs) == 0 {
 		return nil, errors.New("client: Source and IDs are required")
 	}
+	cfg.IDs = slices.Compact(slices.Sorted(slices.Values(cfg.IDs)))
 	cfg.defaults()
 	m := &Manager{
-		cfg: cfg, log: cfg.Logger, tracer: cfg.TracerProvider.Tracer(scope), entries: map[secret.ID]*entry{}, started: time.Now(),
+		cfg: cfg, log: cfg.Logger, tracer: cfg.TracerProvider.Tracer(scope), entries: make(map[secret.ID]*entry, len(cfg.IDs)),
+		parts: inParts(cfg.IDs), started: time.Now(),
 		slots: make(chan struct{}, maxReloads), dirty: make(chan struct{}, 1), wake: make(chan struct{}, 1), stop: func() {},
 	}
 	m.work, m.cancel = context.WithCancel(context.WithoutCancel(ctx))
@@ -124,6 +142,10 @@ func (c *Config) defaults() {
 		c.Instance = instanceName()
 	}
 	c.Lease, c.PollInterval, c.Retry = cmp.Or(c.Lease, DefaultLease), cmp.Or(c.PollInterval, DefaultPollInterval), cmp.Or(c.Retry, DefaultRetry)
+	c.MaxStale = cmp.Or(c.MaxStale, DefaultMaxStale)
+	if c.Lookup == nil {
+		c.Lookup = os.LookupEnv
+	}
 	if c.Logger == nil {
 		c.Logger = slog.Default()
 	}
@@ -151,12 +173,13 @@ func instanceName() string {
 }
 
 func (m *Manager) instruments(meter metric.Meter) error {
-	var errs [5]error
-	m.meters.access, errs[0] = meter.Int64Counter("secret.access", metric.WithDescription("Reads of a secret by name."), metric.WithUnit("{read}"))
+	var errs [6]error
+	m.meters.access, errs[0] = meter.Int64Counter("secret.access", metric.WithDescription("Reads of a secret by name, and intervals in which handles on it were read."), metric.WithUnit("{read}"))
 	m.meters.near, errs[1] = meter.Int64Counter("secret.near_expiry", metric.WithDescription("Cached versions found near their end."), metric.WithUnit("{version}"))
 	m.meters.rotated, errs[2] = meter.Int64Counter("secret.rotated", metric.WithDescription("Fresh versions taken into use."), metric.WithUnit("{version}"))
 	m.meters.failed, errs[3] = meter.Int64Counter("secret.reload.failures", metric.WithDescription("Reloads that left the old version in use."), metric.WithUnit("{reload}"))
 	m.meters.latency, errs[4] = meter.Float64Histogram("secret.reload.latency", metric.WithDescription("Time from the announcement of a version to its use."), metric.WithUnit("s"))
+	m.meters.stale, errs[5] = meter.Int64UpDownCounter("secret.stale", metric.WithDescription("Versions served although the store could not be asked since their end."), metric.WithUnit("{version}"))
 	return errors.Join(errs[:]...)
 }
 
@@ -187,36 +210,61 @@ func (m *Manager) start(ctx context.Context) error {
 // loadAll gets the first version of every secret.
 func (m *Manager) loadAll(ctx context.Context) error {
 	var mu sync.Mutex
-	var missing []error
-	var wg sync.WaitGroup
-	for _, id := range m.cfg.IDs {
-		wg.Go(func() {
-			if err := m.entries[id].first(ctx); err != nil {
-				mu.Lock()
-				missing = append(missing, err)
-				mu.Unlock()
-			}
-		})
+	missing := map[secret.ID]error{}
+	m.each(func(e *entry) {
+		if err := e.first(ctx); err != nil {
+			mu.Lock()
+			defer mu.Unlock()
+			missing[e.id] = err
+		}
+	})
+	if len(missing) == 0 {
+		return nil
 	}
-	wg.Wait()
-	if len(missing) > 0 {
-		return fmt.Errorf("client: %d of %d secrets cannot be resolved:\n%w", len(missing), len(m.cfg.IDs), errors.Join(missing...))
+	var errs []error
+	for _, id := range slices.Sorted(maps.Keys(missing)) {
+		errs = append(errs, missing[id])
 	}
-	return nil
+	return fmt.Errorf("client: %d of %d secrets cannot be resolved:\n%w", len(missing), len(m.cfg.IDs), errors.Join(errs...))
 }
 
-// remedy says what to do about a secret that cannot be read.
+// lifetime returns the cached lifetime that the environment sets for a secret, 0
+// for none.
+func (m *Manager) lifetime(id secret.ID) (time.Duration, error) {
+	name := secret.TTLVariable(string(id))
+	text, ok := m.cfg.Lookup(name)
+	if !ok {
+		return 0, nil
+	}
+	d, err := secret.ParseTTLSeconds(text)
+	if err != nil {
+		return 0, fmt.Errorf("%w: %s %w", store.ErrInvalid, name, err)
+	}
+	return d, nil
+}
+
+// remedy says where a secret that cannot be read was looked for, and what to do.
 func remedy(id secret.ID, spec secret.Spec, err error) error {
 	hint := "see the error"
+	own, has := errors.AsType[interface {
+		error
+		Remedy() string
+	}](err)
 	switch {
+	case has:
+		hint = own.Remedy()
 	case errors.Is(err, store.ErrUnknownSecret):
 		hint = "add it under secrets: in the configuration"
 	case errors.Is(err, store.ErrNotFound):
 		hint = fmt.Sprintf("write a first version at %q in the store %q, or set create: true and let rotator make one", spec.StorePath(), spec.Store)
+	case errors.Is(err, store.ErrNoValue):
+		hint = fmt.Sprintf("the version at %q in the store %q has no value yet: write one", spec.StorePath(), spec.Store)
 	case errors.Is(err, store.ErrAccessDenied):
 		hint = fmt.Sprintf("let this service read %q in the store %q", spec.StorePath(), spec.Store)
-	case errors.Is(err, store.ErrUnavailable):
+	case errors.Is(err, store.ErrUnavailable), errors.Is(err, context.DeadlineExceeded):
 		hint = fmt.Sprintf("see whether the store %q can be reached from here", spec.Store)
+	case errors.Is(err, store.ErrInvalid):
+		hint = "correct it, or unset it"
 	}
 	return fmt.Errorf("  %s: %w (%s)", id, err, hint)
 }
@@ -235,28 +283,58 @@ func (m *Manager) Secret(id secret.ID) *Handle {
 // not hold.
 var ErrUnknown = errors.New("secret is not among those of this manager")
 
-// Get returns the current version of a secret and counts the access. Use a
-// [Handle] where reads are hot.
-func (m *Manager) Get(ctx context.Context, id secret.ID) (Current, error) {
+// Get returns the current version of a secret. The error wraps [ErrUnknown], or
+// [ErrExpired] beside the version that it is about. Use a [Handle] where reads
+// are hot.
+func (m *Manager) Get(_ context.Context, id secret.ID) (Current, error) {
 	e, ok := m.entries[id]
 	if !ok {
 		return Current{}, fmt.Errorf("client: %w: %s", ErrUnknown, id)
 	}
-	m.meters.access.Add(ctx, 1, metric.WithAttributes(attrID(id)))
-	m.log.LogAttrs(ctx, slog.LevelDebug, "secret.access", slog.String("secret_id", string(id)))
-	return *e.current.Load(), nil
+	e.access.named.Add(1)
+	c := e.current.Load()
+	return *c, c.Err()
+}
+
+// refreshPause is the least time between two reads that [Manager.Refresh] makes
+// of one secret.
+const refreshPause = time.Second
+
+// Refresh asks the store for a secret now and takes a new version into use: for
+// a service whose credentials were refused, before anybody told it why. It does
+// nothing when the store was asked within the last second.
+func (m *Manager) Refresh(ctx context.Context, id secret.ID) error {
+	e, ok := m.entries[id]
+	if !ok {
+		return fmt.Errorf("client: %w: %s", ErrUnknown, id)
+	}
+	e.mu.Lock()
+	recent := time.Since(e.tried) < refreshPause
+	e.mu.Unlock()
+	if !recent {
+		e.refresh(ctx, events.Event{})
+	}
+	if s := e.status.Load(); s.Status == events.StatusFailed {
+		return fmt.Errorf("client: refresh %s: %s", id, s.Reason)
+	}
+	return nil
 }
 
 // Instance returns the name under which this process reports.
 func (m *Manager) Instance() string { return m.cfg.Instance }
 
 // Close ends everything that runs for the Manager, says on the bus that this
-// instance is gone, and waits. Handles keep their last value.
+// instance is gone, and waits. Handles keep their last value. A bus that cannot
+// be reached is no error: the report ends with its lease.
 func (m *Manager) Close(ctx context.Context) error {
 	m.stop()
 	m.cancel()
 	m.wg.Wait()
+	m.observe(ctx)
 	if m.cfg.Bus == nil {
+		return nil
+	}
+	if bus, ok := m.cfg.Bus.(interface{ Connected() bool }); ok && !bus.Connected() {
 		return nil
 	}
 	return m.cfg.Bus.Withdraw(ctx, m.cfg.Service, m.cfg.Instance)

@@ -34,6 +34,7 @@ type rig struct {
 	catalog *store.Catalog
 	reads   atomic.Int64
 	down    atomic.Bool
+	fault   atomic.Pointer[error]
 	seq     uint64
 }
 
@@ -49,6 +50,9 @@ func newRig(t *testing.T) *rig {
 		}
 		if r.down.Load() {
 			return fmt.Errorf("%w: the store is down", store.ErrUnavailable)
+		}
+		if err := r.fault.Load(); err != nil && op == "get" {
+			return *err
 		}
 		return nil
 	}

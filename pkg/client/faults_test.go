@@ -1,0 +1,301 @@
+package client_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"github.com/tradepulse/rotator/pkg/client"
+	"github.com/tradepulse/rotator/pkg/events"
+	"github.com/tradepulse/rotator/pkg/events/eventstest"
+	"github.com/tradepulse/rotator/pkg/secret"
+	"github.com/tradepulse/rotator/pkg/store"
+)
+
+// line is a way to the server that can be cut.
+type line struct {
+	server *eventstest.Server
+	cut    atomic.Bool
+	last   atomic.Pointer[net.Conn]
+}
+
+// InProcessConn implements [nats.InProcessConnProvider].
+func (l *line) InProcessConn() (net.Conn, error) {
+	if l.cut.Load() {
+		return nil, errors.New("the line is cut")
+	}
+	c, err := l.server.InProcessConn()
+	if err == nil {
+		l.last.Store(&c)
+	}
+	return c, err
+}
+
+func (l *line) drop() {
+	l.cut.Store(true)
+	_ = (*l.last.Load()).Close() // what was in flight is lost
+}
+
+// bus returns a bus of the service's own on the line.
+func (l *line) bus(r *rig) *events.Bus {
+	r.t.Helper()
+	nc, err := nats.Connect("", nats.InProcessServer(l), nats.MaxReconnects(-1), nats.ReconnectWait(10*time.Millisecond))
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	r.t.Cleanup(nc.Close)
+	b, err := events.New(nc, events.Config{Source: "/service", Verifier: events.NewVerifier(r.server.Signer.Public()), Logger: quiet})
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	return b
+}
+
+// TestAMissedRotationIsPickedUp: what was announced while the service had no
+// connection is known after it has come back, without another announcement.
+func TestAMissedRotationIsPickedUp(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	r.write(key, "first-value")
+	r.write(token, "first-token")
+	l := &line{server: r.server}
+	bus := l.bus(r)
+	m := r.manager(func(c *client.Config) { c.Bus = bus })
+	r.eventually("it is reported", func() bool { return r.running().VersionID != "" })
+	l.drop()
+	r.eventually("the connection is lost", func() bool { return !bus.Connected() })
+	v2 := r.write(key, "second-value")
+	r.notify(key, v2)
+	if value(m.Secret(key).Get()) != "first-value" {
+		t.Error("a notification came through a line that is cut")
+	}
+	l.cut.Store(false)
+	r.eventually("the missed rotation is picked up", func() bool { return value(m.Secret(key).Get()) == "second-value" })
+	r.eventually("it is reported again", func() bool { return r.running().VersionID == v2 })
+}
+
+// TestAServiceThatStartsLateHasTheNewest: also when what was announced last has
+// been replaced since.
+func TestAServiceThatStartsLateHasTheNewest(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	r.write(token, "first-token")
+	v1 := r.write(key, "first-value")
+	r.notify(key, v1)
+	v2 := r.write(key, "second-value")
+	r.notify(key, v2)
+	v3 := r.write(key, "third-value")
+	m := r.manager(nil)
+	r.eventually("it is reported", func() bool { return r.running().VersionID == v3 })
+	if value(m.Secret(key).Get()) != "third-value" {
+		t.Error("the process began with an old value")
+	}
+}
+
+// TestReloadsFailAndRecover: whatever keeps the new version away, the old one
+// serves, the report has the reason, and nobody has to do anything.
+func TestReloadsFailAndRecover(t *testing.T) {
+	t.Parallel()
+	for name, cause := range map[string]error{
+		"store down":    fmt.Errorf("%w: the store is down", store.ErrUnavailable),
+		"access denied": fmt.Errorf("%w: no permission to read", store.ErrAccessDenied),
+		"throttled":     fmt.Errorf("%w: slow down", store.ErrThrottled),
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			r := newRig(t)
+			v1 := r.write(key, "first-value")
+			r.write(token, "first-token")
+			m := r.manager(nil)
+			v2 := r.write(key, "second-value")
+			r.fault.Store(&cause)
+			r.notify(key, v2)
+			r.eventually("the failure is reported", func() bool { return r.running().Status == events.StatusFailed })
+			if s := r.running(); s.VersionID != v1 || s.Wanted != v2 || !strings.Contains(s.Reason, cause.Error()) {
+				t.Errorf("the report says %+v", s)
+			}
+			if value(m.Secret(key).Get()) != "first-value" {
+				t.Error("the old value does not serve")
+			}
+			r.fault.Store(nil)
+			r.eventually("it recovers", func() bool { s := r.running(); return s.Status == events.StatusApplied && s.VersionID == v2 })
+			if value(m.Secret(key).Get()) != "second-value" {
+				t.Error("the report is ahead of the value")
+			}
+		})
+	}
+}
+
+// TestAFailureDoesNotTellTheValue: a hook passes on an error that quotes the
+// credentials that it was given.
+func TestAFailureDoesNotTellTheValue(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	r.write(key, "first-value")
+	r.write(token, "first-token")
+	var log lockedBuffer
+	m := r.manager(func(c *client.Config) { c.Logger = slog.New(slog.NewTextHandler(&log, nil)) })
+	_, err := m.Subscribe(t.Context(), key, func(_ context.Context, c client.Change) error {
+		if text := string(c.Value.Reveal()); text != "first-value" {
+			return fmt.Errorf("cannot parse `postgres://user:%s@db`", text)
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.notify(key, r.write(key, "second-value"))
+	r.eventually("the failure is reported", func() bool { return r.running().Status == events.StatusFailed })
+	if s := r.running().Reason + log.String(); strings.Contains(s, "second-value") || !strings.Contains(s, "user:[redacted]@db") {
+		t.Errorf("the report and the log say %s", s)
+	}
+}
+
+// TestNotificationsForOthersAreNotHeard: of another service, and of a secret
+// that this one does not hold.
+func TestNotificationsForOthersAreNotHeard(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	r.write(key, "first-value")
+	r.write(token, "first-token")
+	m := r.manager(nil)
+	v2 := r.write(key, "second-value")
+	before := r.reads.Load()
+	other := events.Rotated("/test", time.Now(), events.Data{SecretID: key, Store: "mem", VersionID: v2, Reason: events.ReasonManual})
+	if err := r.bus.Notify(t.Context(), "other", other, 1); err != nil {
+		t.Fatal(err)
+	}
+	r.notify("NOT_HELD", "some-version")
+	marker := r.write(token, "second-token")
+	r.notify(token, marker)
+	r.eventually("what came after arrived", func() bool { return value(m.Secret(token).Get()) == "second-token" })
+	if n := r.reads.Load() - before; n != 1 {
+		t.Errorf("%d reads, want the one of the notification that was meant", n)
+	}
+	if value(m.Secret(key).Get()) != "first-value" {
+		t.Error("another service's notification was taken")
+	}
+}
+
+// TestAReplayCostsNothing: a genuine notification of a version that is not
+// current, again and again, as somebody could send it who has recorded it.
+func TestAReplayCostsNothing(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	r.write(key, "first-value")
+	r.write(token, "first-token")
+	m := r.manager(nil)
+	before := r.reads.Load()
+	old := events.Rotated("/test", time.Now(), events.Data{SecretID: key, Store: "mem", VersionID: "long-gone", Reason: events.ReasonManual})
+	for i := range uint64(20) {
+		if err := r.bus.Notify(t.Context(), "api", old, i+1); err != nil {
+			t.Fatal(err)
+		}
+		if i == 0 {
+			r.eventually("it was looked at once", func() bool { return r.reads.Load() == before+1 })
+		}
+	}
+	marker := r.write(token, "second-token")
+	r.notify(token, marker)
+	r.eventually("what came after arrived", func() bool { return value(m.Secret(token).Get()) == "second-token" })
+	if n := r.reads.Load() - before; n != 2 {
+		t.Errorf("%d reads for one notification that was sent 20 times, and another one", n)
+	}
+}
+
+// TestStagingIsTriedAgain: a version that could not be loaded for verification
+// is offered again, and forgotten when it is given up.
+func TestStagingIsTriedAgain(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	v1 := r.write(key, "first-value")
+	r.write(token, "first-token")
+	m := r.manager(nil)
+	var broken atomic.Bool
+	broken.Store(true)
+	_, err := m.Subscribe(t.Context(), key, func(_ context.Context, c client.Change) error {
+		if c.Staged && broken.Load() {
+			return errors.New("not now")
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	stage := func(name string) secret.VersionID {
+		t.Helper()
+		v, err := r.mem.Put(t.Context(), string(key), store.Write{Token: secret.Token(name), From: v1, Value: secret.NewValue([]byte(name))})
+		if err != nil {
+			t.Fatal(err)
+		}
+		now := time.Now()
+		r.seq++
+		e := events.Event{ID: name, Type: events.TypeStaged, Source: "/test", Time: now, Data: events.Data{SecretID: key, VersionID: v.ID, OccurredAt: now}}
+		if err := r.bus.Notify(t.Context(), "api", e, r.seq); err != nil {
+			t.Fatal(err)
+		}
+		return v.ID
+	}
+	next := stage("next")
+	r.eventually("the failure is reported", func() bool { s := r.running(); return s.Status == events.StatusFailed && s.Wanted == next })
+	broken.Store(false)
+	r.eventually("it is staged after all", func() bool { s := r.running(); return s.Status == events.StatusStaged && s.Wanted == next })
+
+	broken.Store(true)
+	if err := r.mem.Retire(t.Context(), string(key), next, secret.RetireDelete); err != nil {
+		t.Fatal(err)
+	}
+	after := stage("after")
+	r.eventually("the failure is reported", func() bool { s := r.running(); return s.Status == events.StatusFailed && s.Wanted == after })
+	if err := r.mem.Retire(t.Context(), string(key), after, secret.RetireDelete); err != nil {
+		t.Fatal(err)
+	}
+	r.eventually("what was given up is no failure", func() bool { s := r.running(); return s.Status == events.StatusApplied && s.VersionID == v1 })
+}
+
+// TestRefreshAsksNow: for a service that was refused before it was notified.
+func TestRefreshAsksNow(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	r.write(key, "first-value")
+	r.write(token, "first-token")
+	m := r.manager(nil)
+	before := r.reads.Load()
+	v2 := r.write(key, "second-value")
+	for range 3 {
+		if err := m.Refresh(t.Context(), key); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := m.Secret(key).Get(); got.Version.ID != v2 || r.reads.Load() != before+1 {
+		t.Errorf("version %s after %d reads, want %s after one", got.Version.ID, r.reads.Load()-before, v2)
+	}
+	r.fault.Store(new(fmt.Errorf("%w: no permission", store.ErrAccessDenied)))
+	if err := m.Refresh(t.Context(), token); err == nil || !strings.Contains(err.Error(), "no permission") {
+		t.Errorf("err %v", err)
+	}
+	if err := m.Refresh(t.Context(), "NOT_HELD"); !errors.Is(err, client.ErrUnknown) {
+		t.Errorf("err %v", err)
+	}
+}
+
+// TestWithoutABusItSaysSo: polling only is a choice that shows in the log.
+func TestWithoutABusItSaysSo(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	r.write(key, "first-value")
+	r.write(token, "first-token")
+	var log lockedBuffer
+	r.manager(func(c *client.Config) { c.Bus, c.Logger = nil, slog.New(slog.NewTextHandler(&log, nil)) })
+	if !strings.Contains(log.String(), "level=WARN msg=secret.poll_only") {
+		t.Errorf("the log does not say it: %s", log.String())
+	}
+}
