@@ -8,8 +8,6 @@ import (
 	"log/slog"
 	"sync"
 	"time"
-
-	"github.com/tradepulse/rotator/pkg/secret"
 )
 
 // ErrTorn is wrapped by the errors of an [AuditLogger] whose writer failed in
@@ -102,13 +100,3 @@ func (a *AuditLogger) Log(event string, fields map[string]string) error {
 
 // Close takes the logger off its secret. It does not close the writer.
 func (a *AuditLogger) Close() { a.stop() }
-
-// Lookup returns the function that [AuditVerifier] and [VerifyAudit] ask for
-// keys: it takes them from the ring, and from the store when the ring has not
-// seen them.
-func (k *Keyring) Lookup(ctx context.Context) func(secret.VersionID) (secret.Value, error) {
-	return func(v secret.VersionID) (secret.Value, error) {
-		key, err := k.Fetch(ctx, v)
-		return key.Value, err
-	}
-}

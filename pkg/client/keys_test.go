@@ -4,9 +4,8 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"net/http"
-	"net/http/httptest"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -131,54 +130,206 @@ func TestAuditRecordsShowEveryChange(t *testing.T) {
 	}
 }
 
-func TestTheAuthenticatorAcceptsThePreviousTokenForAWhile(t *testing.T) {
+// TestAKeyringForgetsInTime: versions that do not sign any more verify for as
+// long as was asked for.
+func TestAKeyringForgetsInTime(t *testing.T) {
+	inFakeTime(t, 0, nil, func(c *clock) {
+		k, err := client.NewKeyring(c.t.Context(), c.m, key, time.Hour)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer k.Close()
+		first := k.Current()
+		c.pass(3 * time.Hour)
+		if _, ok := k.Key(first.ID); !ok {
+			t.Error("the current key was forgotten")
+		}
+		c.write()
+		if err := c.m.Refresh(c.t.Context(), key); err != nil {
+			t.Fatal(err)
+		}
+		for _, step := range []struct {
+			pass time.Duration
+			want bool
+		}{{0, true}, {59 * time.Minute, true}, {2 * time.Minute, false}} {
+			c.pass(step.pass)
+			if _, ok := k.Key(first.ID); ok != step.want {
+				t.Errorf("after %s more the first key verifies: %t", step.pass, ok)
+			}
+		}
+		reads := c.reads.Load()
+		for range 2 {
+			if got, err := k.Fetch(c.t.Context(), first.ID); err != nil || !got.Value.Equal(first.Value) {
+				t.Errorf("it cannot be fetched again: %v", err)
+			}
+		}
+		if n := c.reads.Load() - reads; n != 1 {
+			t.Errorf("fetching it twice cost %d reads", n)
+		}
+		if _, err := k.Fetch(c.t.Context(), "nobody-knows"); !errors.Is(err, store.ErrNotFound) {
+			t.Errorf("err %v", err)
+		}
+	})
+}
+
+// fails writes some bytes and then fails.
+type fails struct {
+	bytes.Buffer
+
+	after int
+	err   error
+}
+
+func (f *fails) Write(p []byte) (int, error) {
+	if f.err != nil {
+		n, _ := f.Buffer.Write(p[:f.after])
+		return n, f.err
+	}
+	return f.Buffer.Write(p)
+}
+
+// lines returns some lines of a text.
+func lines(text string, from, to int) string {
+	return strings.Join(strings.SplitAfter(text, "\n")[from:to], "")
+}
+
+// TestAnAuditLogGoesOnAfterARestart: also one whose key was rotated since.
+func TestAnAuditLogGoesOnAfterARestart(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
 	r.write(key, "first-value")
 	r.write(token, "first-token")
-	m := r.manager(nil)
-	a, err := client.NewTokenAuthenticator(t.Context(), m, token, "admin", time.Hour)
+	var file fails
+	process := func(records int, resume bool) {
+		t.Helper()
+		m := r.manager(func(c *client.Config) { c.Bus = nil })
+		k, err := client.NewKeyring(t.Context(), m, key, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer k.Close()
+		log, err := client.NewAuditLogger(t.Context(), m, k, &file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer log.Close()
+		if resume {
+			if n, err := log.ResumeFrom(t.Context(), bytes.NewReader(file.Bytes())); err != nil || n != 3 {
+				t.Fatalf("resumed after %d records, err %v", n, err)
+			}
+		}
+		for i := range records {
+			if err := log.Log("order.placed", map[string]string{"order": fmt.Sprint(i), "note": "bad \xff\xfe bytes"}); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	process(3, false)
+	r.write(key, "second-value")
+	process(2, true)
+	m := r.manager(func(c *client.Config) { c.Bus = nil })
+	k, err := client.NewKeyring(t.Context(), m, key, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer a.Close()
-	srv := httptest.NewServer(a.Middleware(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNoContent) })))
-	defer srv.Close()
-	ask := func(header string) (int, string) {
-		t.Helper()
-		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, srv.URL, http.NoBody)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if header != "" {
-			req.Header.Set("Authorization", header)
-		}
-		resp, err := srv.Client().Do(req)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer resp.Body.Close()
-		return resp.StatusCode, resp.Header.Get("WWW-Authenticate")
+	n, last, err := client.VerifyAudit(bytes.NewReader(file.Bytes()), k.Lookup(t.Context()))
+	if err != nil || n != 5 || last.Seq != 5 {
+		t.Errorf("%d records, last %d, err %v", n, last.Seq, err)
 	}
-	v2 := r.write(token, "second-token")
-	r.notify(token, v2)
-	r.eventually("the second token is accepted", func() bool { code, _ := ask("Bearer second-token"); return code == http.StatusNoContent })
-	for _, c := range []struct {
-		header, challenge string
-		code              int
+	_, third, err := client.VerifyAudit(strings.NewReader(lines(file.String(), 0, 3)), k.Lookup(t.Context()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, c := range map[string]struct {
+		text string
+		bad  bool
 	}{
-		{"Bearer second-token", "", http.StatusNoContent},
-		{"bearer first-token", "", http.StatusNoContent},
-		{"", `Bearer realm="admin"`, http.StatusUnauthorized},
-		{"Basic Zm9vOmJhcg==", `Bearer realm="admin"`, http.StatusUnauthorized},
-		{"Bearer wrong", `Bearer realm="admin", error="invalid_token"`, http.StatusUnauthorized},
-		{"Bearer " + strings.Repeat("x", 9<<10), `Bearer realm="admin", error="invalid_token"`, http.StatusUnauthorized},
+		"what follows it":             {lines(file.String(), 3, 5), false},
+		"the log itself":              {file.String(), true},
+		"what follows a later record": {lines(file.String(), 4, 5), true},
 	} {
-		if code, challenge := ask(c.header); code != c.code || challenge != c.challenge {
-			t.Errorf("%.20q: %d %q, want %d %q", c.header, code, challenge, c.code, c.challenge)
+		if _, err := (client.AuditVerifier{Key: k.Lookup(t.Context()), After: third}).Verify(strings.NewReader(c.text)); (err != nil) != c.bad {
+			t.Errorf("after the third record, %s: err %v", name, err)
 		}
 	}
-	if ok, _ := a.Check("first-token", time.Now().Add(2*time.Hour)); ok {
-		t.Error("the first token is accepted after the overlap")
+	log, err := client.NewAuditLogger(t.Context(), m, k, &file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer log.Close()
+	before := file.Len()
+	if _, err := log.ResumeFrom(t.Context(), strings.NewReader(file.String()[:before-1])); err == nil {
+		t.Error("a log that was cut off is continued")
+	}
+	if _, err := log.ResumeFrom(t.Context(), bytes.NewReader(file.Bytes())); err != nil {
+		t.Fatal(err)
+	}
+	file.err = errors.New("the disk is full")
+	if err := log.Log("lost", nil); !errors.Is(err, file.err) || errors.Is(err, client.ErrTorn) {
+		t.Errorf("err %v", err)
+	}
+	file.after = 10
+	if err := log.Log("torn", nil); !errors.Is(err, client.ErrTorn) {
+		t.Errorf("err %v", err)
+	}
+	file.err = nil
+	if err := log.Log("after", nil); !errors.Is(err, client.ErrTorn) || file.Len() != before+10 {
+		t.Errorf("a record was written behind half of one: %v", err)
+	}
+	file.Truncate(before)
+	if _, err := log.ResumeFrom(t.Context(), bytes.NewReader(file.Bytes())); err != nil {
+		t.Fatal(err)
+	}
+	if err := log.Log("mended", nil); err != nil {
+		t.Fatal(err)
+	}
+	if n, _, err := client.VerifyAudit(bytes.NewReader(file.Bytes()), k.Lookup(t.Context())); err != nil || n != 6 {
+		t.Errorf("%d records, err %v", n, err)
+	}
+}
+
+// TestAuditLoggersInOneLog: several processes write into one log under load,
+// while the key is rotated, and each record verifies.
+func TestAuditLoggersInOneLog(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	r.write(key, "value-0")
+	r.write(token, "first-token")
+	var out lockedBuffer
+	var wg sync.WaitGroup
+	const processes, records = 4, 100
+	for p := range processes {
+		m := r.manager(func(c *client.Config) { c.Instance = fmt.Sprintf("process-%d", p) })
+		k, err := client.NewKeyring(t.Context(), m, key, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		log, err := client.NewAuditLogger(t.Context(), m, k, &out)
+		if err != nil {
+			t.Fatal(err)
+		}
+		wg.Go(func() {
+			for i := range records {
+				if err := log.Log("order.placed", map[string]string{"order": fmt.Sprint(i), "process": fmt.Sprint(p)}); err != nil {
+					t.Errorf("log: %v", err)
+				}
+			}
+		})
+	}
+	for i := range 5 {
+		r.notify(key, r.write(key, fmt.Sprintf("value-%d", i+1)))
+	}
+	wg.Wait()
+	m := r.manager(func(c *client.Config) { c.Instance = "reader" })
+	k, err := client.NewKeyring(t.Context(), m, key, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	res, err := client.AuditVerifier{Key: k.Lookup(t.Context()), Merged: true}.Verify(strings.NewReader(out.String()))
+	if err != nil || res.Records != processes*records || res.Chains != processes {
+		t.Errorf("%+v, err %v", res, err)
+	}
+	if _, _, err := client.VerifyAudit(strings.NewReader(out.String()), k.Lookup(t.Context())); err == nil {
+		t.Error("the logs of several processes verify as that of one")
 	}
 }

@@ -195,7 +195,7 @@ func TestServesStaleForAWhile(t *testing.T) {
 			if value(got) != "value-1" || (got.Err() != nil) != step.expired {
 				t.Errorf("a handle gives err %v", got.Err())
 			}
-			if _, err := c.m.Get(t.Context(), key); errors.Is(err, client.ErrExpired) != step.expired {
+			if _, err := c.m.Get(c.t.Context(), key); errors.Is(err, client.ErrExpired) != step.expired {
 				t.Errorf("by name the error is %v", err)
 			}
 		}
@@ -294,7 +294,7 @@ func TestReadsAreCounted(t *testing.T) {
 			for range 100 {
 				_ = c.h.Get()
 			}
-			if _, err := c.m.Get(t.Context(), key); err != nil {
+			if _, err := c.m.Get(c.t.Context(), key); err != nil {
 				t.Fatal(err)
 			}
 			c.pass(10 * time.Second)
