@@ -125,3 +125,20 @@ func TestRemedySaysWhatIsRequired(t *testing.T) {
 		}
 	}
 }
+
+func TestAFieldOfAValue(t *testing.T) {
+	t.Parallel()
+	doc := secret.NewValue([]byte(`{"user":"ada","a/b":["x","y"],"n":1,"secret":"s3cr3t","null":null}`))
+	for pointer, want := range map[string]string{"/user": "ada", "/a~1b/1": "y", "/secret": "s3cr3t", "/n": "", "/null": "", "/none": "", "user": "", "": "", "/a~1b": ""} {
+		got, err := doc.Field(pointer)
+		if string(got.Reveal()) != want || errors.Is(err, secret.ErrNoField) != (want == "") {
+			t.Errorf("%q: err %v", pointer, err)
+		}
+		if err != nil && strings.Contains(err.Error(), "s3cr3t") {
+			t.Errorf("%q: the error quotes the document: %v", pointer, err)
+		}
+	}
+	if _, err := secret.NewValue([]byte("no document s3cr3t")).Field("/user"); !errors.Is(err, secret.ErrNoField) || strings.Contains(err.Error(), "s3cr3t") {
+		t.Errorf("err %v", err)
+	}
+}

@@ -11,12 +11,25 @@ import (
 )
 
 // ErrNoField is wrapped by the error of [Policy.Next] when the current value is
-// no JSON document with a string or null at [Policy.Field]. It says nothing
-// else about the document.
+// no JSON document with a string or null at [Policy.Field], and by that of
+// [Value.Field]. It says nothing else about the document.
 var ErrNoField = errors.New("the document has no string there")
 
 // unescape turns a reference token of a JSON Pointer into a name.
 var unescape = strings.NewReplacer("~1", "/", "~0", "~")
+
+// Field returns the string at a JSON Pointer in a value that is a JSON document,
+// such as /password. The error wraps [ErrNoField].
+func (v Value) Field(pointer string) (Value, error) {
+	if !isPointer(pointer) {
+		return Value{}, fmt.Errorf("%w: %q is no JSON Pointer", ErrNoField, pointer)
+	}
+	s, err := fieldOf(v.Reveal(), pointer)
+	if err != nil {
+		return Value{}, fmt.Errorf("field %s: %w", pointer, err)
+	}
+	return NewValue(s), nil
+}
 
 // isPointer reports whether s is a JSON Pointer to something in a document.
 func isPointer(s string) bool {

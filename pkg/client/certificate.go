@@ -1,0 +1,61 @@
+package client
+
+import (
+	"context"
+	"crypto/tls"
+	"fmt"
+	"sync/atomic"
+	"time"
+
+	"github.com/tradepulse/rotator/pkg/secret"
+)
+
+// Certificate serves the TLS certificate that a secret holds: the chain and the
+// private key as PEM blocks, in any order. A new version is checked before it is
+// used; connections that stand are not touched.
+type Certificate struct {
+	current atomic.Pointer[tls.Certificate]
+	stop    func()
+}
+
+// NewCertificate returns the certificate of a secret of m. Put its GetCertificate
+// or GetClientCertificate into a [tls.Config].
+func NewCertificate(ctx context.Context, m *Manager, id secret.ID) (*Certificate, error) {
+	c := &Certificate{}
+	stop, err := m.Subscribe(ctx, id, c.take)
+	if err != nil {
+		return nil, err
+	}
+	c.stop = stop
+	return c, nil
+}
+
+func (c *Certificate) take(_ context.Context, ch Change) error {
+	cert, err := tls.X509KeyPair(ch.Value.Reveal(), ch.Value.Reveal())
+	if err != nil {
+		return fmt.Errorf("certificate: %w", err)
+	}
+	switch now := time.Now(); {
+	case now.Before(cert.Leaf.NotBefore):
+		return fmt.Errorf("certificate: it is not valid before %s", cert.Leaf.NotBefore.UTC().Format(time.RFC3339))
+	case now.After(cert.Leaf.NotAfter):
+		return fmt.Errorf("certificate: it has expired at %s", cert.Leaf.NotAfter.UTC().Format(time.RFC3339))
+	}
+	if !ch.Staged {
+		c.current.Store(&cert)
+	}
+	return nil
+}
+
+// GetCertificate is for the [tls.Config] of a server.
+func (c *Certificate) GetCertificate(*tls.ClientHelloInfo) (*tls.Certificate, error) {
+	return c.current.Load(), nil
+}
+
+// GetClientCertificate is for the [tls.Config] of a client.
+func (c *Certificate) GetClientCertificate(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
+	return c.current.Load(), nil
+}
+
+// Close takes the certificate off its secret; it goes on with what it has.
+func (c *Certificate) Close() { c.stop() }

@@ -1,0 +1,77 @@
+package client
+
+import (
+	"context"
+	"database/sql/driver"
+	"fmt"
+
+	"github.com/tradepulse/rotator/pkg/secret"
+)
+
+// Connector opens connections of a database with the credentials that are
+// current at that moment: sql.OpenDB(connector). Connections that are open stay
+// so; give the pool a SetConnMaxLifetime below the secret's grace period, so that
+// none outlives the credentials that it was opened with.
+//
+// When a connection is refused, the store is asked whether the credentials have
+// been rotated meanwhile, and if so it is tried once more.
+type Connector struct {
+	m   *Manager
+	h   *Handle
+	drv driver.Driver
+	dsn func(secret.Value) (string, error)
+}
+
+var _ driver.Connector = (*Connector)(nil)
+
+// NewConnector returns a Connector for a secret of m. dsn makes the name that
+// drv takes of a value.
+func NewConnector(m *Manager, id secret.ID, drv driver.Driver, dsn func(secret.Value) (string, error)) *Connector {
+	return &Connector{m: m, h: m.Secret(id), drv: drv, dsn: dsn}
+}
+
+// Driver implements [driver.Connector].
+func (c *Connector) Driver() driver.Driver { return c.drv }
+
+// Connect implements [driver.Connector].
+func (c *Connector) Connect(ctx context.Context) (driver.Conn, error) {
+	cur := c.h.Get()
+	conn, err := c.open(ctx, cur.Value)
+	if err == nil || !c.m.moved(ctx, c.h, cur) {
+		return conn, err
+	}
+	return c.open(ctx, c.h.Get().Value)
+}
+
+func (c *Connector) open(ctx context.Context, v secret.Value) (driver.Conn, error) {
+	name, err := c.dsn(v)
+	if err != nil {
+		return nil, fmt.Errorf("client: connect with %s: %w", c.h.ID(), scrub(err, v))
+	}
+	conn, err := dial(ctx, c.drv, name)
+	if err != nil {
+		return nil, fmt.Errorf("client: connect with %s: %w", c.h.ID(), scrub(err, v))
+	}
+	return conn, nil
+}
+
+func dial(ctx context.Context, drv driver.Driver, name string) (driver.Conn, error) {
+	dc, ok := drv.(driver.DriverContext)
+	if !ok {
+		return drv.Open(name)
+	}
+	c, err := dc.OpenConnector(name)
+	if err != nil {
+		return nil, err
+	}
+	return c.Connect(ctx)
+}
+
+// moved reports whether there is another version than the one that was refused.
+// It asks the store unless that is known.
+func (m *Manager) moved(ctx context.Context, h *Handle, refused *Current) bool {
+	if h.Get().Version.ID != refused.Version.ID {
+		return true
+	}
+	return m.Refresh(ctx, h.ID()) == nil && h.Get().Version.ID != refused.Version.ID
+}

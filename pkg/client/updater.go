@@ -1,0 +1,120 @@
+package client
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"sync/atomic"
+
+	"github.com/tradepulse/rotator/pkg/secret"
+)
+
+// ErrClosed is returned by an [Updater] that has been closed.
+var ErrClosed = errors.New("client: the updater is closed")
+
+// Updater holds something that is made from a secret, such as a client of
+// another service. A new version makes a new one beside the requests that run;
+// the old one is released after its last user. When the new one cannot be made
+// the old one stays in use, and that is reported and tried again. It is safe for
+// concurrent use.
+type Updater[T any] struct {
+	build   func(context.Context, Change) (T, error)
+	release func(T)
+	current atomic.Pointer[held[T]]
+	stop    func()
+	once    sync.Once
+}
+
+// held is a value and how many use it, the Updater being one of them.
+type held[T any] struct {
+	value   T
+	version secret.VersionID
+	users   atomic.Int64
+	release func(T)
+}
+
+// NewUpdater returns an Updater whose first value is in place. build makes a
+// value of a version, and tries it out if that can be done; it is called with
+// nothing locked. release ends one that nobody uses any more, in the goroutine of
+// whoever was last; nil does nothing.
+func NewUpdater[T any](ctx context.Context, m *Manager, id secret.ID, build func(context.Context, Change) (T, error), release func(T)) (*Updater[T], error) {
+	if release == nil {
+		release = func(T) {}
+	}
+	u := &Updater[T]{build: build, release: release}
+	stop, err := m.Subscribe(ctx, id, u.take)
+	if err != nil {
+		return nil, err
+	}
+	u.stop = stop
+	return u, nil
+}
+
+func (u *Updater[T]) take(ctx context.Context, c Change) error {
+	old := u.current.Load()
+	if c.Staged || old != nil && old.version == c.Version.ID {
+		return nil // tried again because of somebody else's hook
+	}
+	v, err := u.build(ctx, c)
+	if err != nil {
+		return err
+	}
+	next := &held[T]{value: v, version: c.Version.ID, release: u.release}
+	next.users.Store(1)
+	u.current.Store(next)
+	if old != nil {
+		old.done()
+	}
+	return nil
+}
+
+func (h *held[T]) done() {
+	if h.users.Add(-1) == 0 {
+		h.release(h.value)
+	}
+}
+
+// acquire returns the current value as one that has a user more, nil once the
+// Updater is closed.
+func (u *Updater[T]) acquire() *held[T] {
+	for {
+		h := u.current.Load()
+		for n := h.users.Load(); n > 0; n = h.users.Load() {
+			if h.users.CompareAndSwap(n, n+1) {
+				return h
+			}
+		}
+		if u.current.Load() == h {
+			return nil
+		}
+	}
+}
+
+// Use calls f with the current value, which is not released before f returns.
+func (u *Updater[T]) Use(f func(T) error) error {
+	h := u.acquire()
+	if h == nil {
+		return ErrClosed
+	}
+	defer h.done()
+	return f(h.value)
+}
+
+// Acquire returns the current value for use until done is called, which must
+// happen once; more often does nothing.
+func (u *Updater[T]) Acquire() (v T, done func(), err error) {
+	h := u.acquire()
+	if h == nil {
+		return v, nil, ErrClosed
+	}
+	return h.value, sync.OnceFunc(h.done), nil
+}
+
+// Close takes the Updater off its secret and releases the value after its last
+// user.
+func (u *Updater[T]) Close() {
+	u.once.Do(func() {
+		u.stop()
+		u.current.Load().done()
+	})
+}
