@@ -60,6 +60,18 @@ var arrows = []arrow{
 		never: []string{"pkg/events/..."},
 	},
 	{
+		reason: "EventBridge is a way in and out: it carries events and knows neither stores nor who acts on them",
+		from:   []string{"pkg/eventbridge/..."}, scope: direct,
+		only: []string{
+			"pkg/secret", "pkg/events", "github.com/aws/aws-sdk-go-v2/...", "go.opentelemetry.io/otel/...", "golang.org/x/sync/errgroup",
+		},
+	},
+	{
+		reason: "programs choose whether there is an EventBridge",
+		from:   []string{"pkg/...", "internal/..."}, except: []string{"pkg/eventbridge/..."}, scope: linked,
+		never: []string{"pkg/eventbridge/..."},
+	},
+	{
 		reason: "what drivers have in common lives in pkg/store, so a driver knows its service and nothing else",
 		from:   []string{"pkg/store/awssm/..."}, scope: direct,
 		only: []string{
