@@ -29,6 +29,8 @@ type Delivery struct {
 	Seq uint64
 	// Attempt is how often the message has been handed out, from 1.
 	Attempt int
+	// Trace is that of the event's cause; a [Handler] finds it in its context.
+	Trace trace.SpanContext
 }
 
 // Handler does what an event asks for. Its error is the outcome: nil is done,
@@ -108,11 +110,7 @@ func (b *Bus) Consume(ctx context.Context, cfg ConsumeConfig, h Handler) error {
 	c := &consumer{b: b, cfg: cfg, stream: stream, handle: h, slots: make(chan struct{}, cfg.Concurrency), work: work}
 	for ctx.Err() == nil {
 		if err := c.pull(ctx); ctx.Err() == nil {
-			b.log.LogAttrs(ctx, slog.LevelWarn, "bus.consume.restart", slog.String("consumer", cfg.Consumer), slog.Any("error", err))
-			if err := b.restore(ctx, err); err != nil {
-				b.log.LogAttrs(ctx, slog.LevelDebug, "bus.consume.wait", slog.Any("error", err))
-			}
-			pause(ctx, reconnectPause)
+			c.mend(ctx, err)
 		}
 	}
 	return c.drain(cancel)
@@ -122,7 +120,7 @@ func (b *Bus) streamOf(consumer string) (string, error) {
 	switch consumer {
 	case WorkerConsumer, SchedulerConsumer:
 		return b.cfg.Names.RotationStream(), nil
-	case NotifierConsumer:
+	case NotifierConsumer, EventBridgeConsumer:
 		return b.cfg.Names.RotatedStream(), nil
 	default:
 		return "", fmt.Errorf("consume: there is no consumer %q", consumer)
@@ -208,24 +206,34 @@ func (c *consumer) drain(cancel func()) error {
 	return nil
 }
 
-func (c *consumer) process(m jetstream.Msg) {
+// delivery returns the event of a message. A message that is none is terminated.
+func (c *consumer) delivery(m jetstream.Msg) (Delivery, bool) {
 	meta, err := m.Metadata()
 	if err != nil {
 		c.settle(m, "terminate", func() error { return m.TermWithReason(rejectMalformed) })
-		return
+		return Delivery{}, false
 	}
 	e, err := c.b.decode(m.Subject(), m.Headers(), m.Data())
 	if err != nil {
 		c.b.note(c.work, m.Subject(), err)
 		c.settle(m, "terminate", func() error { return m.TermWithReason("rejected") })
+		return Delivery{}, false
+	}
+	cause := trace.SpanContextFromContext(c.b.extract(c.work, m.Headers()))
+	return Delivery{Event: e, Seq: meta.Sequence.Stream, Attempt: int(meta.NumDelivered), Trace: cause}, true
+}
+
+func (c *consumer) process(m jetstream.Msg) {
+	d, ok := c.delivery(m)
+	if !ok {
 		return
 	}
-	d := Delivery{Event: e, Seq: meta.Sequence.Stream, Attempt: int(meta.NumDelivered)}
+	e := d.Event
 	ctx, span := c.b.tracer.Start(c.b.extract(c.work, m.Headers()), "process "+string(e.Type), trace.WithSpanKind(trace.SpanKindConsumer),
 		trace.WithAttributes(attribute.String("messaging.system", "nats"), attribute.String("secret.id", string(e.Data.SecretID))))
 	defer span.End()
 	begin := time.Now()
-	err = c.guarded(ctx, m, d)
+	err := c.guarded(ctx, m, d)
 	outcome := c.finish(ctx, m, d, err)
 	if err != nil {
 		span.SetStatus(codes.Error, outcome)
@@ -238,23 +246,35 @@ func (c *consumer) process(m jetstream.Msg) {
 // turns a panic into an error. The panic's own value is not printed: it might
 // hold anything.
 func (c *consumer) guarded(ctx context.Context, m jetstream.Msg, d Delivery) (err error) {
-	wait := time.Duration(c.ackWait.Load())
-	alive, cancel := context.WithCancel(ctx)
-	defer cancel()
-	go func() {
-		for pause(alive, wait/3); alive.Err() == nil; pause(alive, wait/3) {
-			if err := m.InProgress(); err != nil {
-				c.b.log.LogAttrs(ctx, slog.LevelDebug, "bus.in_progress", slog.Any("error", err))
-			}
-		}
-	}()
+	defer c.keepAlive(ctx, m)()
 	defer func() {
 		if p := recover(); p != nil {
-			err = fmt.Errorf("handler of %s panicked with a %T", d.Event.Type, p)
-			c.b.log.LogAttrs(ctx, slog.LevelError, "bus.handler.panic", slog.String("type", string(d.Event.Type)), slog.String("stack", string(debug.Stack())))
+			err = c.panicked(ctx, d.Event.Type, p)
 		}
 	}()
 	return c.handle(ctx, d)
+}
+
+// keepAlive shows the server signs of life of messages until stop is called.
+func (c *consumer) keepAlive(ctx context.Context, ms ...jetstream.Msg) (stop func()) {
+	wait := time.Duration(c.ackWait.Load())
+	alive, cancel := context.WithCancel(ctx)
+	go func() {
+		for pause(alive, wait/3); alive.Err() == nil; pause(alive, wait/3) {
+			for _, m := range ms {
+				if err := m.InProgress(); err != nil {
+					c.b.log.LogAttrs(ctx, slog.LevelDebug, "bus.in_progress", slog.Any("error", err))
+				}
+			}
+		}
+	}()
+	return cancel
+}
+
+// panicked logs a panic of a handler and returns it as an error.
+func (c *consumer) panicked(ctx context.Context, t Type, p any) error {
+	c.b.log.LogAttrs(ctx, slog.LevelError, "bus.handler.panic", slog.String("type", string(t)), slog.String("stack", string(debug.Stack())))
+	return fmt.Errorf("handler of %s panicked with a %T", t, p)
 }
 
 // finish acknowledges the message as the outcome demands and returns a name

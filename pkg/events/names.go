@@ -131,4 +131,7 @@ const (
 	SchedulerConsumer = "scheduler"
 	// NotifierConsumer hands each announcement to one notifier.
 	NotifierConsumer = "notifier"
+	// EventBridgeConsumer hands each announcement to one process that forwards
+	// it to EventBridge.
+	EventBridgeConsumer = "eventbridge"
 )

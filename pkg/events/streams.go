@@ -27,6 +27,9 @@ type StreamOptions struct {
 	// AckWait is how long a process may hold a message without a sign of life
 	// before it is handed to another. 0 means 30 s.
 	AckWait time.Duration
+	// EventBridge adds the durable consumer of what is forwarded to EventBridge.
+	// It begins with the last event of each type about every secret.
+	EventBridge bool
 }
 
 // leaseMarker is how long the bus remembers that a report has ended, so that
@@ -86,13 +89,19 @@ func (n Names) ConsumerConfigs(o StreamOptions) map[string][]jetstream.ConsumerC
 			AckWait: cmp.Or(o.AckWait, 30*time.Second), MaxDeliver: -1, MaxAckPending: 10_000,
 		}
 	}
-	return map[string][]jetstream.ConsumerConfig{
+	out := map[string][]jetstream.ConsumerConfig{
 		n.RotationStream(): {
 			durable(WorkerConsumer, string(TypeNearExpiry)+".>", string(TypeRetire)+".>"),
 			durable(SchedulerConsumer, string(TypeSweep)),
 		},
 		n.RotatedStream(): {durable(NotifierConsumer, string(TypeRotated)+".>", string(TypeStaged)+".>")},
 	}
+	if o.EventBridge {
+		c := durable(EventBridgeConsumer, string(TypeRotated)+".>", string(TypeRotationFailed)+".>", string(TypeRollout)+".>")
+		c.DeliverPolicy = jetstream.DeliverLastPerSubjectPolicy
+		out[n.RotatedStream()] = append(out[n.RotatedStream()], c)
+	}
+	return out
 }
 
 // EnsureStreams creates the streams and the durable consumers, or brings them

@@ -151,7 +151,7 @@ func streams(n events.Names) object {
 			entry = append(entry, item("keepsPerSubject", s.MaxMsgsPerSubject))
 		}
 		var consumers []string
-		for _, c := range n.ConsumerConfigs(events.StreamOptions{})[s.Name] {
+		for _, c := range n.ConsumerConfigs(events.StreamOptions{EventBridge: true})[s.Name] {
 			consumers = append(consumers, c.Durable)
 		}
 		if consumers != nil {
