@@ -6,6 +6,7 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/eventbridge/types"
+	smithy "github.com/aws/smithy-go"
 
 	"github.com/tradepulse/rotator/pkg/events"
 )
@@ -31,14 +32,29 @@ func refusal(r types.PutEventsResultEntry) error {
 	if code == "" {
 		return nil
 	}
-	message := aws.ToString(r.ErrorMessage)
-	err := &EntryError{Code: code, Message: message[:min(len(message), maxMessage)]}
+	err := &EntryError{Code: code, Message: short(aws.ToString(r.ErrorMessage))}
 	switch code {
 	case "MalformedDetail", "InvalidArgument", "RedactionFailure":
 		return events.Permanent(err)
 	default:
 		return err
 	}
+}
+
+func short(s string) string { return s[:min(len(s), maxMessage)] }
+
+// invalidRequest reports whether AWS refused a request for what is in it, and
+// the code of that.
+func invalidRequest(err error) (code string, ok bool) {
+	api, is := errors.AsType[smithy.APIError](err)
+	if !is {
+		return "", false
+	}
+	switch code = api.ErrorCode(); code {
+	case "ValidationException", "ValidationError", "SerializationException", "InvalidParameterValue", "InvalidParameterCombination", "RequestEntityTooLarge":
+		return code, true
+	}
+	return "", false
 }
 
 // transient reports whether the next attempt may succeed by itself: AWS names

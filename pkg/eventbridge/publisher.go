@@ -16,7 +16,6 @@ import (
 	"go.opentelemetry.io/otel/metric"
 
 	"github.com/tradepulse/rotator/pkg/events"
-	"github.com/tradepulse/rotator/pkg/secret"
 )
 
 // API is the part of EventBridge that a [Publisher] calls; *eventbridge.Client
@@ -135,7 +134,10 @@ func (p *Publisher) Publish(ctx context.Context, es ...events.Event) error {
 	for i, e := range es {
 		items[i] = item{ctx: ctx, event: e}
 	}
-	return p.publish(ctx, items)
+	if err := p.publish(ctx, items); err != nil {
+		return err // not the pointer itself, which is an error even when nil
+	}
+	return nil
 }
 
 // item is an event on its way with the trace that it belongs to.
@@ -147,7 +149,7 @@ type item struct {
 	entry types.PutEventsRequestEntry
 }
 
-func (p *Publisher) publish(ctx context.Context, items []item) error {
+func (p *Publisher) publish(ctx context.Context, items []item) *PublishError {
 	var failed []Failure
 	var ready []item
 	for i, it := range items {
@@ -187,11 +189,8 @@ func (p *Publisher) put(ctx context.Context, items []item) []Failure {
 	var failed []Failure
 	for attempt := 1; ; attempt++ {
 		refusals, err := p.request(ctx, items)
-		if err != nil { // the client has repeated what it may
-			for _, it := range items {
-				failed = append(failed, p.refuse(ctx, it, err))
-			}
-			return failed
+		if err != nil {
+			return append(failed, p.all(ctx, items, err)...)
 		}
 		var again []item
 		for i, it := range items {
@@ -209,8 +208,27 @@ func (p *Publisher) put(ctx context.Context, items []item) []Failure {
 		if items = again; len(items) == 0 {
 			return failed
 		}
-		wait(ctx, p.pause(items[0].event, attempt))
+		wait(ctx, backoff(items[0].event, attempt, p.cfg.Pause, maxPause))
 	}
+}
+
+// all returns what becomes of entries whose request failed as a whole, which the
+// client has repeated if it may. When AWS finds the request itself at fault, one
+// entry may be to blame, so each is put alone.
+func (p *Publisher) all(ctx context.Context, items []item, err error) []Failure {
+	code, invalid := invalidRequest(err)
+	var failed []Failure
+	for _, it := range items {
+		switch {
+		case !invalid:
+			failed = append(failed, p.refuse(ctx, it, err))
+		case len(items) == 1:
+			failed = append(failed, p.refuse(ctx, it, &EntryError{Code: code, Message: short(err.Error())}))
+		default:
+			failed = append(failed, p.put(ctx, []item{it})...)
+		}
+	}
+	return failed
 }
 
 // request makes one request and returns why AWS refused which entry, nil for
@@ -247,16 +265,6 @@ func (p *Publisher) count(ctx context.Context, it item, outcome string) {
 
 // maxPause bounds the time between two attempts.
 const maxPause = 5 * time.Second
-
-// pause returns the time to the next attempt: it doubles with each, less up to
-// half of it, so that what was refused together does not come back together.
-func (p *Publisher) pause(e events.Event, attempt int) time.Duration {
-	d := maxPause
-	if shift := attempt - 1; shift < 16 && p.cfg.Pause<<shift < maxPause {
-		d = p.cfg.Pause << shift
-	}
-	return d - time.Duration(secret.Spread(e.Data.SecretID, fmt.Sprint(e.ID, attempt))*float64(d)/2)
-}
 
 // wait waits for d or the end of ctx.
 func wait(ctx context.Context, d time.Duration) {

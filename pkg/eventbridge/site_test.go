@@ -95,7 +95,6 @@ type arrived struct {
 	Source     string             `json:"source"`
 	DetailType string             `json:"detail-type"`
 	Detail     eventbridge.Detail `json:"detail"`
-	raw        string
 }
 
 // take returns the n events that the queue holds, in the order of arrival.
@@ -119,12 +118,18 @@ func (s *site) receive(seconds int32) []arrived {
 		s.t.Fatal(err)
 	}
 	var out []arrived
+	var done []sqstypes.DeleteMessageBatchRequestEntry
 	for _, m := range got.Messages {
-		a := arrived{raw: *m.Body}
+		var a arrived
 		if err := json.Unmarshal([]byte(*m.Body), &a); err != nil {
 			s.t.Fatal(err)
 		}
-		out = append(out, a)
+		out, done = append(out, a), append(done, sqstypes.DeleteMessageBatchRequestEntry{Id: m.MessageId, ReceiptHandle: m.ReceiptHandle})
+	}
+	if done != nil {
+		if _, err := s.sqs.DeleteMessageBatch(s.t.Context(), &sqs.DeleteMessageBatchInput{QueueUrl: &s.queue, Entries: done}); err != nil {
+			s.t.Fatal(err)
+		}
 	}
 	return out
 }
@@ -171,6 +176,8 @@ type front struct {
 	// answers.
 	down bool
 	lost int
+	// invalid says that a request is refused as a whole for what is in it.
+	invalid func(request []entry) bool
 }
 
 // entry is one of a request to PutEvents.
@@ -223,6 +230,12 @@ func (f *front) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "", http.StatusServiceUnavailable)
 		return
 	}
+	if codes == nil {
+		w.Header().Set("Content-Type", "application/x-amz-json-1.1")
+		w.WriteHeader(http.StatusBadRequest)
+		_, _ = w.Write([]byte(`{"__type":"ValidationException","message":"1 validation error detected"}`)) // the client sees to it
+		return
+	}
 	through := in.Entries[:0:0]
 	for i, raw := range in.Entries {
 		if codes[i] == "" {
@@ -237,7 +250,8 @@ func (f *front) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	_, _ = w.Write(results(codes, answer)) // the client sees to it
 }
 
-// judge counts a request and says what becomes of it.
+// judge counts a request and says what becomes of it: no codes mean that it is
+// refused as a whole.
 func (f *front) judge(raw []json.RawMessage) (down, lost bool, codes []string) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -255,6 +269,9 @@ func (f *front) judge(raw []json.RawMessage) (down, lost bool, codes []string) {
 		id := request[i].detail().ID
 		f.tries[id]++
 		codes[i] = f.refuse(request[i], f.tries[id])
+	}
+	if f.invalid != nil && f.invalid(request) {
+		return false, false, nil
 	}
 	f.requests = append(f.requests, request)
 	return false, lost, codes
