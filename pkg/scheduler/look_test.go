@@ -1,0 +1,139 @@
+package scheduler_test
+
+import (
+	"log/slog"
+	"testing"
+	"time"
+
+	"github.com/tradepulse/rotator/pkg/events"
+	"github.com/tradepulse/rotator/pkg/events/eventstest"
+	"github.com/tradepulse/rotator/pkg/scheduler"
+	"github.com/tradepulse/rotator/pkg/secret"
+	"github.com/tradepulse/rotator/pkg/store"
+	"github.com/tradepulse/rotator/pkg/store/storetest"
+)
+
+// site is a scheduler over one secret in memory.
+type site struct {
+	t   *testing.T
+	bus *events.Bus
+	mem *storetest.Mem
+	s   *scheduler.Scheduler
+	n   int
+}
+
+const id = secret.ID("ORDERS_DB")
+
+func newSite(t *testing.T) *site {
+	t.Helper()
+	mem := storetest.NewMem(nil)
+	st, err := store.New("mem", mem, &store.Options{Logger: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := store.NewCatalog([]*store.Store{st}, []secret.Spec{{ID: id, Store: "mem", TTL: 24 * time.Hour}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	x := &site{t: t, bus: eventstest.NewServer(t).NewBus(events.StreamOptions{}), mem: mem}
+	if x.s, err = scheduler.New(scheduler.Config{Catalog: c, Bus: x.bus, Source: "/test", Logger: slog.New(slog.DiscardHandler)}); err != nil {
+		t.Fatal(err)
+	}
+	return x
+}
+
+// write makes a new current version as somebody else would.
+func (x *site) write() secret.VersionID {
+	x.t.Helper()
+	x.n++
+	m, err := x.mem.Describe(x.t.Context(), string(id))
+	if err != nil {
+		m = secret.Metadata{}
+	}
+	from := m.Current().ID
+	v, err := x.mem.Put(x.t.Context(), string(id), store.Write{
+		Token: secret.NewToken(id, from, "somebody else", x.n), From: from, Value: secret.NewValue([]byte("Value-1")), Create: true,
+	})
+	if err != nil {
+		x.t.Fatal(err)
+	}
+	if err := x.mem.Promote(x.t.Context(), string(id), from, v.ID); err != nil {
+		x.t.Fatal(err)
+	}
+	return v.ID
+}
+
+func (x *site) look() {
+	x.t.Helper()
+	if err := x.s.Look(x.t.Context(), id); err != nil {
+		x.t.Fatal(err)
+	}
+}
+
+// wants fails the test unless a version was announced last, by the seq-th
+// message of its stream, and its rotation is armed.
+func (x *site) wants(v secret.VersionID, seq uint64) {
+	x.t.Helper()
+	last, err := x.bus.Last(x.t.Context(), events.TypeRotated, id)
+	if err != nil || last.Event.Data.VersionID != v || last.Seq != seq || last.Event.Data.Reason != events.ReasonExternal {
+		x.t.Errorf("announced %s (%s) as message %d, err %v; want %s as %d", last.Event.Data.VersionID, last.Event.Data.Reason, last.Seq, err, v, seq)
+	}
+	timer, err := x.bus.Timer(x.t.Context(), events.TypeNearExpiry, id)
+	if err != nil || timer.Event.Data.VersionID != v || timer.Event.Data.Attempt != 0 || !timer.At.After(time.Now().Add(12*time.Hour)) {
+		x.t.Errorf("armed for %s at %s, err %v; want %s, and not yet", timer.Event.Data.VersionID, timer.At, err, v)
+	}
+}
+
+func TestALookDoesWhatASweepDoes(t *testing.T) {
+	t.Parallel()
+	x := newSite(t)
+	x.look() // it is not there: said, and no error
+	v1 := x.write()
+	x.look()
+	x.wants(v1, 1)
+	for range 5 { // asked again, nothing has happened
+		x.look()
+	}
+	x.wants(v1, 1)
+	v2 := x.write()
+	x.look()
+	x.wants(v2, 2)
+	if r, err := x.s.Sweep(t.Context()); err != nil || r.Armed != 0 || r.Announced != 0 {
+		t.Errorf("a sweep after the look armed %d and announced %d, err %v; want neither", r.Armed, r.Announced, err)
+	}
+}
+
+func TestALookAtWhatIsNotOursDoesNothing(t *testing.T) {
+	t.Parallel()
+	x := newSite(t)
+	x.write()
+	if err := x.s.Look(t.Context(), "THEIRS"); err != nil {
+		t.Error(err)
+	}
+	if last, err := x.bus.Last(t.Context(), events.TypeRotated, "THEIRS"); err != nil || last.Seq != 0 {
+		t.Errorf("announced %+v, err %v", last, err)
+	}
+}
+
+func TestLooksAndSweepsTogetherAnnounceOnce(t *testing.T) {
+	t.Parallel()
+	x := newSite(t)
+	v := x.write()
+	done := make(chan error)
+	for i := range 8 {
+		go func() {
+			if i == 0 {
+				_, err := x.s.Sweep(t.Context())
+				done <- err
+				return
+			}
+			done <- x.s.Look(t.Context(), id)
+		}()
+	}
+	for range 8 {
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	}
+	x.wants(v, 1)
+}
