@@ -107,5 +107,8 @@ func serve(ctx context.Context, cfg *config.Config, tel *telemetry.Telemetry, re
 	}
 	ready.Store(n)
 	tel.Logger.LogAttrs(ctx, slog.LevelInfo, "notifier.started", slog.String("version", cli.Version()), slog.Int("secrets", len(p.Specs)))
-	return errors.Join(n.Run(ctx), p.Close())
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return n.Run(ctx) })
+	g.Go(func() error { return p.Forward(ctx, cfg.EventBridge, tel.Logger) })
+	return errors.Join(g.Wait(), p.Close())
 }

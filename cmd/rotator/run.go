@@ -204,7 +204,10 @@ func (n *node) scheduler(ctx context.Context, p *wire.Parts) error {
 	if err != nil {
 		return err
 	}
-	return startup(ctx, s.Run(ctx))
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return startup(ctx, s.Run(ctx)) })
+	g.Go(func() error { return p.Hear(ctx, n.cfg, s, n.log) })
+	return g.Wait()
 }
 
 func (n *node) worker(ctx context.Context, p *wire.Parts) error {
@@ -226,5 +229,8 @@ func (n *node) notifier(ctx context.Context, p *wire.Parts) error {
 	if err != nil {
 		return err
 	}
-	return nt.Run(ctx)
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return nt.Run(ctx) })
+	g.Go(func() error { return p.Forward(ctx, n.cfg.EventBridge, n.log) })
+	return g.Wait()
 }

@@ -25,6 +25,7 @@ func (k *checker) check(environ []string) {
 	k.nats()
 	k.loops()
 	k.stores()
+	k.awsEvents()
 	k.policies()
 	k.settings([]string{"defaults"}, k.cfg.Defaults)
 	k.secrets()
@@ -143,6 +144,19 @@ func (k *checker) stores() {
 		}
 		buckets[o.Bucket] = name
 	}
+}
+
+// awsEvents wants a store that the events can be about.
+func (k *checker) awsEvents() {
+	if !k.cfg.AWSEvents.On() {
+		return
+	}
+	for _, s := range k.cfg.Stores {
+		if _, ok := s.Options.(*AWS); ok || s.Options == nil {
+			return
+		}
+	}
+	k.report([]string{"aws_events", "queue"}, "no store is of type aws", "remove it, or add the store that its events are about")
 }
 
 func (k *checker) vault(at []string, a VaultAuth) {

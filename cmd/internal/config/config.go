@@ -21,6 +21,10 @@ type Config struct {
 	Worker Worker `json:"worker,omitzero"`
 	// The role that tells services and follows rollouts.
 	Notifier Notifier `json:"notifier,omitzero"`
+	// Announcements to Amazon EventBridge.
+	EventBridge EventBridge `json:"eventbridge,omitzero"`
+	// Events of AWS Secrets Manager, from Amazon EventBridge.
+	AWSEvents AWSEvents `json:"aws_events,omitzero"`
 	// The stores that hold secrets, by a name of your choice.
 	Stores map[string]Store `json:"stores,omitzero"`
 	// Rules for values, by a name that secrets can refer to.

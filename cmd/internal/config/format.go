@@ -32,6 +32,8 @@ func formats() []format {
 		{"subject-prefix", checkPrefix, "use up to four words of letters, digits, _ and - with dots between"},
 		{"token", checkToken, ""}, // these two say themselves what to use
 		{"secret-id", checkID, ""},
+		{"event-source", checkEventSource, "write something like tradepulse.rotator"},
+		{"queue-url", checkQueueURL, "write it as SQS shows it: https://sqs.REGION.amazonaws.com/ACCOUNT/NAME"},
 		{"file", checkFile, "name a file that holds it"},
 		{"env-name", checkEnvName, "name a variable, such as ROTATOR_MASTER_KEY_BASE64, not its value"},
 	}

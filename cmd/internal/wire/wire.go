@@ -78,7 +78,7 @@ func Open(ctx context.Context, o Options) (*Parts, error) {
 	p := &Parts{Conn: nc, Specs: specs, Source: "/rotator/" + o.Role + "/" + host}
 	p.Bus, err = events.New(nc, events.Config{Names: names, Source: p.Source, Signer: signer, Verifier: trusted, Logger: o.Logger})
 	if err == nil && o.Make {
-		err = p.Bus.EnsureStreams(ctx, events.StreamOptions{Replicas: o.Config.NATS.Replicas})
+		err = p.Bus.EnsureStreams(ctx, events.StreamOptions{Replicas: o.Config.NATS.Replicas, EventBridge: o.Config.EventBridge.On()})
 	}
 	if err == nil && o.Stores {
 		p.Catalog, err = o.catalog(ctx, nc, specs)

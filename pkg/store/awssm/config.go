@@ -72,6 +72,21 @@ type Config struct {
 // store that cannot be reached does not keep a process from starting; the error
 // says what is wrong with the configuration.
 func Open(ctx context.Context, cfg Config) (*Driver, error) {
+	ac, err := Load(ctx, cfg)
+	if err != nil {
+		return nil, fmt.Errorf("awssm: %w", err)
+	}
+	cfg.Region = ac.Region
+	return New(sm.NewFromConfig(ac, func(o *sm.Options) {
+		if cfg.Endpoint != "" {
+			o.BaseEndpoint = &cfg.Endpoint
+		}
+	}), cfg)
+}
+
+// Load returns what a client of any service of AWS is made of, with the region,
+// the credentials and the attempts of cfg. It makes no call.
+func Load(ctx context.Context, cfg Config) (aws.Config, error) {
 	options := []func(*config.LoadOptions) error{
 		config.WithRetryMode(aws.RetryModeAdaptive), config.WithRetryMaxAttempts(attempts(cfg.Attempts)), config.WithAppID("rotator"),
 	}
@@ -83,20 +98,15 @@ func Open(ctx context.Context, cfg Config) (*Driver, error) {
 	}
 	ac, err := config.LoadDefaultConfig(ctx, options...)
 	if err != nil {
-		return nil, fmt.Errorf("awssm: load the AWS configuration: %w", err)
+		return aws.Config{}, fmt.Errorf("load the AWS configuration: %w", err)
 	}
 	if ac.Region == "" {
-		return nil, errors.New("awssm: no region: set one in the store, in AWS_REGION or in the profile")
+		return aws.Config{}, errors.New("no region: set one in the configuration, in AWS_REGION or in the profile")
 	}
-	cfg.Region = ac.Region
 	if cfg.AssumeRoleARN != "" {
 		ac.Credentials = assume(ac, cfg)
 	}
-	return New(sm.NewFromConfig(ac, func(o *sm.Options) {
-		if cfg.Endpoint != "" {
-			o.BaseEndpoint = &cfg.Endpoint
-		}
-	}), cfg)
+	return ac, nil
 }
 
 func assume(ac aws.Config, cfg Config) aws.CredentialsProvider {

@@ -1,0 +1,93 @@
+package wire
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	eb "github.com/aws/aws-sdk-go-v2/service/eventbridge"
+	"github.com/aws/aws-sdk-go-v2/service/sqs"
+
+	"github.com/tradepulse/rotator/cmd/internal/config"
+	"github.com/tradepulse/rotator/pkg/eventbridge"
+	"github.com/tradepulse/rotator/pkg/secret"
+	"github.com/tradepulse/rotator/pkg/store/awssm"
+)
+
+// Publisher returns what puts announcements on the event bus of the
+// configuration. It makes no call.
+func Publisher(ctx context.Context, c config.EventBridge, log *slog.Logger) (*eventbridge.Publisher, error) {
+	access, err := loadAWS(ctx, c.AWS)
+	if err != nil {
+		return nil, fmt.Errorf("eventbridge: %w", err)
+	}
+	client := eb.NewFromConfig(access, func(o *eb.Options) { o.BaseEndpoint = endpoint(o.BaseEndpoint, c.AWS) })
+	return eventbridge.New(client, eventbridge.Config{Bus: c.Bus, Source: c.Source, Logger: log})
+}
+
+// Forward carries what is announced on the bus to EventBridge until ctx ends, or
+// returns nil at once if none is configured.
+func (p *Parts) Forward(ctx context.Context, c config.EventBridge, log *slog.Logger) error {
+	if !c.On() {
+		return nil
+	}
+	pub, err := Publisher(ctx, c, log)
+	if err != nil {
+		return err
+	}
+	f, err := eventbridge.NewForwarder(eventbridge.ForwarderConfig{Log: p.Bus, Publisher: pub})
+	if err != nil {
+		return err
+	}
+	return f.Run(ctx)
+}
+
+// Intake returns what takes events of Secrets Manager and has l look at the
+// configured secrets that they name.
+func (p *Parts) Intake(c *config.Config, l eventbridge.Looker, log *slog.Logger) (*eventbridge.Intake, error) {
+	paths := map[string][]secret.ID{}
+	for _, s := range p.Specs {
+		if _, ok := c.Stores[s.Store].Options.(*config.AWS); ok {
+			paths[s.StorePath()] = append(paths[s.StorePath()], s.ID)
+		}
+	}
+	return eventbridge.NewIntake(eventbridge.IntakeConfig{
+		Looker: l, Secrets: func(path string) []secret.ID { return paths[path] }, Logger: log,
+	})
+}
+
+// Hear polls the queue of the configuration until ctx ends, or returns nil at
+// once if there is none.
+func (p *Parts) Hear(ctx context.Context, c *config.Config, l eventbridge.Looker, log *slog.Logger) error {
+	if !c.AWSEvents.On() {
+		return nil
+	}
+	in, err := p.Intake(c, l, log)
+	if err != nil {
+		return err
+	}
+	access, err := loadAWS(ctx, c.AWSEvents.AWS)
+	if err != nil {
+		return fmt.Errorf("aws_events: %w", err)
+	}
+	client := sqs.NewFromConfig(access, func(o *sqs.Options) { o.BaseEndpoint = endpoint(o.BaseEndpoint, c.AWSEvents.AWS) })
+	q, err := eventbridge.NewQueue(client, eventbridge.QueueConfig{URL: c.AWSEvents.Queue, Handle: in.Handle, Logger: log})
+	if err != nil {
+		return err
+	}
+	return q.Run(ctx)
+}
+
+func loadAWS(ctx context.Context, a config.AWSAccess) (aws.Config, error) {
+	return awssm.Load(ctx, awssm.Config{Region: a.Region, Profile: a.Profile, AssumeRoleARN: a.AssumeRole, ExternalID: a.ExternalID})
+}
+
+// endpoint returns the endpoint of a client: the one of the configuration, else
+// the one that the client has by itself.
+func endpoint(own *string, a config.AWSAccess) *string {
+	if a.Endpoint == "" {
+		return own
+	}
+	return &a.Endpoint
+}
