@@ -14,7 +14,7 @@ import (
 
 var drivers = []string{"pkg/store/awssm/...", "pkg/store/vault/...", "pkg/store/natskv/...", "pkg/store/env/..."}
 
-var kits = []string{"pkg/store/storetest/...", "pkg/events/eventstest/...", "internal/serverstest/..."}
+var kits = []string{"pkg/store/storetest/...", "pkg/events/eventstest/...", "internal/serverstest/...", "pkg/client/clienttest/..."}
 
 const natsServer = "github.com/nats-io/nats-server/v2/..."
 
@@ -99,12 +99,32 @@ var arrows = []arrow{
 	},
 	{
 		reason: "programs choose the stores, so that nobody links the SDK of a store that is not used",
-		from:   []string{"pkg/...", "internal/..."}, except: drivers, scope: linked,
+		from:   []string{"pkg/...", "internal/..."}, except: slices.Concat(drivers, []string{"pkg/client/setup/..."}), scope: linked,
 		never: drivers,
 	},
 	{
+		reason: "a service links the stores that it passes to setup.Open, and the environment",
+		from:   []string{"pkg/client/setup"}, scope: linked,
+		never: []string{"pkg/store/awssm/...", "pkg/store/vault/...", "pkg/store/natskv/..."},
+	},
+	{
+		reason: "a provider brings its own store along and no other",
+		from:   []string{"pkg/client/setup/aws"}, scope: linked,
+		never: []string{"pkg/store/vault/...", "pkg/store/natskv/..."},
+	},
+	{
+		reason: "a provider brings its own store along and no other",
+		from:   []string{"pkg/client/setup/vault"}, scope: linked,
+		never: []string{"pkg/store/awssm/...", "pkg/store/natskv/..."},
+	},
+	{
+		reason: "a provider brings its own store along and no other",
+		from:   []string{"pkg/client/setup/natskv"}, scope: linked,
+		never: []string{"pkg/store/awssm/...", "pkg/store/vault/..."},
+	},
+	{
 		reason: "an embedded server is for programs that want one, never for a service or a library",
-		from:   []string{"pkg/...", "internal/..."}, except: []string{"pkg/events/eventstest/..."}, scope: linked,
+		from:   []string{"pkg/...", "internal/..."}, except: kits, scope: linked,
 		never: []string{natsServer},
 	},
 	{

@@ -38,13 +38,14 @@ func (m *Manager) report() {
 		case <-every.C:
 		}
 		every.Reset(m.cfg.Lease / 3)
-		if err := m.cfg.Bus.Report(m.work, m.snapshot(), m.cfg.Lease); err != nil && m.work.Err() == nil {
+		if err := m.cfg.Bus.Report(m.work, m.Report(), m.cfg.Lease); err != nil && m.work.Err() == nil {
 			m.log.LogAttrs(m.work, slog.LevelWarn, "secret.report", slog.String("error", err.Error()))
 		}
 	}
 }
 
-func (m *Manager) snapshot() events.Report {
+// Report returns what this process runs, as it tells the bus.
+func (m *Manager) Report() events.Report {
 	r := events.Report{Service: m.cfg.Service, Instance: m.cfg.Instance, StartedAt: m.started, At: time.Now()}
 	for _, id := range m.cfg.IDs {
 		r.Secrets = append(r.Secrets, *m.entries[id].status.Load())

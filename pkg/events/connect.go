@@ -26,6 +26,9 @@ type ConnectConfig struct {
 	User, Password string
 	// TLS, if set, is used for every connection; 1.3 is the least version.
 	TLS *tls.Config
+	// Background returns a connection at once, also when no server can be reached
+	// yet: it comes about by itself, as it comes back later.
+	Background bool
 	// InProcess reaches a server in this process without a socket.
 	InProcess nats.InProcessConnProvider
 	// Logger hears of lost and regained connections; nil means slog.Default.
@@ -75,6 +78,9 @@ func (cfg ConnectConfig) options(log *slog.Logger) ([]nats.Option, error) {
 		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) {
 			log.Error("nats.error", slog.String("error", err.Error()))
 		}),
+	}
+	if cfg.Background {
+		opts = append(opts, nats.RetryOnFailedConnect(true), nats.ConnectHandler(func(*nats.Conn) { log.Info("nats.connected") }))
 	}
 	switch {
 	case cfg.CredsFile != "":

@@ -59,7 +59,7 @@ func announced(h nats.Header) uint64 {
 
 // SubscribeNotify calls fn with each notification to a service from now on, one
 // at a time, until stop is called. It returns once the server knows of the
-// subscription. The Seq of a delivery is that of the announcement; it is not
+// subscription, or at once while there is no connection. The Seq of a delivery is that of the announcement; it is not
 // signed and only a hint.
 func (b *Bus) SubscribeNotify(ctx context.Context, service string, fn func(context.Context, Delivery)) (stop func(), err error) {
 	if err := ValidToken(service); err != nil {
@@ -76,12 +76,16 @@ func (b *Bus) SubscribeNotify(ctx context.Context, service string, fn func(conte
 	if err != nil {
 		return nil, fmt.Errorf("subscribe: %w", err)
 	}
+	stop = func() { _ = sub.Unsubscribe() } // fails only on a closed connection
+	if b.nc.IsReconnecting() {
+		return stop, nil // the server hears of it with the connection
+	}
 	fctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
 	if err := b.nc.FlushWithContext(fctx); err != nil && !b.nc.IsReconnecting() {
 		return nil, errors.Join(fmt.Errorf("subscribe: %w", err), sub.Unsubscribe())
 	}
-	return func() { _ = sub.Unsubscribe() }, nil // fails only on a closed connection
+	return stop, nil
 }
 
 // LastNotified returns the last notification to a service about a secret; its

@@ -5,6 +5,7 @@ package eventstest
 import (
 	"log/slog"
 	"net"
+	"path/filepath"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -21,6 +22,8 @@ import (
 type Server struct {
 	t       testing.TB
 	dir     string
+	listen  bool
+	port    int // where it listens, so that it comes back there
 	current atomic.Pointer[server.Server]
 	// Signer signs the events of every bus that NewBus returns.
 	Signer *events.Signer
@@ -36,26 +39,58 @@ func StartClock() (stop func()) {
 // NewServer starts a server without a socket that ends with the test.
 func NewServer(tb testing.TB) *Server {
 	tb.Helper()
+	return start(tb, false)
+}
+
+// NewListener starts a server that listens on a loopback port, for clients that
+// want a URL.
+func NewListener(tb testing.TB) *Server {
+	tb.Helper()
+	return start(tb, true)
+}
+
+func start(tb testing.TB, listen bool) *Server {
+	tb.Helper()
 	signer, err := events.GenerateSigner()
 	if err != nil {
 		tb.Fatal(err)
 	}
-	s := &Server{t: tb, dir: tb.TempDir(), Signer: signer}
+	s := &Server{t: tb, dir: tb.TempDir(), listen: listen, port: server.RANDOM_PORT, Signer: signer}
 	s.Start()
 	tb.Cleanup(s.Stop)
 	return s
 }
 
+// URL is where a server that NewListener has started listens, also after a
+// restart.
+func (s *Server) URL() string { return s.current.Load().ClientURL() }
+
+// SavePublicKey writes the public key of Signer to a file and returns its name,
+// for clients that want one.
+func (s *Server) SavePublicKey() string {
+	s.t.Helper()
+	path := filepath.Join(s.t.TempDir(), "signing.key")
+	if err := s.Signer.Save(path); err != nil {
+		s.t.Fatal(err)
+	}
+	return path + ".pub"
+}
+
 // Start starts the server on the files that it had.
 func (s *Server) Start() {
 	s.t.Helper()
-	srv, err := server.NewServer(&server.Options{ServerName: "test", DontListen: true, JetStream: true, StoreDir: s.dir, NoSigs: true, NoLog: true})
+	srv, err := server.NewServer(&server.Options{
+		ServerName: "test", DontListen: !s.listen, Host: "127.0.0.1", Port: s.port, JetStream: true, StoreDir: s.dir, NoSigs: true, NoLog: true,
+	})
 	if err != nil {
 		s.t.Fatal(err)
 	}
 	srv.Start()
 	if !srv.ReadyForConnections(20 * time.Second) {
 		s.t.Fatal("nats-server did not start")
+	}
+	if addr, ok := srv.Addr().(*net.TCPAddr); ok {
+		s.port = addr.Port
 	}
 	s.current.Store(srv)
 }

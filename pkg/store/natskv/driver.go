@@ -35,6 +35,9 @@ type Config struct {
 	Replicas int
 	// MasterKey seals the keyset: 32 random bytes, see LoadMasterKey.
 	MasterKey []byte
+	// Existing opens a bucket that somebody else has made and makes nothing, for
+	// a process that only reads.
+	Existing bool
 }
 
 // Driver is the embedded store.
@@ -50,7 +53,7 @@ var _ store.Driver = (*Driver)(nil)
 // when the master key does not open the keyset.
 func Open(ctx context.Context, cfg Config) (*Driver, error) {
 	cfg.Bucket, cfg.Replicas = cmp.Or(cfg.Bucket, DefaultBucket), cmp.Or(cfg.Replicas, 1)
-	s, err := cfg.JS.CreateOrUpdateStream(ctx, cfg.streamConfig())
+	s, err := cfg.bucket(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("open bucket %s: %w", cfg.Bucket, classify(err))
 	}
@@ -59,6 +62,13 @@ func Open(ctx context.Context, cfg Config) (*Driver, error) {
 		return nil, fmt.Errorf("open bucket %s: %w", cfg.Bucket, err)
 	}
 	return d, nil
+}
+
+func (c Config) bucket(ctx context.Context) (jetstream.Stream, error) {
+	if c.Existing {
+		return c.JS.Stream(ctx, "KV_"+c.Bucket)
+	}
+	return c.JS.CreateOrUpdateStream(ctx, c.streamConfig())
 }
 
 // streamConfig is what the key-value interface of the client library makes,

@@ -47,7 +47,7 @@ func openKeyring(ctx context.Context, d *Driver, master []byte) (*keyring, error
 		return nil, err
 	}
 	err = k.load(ctx)
-	if errors.Is(err, store.ErrNotFound) {
+	if errors.Is(err, store.ErrNotFound) && !d.cfg.Existing {
 		if err = k.create(ctx); errors.Is(err, store.ErrConflict) {
 			err = k.load(ctx) // somebody else made it first
 		}

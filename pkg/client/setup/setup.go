@@ -1,0 +1,245 @@
+package setup
+
+import (
+	"cmp"
+	"context"
+	"crypto/ed25519"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"go.opentelemetry.io/otel/metric"
+	"go.opentelemetry.io/otel/trace"
+
+	"github.com/tradepulse/rotator/pkg/client"
+	"github.com/tradepulse/rotator/pkg/events"
+	"github.com/tradepulse/rotator/pkg/secret"
+	"github.com/tradepulse/rotator/pkg/store"
+)
+
+// FileVariable names the configuration file when [Options.File] does not.
+const FileVariable = "ROTATOR_CLIENT_CONFIG"
+
+// Options are what the code of a service says; the rest is for its operator.
+type Options struct {
+	// Service is the name of the service unless the configuration has one.
+	Service string
+	// IDs are the secrets that the service needs. Those of the configuration are
+	// held as well.
+	IDs []secret.ID
+	// Providers are the stores that the operator can choose, besides env.
+	Providers []Provider
+	// File is the configuration. "" means the one that FileVariable names, if
+	// any.
+	File string
+	// Lookup finds environment variables. Nil means os.LookupEnv.
+	Lookup func(name string) (string, bool)
+	// ConnectTimeout bounds how long a store on the bus is waited for. 0 means
+	// 30 s. Without such a store nothing waits for the bus.
+	ConnectTimeout time.Duration
+
+	// Nil means slog.Default and the global providers.
+	Logger         *slog.Logger
+	MeterProvider  metric.MeterProvider
+	TracerProvider trace.TracerProvider
+}
+
+// Provider opens one type of store.
+type Provider interface {
+	// Name is what the setting store calls it.
+	Name() string
+	// Open returns the driver.
+	Open(ctx context.Context, s *Session) (store.Driver, error)
+}
+
+// Session is what a [Provider] is given.
+type Session struct {
+	Config *Config
+	// Lookup finds environment variables.
+	Lookup func(name string) (string, bool)
+	// Conn is the connection of the bus, nil without one.
+	Conn *nats.Conn
+	// IDs are the secrets that the service holds.
+	IDs []secret.ID
+}
+
+// Client is a Manager with what was opened for it.
+type Client struct {
+	*client.Manager
+
+	conn *nats.Conn
+	st   *store.Store
+}
+
+// Close closes the Manager, and then the store and the connection.
+func (c *Client) Close(ctx context.Context) error {
+	err := c.Manager.Close(ctx)
+	return errors.Join(err, c.release())
+}
+
+func (c *Client) release() error {
+	var err error
+	if c.st != nil {
+		err = c.st.Close()
+	}
+	if c.conn != nil {
+		c.conn.Close()
+	}
+	return err
+}
+
+// Open reads the configuration and returns a Manager that holds every secret.
+// The error names everything that is wrong with the configuration, or every
+// secret that cannot be had.
+func Open(ctx context.Context, o Options) (*Client, error) {
+	if o.Lookup == nil {
+		o.Lookup = os.LookupEnv
+	}
+	if o.File == "" {
+		o.File, _ = o.Lookup(FileVariable)
+	}
+	cfg, err := Load(o.File, o.Lookup)
+	if err != nil {
+		return nil, err
+	}
+	cfg.Service = cmp.Or(cfg.Service, o.Service)
+	p, err := o.provider(cfg)
+	if err != nil {
+		return nil, err
+	}
+	c := &Client{}
+	if err := c.open(ctx, o, cfg, p); err != nil {
+		return nil, errors.Join(err, c.release())
+	}
+	return c, nil
+}
+
+func (o Options) provider(cfg *Config) (Provider, error) {
+	all := append([]Provider{envProvider{}}, o.Providers...)
+	var names []string
+	for _, p := range all {
+		if p.Name() == cfg.Store {
+			return p, nil
+		}
+		names = append(names, p.Name())
+	}
+	return nil, fmt.Errorf("setup: store: %q is none of those that this program has: %s", cfg.Store, strings.Join(names, ", "))
+}
+
+func (c *Client) open(ctx context.Context, o Options, cfg *Config, p Provider) error {
+	bus, err := c.connect(ctx, o, cfg)
+	if err != nil {
+		return fmt.Errorf("setup: %w", err)
+	}
+	ids := slices.Clone(o.IDs)
+	for id := range cfg.Secrets {
+		ids = append(ids, id)
+	}
+	slices.Sort(ids)
+	ids = slices.Compact(ids)
+	d, err := p.Open(ctx, &Session{Config: cfg, Lookup: o.Lookup, Conn: c.conn, IDs: ids})
+	if err != nil {
+		return fmt.Errorf("setup: store %s: %w", cfg.Store, err)
+	}
+	c.st, err = store.New(cfg.Store, d, &store.Options{Timeout: cfg.Timeout, Logger: o.Logger, MeterProvider: o.MeterProvider, TracerProvider: o.TracerProvider})
+	if err != nil {
+		return errors.Join(err, d.Close())
+	}
+	var specs []secret.Spec
+	for _, id := range ids {
+		specs = append(specs, secret.Spec{ID: id, Store: cfg.Store, Path: cfg.path(id, o.Lookup), RefreshMargin: cfg.RefreshMargin})
+	}
+	catalog, err := store.NewCatalog([]*store.Store{c.st}, specs)
+	if err != nil {
+		return fmt.Errorf("setup: %w", err)
+	}
+	c.Manager, err = client.New(ctx, client.Config{
+		Service: cfg.Service, Instance: cfg.Instance, Source: client.FromCatalog(catalog), IDs: ids, Bus: bus,
+		PollInterval: cfg.PollInterval, MaxStale: cfg.MaxStale, Lease: cfg.Lease, Lookup: o.Lookup,
+		Logger: o.Logger, MeterProvider: o.MeterProvider, TracerProvider: o.TracerProvider,
+	})
+	return err
+}
+
+// path returns where a secret is. The env provider reads the identifier itself.
+func (c *Config) path(id secret.ID, lookup func(string) (string, bool)) string {
+	if path := c.Secrets[id]; path != "" || c.Store == envStore {
+		return path
+	}
+	path, _ := lookup(string(id))
+	return path
+}
+
+// connect returns the bus, nil without one.
+func (c *Client) connect(ctx context.Context, o Options, cfg *Config) (client.Bus, error) {
+	if cfg.NATS.URL == "" {
+		return nil, nil
+	}
+	names, err := events.NewNames(cfg.NATS.Prefix)
+	if err != nil {
+		return nil, fmt.Errorf("nats.prefix: %w", err)
+	}
+	var trusted []ed25519.PublicKey
+	for _, file := range cfg.TrustedKeys {
+		k, err := events.LoadPublicKey(file)
+		if err != nil {
+			return nil, err
+		}
+		trusted = append(trusted, k)
+	}
+	cc := events.ConnectConfig{
+		URL: cfg.NATS.URL, Name: "service " + cfg.Service, CredsFile: cfg.NATS.Credentials.CredsFile, NKeyFile: cfg.NATS.Credentials.NKeyFile,
+		User: cfg.NATS.Credentials.User, Background: cfg.Store != "natskv", Logger: o.Logger,
+	}
+	if file := cfg.NATS.Credentials.PasswordFile; file != "" {
+		b, err := os.ReadFile(file)
+		if err != nil {
+			return nil, fmt.Errorf("nats.credentials.password_file: %w", err)
+		}
+		cc.Password = strings.TrimRight(string(b), "\r\n")
+	}
+	if cc.TLS, err = cfg.NATS.TLS.config(); err != nil {
+		return nil, fmt.Errorf("nats.tls: %w", err)
+	}
+	wait, cancel := context.WithTimeout(ctx, cmp.Or(o.ConnectTimeout, 30*time.Second))
+	defer cancel()
+	if c.conn, err = events.Connect(wait, cc); err != nil {
+		return nil, err
+	}
+	return events.New(c.conn, events.Config{
+		Names: names, Source: "/service/" + cfg.Service, Verifier: events.NewVerifier(trusted...),
+		Logger: o.Logger, MeterProvider: o.MeterProvider, TracerProvider: o.TracerProvider,
+	})
+}
+
+func (t TLS) config() (*tls.Config, error) {
+	if t == (TLS{}) {
+		return nil, nil
+	}
+	out := &tls.Config{MinVersion: tls.VersionTLS13}
+	if t.CA != "" {
+		b, err := os.ReadFile(t.CA)
+		if err != nil {
+			return nil, err
+		}
+		out.RootCAs = x509.NewCertPool()
+		if !out.RootCAs.AppendCertsFromPEM(b) {
+			return nil, fmt.Errorf("%s holds no certificate", t.CA)
+		}
+	}
+	if t.Cert != "" || t.Key != "" {
+		cert, err := tls.LoadX509KeyPair(t.Cert, t.Key)
+		if err != nil {
+			return nil, err
+		}
+		out.Certificates = []tls.Certificate{cert}
+	}
+	return out, nil
+}
