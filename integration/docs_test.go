@@ -27,6 +27,7 @@ func TestCommandsInDocuments(t *testing.T) {
 		r := reader{t: t, env: []string{
 			"STATE_DIRECTORY=" + t.TempDir(),
 			"ROTATOR_NODE_LISTEN=" + freeAddress(t), "ROTATOR_HTTP_LISTEN=" + freeAddress(t), "ROTATOR_HTTP_NOTIFIER_LISTEN=" + freeAddress(t),
+			"TRADEPULSE_AUDIT_SECRET=Audit-Key-For-Tests-1", "TRADEPULSE_ADMIN_TOKEN=Admin-Token-For-Tests-1",
 		}}
 		for _, line := range commands(t, doc) {
 			r.follow(doc, line)

@@ -22,31 +22,54 @@ const reach = 10 * time.Second
 // attach connects a command to what runs: the cluster, or the single node on
 // this machine under the operator's key. It makes nothing.
 func attach(cmd *cobra.Command, path string) (*wire.Parts, error) {
-	cfg, err := cli.Load(cmd, path)
+	o, err := options(cmd, path)
 	if err != nil {
 		return nil, err
 	}
+	if err := hasRun(o, path); err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(cmd.Context(), reach)
+	defer cancel()
+	parts, err := wire.Open(ctx, o)
+	if err != nil {
+		return nil, unreached(err)
+	}
+	return parts, nil
+}
+
+func unreached(err error) error { return fmt.Errorf("%w; is 'rotator run' running?", err) }
+
+// hasRun returns an error when this machine has to have a single node and never
+// had one.
+func hasRun(o wire.Options, path string) error {
+	if o.Connect.NKeyFile == "" {
+		return nil
+	}
+	if _, err := os.Stat(o.Connect.NKeyFile); err != nil {
+		return fmt.Errorf("no single node has run with this configuration: %w; start it with 'rotator run --config %s'", err, path)
+	}
+	return nil
+}
+
+// options returns how a command works with a configuration.
+func options(cmd *cobra.Command, path string) (wire.Options, error) {
+	cfg, err := cli.Load(cmd, path)
+	if err != nil {
+		return wire.Options{}, err
+	}
 	log, err := telemetry.NewLogger(cmd.ErrOrStderr(), "error", cfg.Log.Format)
 	if err != nil {
-		return nil, err
+		return wire.Options{}, err
 	}
 	slog.SetDefault(log)
 	dir, err := cfg.DataDir(os.LookupEnv)
 	if err != nil {
-		return nil, err
+		return wire.Options{}, err
 	}
-	var connect events.ConnectConfig
+	o := wire.Options{Config: cfg, Role: "cli", DataDir: dir, Stores: true, Logger: log}
 	if cfg.SingleNode() {
-		connect = events.ConnectConfig{URL: "nats://" + cfg.Node.Listen, NKeyFile: filepath.Join(dir, "operator.nk")}
-		if _, err := os.Stat(connect.NKeyFile); err != nil {
-			return nil, fmt.Errorf("no single node has run with this configuration: %w; start it with 'rotator run --config %s'", err, path)
-		}
+		o.Connect = events.ConnectConfig{URL: "nats://" + cfg.Node.Listen, NKeyFile: filepath.Join(dir, "operator.nk")}
 	}
-	ctx, cancel := context.WithTimeout(cmd.Context(), reach)
-	defer cancel()
-	parts, err := wire.Open(ctx, wire.Options{Config: cfg, Role: "cli", Connect: connect, DataDir: dir, Stores: true, Logger: log})
-	if err != nil {
-		return nil, fmt.Errorf("%w; is 'rotator run' running?", err)
-	}
-	return parts, nil
+	return o, nil
 }

@@ -19,8 +19,9 @@ type Settings struct {
 	// Lifetime of a version. none, or no setting at all, takes the lifetime
 	// that the store records; a secret with neither is rotated by hand only.
 	TTL DurationOrNone `json:"ttl,omitzero"`
-	// Least lifetime that has to be left of a version when rotator policy check
-	// looks at it.
+	// More than this has to be left of a version's life when rotator policy check
+	// looks at it. Without it 1h for TRADEPULSE_AUDIT_SECRET_ID, 30m for
+	// TRADEPULSE_ADMIN_TOKEN_ID, and none for others.
 	MinTTL DurationOrNone `json:"min_ttl,omitzero"`
 	// How long before its end a version is replaced.
 	RefreshMargin DurationOrNone `json:"refresh_margin,omitzero" default:"5m"`

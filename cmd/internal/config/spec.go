@@ -24,11 +24,11 @@ func (c *Config) Specs() ([]secret.Spec, error) {
 }
 
 // Floors returns the least lifetime that the policy check wants left of each
-// secret; those without one are not in it.
+// secret, negative for none; those that do not say are not in it.
 func (c *Config) Floors() map[secret.ID]time.Duration {
 	out := map[secret.ID]time.Duration{}
 	for _, s := range c.Secrets {
-		if s.MinTTL > 0 {
+		if s.MinTTL != 0 {
 			out[secret.ID(s.ID)] = time.Duration(s.MinTTL)
 		}
 	}

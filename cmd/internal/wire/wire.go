@@ -90,6 +90,62 @@ func Open(ctx context.Context, o Options) (*Parts, error) {
 	return p, nil
 }
 
+// Stores are the stores of a configuration, without what else a program works
+// with.
+type Stores struct {
+	Catalog *store.Catalog
+	conn    *nats.Conn // nil when no store is on the bus
+}
+
+// NeedsBus reports whether a store of the configuration is on the bus.
+func (o Options) NeedsBus() bool {
+	for _, s := range o.Config.Stores {
+		if _, ok := s.Options.(*config.NATSKV); ok {
+			return true
+		}
+	}
+	return false
+}
+
+// OpenStores opens the stores alone. It connects to the bus only when a store is
+// on it, and then waits for it as long as ctx lives.
+func OpenStores(ctx context.Context, o Options) (*Stores, error) {
+	specs, err := o.Config.Specs()
+	if err != nil {
+		return nil, err
+	}
+	s := &Stores{}
+	if o.NeedsBus() {
+		if s.conn, err = o.connect(ctx); err != nil {
+			return nil, err
+		}
+	}
+	if s.Catalog, err = o.catalog(ctx, s.conn, specs); err != nil {
+		return nil, errors.Join(err, s.Close())
+	}
+	return s, nil
+}
+
+// Close closes the stores and the connection.
+func (s *Stores) Close() error {
+	err := closeAll(s.Catalog)
+	if s.conn != nil {
+		s.conn.Close()
+	}
+	return err
+}
+
+func closeAll(c *store.Catalog) error {
+	if c == nil {
+		return nil
+	}
+	var errs []error
+	for _, s := range c.Stores() {
+		errs = append(errs, s.Close())
+	}
+	return errors.Join(errs...)
+}
+
 // Spec finds a secret among those of the configuration.
 func (p *Parts) Spec(id secret.ID) (secret.Spec, bool) {
 	for _, s := range p.Specs {
@@ -102,14 +158,9 @@ func (p *Parts) Spec(id secret.ID) (secret.Spec, bool) {
 
 // Close closes the stores and the connection.
 func (p *Parts) Close() error {
-	var errs []error
-	if p.Catalog != nil {
-		for _, s := range p.Catalog.Stores() {
-			errs = append(errs, s.Close())
-		}
-	}
+	err := closeAll(p.Catalog)
 	p.Conn.Close()
-	return errors.Join(errs...)
+	return err
 }
 
 // keys returns the key that signs events, and those that are believed.

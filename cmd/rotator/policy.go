@@ -1,0 +1,218 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/tradepulse/rotator/cmd/internal/cli"
+	"github.com/tradepulse/rotator/cmd/internal/config"
+	"github.com/tradepulse/rotator/cmd/internal/wire"
+	"github.com/tradepulse/rotator/pkg/gate"
+	"github.com/tradepulse/rotator/pkg/secret"
+	"github.com/tradepulse/rotator/pkg/store"
+	"github.com/tradepulse/rotator/pkg/store/env"
+)
+
+func policyCommand(path *string) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "policy",
+		Short: "Check that secrets are fit for use",
+		Args:  cli.Exactly(0),
+		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+	cmd.AddCommand(policyCheckCommand(path))
+	return cmd
+}
+
+func policyCheckCommand(path *string) *cobra.Command {
+	var asJSON bool
+	var minTTL []string
+	cmd := &cobra.Command{
+		Use:   "check [ID...]",
+		Short: "Check presence, complexity and remaining lifetime, and list every violation",
+		Long: `Reads the secrets with the given ids, or all of the configuration, and lists
+everything that is wrong at once, each with what to do: a secret that is missing,
+a value that breaks its policy, a lifetime of which not more than the floor is
+left. It changes nothing, and shows no value.
+
+Without a configuration it looks at environment variables, and the ids are
+TRADEPULSE_AUDIT_SECRET_ID and TRADEPULSE_ADMIN_TOKEN_ID: the value is in
+TRADEPULSE_AUDIT_SECRET, or in the variable that TRADEPULSE_AUDIT_SECRET_ID
+names, and TRADEPULSE_AUDIT_SECRET_ID_TTL_SECONDS sets its lifetime.
+
+The floor is min_ttl of the configuration, else 1h for the first of these two,
+30m for the second and none for others.
+
+Exit codes:
+  0  every secret is fit for use
+  1  there are violations, or a server that the configuration names cannot be
+     reached
+  2  the command line or the configuration is wrong`,
+		Example: `  rotator policy check
+  rotator policy check --config docs/examples/tradepulse.yaml --min-ttl TRADEPULSE_AUDIT_SECRET_ID=2h
+  rotator policy check --json | jq -r '.violations[].remedy'`,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			ids, err := parseIDs(args)
+			if err != nil {
+				return cli.UsageError{Err: err}
+			}
+			floors, err := parseFloors(minTTL)
+			if err != nil {
+				return cli.UsageError{Err: fmt.Errorf("--min-ttl: %w", err)}
+			}
+			c, err := newCheck(cmd, *path, ids)
+			if err != nil {
+				return err
+			}
+			found, err := c.run(cmd.Context(), floors)
+			if err != nil {
+				return err
+			}
+			return printViolations(cmd.OutOrStdout(), len(c.secrets), found, asJSON)
+		},
+	}
+	cmd.Flags().StringArrayVar(&minTTL, "min-ttl", nil, "floor of a secret in place of its own, as `ID=DURATION`; none is no floor")
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print an object")
+	return cmd
+}
+
+func parseIDs(args []string) ([]secret.ID, error) {
+	var out []secret.ID
+	for _, a := range args {
+		id, err := secret.ParseID(a)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, id)
+	}
+	return out, nil
+}
+
+// parseFloors reads ID=DURATION; an id may have a = in it, a duration has none.
+func parseFloors(args []string) (map[secret.ID]time.Duration, error) {
+	out := map[secret.ID]time.Duration{}
+	for _, a := range args {
+		i := strings.LastIndexByte(a, '=')
+		if i < 0 {
+			return nil, fmt.Errorf("%q is not ID=DURATION", a)
+		}
+		id, err := secret.ParseID(a[:i])
+		if err != nil {
+			return nil, err
+		}
+		var d config.DurationOrNone
+		if err := d.UnmarshalText([]byte(a[i+1:])); err != nil {
+			return nil, fmt.Errorf("%s: %w; write it as 90s, 30m, 1h, 7d or none", id, err)
+		}
+		out[id] = time.Duration(d)
+	}
+	return out, nil
+}
+
+// check is what is looked at, and what has to be closed afterwards.
+type check struct {
+	secrets []gate.Secret
+	close   func() error
+}
+
+func newCheck(cmd *cobra.Command, path string, ids []secret.ID) (check, error) {
+	if path == "" {
+		d := env.Open(env.Config{})
+		secrets := gate.Required(d)
+		if len(ids) > 0 {
+			secrets = nil
+		}
+		for _, id := range ids {
+			secrets = append(secrets, gate.Secret{Spec: secret.Spec{ID: id}, Reader: d})
+		}
+		return check{secrets, d.Close}, nil
+	}
+	o, err := options(cmd, path)
+	if err != nil {
+		return check{}, err
+	}
+	if len(o.Config.Secrets) == 0 && len(ids) == 0 {
+		return check{}, cli.UsageError{Err: fmt.Errorf("%s has no secrets to check", path)}
+	}
+	if o.NeedsBus() {
+		if err := hasRun(o, path); err != nil {
+			return check{}, err
+		}
+	}
+	ctx, cancel := context.WithTimeout(cmd.Context(), reach)
+	defer cancel()
+	stores, err := wire.OpenStores(ctx, o)
+	if err != nil {
+		return check{}, unreached(err)
+	}
+	secrets, err := configured(stores.Catalog, o.Config.Floors(), ids)
+	if err != nil {
+		return check{}, errors.Join(err, stores.Close())
+	}
+	return check{secrets, stores.Close}, nil
+}
+
+// configured returns the secrets with the given ids, or all.
+func configured(c *store.Catalog, floors map[secret.ID]time.Duration, ids []secret.ID) ([]gate.Secret, error) {
+	all, err := gate.FromCatalog(c)
+	if err != nil {
+		return nil, err
+	}
+	byID := map[secret.ID]gate.Secret{}
+	for i := range all {
+		all[i].MinTTL = floors[all[i].Spec.ID]
+		byID[all[i].Spec.ID] = all[i]
+	}
+	if len(ids) == 0 {
+		return all, nil
+	}
+	var out []gate.Secret
+	for _, id := range ids {
+		s := byID[id]
+		s.Spec.ID = id // one that is not configured is a violation
+		out = append(out, s)
+	}
+	return out, nil
+}
+
+// run checks, with floors in place of those that the secrets have.
+func (c check) run(ctx context.Context, floors map[secret.ID]time.Duration) (found []gate.Violation, err error) {
+	defer func() { err = errors.Join(err, c.close()) }()
+	for i, s := range c.secrets {
+		if d, ok := floors[s.Spec.ID]; ok {
+			c.secrets[i].MinTTL = d
+			delete(floors, s.Spec.ID)
+		}
+	}
+	for id := range floors {
+		return nil, cli.UsageError{Err: fmt.Errorf("--min-ttl: %s is not among the secrets that are checked", id)}
+	}
+	return gate.Check(ctx, time.Now(), c.secrets), ctx.Err()
+}
+
+func printViolations(w io.Writer, secrets int, found []gate.Violation, asJSON bool) error {
+	var err error
+	switch {
+	case asJSON:
+		err = cli.PrintJSON(w, struct {
+			Secrets    int              `json:"secrets"`
+			Violations []gate.Violation `json:"violations"`
+		}{secrets, append([]gate.Violation{}, found...)})
+	case len(found) == 0:
+		_, err = fmt.Fprintf(w, "%d secrets are fit for use\n", secrets)
+	default:
+		for _, v := range found {
+			fmt.Fprintln(w, v)
+		}
+	}
+	if err != nil || len(found) == 0 {
+		return err
+	}
+	return errors.New(gate.Summary(secrets, found))
+}
