@@ -32,7 +32,7 @@ Start with:
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	path := cli.ConfigFlag(cmd)
-	cmd.AddCommand(devCommand(), runCommand(path), rotateCommand(path), statusCommand(path), planCommand(path), policyCommand(path),
+	cmd.AddCommand(devCommand(), runCommand(path), rotateCommand(path), statusCommand(path), planCommand(path), policyCommand(path), auditCommand(path),
 		configCommand(), cli.VersionCommand(), cli.ReferenceCommand())
 	return cmd
 }

@@ -10,6 +10,7 @@ import (
 	"io"
 
 	"github.com/tradepulse/rotator/pkg/secret"
+	"github.com/tradepulse/rotator/pkg/store"
 )
 
 // AuditError says which record of an audit log is the first bad one.
@@ -24,7 +25,9 @@ func (e *AuditError) Error() string { return fmt.Sprintf("audit: line %d: %s", e
 
 // AuditVerifier checks audit logs.
 type AuditVerifier struct {
-	// Key returns a version of the key. It is asked once for each.
+	// Key returns a version of the key. It is asked once for each. An error that
+	// wraps store.ErrNotFound, store.ErrNoValue or store.ErrInvalid makes the
+	// record a bad one; another one ends the verification.
 	Key func(secret.VersionID) (secret.Value, error)
 	// After is the last record of the log before this one. The zero record
 	// means that the log has to begin with the first record of its chain.
@@ -54,8 +57,8 @@ func VerifyAudit(r io.Reader, lookup func(secret.VersionID) (secret.Value, error
 }
 
 // Verify reads an audit log. The error is an [*AuditError] for the first record
-// that was changed, removed, put elsewhere, or signed with a key that cannot be
-// had. Records missing at the end do not show: compare the last one with what
+// that was changed, removed, put elsewhere, or signed with a key that is not
+// there. Records missing at the end do not show: compare the last one with what
 // was handed over elsewhere.
 func (v AuditVerifier) Verify(r io.Reader) (AuditResult, error) {
 	c := auditChecker{v: v, heads: map[string]uint64{}, begun: map[string]bool{}, keys: map[secret.VersionID]secret.Value{}}
@@ -76,7 +79,11 @@ func (v AuditVerifier) Verify(r io.Reader) (AuditResult, error) {
 		case err != nil:
 			return c.res, fmt.Errorf("audit: read: %w", err)
 		}
-		if reason := c.take(bytes.TrimSuffix(line, []byte("\n"))); reason != "" {
+		reason, err := c.take(bytes.TrimSuffix(line, []byte("\n")))
+		switch {
+		case err != nil:
+			return c.res, fmt.Errorf("audit: line %d: %w", c.res.Records+1, err)
+		case reason != "":
 			return c.res, c.bad(reason)
 		}
 	}
@@ -96,16 +103,23 @@ func (c *auditChecker) bad(reason string) *AuditError {
 }
 
 // take checks one line, and returns what is wrong with it.
-func (c *auditChecker) take(line []byte) string {
+func (c *auditChecker) take(line []byte) (reason string, err error) {
 	var r AuditRecord
 	if err := json.Unmarshal(line, &r); err != nil {
-		return "it is no record"
+		return "it is no record", nil
 	}
 	if reason := c.place(r); reason != "" {
-		return reason
+		return reason, nil
 	}
-	if reason := c.genuine(r, line); reason != "" {
-		return reason
+	key, err := c.key(r.KeyID)
+	switch {
+	case errors.Is(err, store.ErrNotFound), errors.Is(err, store.ErrNoValue), errors.Is(err, store.ErrInvalid):
+		return fmt.Sprintf("the key %q is not there: %v", string(r.KeyID), err), nil
+	case err != nil:
+		return "", fmt.Errorf("the key %q cannot be had: %w", string(r.KeyID), err)
+	}
+	if reason := genuine(r, line, key); reason != "" {
+		return reason, nil
 	}
 	if r.Prev == "" {
 		c.begun[r.MAC] = true
@@ -115,7 +129,7 @@ func (c *auditChecker) take(line []byte) string {
 	c.heads[r.MAC] = r.Seq
 	c.res.Last = r
 	c.res.Records++
-	return ""
+	return "", nil
 }
 
 // place checks where in which chain a record stands.
@@ -141,16 +155,19 @@ func (c *auditChecker) place(r AuditRecord) string {
 	return ""
 }
 
-// genuine checks the MAC of a record and how it is written.
-func (c *auditChecker) genuine(r AuditRecord, line []byte) string {
-	key, ok := c.keys[r.KeyID]
-	if !ok {
-		var err error
-		if key, err = c.v.Key(r.KeyID); err != nil {
-			return fmt.Sprintf("the key %q cannot be had: %v", string(r.KeyID), err)
-		}
-		c.keys[r.KeyID] = key
+func (c *auditChecker) key(v secret.VersionID) (secret.Value, error) {
+	if key, ok := c.keys[v]; ok {
+		return key, nil
 	}
+	key, err := c.v.Key(v)
+	if err == nil {
+		c.keys[v] = key
+	}
+	return key, err
+}
+
+// genuine checks the MAC of a record and how it is written.
+func genuine(r AuditRecord, line []byte, key secret.Value) string {
 	want, err := r.mac(key)
 	if err != nil || !hmac.Equal([]byte(want), []byte(r.MAC)) {
 		return "its MAC does not fit: it was changed"
