@@ -4,9 +4,9 @@
 //
 // The bucket holds one document per secret (s.<key>: versions, stages, tokens
 // and dates, changed by compare-and-set), one sealed value per version
-// (v.<key>.<version>), and the keyset that seals them, itself sealed by the
-// master key (keyset). A sealed value is bound to its bucket, secret and
-// version: moved elsewhere it does not open. See ADR 6.
+// (v.<key>.<version>.<reference>), and the keyset that seals them, itself sealed
+// by the master key (keyset). A sealed value is bound to its bucket, secret,
+// version and reference: moved elsewhere it does not open. See ADR 6 and 20.
 //
 // The package keeps no plaintext, caches no value, and does not protect the
 // names of secrets: they are keys of the bucket.

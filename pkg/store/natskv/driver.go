@@ -3,17 +3,16 @@ package natskv
 import (
 	"cmp"
 	"context"
+	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"iter"
-	"strconv"
 	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
-	"github.com/synadia-io/orbit.go/jetstreamext"
 
 	"github.com/tradepulse/rotator/pkg/secret"
 	"github.com/tradepulse/rotator/pkg/store"
@@ -71,20 +70,22 @@ func (c Config) bucket(ctx context.Context) (jetstream.Stream, error) {
 	return c.JS.CreateOrUpdateStream(ctx, c.streamConfig())
 }
 
-// streamConfig is what the key-value interface of the client library makes,
-// and atomic batches besides.
+// streamConfig is what the key-value interface of the client library makes.
 func (c Config) streamConfig() jetstream.StreamConfig {
 	return jetstream.StreamConfig{
 		Name: "KV_" + c.Bucket, Description: "sealed secrets", Subjects: []string{"$KV." + c.Bucket + ".>"},
 		MaxMsgsPerSubject: 1, Discard: jetstream.DiscardNew, Storage: jetstream.FileStorage, Replicas: c.Replicas,
-		AllowRollup: true, DenyDelete: true, AllowDirect: true, AllowAtomicPublish: true,
+		AllowRollup: true, DenyDelete: true, AllowDirect: true,
 	}
 }
 
 func (d *Driver) subject(key string) string { return "$KV." + d.cfg.Bucket + "." + key }
 func docKey(path string) string             { return "s." + string(secret.ID(path).Key()) }
-func valueKey(path string, v secret.VersionID) string {
-	return "v." + string(secret.ID(path).Key()) + "." + string(secret.ID(v).Key())
+
+// valueKey is the key of a sealed value; the reference "*" stands for all that
+// were ever written for the version.
+func valueKey(path string, v secret.VersionID, ref string) string {
+	return "v." + string(secret.ID(path).Key()) + "." + string(secret.ID(v).Key()) + "." + ref
 }
 
 // document is what stands in a document key.
@@ -96,6 +97,12 @@ type document struct {
 
 // recorded is a version in a document.
 type recorded struct {
+	version
+	// Ref is the last part of the key of its sealed value.
+	Ref string `json:"ref,omitempty"`
+}
+
+type version struct {
 	ID        secret.VersionID `json:"id"`
 	Stage     secret.Stage     `json:"stage"`
 	Token     secret.Token     `json:"token,omitempty"`
@@ -108,25 +115,52 @@ type recorded struct {
 func (doc *document) versions() []secret.Version {
 	out := make([]secret.Version, len(doc.Versions))
 	for i, v := range doc.Versions {
-		out[i] = secret.Version(v)
+		out[i] = secret.Version(v.version)
 	}
 	return out
 }
 
+// set replaces the versions; each keeps its value.
 func (doc *document) set(versions []secret.Version) {
-	doc.Versions = make([]recorded, len(versions))
+	out := make([]recorded, len(versions))
 	for i, v := range versions {
-		doc.Versions[i] = recorded(v)
+		out[i] = recorded{version(v), doc.ref(v.ID)}
 	}
+	doc.Versions = out
+}
+
+// ref returns the reference of a version's value, "" for none.
+func (doc *document) ref(id secret.VersionID) string {
+	for _, v := range doc.Versions {
+		if v.ID == id {
+			return v.Ref
+		}
+	}
+	return ""
+}
+
+// put replaces the versions, of which the last one is new and has the value
+// under ref.
+func (doc *document) put(versions []secret.Version, ref string) {
+	doc.set(versions)
+	doc.Versions[len(versions)-1].Ref = ref
 }
 
 func (doc *document) metadata() secret.Metadata {
 	return secret.Metadata{Path: doc.Path, Versions: doc.versions()}
 }
 
-// read returns the document of a secret.
+// read returns the document of a secret; with [store.ErrNotFound] an empty one
+// that may be written in its place.
 func (d *Driver) read(ctx context.Context, path string) (document, error) {
 	m, err := d.last(ctx, docKey(path))
+	if errors.Is(err, store.ErrNotFound) {
+		doc := document{Path: path}
+		if m != nil {
+			doc.revision = m.Sequence
+		}
+		return doc, err
+	}
 	if err != nil {
 		return document{}, err
 	}
@@ -142,14 +176,15 @@ func parse(data []byte, revision uint64) (document, error) {
 	return doc, nil
 }
 
-// last returns the last message of a key; one that was deleted is not found.
+// last returns the last message of a key; one that was deleted is not found, and
+// returned with the error.
 func (d *Driver) last(ctx context.Context, key string) (*jetstream.RawStreamMsg, error) {
 	m, err := d.stream.GetLastMsgForSubject(ctx, d.subject(key))
 	if err != nil {
 		return nil, classify(err)
 	}
 	if m.Header.Get(kvOperation) != "" {
-		return nil, fmt.Errorf("%w: deleted", store.ErrNotFound)
+		return m, fmt.Errorf("%w: deleted", store.ErrNotFound)
 	}
 	return m, nil
 }
@@ -158,54 +193,32 @@ func (d *Driver) last(ctx context.Context, key string) (*jetstream.RawStreamMsg,
 const kvOperation = "KV-Operation"
 
 // change applies do to the document of a secret by compare-and-set, again on a
-// fresh one when somebody else was quicker. do may add messages that have to be
-// stored with it, all or nothing.
-func (d *Driver) change(ctx context.Context, path string, create bool, do func(*document) (extra *nats.Msg, changed bool, err error)) error {
+// fresh one when somebody else was quicker.
+func (d *Driver) change(ctx context.Context, path string, create bool, do func(*document) (changed bool, err error)) error {
 	for range casTries {
 		doc, err := d.read(ctx, path)
 		if errors.Is(err, store.ErrNotFound) && create {
-			doc, err = document{Path: path, revision: d.gone(ctx, path)}, nil
+			err = nil
 		}
 		if err != nil {
 			return err
 		}
-		extra, changed, err := do(&doc)
-		if err != nil || !changed {
+		if changed, err := do(&doc); err != nil || !changed {
 			return err
 		}
-		if err = d.write(ctx, doc, extra); !errors.Is(err, store.ErrConflict) {
+		if err = d.write(ctx, doc); !errors.Is(err, store.ErrConflict) {
 			return err
-		}
-		if extra != nil {
-			if err := d.keys.load(ctx); err != nil {
-				return err
-			}
 		}
 	}
 	return fmt.Errorf("%w: %d times in a row", store.ErrConflict, casTries)
 }
 
-// gone returns the revision of a document that was deleted, 0 for none.
-func (d *Driver) gone(ctx context.Context, path string) uint64 {
-	if m, err := d.stream.GetLastMsgForSubject(ctx, d.subject(docKey(path))); err == nil {
-		return m.Sequence
-	}
-	return 0
-}
-
-func (d *Driver) write(ctx context.Context, doc document, extra *nats.Msg) error {
+func (d *Driver) write(ctx context.Context, doc document) error {
 	body, err := json.Marshal(doc)
 	if err != nil {
 		return err
 	}
-	m := nats.NewMsg(d.subject(docKey(doc.Path)))
-	m.Data = body
-	m.Header.Set(jetstream.ExpectedLastSubjSeqHeader, strconv.FormatUint(doc.revision, 10))
-	if extra == nil {
-		_, err = d.cfg.JS.PublishMsg(ctx, m)
-		return classify(err)
-	}
-	_, err = jetstreamext.PublishMsgBatch(ctx, d.cfg.JS, []*nats.Msg{extra, m}, jetstreamext.BatchFlowControl{})
+	_, err = d.cfg.JS.Publish(ctx, d.subject(docKey(doc.Path)), body, jetstream.WithExpectLastSequencePerSubject(doc.revision))
 	return classify(err)
 }
 
@@ -286,60 +299,89 @@ func (d *Driver) Get(ctx context.Context, path string, sel store.Selector) (secr
 	if err != nil {
 		return secret.Version{}, secret.Value{}, err
 	}
-	value, err := d.value(ctx, path, v.ID)
+	value, err := d.value(ctx, path, v.ID, doc.ref(v.ID))
 	return v, value, err
 }
 
-func (d *Driver) value(ctx context.Context, path string, v secret.VersionID) (secret.Value, error) {
-	m, err := d.last(ctx, valueKey(path, v))
+func (d *Driver) value(ctx context.Context, path string, v secret.VersionID, ref string) (secret.Value, error) {
+	m, err := d.last(ctx, valueKey(path, v, ref))
 	if errors.Is(err, store.ErrNotFound) {
 		return secret.Value{}, fmt.Errorf("%w: %s", store.ErrNoValue, v)
 	}
 	if err != nil {
 		return secret.Value{}, err
 	}
-	return d.keys.open(ctx, m.Data, d.bound(path, v))
+	return d.keys.open(ctx, m.Data, d.bound(path, v, ref))
 }
 
 // bound returns the associated data of a sealed value.
-func (d *Driver) bound(path string, v secret.VersionID) []byte {
-	return []byte("rotator/natskv/v1|" + d.cfg.Bucket + "|" + string(secret.ID(path).Key()) + "|" + string(v))
+func (d *Driver) bound(path string, v secret.VersionID, ref string) []byte {
+	return []byte("rotator/natskv/v2|" + d.cfg.Bucket + "|" + string(secret.ID(path).Key()) + "|" + string(v) + "|" + ref)
 }
 
-// Put implements [store.Driver]: value and document in one atomic batch.
+// Put implements [store.Driver]: the sealed value under a key that nobody else
+// writes, then the document that refers to it. Whoever dies in between leaves a
+// value that nothing refers to; it goes when its version is retired.
 func (d *Driver) Put(ctx context.Context, path string, w store.Write) (v secret.Version, err error) {
-	err = d.change(ctx, path, w.Create, func(doc *document) (*nats.Msg, bool, error) {
+	var ref string // of our value, once it is stored
+	var lost bool  // somebody else's document stands
+	err = d.change(ctx, path, w.Create, func(doc *document) (bool, error) {
 		life := store.Document{Versions: doc.versions()}
 		made, fresh, err := life.Put(w, time.Now().UTC())
+		lost = err != nil || !fresh
 		if err != nil {
-			return nil, false, err
+			return false, err
 		}
 		v = made
 		if !fresh {
-			return nil, false, d.same(ctx, path, made, w.Value)
+			return false, d.same(ctx, path, doc.ref(made.ID), made, w.Value)
 		}
-		doc.set(life.Versions)
-		sealed, revision, err := d.keys.seal(w.Value, d.bound(path, made.ID))
-		if err != nil {
-			return nil, false, err
+		if ref == "" {
+			if ref, err = d.keep(ctx, path, made.ID, w.Value); err != nil {
+				return false, err
+			}
 		}
-		m := nats.NewMsg(d.subject(valueKey(path, made.ID)))
-		m.Data = sealed
-		// A value sealed by a key that is being removed must not be stored: the
-		// write fails when the keyset has changed since.
-		m.Header.Set(jetstream.ExpectedLastSubjSeqHeader, strconv.FormatUint(revision, 10))
-		m.Header.Set(jetstream.ExpectedLastSubjSeqSubjHeader, d.subject(keysetKey))
-		return m, true, nil
+		doc.put(life.Versions, ref)
+		return true, nil
 	})
+	if ref != "" && lost {
+		err = errors.Join(err, d.purge(ctx, valueKey(path, v.ID, ref)))
+	}
 	if err != nil {
 		return secret.Version{}, err
 	}
 	return v, nil
 }
 
+// keep stores a sealed value and returns its reference. A value sealed by a key
+// that is being removed must not be stored: the write fails when the keyset has
+// changed since, and is made again with the one that stands.
+func (d *Driver) keep(ctx context.Context, path string, v secret.VersionID, value secret.Value) (ref string, err error) {
+	ref = rand.Text()
+	for range casTries {
+		sealed, revision, err := d.keys.seal(value, d.bound(path, v, ref))
+		if err != nil {
+			return "", err
+		}
+		_, err = d.cfg.JS.Publish(ctx, d.subject(valueKey(path, v, ref)), sealed, jetstream.WithExpectLastSequenceForSubject(revision, d.subject(keysetKey)))
+		if err = classify(err); !errors.Is(err, store.ErrConflict) {
+			return ref, err
+		}
+		if err := d.keys.load(ctx); err != nil {
+			return "", err
+		}
+	}
+	return "", fmt.Errorf("%w: the keyset has changed %d times in a row", store.ErrConflict, casTries)
+}
+
+// purge removes a value, or several when key is a pattern.
+func (d *Driver) purge(ctx context.Context, key string) error {
+	return classify(d.stream.Purge(ctx, jetstream.WithPurgeSubject(d.subject(key))))
+}
+
 // same returns an error unless the version holds the value.
-func (d *Driver) same(ctx context.Context, path string, v secret.Version, want secret.Value) error {
-	have, err := d.value(ctx, path, v.ID)
+func (d *Driver) same(ctx context.Context, path, ref string, v secret.Version, want secret.Value) error {
+	have, err := d.value(ctx, path, v.ID, ref)
 	if err != nil && !errors.Is(err, store.ErrNoValue) {
 		return err
 	}
@@ -351,11 +393,11 @@ func (d *Driver) same(ctx context.Context, path string, v secret.Version, want s
 
 // Promote implements [store.Driver].
 func (d *Driver) Promote(ctx context.Context, path string, from, to secret.VersionID) error {
-	return d.change(ctx, path, false, func(doc *document) (*nats.Msg, bool, error) {
+	return d.change(ctx, path, false, func(doc *document) (bool, error) {
 		life := store.Document{Versions: doc.versions()}
 		changed, err := life.Promote(from, to)
 		doc.set(life.Versions)
-		return nil, changed, err
+		return changed, err
 	})
 }
 
@@ -363,18 +405,17 @@ func (d *Driver) Promote(ctx context.Context, path string, from, to secret.Versi
 // says so: a crash in between leaves a version without a value, which retiring
 // it again mends.
 func (d *Driver) Retire(ctx context.Context, path string, id secret.VersionID, mode secret.RetireMode) error {
-	return d.change(ctx, path, false, func(doc *document) (*nats.Msg, bool, error) {
+	return d.change(ctx, path, false, func(doc *document) (bool, error) {
 		life := store.Document{Versions: doc.versions()}
 		changed, err := life.Retire(id, mode)
 		if err != nil || !changed {
-			return nil, false, err
+			return false, err
 		}
 		doc.set(life.Versions)
 		if mode == secret.RetireKeep {
-			return nil, true, nil
+			return true, nil
 		}
-		err = d.stream.Purge(ctx, jetstream.WithPurgeSubject(d.subject(valueKey(path, id))))
-		return nil, true, classify(err)
+		return true, d.purge(ctx, valueKey(path, id, "*"))
 	})
 }
 

@@ -3,10 +3,13 @@ package natskv_test
 import (
 	"bytes"
 	"context"
+	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -142,15 +145,103 @@ func TestASealedValueOpensOnlyWhereItBelongs(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	e, err := kv.Get(t.Context(), "v.one."+string(a))
+	e, err := kv.Get(t.Context(), values(t, kv, "v.one."+string(a))[0])
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := kv.Put(t.Context(), "v.two."+string(b), e.Value()); err != nil {
+	if _, err := kv.Put(t.Context(), values(t, kv, "v.two."+string(b))[0], e.Value()); err != nil {
 		t.Fatal(err)
 	}
 	if _, v, err := d.Get(t.Context(), "two", store.Selector{}); err == nil {
 		t.Errorf("a value moved from another secret opens, %d bytes", v.Len())
+	}
+}
+
+// values returns the keys of the sealed values that were ever written for a
+// version and are still there.
+func values(t *testing.T, kv jetstream.KeyValue, version string) []string {
+	t.Helper()
+	all, err := kv.ListKeysFiltered(t.Context(), version+".*")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out []string
+	for k := range all.Keys() {
+		out = append(out, k)
+	}
+	return out
+}
+
+// TestOneValueOfManyWriters lets eight writers put different values under one
+// token at once: one of them wins, the others are told, and no value but the
+// winner's is left.
+func TestOneValueOfManyWriters(t *testing.T) {
+	t.Parallel()
+	js, _ := startServer(t)
+	open(t, js, masterKey(1))
+	kv, err := js.KeyValue(t.Context(), natskv.DefaultBucket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for round := range 20 {
+		path := fmt.Sprint("contested-", round)
+		token := secret.NewToken(secret.ID(path), "", "", 0)
+		won := make(chan string, 8)
+		var wg sync.WaitGroup
+		for i := range 8 {
+			d := open(t, js, masterKey(1))
+			wg.Go(func() {
+				value := fmt.Sprintf("Value-Of-Writer-%d!", i)
+				switch _, err := d.Put(t.Context(), path, store.Write{Token: token, Value: secret.NewValue([]byte(value)), Create: true}); {
+				case err == nil:
+					won <- value
+				case !errors.Is(err, store.ErrTokenReused) && !errors.Is(err, store.ErrConflict):
+					t.Errorf("writer %d: %v", i, err)
+				}
+			})
+		}
+		wg.Wait()
+		close(won)
+		var winners []string
+		for w := range won {
+			winners = append(winners, w)
+		}
+		if len(winners) != 1 {
+			t.Fatalf("%d writers think that their value was stored", len(winners))
+		}
+		if _, v, err := open(t, js, masterKey(1)).Get(t.Context(), path, store.Selector{Version: secret.VersionID(token)}); err != nil || !v.Equal(secret.NewValue([]byte(winners[0]))) {
+			t.Errorf("the winner's value does not come back, err %v", err)
+		}
+		if left := values(t, kv, "v."+path+"."+string(token)); len(left) != 1 {
+			t.Errorf("%d values are left", len(left))
+		}
+	}
+}
+
+// TestAValueWithoutADocument is what a writer leaves that dies between the two:
+// the next try is not disturbed, and retiring the version removes both.
+func TestAValueWithoutADocument(t *testing.T) {
+	t.Parallel()
+	js, _ := startServer(t)
+	d := open(t, js, masterKey(1))
+	kv, err := js.KeyValue(t.Context(), natskv.DefaultBucket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	token := secret.NewToken("one", "", "Value-Of-One-000!", 0)
+	if _, err := kv.Put(t.Context(), "v.one."+string(token)+".ORPHAN", []byte("sealed")); err != nil {
+		t.Fatal(err)
+	}
+	first := write(t, d, "one", "Value-Of-One-000!")
+	if got := read(t, d, "one"); got != "Value-Of-One-000!" || first != secret.VersionID(token) {
+		t.Fatal("the value of the second try does not come back")
+	}
+	write(t, d, "one", "Value-Of-Two-000!")
+	if err := d.Retire(t.Context(), "one", first, secret.RetireDelete); err != nil {
+		t.Fatal(err)
+	}
+	if left := values(t, kv, "v.one."+string(first)); len(left) != 0 {
+		t.Errorf("after it was retired there still is %v", left)
 	}
 }
 

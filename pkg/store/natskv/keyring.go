@@ -173,7 +173,7 @@ func (d *Driver) RotateKeyset(ctx context.Context) error {
 
 // resealAll seals every value with the primary key.
 func (d *Driver) resealAll(ctx context.Context) error {
-	return d.scan(ctx, "v.*.*", func(m jetstream.Msg) (bool, error) {
+	return d.scan(ctx, "v.*.*.*", func(m jetstream.Msg) (bool, error) {
 		meta, err := m.Metadata()
 		if err != nil {
 			return false, err
@@ -187,7 +187,7 @@ func (d *Driver) resealAll(ctx context.Context) error {
 		if err != nil {
 			return false, err
 		}
-		bound := d.bound(string(path), secret.VersionID(v))
+		bound := d.bound(string(path), secret.VersionID(v), parts[2])
 		value, err := d.keys.open(ctx, m.Data(), bound)
 		if err != nil {
 			return false, err
