@@ -62,6 +62,10 @@ func (b *Bus) Timer(ctx context.Context, t Type, id secret.ID) (Timer, error) {
 // to. A time that has passed fires at once. It is for somebody who knows that e
 // is the newest there is to be done about the secret; see [Bus.ArmAfter].
 func (b *Bus) Arm(ctx context.Context, e Event, at time.Time) (changed bool, err error) {
+	// Most of the time the timer before has fired and there is none.
+	if changed, err = b.ArmAfter(ctx, e, at, Timer{}); !errors.Is(err, ErrConflict) {
+		return changed, err
+	}
 	for range casTries {
 		t, err := b.Timer(ctx, e.Type, e.Data.SecretID)
 		if err != nil && !errors.Is(err, ErrUntrusted) {

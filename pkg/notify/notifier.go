@@ -30,7 +30,7 @@ type Bus interface {
 
 // DefaultConcurrency is [Config.Concurrency] unless a configuration says
 // otherwise.
-const DefaultConcurrency = 4
+const DefaultConcurrency = 16
 
 // Config is what a [Notifier] needs. Bus and Specs are required.
 type Config struct {

@@ -24,16 +24,15 @@ const (
 	reconsider = time.Hour
 )
 
-// run looks at what has changed or come to its time until ctx ends. A busy
-// tracker rests as long as it works, so that watching is never held up.
+// run looks at what has changed or come to its time until ctx ends. Between two
+// passes it rests as long as it decided, so that watching, which needs the same
+// lock, is never held up.
 func (t *tracker) run(ctx context.Context) error {
 	if !t.load(ctx) {
 		return nil
 	}
 	for t.wait(ctx) {
-		begin := time.Now()
-		t.pass(ctx)
-		pause(ctx, max(gather, time.Since(begin)))
+		pause(ctx, max(gather, t.pass(ctx)))
 	}
 	return nil
 }
@@ -58,8 +57,9 @@ func (t *tracker) wait(ctx context.Context) bool {
 	return ctx.Err() == nil
 }
 
-// pass looks once at every rollout that may move.
-func (t *tracker) pass(ctx context.Context) {
+// pass looks once at every rollout that may move, and returns how long it took
+// to decide.
+func (t *tracker) pass(ctx context.Context) (deciding time.Duration) {
 	var (
 		g    errgroup.Group
 		mu   sync.Mutex
@@ -70,7 +70,9 @@ func (t *tracker) pass(ctx context.Context) {
 		if ctx.Err() != nil {
 			break
 		}
-		d := t.decide(time.Now(), tr)
+		begin := time.Now()
+		d := t.decide(begin, tr)
+		deciding += time.Since(begin)
 		if d.idle() {
 			continue
 		}
@@ -89,6 +91,7 @@ func (t *tracker) pass(ctx context.Context) {
 		t.log.LogAttrs(ctx, slog.LevelWarn, "rollout.retry", slog.Int("rollouts", len(errs)), slog.Duration("in", retryPause),
 			slog.String("error", errs[0].Error()))
 	}
+	return deciding
 }
 
 // due returns what has been touched or has come to its time.

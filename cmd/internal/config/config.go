@@ -150,7 +150,7 @@ type Worker struct {
 // Notifier is about telling services.
 type Notifier struct {
 	// Announcements that are handled at a time, in one process.
-	Concurrency int `json:"concurrency,omitzero" default:"4" jsonschema:"minimum=1,maximum=1024"`
+	Concurrency int `json:"concurrency,omitzero" default:"16" jsonschema:"minimum=1,maximum=1024"`
 }
 
 // SingleNode reports whether the bus is embedded in the program.
