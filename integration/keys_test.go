@@ -24,7 +24,7 @@ import (
 // can be given it.
 type keys struct{ seed []byte }
 
-func newKeys(t *testing.T) (keys, *events.Signer, *events.Verifier) {
+func newKeys(t testing.TB) (keys, *events.Signer, *events.Verifier) {
 	t.Helper()
 	k := keys{seed: make([]byte, ed25519.SeedSize)}
 	if _, err := rand.Read(k.seed); err != nil {

@@ -27,17 +27,23 @@ import (
 
 // broker is a real nats-server in this process whose files outlive it.
 type broker struct {
-	t      *testing.T
+	t      testing.TB
 	dir    string
 	tcp    bool
+	always bool                          // sync each write before it is acknowledged
 	server atomic.Pointer[server.Server] // read by connections that come back
 }
 
 // startBroker starts a server on a fresh directory; with tcp other processes
 // can reach it on loopback.
-func startBroker(t *testing.T, tcp bool) *broker {
+func startBroker(t testing.TB, tcp bool) *broker {
 	t.Helper()
-	b := &broker{t: t, dir: t.TempDir(), tcp: tcp}
+	return startBrokerWith(t, &broker{tcp: tcp})
+}
+
+func startBrokerWith(t testing.TB, b *broker) *broker {
+	t.Helper()
+	b.t, b.dir = t, t.TempDir()
 	b.start()
 	t.Cleanup(b.stop)
 	return b
@@ -45,7 +51,7 @@ func startBroker(t *testing.T, tcp bool) *broker {
 
 func (b *broker) start() {
 	b.t.Helper()
-	opts := &server.Options{ServerName: "test", JetStream: true, StoreDir: b.dir, NoSigs: true, NoLog: true, DontListen: !b.tcp, Host: "127.0.0.1", Port: server.RANDOM_PORT}
+	opts := &server.Options{ServerName: "test", JetStream: true, StoreDir: b.dir, NoSigs: true, NoLog: true, DontListen: !b.tcp, Host: "127.0.0.1", Port: server.RANDOM_PORT, SyncAlways: b.always}
 	s, err := server.NewServer(opts)
 	if err != nil {
 		b.t.Fatal(err)
@@ -84,7 +90,7 @@ func (b *broker) InProcessConn() (net.Conn, error) { return b.server.Load().InPr
 
 // site is one deployment on a broker: its keys, its store, its secrets.
 type site struct {
-	t       *testing.T
+	t       testing.TB
 	broker  *broker
 	keys    keys
 	signer  *events.Signer
@@ -97,12 +103,12 @@ type site struct {
 	backend service              // where the secrets are; the zero value is the broker
 }
 
-func newSite(t *testing.T, b *broker, specs ...secret.Spec) *site {
+func newSite(t testing.TB, b *broker, specs ...secret.Spec) *site {
 	t.Helper()
 	return newSiteWith(t, b, events.StreamOptions{}, specs...)
 }
 
-func newSiteWith(t *testing.T, b *broker, o events.StreamOptions, specs ...secret.Spec) *site {
+func newSiteWith(t testing.TB, b *broker, o events.StreamOptions, specs ...secret.Spec) *site {
 	t.Helper()
 	s := &site{streams: o, t: t, broker: b, specs: specs, master: make([]byte, 32), log: slog.New(slog.DiscardHandler)}
 	if os.Getenv("ROTATOR_TEST_LOG") != "" {
@@ -255,7 +261,7 @@ func (s *site) notifier() func(context.Context, *nats.Conn) error {
 
 // eventually waits until ok returns nil and fails with its last error when that
 // takes longer than within.
-func eventually(t *testing.T, within time.Duration, ok func() error) {
+func eventually(t testing.TB, within time.Duration, ok func() error) {
 	t.Helper()
 	deadline := time.Now().Add(within)
 	tick := time.NewTicker(20 * time.Millisecond)
@@ -278,7 +284,7 @@ func binary(t *testing.T, name string) string {
 	return filepath.Join(binaries(t), name)
 }
 
-func describe(t *testing.T, c *store.Catalog, id secret.ID) secret.Metadata {
+func describe(t testing.TB, c *store.Catalog, id secret.ID) secret.Metadata {
 	t.Helper()
 	spec, st, err := c.Lookup(id)
 	if err != nil {
