@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -41,6 +43,10 @@ type Config struct {
 	Signer *Signer
 	// Verifier checks what is received; required.
 	Verifier *Verifier
+	// APIPrefix is where the JetStream API is found by a service whose account
+	// imports its share of it, such as ROTATOR.API; see deployments/nats. "" is
+	// $JS.API.
+	APIPrefix string
 	// MaxEventSize bounds an event in bytes. 0 means DefaultMaxEventSize.
 	MaxEventSize int
 
@@ -91,7 +97,8 @@ func New(nc *nats.Conn, cfg Config) (*Bus, error) {
 	if cfg.Propagator == nil {
 		cfg.Propagator = propagation.TraceContext{}
 	}
-	js, err := jetstream.New(nc, jetstream.WithDefaultTimeout(callTimeout))
+	cfg.APIPrefix = strings.TrimSuffix(cmp.Or(cfg.APIPrefix, jetstream.DefaultAPIPrefix), ".")
+	js, err := jetstream.NewWithAPIPrefix(nc, cfg.APIPrefix, jetstream.WithDefaultTimeout(callTimeout))
 	if err != nil {
 		return nil, fmt.Errorf("events: %w", err)
 	}
@@ -156,17 +163,27 @@ func withHeader(kv ...string) func(*nats.Msg) {
 }
 
 // stored returns the last message on a subject of a stream, and nil when there
-// is none.
+// is none. It asks on a subject that names both, so that the right to read can
+// be given for one of them; a stream's handle would need the right to look at
+// all of the stream.
 func (b *Bus) stored(ctx context.Context, stream, subject string) (*jetstream.RawStreamMsg, error) {
-	s, err := b.stream(ctx, stream)
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	m, err := b.nc.RequestWithContext(ctx, b.cfg.APIPrefix+".DIRECT.GET."+stream+"."+subject, nil)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("stream %s: %w", stream, err)
 	}
-	m, err := s.GetLastMsgForSubject(ctx, subject)
-	if errors.Is(err, jetstream.ErrMsgNotFound) {
+	switch status := m.Header.Get("Status"); {
+	case status == "404":
 		return nil, nil
+	case status != "":
+		return nil, fmt.Errorf("stream %s: status %s", stream, status)
 	}
-	return m, err
+	seq, err := strconv.ParseUint(m.Header.Get(jetstream.SequenceHeader), 10, 64)
+	if err != nil {
+		return nil, fmt.Errorf("stream %s: the answer has no sequence", stream)
+	}
+	return &jetstream.RawStreamMsg{Subject: m.Header.Get(jetstream.SubjectHeader), Sequence: seq, Header: m.Header, Data: m.Data}, nil
 }
 
 // note counts and logs a message that was rejected, without its content.

@@ -1,0 +1,372 @@
+package integration
+
+import (
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"math/big"
+	"net"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/nats-io/nkeys"
+
+	"github.com/tradepulse/rotator/pkg/client"
+	"github.com/tradepulse/rotator/pkg/events"
+	"github.com/tradepulse/rotator/pkg/secret"
+)
+
+const (
+	accountSecret = secret.ID("TRADEPULSE_AUDIT_SECRET_ID")
+	apiPrefix     = "ROTATOR.API"
+)
+
+// accounts is a server that runs the configuration of deployments/nats.
+type accounts struct {
+	t     *testing.T
+	url   string
+	roots *x509.CertPool
+	keys  map[string]nkeys.KeyPair // :: user → key
+
+	mu     sync.Mutex
+	denied []string // what the server refused on connections that act within their rights
+}
+
+// startAccounts starts the server. It sets environment variables, from which
+// the configuration takes its keys.
+func startAccounts(t *testing.T) *accounts {
+	t.Helper()
+	a := &accounts{t: t, keys: map[string]nkeys.KeyPair{}}
+	for _, user := range []string{"SCHEDULER", "WORKER", "NOTIFIER", "OPERATOR", "AUDIT_API", "ADMIN_API"} {
+		key, err := nkeys.CreateUser()
+		if err != nil {
+			t.Fatal(err)
+		}
+		public, err := key.PublicKey()
+		if err != nil {
+			t.Fatal(err)
+		}
+		a.keys[user] = key
+		t.Setenv("NATS_"+user+"_NKEY", public)
+	}
+	a.certificate(t)
+	t.Setenv("NATS_STORE_DIR", t.TempDir())
+	opts, err := server.ProcessConfigFile("../deployments/nats/server.conf")
+	if err != nil {
+		t.Fatal(err)
+	}
+	opts.Host, opts.Port, opts.NoSigs, opts.NoLog = "127.0.0.1", server.RANDOM_PORT, true, true
+	if !opts.SyncAlways {
+		t.Error("the configuration does not sync every write")
+	}
+	s, err := server.NewServer(opts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Start()
+	t.Cleanup(func() { s.Shutdown(); s.WaitForShutdown() })
+	if !s.ReadyForConnections(20 * time.Second) {
+		t.Fatal("nats-server did not start")
+	}
+	a.url = s.ClientURL()
+	return a
+}
+
+// certificate makes a certificate for the server and trusts it.
+func (a *accounts) certificate(t *testing.T) {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "nats"}, NotAfter: time.Now().Add(time.Hour),
+		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, BasicConstraintsValid: true, IsCA: true,
+	}
+	cert, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	der, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	for name, block := range map[string]*pem.Block{"CERT": {Type: "CERTIFICATE", Bytes: cert}, "KEY": {Type: "PRIVATE KEY", Bytes: der}} {
+		path := filepath.Join(dir, name)
+		if err := os.WriteFile(path, pem.EncodeToMemory(block), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		t.Setenv("NATS_TLS_"+name, path)
+	}
+	parsed, err := x509.ParseCertificate(cert)
+	if err != nil {
+		t.Fatal(err)
+	}
+	a.roots = x509.NewCertPool()
+	a.roots.AddCert(parsed)
+}
+
+// connect logs a user in the way the programs do.
+func (a *accounts) connect(user string) *nats.Conn {
+	a.t.Helper()
+	public, err := a.keys[user].PublicKey()
+	if err != nil {
+		a.t.Fatal(err)
+	}
+	nc, err := events.Connect(a.t.Context(), events.ConnectConfig{
+		URL: a.url, Name: user, NKey: public, Sign: a.keys[user].Sign, TLS: &tls.Config{RootCAs: a.roots, MinVersion: tls.VersionTLS13}, Logger: slog.New(slog.DiscardHandler),
+	})
+	if err != nil {
+		a.t.Fatal(err)
+	}
+	a.t.Cleanup(nc.Close)
+	return nc
+}
+
+// lawful is connect for somebody who is expected to stay within their rights.
+func (a *accounts) lawful(user string) *nats.Conn {
+	a.t.Helper()
+	nc := a.connect(user)
+	nc.SetErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) {
+		a.mu.Lock()
+		defer a.mu.Unlock()
+		a.denied = append(a.denied, user+": "+err.Error())
+	})
+	return nc
+}
+
+// TestTheAccountsOfTheTemplate runs the whole loop under deployments/nats: every
+// program as a user of its own, each service in an account of its own. Then a
+// service tries what it must not do.
+func TestTheAccountsOfTheTemplate(t *testing.T) { //nolint:paralleltest // it sets the environment
+	a := startAccounts(t)
+	s := &site{t: t, log: slog.New(slog.DiscardHandler), master: make([]byte, 32), specs: []secret.Spec{{
+		ID: accountSecret, Store: "embedded", TTL: time.Hour, RefreshMargin: -1, Services: []string{"audit-api"}, Create: true, Grace: time.Second,
+	}}}
+	s.keys, s.signer, s.trusted = newKeys(t)
+	stop := a.deploy(s)
+	t.Run("the whole loop", func(t *testing.T) { a.loop(t, s) })
+	stop()
+	a.mu.Lock()
+	for _, d := range a.denied {
+		t.Errorf("denied to %s", d)
+	}
+	a.mu.Unlock()
+	t.Run("what a service must not do", func(t *testing.T) { a.forbidden(t, s) })
+}
+
+// deploy runs scheduler, worker and notifier.
+func (a *accounts) deploy(s *site) (stop func()) {
+	a.t.Helper()
+	ctx, cancel := context.WithCancel(context.WithoutCancel(a.t.Context()))
+	var wg sync.WaitGroup
+	for user, role := range map[string]func(context.Context, *nats.Conn) error{"SCHEDULER": s.scheduler(time.Hour), "WORKER": s.worker(2), "NOTIFIER": s.notifier()} {
+		nc := a.lawful(user)
+		if err := s.bus(nc, user).EnsureStreams(ctx, s.streams); err != nil {
+			a.t.Fatalf("%s: %v", user, err)
+		}
+		wg.Go(func() {
+			if err := role(ctx, nc); err != nil {
+				a.t.Errorf("%s: %v", user, err)
+			}
+		})
+	}
+	return sync.OnceFunc(func() { cancel(); wg.Wait() })
+}
+
+// loop makes a first version, then rotates: the service, which reads the store
+// with rights of its own, takes the new version into use, and the one before
+// is retired.
+func (a *accounts) loop(t *testing.T, s *site) {
+	t.Helper()
+	operator := s.bus(a.lawful("OPERATOR"), "operator")
+	vault := s.catalog(a.lawful("WORKER")) // stands for the service's own access to a store
+	eventually(t, time.Minute, func() error {
+		_, st, err := vault.Lookup(accountSecret)
+		if err == nil {
+			_, err = st.Describe(t.Context(), string(accountSecret))
+		}
+		return err
+	})
+	bus, err := events.New(a.lawful("AUDIT_API"), events.Config{Verifier: s.trusted, APIPrefix: apiPrefix, Logger: s.log})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var m *client.Manager
+	eventually(t, time.Minute, func() error {
+		m, err = client.New(t.Context(), client.Config{
+			Service: "audit-api", Instance: "one", Source: client.FromCatalog(vault), IDs: []secret.ID{accountSecret}, Bus: bus, PollInterval: -1, Logger: s.log,
+		})
+		return err
+	})
+	first := m.Secret(accountSecret).Get().Version.ID
+	if err := operator.RotateNow(t.Context(), manual(s.specs[0], first)); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, time.Minute, func() error {
+		if m.Secret(accountSecret).Get().Version.ID == first {
+			return errors.New("the service does not use the new version")
+		}
+		log, err := operator.Last(t.Context(), events.TypeRollout, accountSecret)
+		if err != nil || log.Event.Data.Rollout == nil || log.Event.Data.Rollout.State != events.RolloutRetired {
+			return fmt.Errorf("the version before is not retired, err %w", err)
+		}
+		return nil
+	})
+	last, err := bus.LastNotified(t.Context(), "audit-api", accountSecret)
+	if err != nil || last.Event.Data.VersionID != m.Secret(accountSecret).Get().Version.ID {
+		t.Errorf("the service reads %s as its last notification, err %v", last.Event.Data.VersionID, err)
+	}
+	if all, err := operator.Reports(t.Context()); err != nil || len(all) != 1 {
+		t.Errorf("%d reports, err %v", len(all), err)
+	}
+	if err := m.Close(t.Context()); err != nil {
+		t.Error(err)
+	}
+}
+
+// forbidden lets audit-api do all that it must not.
+func (a *accounts) forbidden(t *testing.T, s *site) {
+	t.Helper()
+	inside := a.connect("WORKER")
+	before := a.holdings(inside)
+	nc := a.connect("AUDIT_API")
+	nc.SetErrorHandler(func(*nats.Conn, *nats.Subscription, error) {}) // refusals are expected
+	k := string(accountSecret.Key())
+	for _, subject := range []string{
+		"secret.near_expiry." + k, "secret.retire." + k, "secret.staged." + k, "secret.rotated." + k, "secret.rotation_failed." + k, "secret.rollout." + k,
+		"timer." + k, "timer.retire." + k, "sweep.timer", "sweep.due", "notify.audit-api." + k, "notify.admin-api." + k, "live.admin-api." + k,
+		"report.admin-api.one", "$KV.secrets.s." + k, "$KV.secrets.keyset", "$JS.ACK.ROTATION.rotator.1.1.1.1.1", "$SYS.REQ.SERVER.PING",
+	} {
+		if err := nc.Publish(subject, []byte("{}")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	api := []string{
+		"STREAM.INFO.NOTIFY", "STREAM.INFO.REPORTS", "STREAM.NAMES", "STREAM.PURGE.ROTATION", "STREAM.DELETE.ROTATION", "STREAM.CREATE.MINE",
+		"STREAM.MSG.GET.ROTATED", "STREAM.MSG.DELETE.ROTATED", "CONSUMER.CREATE.NOTIFY.mine", "CONSUMER.MSG.NEXT.ROTATED.notifier", "CONSUMER.DELETE.ROTATION.rotator",
+		"DIRECT.GET.NOTIFY", "DIRECT.GET.NOTIFY.notify.admin-api." + k, "DIRECT.GET.ROTATION.timer." + k, "DIRECT.GET.ROTATED.secret.rotated." + k,
+		"DIRECT.GET.KV_secrets.$KV.secrets.s." + k, "DIRECT.GET.KV_secrets.$KV.secrets.keyset", "DIRECT.GET.REPORTS.report.admin-api.one",
+	}
+	for _, what := range api {
+		for _, prefix := range []string{apiPrefix, "$JS.API"} {
+			a.unanswered(t, nc, prefix+"."+what)
+		}
+	}
+	// The answer to what it may ask for goes where it says: nowhere but to itself.
+	for _, reply := range []string{"timer." + k, "secret.near_expiry." + k, "secret.rotated." + k, "notify.admin-api." + k, "$KV.secrets.s." + k, "live.admin-api." + k} {
+		for _, ask := range []string{"report.audit-api.one", apiPrefix + ".DIRECT.GET.NOTIFY.notify.audit-api." + k} {
+			if err := nc.PublishRequest(ask, reply, nil); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if err := nc.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	if after := a.holdings(inside); !maps.Equal(before, after) {
+		t.Errorf("the streams held %v before and hold %v after", before, after)
+	}
+	a.deaf(t, nc, s)
+	// Inside of one account the same trick works. Were the server to refuse it
+	// there too, nothing above would have been tried.
+	if err := inside.PublishRequest("secret.rollout.other", "timer.other", nil); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, time.Minute, func() error {
+		if a.holdings(inside)["ROTATION"] == before["ROTATION"] {
+			return errors.New("the answer was stored nowhere")
+		}
+		return nil
+	})
+}
+
+// unanswered asks for something that nobody may answer.
+func (a *accounts) unanswered(t *testing.T, nc *nats.Conn, subject string) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	if m, err := nc.RequestWithContext(ctx, subject, []byte("{}")); err == nil {
+		t.Errorf("%s is answered with %d bytes", subject, len(m.Data))
+	}
+}
+
+// deaf subscribes to what others hear: it hears nothing of it while they are
+// told.
+func (a *accounts) deaf(t *testing.T, nc *nats.Conn, s *site) {
+	t.Helper()
+	heard := make(chan string, 64)
+	for _, subject := range []string{">", "live.admin-api.*", "live.>", "secret.>", "report.>", "$KV.>", "$JS.EVENT.>", "$SYS.>"} {
+		if _, err := nc.Subscribe(subject, func(m *nats.Msg) { heard <- m.Subject }); err != nil {
+			t.Fatal(err)
+		}
+	}
+	told := make(chan struct{}, 8)
+	other := a.connect("ADMIN_API")
+	if _, err := other.Subscribe("live.admin-api.*", func(*nats.Msg) { told <- struct{}{} }); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []*nats.Conn{nc, other} {
+		if err := c.Flush(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	now := time.Now()
+	e := events.Rotated("/test", now, events.Data{SecretID: "OTHER", Store: "embedded", VersionID: "v1", Reason: events.ReasonManual})
+	if err := s.bus(a.connect("NOTIFIER"), "notifier").Notify(t.Context(), "admin-api", e, 1); err != nil {
+		t.Fatal(err)
+	}
+	<-told
+	if err := nc.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case subject := <-heard:
+		t.Errorf("it hears %s", subject)
+	default:
+	}
+}
+
+// holdings returns the last sequence of every stream but the reports, and who
+// reports.
+func (a *accounts) holdings(nc *nats.Conn) map[string]string {
+	a.t.Helper()
+	js, err := jetstream.New(nc)
+	if err != nil {
+		a.t.Fatal(err)
+	}
+	out := map[string]string{}
+	for _, name := range []string{"ROTATION", "ROTATED", "NOTIFY", "KV_secrets", "REPORTS"} {
+		s, err := js.Stream(a.t.Context(), name)
+		if err != nil {
+			a.t.Fatal(err)
+		}
+		info, err := s.Info(a.t.Context(), jetstream.WithSubjectFilter(">"))
+		if err != nil {
+			a.t.Fatal(err)
+		}
+		out[name] = fmt.Sprint(info.State.LastSeq)
+		if name == "REPORTS" {
+			out[name] = strings.Join(slices.Sorted(maps.Keys(info.State.Subjects)), " ")
+		}
+	}
+	return out
+}
