@@ -39,6 +39,12 @@ const (
 	ReasonDisabled Reason = "disabled"
 )
 
+// reasons are all of them.
+var reasons = []Reason{
+	ReasonScheduled, ReasonNearExpiry, ReasonExpired, ReasonWaitingForWindow, ReasonNoWindow, ReasonRetrying,
+	ReasonQuarantined, ReasonMissing, ReasonNotFound, ReasonNoLifetime, ReasonDisabled,
+}
+
 // Decision is what has to happen to one secret.
 type Decision struct {
 	// Arm is whether a timer has to be armed, for At; false leaves the bus as

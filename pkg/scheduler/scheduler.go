@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"sync/atomic"
 	"time"
 
 	"go.opentelemetry.io/otel"
@@ -48,7 +49,7 @@ type Scheduler struct {
 	tracer trace.Tracer
 	swept  metric.Float64Histogram
 	armed  metric.Int64Counter
-	states metric.Int64Gauge
+	last   atomic.Pointer[tally]
 	memory memory
 }
 
@@ -82,8 +83,8 @@ func (s *Scheduler) instruments(m metric.Meter) error {
 		metric.WithDescription("Time to compare all stores with the bus."), metric.WithUnit("s"))
 	s.armed, errs[1] = m.Int64Counter("rotator.timers.armed",
 		metric.WithDescription("Timers set or moved by a sweep, by reason."), metric.WithUnit("{timer}"))
-	s.states, errs[2] = m.Int64Gauge("rotator.secrets",
-		metric.WithDescription("Secrets at the last sweep, by what was decided for them."), metric.WithUnit("{secret}"))
+	_, errs[2] = m.Int64ObservableGauge("rotator.secrets", metric.WithInt64Callback(s.show),
+		metric.WithDescription("Secrets at the last sweep of this process, by what was decided for them."), metric.WithUnit("{secret}"))
 	return errors.Join(errs[:]...)
 }
 
@@ -102,12 +103,33 @@ func (s *Scheduler) Run(ctx context.Context) error {
 	})
 }
 
+// tally is what a sweep counted.
+type tally struct {
+	at      time.Time
+	secrets map[Reason]int
+}
+
+// staleSweeps is after how many intervals a process that no sweep fell to says
+// nothing of the secrets any more: another one knows them better.
+const staleSweeps = 3
+
+// show has the gauge say what the last sweep counted, zeros too: an alert ends
+// only when somebody says so.
+func (s *Scheduler) show(_ context.Context, o metric.Int64Observer) error {
+	t := s.last.Load()
+	if t == nil || time.Since(t.at) > staleSweeps*s.SweepEvery {
+		return nil
+	}
+	for _, r := range reasons {
+		o.Observe(int64(t.secrets[r]), metric.WithAttributes(attribute.String("reason", string(r))))
+	}
+	return nil
+}
+
 // observe records what a sweep found.
 func (s *Scheduler) observe(ctx context.Context, r Result, took time.Duration, err error) {
 	s.swept.Record(ctx, took.Seconds(), metric.WithAttributes(attribute.Bool("ok", err == nil)))
-	for reason, n := range r.Secrets {
-		s.states.Record(ctx, int64(n), metric.WithAttributes(attribute.String("reason", string(reason))))
-	}
+	s.last.Store(&tally{time.Now(), r.Secrets})
 	level := slog.LevelDebug
 	if r.Armed > 0 || r.Announced > 0 {
 		level = slog.LevelInfo
