@@ -15,6 +15,7 @@ import (
 
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
+	"go.opentelemetry.io/otel/metric"
 	"go.opentelemetry.io/otel/trace"
 
 	"github.com/tradepulse/rotator/pkg/events"
@@ -100,6 +101,7 @@ type site struct {
 	log     *slog.Logger
 	streams events.StreamOptions
 	traces  trace.TracerProvider // nil means the global one
+	meters  metric.MeterProvider // nil means the global one
 	backend service              // where the secrets are; the zero value is the broker
 }
 
@@ -128,7 +130,7 @@ func newSiteWith(t testing.TB, b *broker, o events.StreamOptions, specs ...secre
 
 func (s *site) bus(nc *nats.Conn, role string) *events.Bus {
 	s.t.Helper()
-	b, err := events.New(nc, events.Config{Source: "/test/" + role, Signer: s.signer, Verifier: s.trusted, Logger: s.log, TracerProvider: s.traces})
+	b, err := events.New(nc, events.Config{Source: "/test/" + role, Signer: s.signer, Verifier: s.trusted, Logger: s.log, TracerProvider: s.traces, MeterProvider: s.meters})
 	if err != nil {
 		s.t.Fatal(err)
 	}

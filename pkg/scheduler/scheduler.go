@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -97,10 +98,38 @@ func (s *Scheduler) Run(ctx context.Context) error {
 	if err := s.Bus.SweepNow(ctx); err != nil {
 		return fmt.Errorf("scheduler: ask for the first sweep: %w", err)
 	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	var keeping sync.WaitGroup
+	defer keeping.Wait()
+	keeping.Go(func() { s.keep(ctx) })
 	return s.Bus.Consume(ctx, events.ConsumeConfig{Consumer: events.SchedulerConsumer}, func(ctx context.Context, _ events.Delivery) error {
 		_, err := s.Sweep(ctx)
 		return err
 	})
+}
+
+// keep looks after the timer of the sweep, on which everything that was lost
+// depends: with its stream it may have been lost itself, and somebody else may
+// have put a message in its place that no scheduler takes.
+func (s *Scheduler) keep(ctx context.Context) {
+	tick := time.NewTicker(s.SweepEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		changed, err := s.Bus.ArmSweep(ctx, s.SweepEvery)
+		if err == nil && changed {
+			s.log.LogAttrs(ctx, slog.LevelWarn, "sweep.armed_again", slog.Duration("every", s.SweepEvery))
+			err = s.Bus.SweepNow(ctx)
+		}
+		if err != nil && ctx.Err() == nil {
+			s.log.LogAttrs(ctx, slog.LevelWarn, "sweep.not_armed", slog.String("error", err.Error()))
+		}
+	}
 }
 
 // tally is what a sweep counted.
