@@ -75,7 +75,7 @@ func killedAtEveryStep(t *testing.T, where service) {
 		s.specs = []secret.Spec{spec}
 		s.seed()
 		name, died := s.killedRound(t, bus, spec, at)
-		s.survived(t, nc, bus, spec, name)
+		s.survived(t, nc, bus, spec, "killed "+name)
 		if !died {
 			break
 		}
@@ -149,26 +149,27 @@ func queueEmpty(ctx context.Context, nc *nats.Conn) error {
 	return nil
 }
 
-// survived demands what must be true however the round went.
-func (s *site) survived(t *testing.T, nc *nats.Conn, bus *events.Bus, spec secret.Spec, boundary string) {
+// survived demands what must be true of one rotation after the first version,
+// whatever has happened to it.
+func (s *site) survived(t *testing.T, nc *nats.Conn, bus *events.Bus, spec secret.Spec, what string) {
 	t.Helper()
 	meta := describe(t, s.catalog(nc), spec.ID)
 	if len(meta.Versions) != 2 {
-		t.Errorf("killed %s: %d versions, want the old and one new", boundary, len(meta.Versions))
+		t.Errorf("%s: %d versions, want the old and one new", what, len(meta.Versions))
 	}
 	if p, ok := meta.At(secret.StagePending); ok {
-		t.Errorf("killed %s: %s is left pending", boundary, p.ID)
+		t.Errorf("%s: %s is left pending", what, p.ID)
 	}
 	prev, _ := meta.At(secret.StagePrevious)
 	if want := spec.Token(prev.ID, 0); meta.Current().Token != want {
-		t.Errorf("killed %s: current carries token %s, want %s", boundary, meta.Current().Token, want)
+		t.Errorf("%s: current carries token %s, want %s", what, meta.Current().Token, want)
 	}
 	if got := countVersion(logOf(t, nc, events.TypeRotated)[spec.ID], meta.Current().ID); got != 1 {
-		t.Errorf("killed %s: secret.rotated stands %d times in the log", boundary, got)
+		t.Errorf("%s: secret.rotated stands %d times in the log", what, got)
 	}
 	timer, err := bus.Timer(t.Context(), events.TypeNearExpiry, spec.ID)
 	if err != nil || timer.Event.Data.VersionID != meta.Current().ID {
-		t.Errorf("killed %s: timer %+v, err %v; want one for %s", boundary, timer.Event.Data, err, meta.Current().ID)
+		t.Errorf("%s: timer %+v, err %v; want one for %s", what, timer.Event.Data, err, meta.Current().ID)
 	}
 }
 

@@ -18,7 +18,11 @@ import (
 
 // service is where secrets are kept, in a form that another process can be
 // told. The zero value is the store that is embedded in the broker.
-type service struct{ Kind, URL, Token string }
+type service struct {
+	Kind, URL string
+	Token     string           // of vault, or
+	Role      serverstest.Role // what logs in there
+}
 
 // services start one of each kind.
 var services = map[string]func(*testing.T) service{
@@ -41,7 +45,11 @@ func (s service) open(ctx context.Context, nc *nats.Conn, master []byte) (store.
 			Region: "eu-central-1", BaseEndpoint: &s.URL, Credentials: credentials.NewStaticCredentialsProvider("test", "test", ""),
 		}), awssm.Config{})
 	case "vault":
-		return vault.Open(vault.Config{Address: s.URL, Auth: vault.Token{Token: s.Token}})
+		auth := vault.Auth(vault.AppRole{RoleID: s.Role.ID, SecretID: s.Role.Secret})
+		if s.Token != "" {
+			auth = vault.Token{Token: s.Token}
+		}
+		return vault.Open(vault.Config{Address: s.URL, Auth: auth})
 	}
 	js, err := jetstream.New(nc)
 	if err != nil {

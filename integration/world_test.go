@@ -103,6 +103,9 @@ type site struct {
 	traces  trace.TracerProvider // nil means the global one
 	meters  metric.MeterProvider // nil means the global one
 	backend service              // where the secrets are; the zero value is the broker
+	timeout time.Duration        // of calls to the store; 0 means the default
+	circuit store.Circuit
+	retries time.Duration // at most, between two tries of a rotation; 0 means the default
 }
 
 func newSite(t testing.TB, b *broker, specs ...secret.Spec) *site {
@@ -150,7 +153,7 @@ func (s *site) catalogOver(nc *nats.Conn, wrap func(store.Driver) store.Driver) 
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	st, err := store.New("embedded", wrap(d), &store.Options{Logger: s.log, TracerProvider: s.traces})
+	st, err := store.New("embedded", wrap(d), &store.Options{Timeout: s.timeout, Circuit: s.circuit, Logger: s.log, TracerProvider: s.traces})
 	if err != nil {
 		s.t.Fatal(err)
 	}
@@ -234,9 +237,13 @@ func (s *site) scheduler(every time.Duration) func(context.Context, *nats.Conn) 
 }
 
 func (s *site) worker(concurrency int) func(context.Context, *nats.Conn) error {
+	return func(ctx context.Context, nc *nats.Conn) error { return s.workerOn(s.catalog(nc), concurrency)(ctx, nc) }
+}
+
+func (s *site) workerOn(c *store.Catalog, concurrency int) func(context.Context, *nats.Conn) error {
 	return func(ctx context.Context, nc *nats.Conn) error {
 		bus := s.bus(nc, "worker")
-		r, err := rotation.New(rotation.Config{Catalog: s.catalog(nc), Bus: bus, Source: "/test/worker", Logger: s.log, RetryBase: time.Second, TracerProvider: s.traces})
+		r, err := rotation.New(rotation.Config{Catalog: c, Bus: bus, Source: "/test/worker", Logger: s.log, RetryBase: time.Second, RetryCap: s.retries, TracerProvider: s.traces})
 		if err != nil {
 			return err
 		}

@@ -133,6 +133,20 @@ func (b *Bao) Do(t testing.TB, method, path string, body, out any) {
 	}
 }
 
+// RevokeLogins ends the tokens of all who have logged in by AppRole.
+func (b *Bao) RevokeLogins(t testing.TB) {
+	t.Helper()
+	var tokens struct{ Data struct{ Keys []string } }
+	b.Do(t, "LIST", "auth/token/accessors", nil, &tokens)
+	for _, a := range tokens.Data.Keys {
+		var one struct{ Data struct{ Path string } }
+		b.Do(t, http.MethodPost, "auth/token/lookup-accessor", map[string]any{"accessor": a}, &one)
+		if one.Data.Path == "auth/approle/login" {
+			b.Do(t, http.MethodPost, "auth/token/revoke-accessor", map[string]any{"accessor": a}, nil)
+		}
+	}
+}
+
 // Role is what an AppRole logs in with.
 type Role struct{ ID, Secret string }
 

@@ -5,11 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"net/http/httptest"
-	"net/http/httputil"
-	"net/url"
 	"strings"
-	"sync"
 	"testing"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -57,7 +53,7 @@ var motoDiffers = map[string]string{
 func TestConformance(t *testing.T) {
 	t.Parallel()
 	moto := serverstest.StartMoto(t)
-	front := newProxy(t, moto.URL)
+	front := serverstest.StartProxy(t, moto.URL)
 	storetest.Run(t, func(t *testing.T) storetest.Harness {
 		return storetest.Harness{
 			Driver: newDriver(t, moto.URL, root), KeepsRetired: true, Differs: motoDiffers,
@@ -67,27 +63,24 @@ func TestConformance(t *testing.T) {
 			},
 			Deny: func(t *testing.T, op string) store.Driver {
 				t.Helper()
-				front.answer(denial)
+				front.Inject(1, nil, serverstest.Answer(http.StatusBadRequest, denial))
 				return newDriver(t, front.URL, root)
 			},
 			Throttle: func(t *testing.T) store.Driver {
 				t.Helper()
-				front.answer(throttling)
+				front.Inject(1, nil, serverstest.Throttled)
 				return newDriver(t, front.URL, root)
 			},
 		}
 	})
 }
 
-const (
-	denial     = `{"__type":"AccessDeniedException","Message":"not authorized"}`
-	throttling = `{"__type":"ThrottlingException","Message":"Rate exceeded"}`
-)
+const denial = `{"__type":"AccessDeniedException","Message":"not authorized"}`
 
 // TestTokenOfAnotherValue answers as AWS documents it where moto does not.
 func TestTokenOfAnotherValue(t *testing.T) {
 	t.Parallel()
-	front := newProxy(t, serverstest.StartMoto(t).URL)
+	front := serverstest.StartProxy(t, serverstest.StartMoto(t).URL)
 	d := newDriver(t, front.URL, root)
 	v1 := rotate(t, d, "reused", 1, "")
 	w := write("reused", 2, v1)
@@ -104,70 +97,20 @@ func TestTokenOfAnotherValue(t *testing.T) {
 		if got := describe(t, d, "reused"); got != v1 {
 			t.Fatalf("%s: current is %s", name, got)
 		}
-		front.answer(c.answer)
+		front.Inject(1, nil, serverstest.Answer(http.StatusBadRequest, c.answer))
 		if _, err := d.Put(t.Context(), "reused", w); !errors.Is(err, c.want) || strings.Contains(err.Error(), string(w.Value.Reveal())) {
 			t.Errorf("%s: it is what is wanted: %t; and must not hold the value", name, errors.Is(err, c.want))
 		}
 	}
 }
 
-// proxy stands between the driver and the server and counts the calls by
-// action. It answers some itself, as AWS does where the emulator has no quota.
-type proxy struct {
-	*httptest.Server
-	mu     sync.Mutex
-	calls  map[string]int
-	canned []string // answers for the calls to come
-}
-
-func newProxy(t *testing.T, to string) *proxy {
-	t.Helper()
-	target, err := url.Parse(to)
-	if err != nil {
-		t.Fatal(err)
+// count returns the calls by action, and their number.
+func count(calls []string) (by map[string]int, total int) {
+	by = map[string]int{}
+	for _, c := range calls {
+		by[c]++
 	}
-	p := &proxy{calls: map[string]int{}}
-	forward := httputil.NewSingleHostReverseProxy(target)
-	p.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if body, ok := p.next(r); ok {
-			w.Header().Set("Content-Type", "application/x-amz-json-1.1")
-			w.WriteHeader(http.StatusBadRequest)
-			_, _ = w.Write([]byte(body))
-			return
-		}
-		forward.ServeHTTP(w, r)
-	}))
-	t.Cleanup(p.Close)
-	return p
-}
-
-func (p *proxy) next(r *http.Request) (answer string, ok bool) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	_, action, _ := strings.Cut(r.Header.Get("X-Amz-Target"), ".")
-	p.calls[action]++
-	if len(p.canned) == 0 {
-		return "", false
-	}
-	answer, p.canned = p.canned[0], p.canned[1:]
-	return answer, true
-}
-
-func (p *proxy) answer(with ...string) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.canned = with
-}
-
-// take returns the calls since it was last asked, and their number.
-func (p *proxy) take() (calls map[string]int, total int) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	calls, p.calls = p.calls, map[string]int{}
-	for _, n := range calls {
-		total += n
-	}
-	return calls, total
+	return by, len(calls)
 }
 
 func write(path string, n int, from secret.VersionID) store.Write {
@@ -198,7 +141,7 @@ func rotate(t *testing.T, d store.Driver, path string, n int, from secret.Versio
 func TestCalls(t *testing.T) {
 	t.Parallel()
 	moto := serverstest.StartMoto(t)
-	front := newProxy(t, moto.URL)
+	front := serverstest.StartProxy(t, moto.URL)
 	d := newDriver(t, front.URL, root)
 	const path = "calls/one"
 	v1 := rotate(t, d, path, 1, "")
@@ -206,13 +149,13 @@ func TestCalls(t *testing.T) {
 		name string
 		d    store.Driver
 	}{{"the next rotation", d}, {"a rotation in a new process", newDriver(t, front.URL, root)}} {
-		front.take()
+		front.Take()
 		n := 2
 		if c.d != d {
 			n = 3
 		}
 		v1 = rotate(t, c.d, path, n, v1)
-		calls, total := front.take()
+		calls, total := count(front.Take())
 		t.Logf("%s: %d calls %v", c.name, total, calls)
 		if want := 3 + n/3; total > want {
 			t.Errorf("%s makes %d calls, want at most %d: %v", c.name, total, want, calls)
@@ -234,10 +177,10 @@ func TestCalls(t *testing.T) {
 		}
 		return n
 	}
-	front.take()
+	front.Take()
 	for _, when := range []string{"the first sweep of a process", "a sweep of what has not changed"} {
 		n := sweep()
-		calls, total := front.take()
+		calls, total := count(front.Take())
 		t.Logf("%s over %d secrets: %d calls %v", when, n, total, calls)
 		if n != secrets || when != "the first sweep of a process" && total > 11 {
 			t.Errorf("%s: %d secrets by %d calls %v, want %d by at most 11", when, n, total, calls, secrets)

@@ -96,47 +96,133 @@ func write(ctx context.Context, c *api.Client, mount, def string, body map[strin
 		return nil, err
 	}
 	if s == nil || s.Auth == nil {
-		return nil, errors.New("the login answered without a token")
+		return nil, fmt.Errorf("%w: the login answered without a token", store.ErrAccessDenied)
 	}
 	return s, nil
 }
 
-// session keeps a client logged in.
+// session keeps a client logged in. One call at a time logs in or renews; the
+// others go on with the token that there is while it is good.
 type session struct {
 	auth Auth
-	mu   sync.Mutex
 	c    *api.Client
+	turn chan struct{} // holds one
+
+	mu sync.Mutex // of what follows
 	// renewAt is when to renew the token, expires when it is of no use any
-	// more; the zero value is never.
+	// more; the zero value is never. granted is how long it was good for at
+	// first.
 	renewAt, expires time.Time
+	granted          time.Duration
 	renewable, ready bool
+	// futile is until when a refusal is taken for what it says: a fresh token was
+	// refused too.
+	futile time.Time
+}
+
+func newSession(auth Auth, c *api.Client) *session {
+	return &session{auth: auth, c: c, turn: make(chan struct{}, 1)}
+}
+
+const (
+	// renewPause is how long a token that could not be renewed is used before
+	// that is tried again.
+	renewPause = 10 * time.Second
+	// futilePause is how long nobody logs in after it did not help.
+	futilePause = time.Minute
+)
+
+// good reports whether the token can be used, and whether it need not be renewed.
+func (s *session) good(now time.Time) (usable, fresh bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.auth == nil {
+		return true, true
+	}
+	return s.ready && (s.expires.IsZero() || now.Before(s.expires)), s.ready && (s.renewAt.IsZero() || now.Before(s.renewAt))
 }
 
 // client returns the client with a token that is good for a while.
 func (s *session) client(ctx context.Context) (*api.Client, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	now := time.Now()
-	switch {
-	case s.auth == nil, s.ready && (s.renewAt.IsZero() || now.Before(s.renewAt)):
+	usable, fresh := s.good(time.Now())
+	if fresh {
 		return s.c, nil
-	case s.ready && s.renewable && now.Before(s.expires):
-		if got, err := s.c.Auth().Token().RenewSelfWithContext(ctx, 0); err == nil && got != nil && got.Auth != nil {
-			s.got(got.Auth, now)
-			return s.c, nil
+	}
+	if usable {
+		select {
+		case s.turn <- struct{}{}:
+		default:
+			return s.c, nil // somebody else is about to renew it
+		}
+	} else if err := s.take(ctx); err != nil {
+		return nil, err
+	}
+	defer s.release()
+	if usable, fresh = s.good(time.Now()); fresh {
+		return s.c, nil
+	}
+	err := s.refresh(ctx, usable)
+	if err != nil && usable {
+		// What it says comes up again, at the latest when the token has ended.
+		s.postpone()
+		return s.c, nil
+	}
+	return s.c, err
+}
+
+func (s *session) take(ctx context.Context) error {
+	select {
+	case s.turn <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func (s *session) release() { <-s.turn }
+
+// refresh renews the token if it can be, and else logs in.
+func (s *session) refresh(ctx context.Context, usable bool) error {
+	s.mu.Lock()
+	renew := usable && s.renewable
+	granted := s.granted
+	s.mu.Unlock()
+	if renew {
+		got, err := s.c.Auth().Token().RenewSelfWithContext(ctx, 0)
+		if err == nil && got != nil && got.Auth != nil && got.Auth.LeaseDuration > 0 {
+			_, fixed := s.auth.(Token)
+			// Near the longest life that it may have, a token is renewed for less
+			// and less.
+			if lease(got.Auth) > granted/2 || fixed {
+				s.got(got.Auth, granted)
+				return nil
+			}
 		}
 	}
-	return s.c, s.login(ctx)
+	return s.login(ctx)
 }
 
 // again logs in after the server refused the token that was used.
 func (s *session) again(ctx context.Context, used string) error {
+	if err := s.take(ctx); err != nil {
+		return err
+	}
+	defer s.release()
+	_, fixed := s.auth.(Token)
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	if _, fixed := s.auth.(Token); fixed || s.auth == nil || s.c.Token() != used {
+	futile := time.Now().Before(s.futile)
+	s.mu.Unlock()
+	if fixed || s.auth == nil || futile || s.c.Token() != used {
 		return nil
 	}
 	return s.login(ctx)
+}
+
+// refusedAgain notes that a fresh token did not help: it is not the token.
+func (s *session) refusedAgain() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.futile = time.Now().Add(futilePause)
 }
 
 func (s *session) login(ctx context.Context) error {
@@ -147,19 +233,32 @@ func (s *session) login(ctx context.Context) error {
 	fresh.ClearToken()
 	got, err := s.auth.login(ctx, fresh)
 	if err != nil {
-		s.ready = false
-		return fmt.Errorf("log in: %w", err)
+		return fmt.Errorf("log in: %w", loginRefused(err))
 	}
 	s.c.SetToken(got.Auth.ClientToken)
-	s.got(got.Auth, time.Now())
+	s.got(got.Auth, lease(got.Auth))
 	return nil
 }
 
+func lease(a *api.SecretAuth) time.Duration { return time.Duration(a.LeaseDuration) * time.Second }
+
 // got notes for how long a token is good. It is renewed after half of that.
-func (s *session) got(a *api.SecretAuth, now time.Time) {
-	s.ready, s.renewable, s.renewAt, s.expires = true, a.Renewable, time.Time{}, time.Time{}
-	if ttl := time.Duration(a.LeaseDuration) * time.Second; ttl > 0 {
+func (s *session) got(a *api.SecretAuth, granted time.Duration) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.ready, s.renewable, s.granted, s.renewAt, s.expires = true, a.Renewable, granted, time.Time{}, time.Time{}
+	if ttl := lease(a); ttl > 0 {
+		now := time.Now()
 		s.renewAt, s.expires = now.Add(ttl/2), now.Add(ttl)
+	}
+}
+
+func (s *session) postpone() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.renewAt = time.Now().Add(renewPause)
+	if s.renewAt.After(s.expires) {
+		s.renewAt = s.expires
 	}
 }
 
@@ -177,10 +276,23 @@ func (d *Driver) call(ctx context.Context, do func(*api.Logical) (*api.Secret, e
 			return nil, classify(ctx, err)
 		}
 		if c.Token() != used {
-			s, err = do(c.Logical())
+			if s, err = do(c.Logical()); refused(err) {
+				d.session.refusedAgain()
+			}
 		}
 	}
 	return s, classify(ctx, err)
+}
+
+// loginRefused marks what a server says of a login that it does not accept. Vault
+// answers a wrong secret id or an expired JWT as a bad request, and a method that
+// is not there as not found; neither means the secret that is asked for.
+func loginRefused(err error) error {
+	var resp *api.ResponseError
+	if errors.As(err, &resp) && resp.StatusCode < http.StatusInternalServerError && resp.StatusCode != http.StatusTooManyRequests {
+		return fmt.Errorf("%w: %w", store.ErrAccessDenied, err)
+	}
+	return err
 }
 
 func refused(err error) bool {

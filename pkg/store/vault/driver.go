@@ -33,7 +33,7 @@ func Open(cfg Config) (*Driver, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Driver{cfg: cfg, session: &session{auth: cfg.Auth, c: c}, memory: memory{secrets: map[string]remembered{}}}, nil
+	return &Driver{cfg: cfg, session: newSession(cfg.Auth, c), memory: memory{secrets: map[string]remembered{}}}, nil
 }
 
 // Close implements [store.Driver]. Tokens end by themselves.

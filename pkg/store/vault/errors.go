@@ -41,9 +41,8 @@ func reason(resp *api.ResponseError) error {
 		return store.ErrThrottled
 	case code == http.StatusBadRequest && says(resp, "check-and-set"):
 		return store.ErrConflict
-	// A login that is refused is a bad request to Vault.
-	case code == http.StatusBadRequest && (says(resp, "invalid role or secret ID") || says(resp, "invalid secret id") || says(resp, "invalid role id")):
-		return store.ErrAccessDenied
+	case code == http.StatusBadRequest && says(resp, "upgrading from non-versioned"): // a mount that was just made
+		return store.ErrUnavailable
 	case code >= http.StatusInternalServerError, code == http.StatusPreconditionFailed:
 		return store.ErrUnavailable
 	default:

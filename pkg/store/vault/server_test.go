@@ -2,7 +2,6 @@ package vault_test
 
 import (
 	"errors"
-	"net/http"
 	"testing"
 
 	"github.com/tradepulse/rotator/internal/serverstest"
@@ -40,15 +39,7 @@ func TestServerWithFiles(t *testing.T) {
 	}
 	bao.Unseal(t)
 
-	var tokens struct{ Data struct{ Keys []string } }
-	bao.Do(t, "LIST", "auth/token/accessors", nil, &tokens)
-	for _, a := range tokens.Data.Keys {
-		var one struct{ Data struct{ Path string } }
-		bao.Do(t, http.MethodPost, "auth/token/lookup-accessor", map[string]any{"accessor": a}, &one)
-		if one.Data.Path == "auth/approle/login" {
-			bao.Do(t, http.MethodPost, "auth/token/revoke-accessor", map[string]any{"accessor": a}, nil)
-		}
-	}
+	bao.RevokeLogins(t)
 	rotate(t, d, "kept", 3)
 	m, err := d.Describe(t.Context(), "kept")
 	if err != nil || m.Current().ID != "3" || len(m.Versions) != 3 {
