@@ -142,7 +142,7 @@ func TestServerOfVaultGoesAndComesBack(t *testing.T) {
 			bao.Unseal(t)
 		}},
 		{"the worker's token is revoked", func(r *oneRotation) {
-			bao.RevokeLogins(t)
+			bao.Revoke(t, "auth/approle/login")
 			r.begin()
 		}},
 	} {

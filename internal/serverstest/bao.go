@@ -133,15 +133,15 @@ func (b *Bao) Do(t testing.TB, method, path string, body, out any) {
 	}
 }
 
-// RevokeLogins ends the tokens of all who have logged in by AppRole.
-func (b *Bao) RevokeLogins(t testing.TB) {
+// Revoke ends all tokens that were made by a path, such as auth/approle/login.
+func (b *Bao) Revoke(t testing.TB, path string) {
 	t.Helper()
 	var tokens struct{ Data struct{ Keys []string } }
 	b.Do(t, "LIST", "auth/token/accessors", nil, &tokens)
 	for _, a := range tokens.Data.Keys {
 		var one struct{ Data struct{ Path string } }
 		b.Do(t, http.MethodPost, "auth/token/lookup-accessor", map[string]any{"accessor": a}, &one)
-		if one.Data.Path == "auth/approle/login" {
+		if one.Data.Path == path {
 			b.Do(t, http.MethodPost, "auth/token/revoke-accessor", map[string]any{"accessor": a}, nil)
 		}
 	}

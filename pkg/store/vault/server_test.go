@@ -2,11 +2,13 @@ package vault_test
 
 import (
 	"errors"
+	"net/http"
 	"testing"
 
 	"github.com/tradepulse/rotator/internal/serverstest"
 	"github.com/tradepulse/rotator/pkg/secret"
 	"github.com/tradepulse/rotator/pkg/store"
+	"github.com/tradepulse/rotator/pkg/store/storetest"
 	"github.com/tradepulse/rotator/pkg/store/vault"
 )
 
@@ -39,7 +41,7 @@ func TestServerWithFiles(t *testing.T) {
 	}
 	bao.Unseal(t)
 
-	bao.RevokeLogins(t)
+	bao.Revoke(t, "auth/approle/login")
 	rotate(t, d, "kept", 3)
 	m, err := d.Describe(t.Context(), "kept")
 	if err != nil || m.Current().ID != "3" || len(m.Versions) != 3 {
@@ -67,23 +69,6 @@ func TestTokenIsReplacedBeforeItEnds(t *testing.T) {
 	for n := 1; total < 3; n++ {
 		rotate(t, d, "short", n)
 		total += logins()
-	}
-}
-
-func TestLoginIsRefused(t *testing.T) {
-	t.Parallel()
-	bao := serverstest.StartBao(t)
-	role := bao.AppRole(t, "refused", policy(t), "1h")
-	for name, auth := range map[string]vault.Auth{
-		"another secret id": vault.AppRole{RoleID: role.ID, SecretID: "no"},
-		"another role":      vault.AppRole{RoleID: "no", SecretID: role.Secret},
-		"another token":     vault.Token{Token: "no"},
-		"a missing file":    vault.JWT{Role: "r", File: "/nonexistent"},
-	} {
-		_, err := open(t, vault.Config{Address: bao.URL, Auth: auth}).Describe(t.Context(), "x")
-		if !errors.Is(err, store.ErrAccessDenied) {
-			t.Errorf("%s: %v, want access denied", name, err)
-		}
 	}
 }
 
@@ -147,4 +132,72 @@ func work(t *testing.T, d store.Driver) error {
 		return err
 	}
 	return d.Retire(t.Context(), "one", "2", secret.RetireDestroy)
+}
+
+// TestStrictMount holds the driver to the suite on a server with files, logged in
+// by AppRole under the policy of the deployment, on a mount that takes no write
+// without check-and-set and keeps fewer versions than a secret ever has.
+func TestStrictMount(t *testing.T) {
+	t.Parallel()
+	bao := serverstest.StartSealedBao(t)
+	bao.Do(t, http.MethodPost, "secret/config", map[string]any{"cas_required": true, "max_versions": 2}, nil)
+	role := bao.AppRole(t, "rotator", policy(t), "1h")
+	storetest.Run(t, func(t *testing.T) storetest.Harness {
+		t.Helper()
+		return storetest.Harness{
+			Driver:   open(t, vault.Config{Address: bao.URL, Auth: vault.AppRole{RoleID: role.ID, SecretID: role.Secret}}),
+			NotAfter: true, Deletes: true, ListOf: 20,
+		}
+	})
+}
+
+// TestShortHistory rotates a secret of which the server keeps one version, the
+// current one.
+func TestShortHistory(t *testing.T) {
+	t.Parallel()
+	bao := serverstest.StartBao(t)
+	bao.Do(t, http.MethodPost, "secret/config", map[string]any{"max_versions": 1}, nil)
+	d := open(t, asRoot(bao))
+	for n := 1; n < 40; n++ {
+		rotate(t, d, "short", n)
+	}
+	m, err := d.Describe(t.Context(), "short")
+	if err != nil || m.Current().ID != "39" || m.Current().Token != write("short", 39, "").Token || len(m.Versions) != 1 {
+		t.Errorf("%+v, err %v; want version 39 alone", m.Versions, err)
+	}
+	if v, err := d.Put(t.Context(), "short", write("short", 39, "38")); err != nil || v.ID != "39" {
+		t.Errorf("the same put again: %s, %v", v.ID, err)
+	}
+	if err := d.Retire(t.Context(), "short", "38", secret.RetireDelete); err != nil {
+		t.Errorf("retire what the server has dropped: %v", err)
+	}
+}
+
+// TestNamespace works in a namespace, and leaves nothing outside of it.
+func TestNamespace(t *testing.T) {
+	t.Parallel()
+	bao := serverstest.StartBao(t)
+	bao.Do(t, http.MethodPost, "sys/namespaces/team", nil, nil)
+	bao.Do(t, http.MethodPost, "team/sys/mounts/secret", map[string]any{"type": "kv", "options": map[string]string{"version": "2"}}, nil)
+	cfg := asRoot(bao)
+	cfg.Namespace = "team"
+	d := open(t, cfg)
+	for n := 1; n < 4; n++ {
+		rotate(t, d, "inside", n)
+	}
+	for _, c := range []struct {
+		d    store.Driver
+		want int
+	}{{d, 1}, {open(t, asRoot(bao)), 0}} {
+		n := 0
+		for _, err := range c.d.List(t.Context()) {
+			if err != nil {
+				t.Fatal(err)
+			}
+			n++
+		}
+		if n != c.want {
+			t.Errorf("%d secrets, want %d", n, c.want)
+		}
+	}
 }
