@@ -272,6 +272,82 @@ func TestKeysetRotation(t *testing.T) {
 	if _, err := natskv.Open(t.Context(), natskv.Config{JS: js, MasterKey: masterKey(1)}); err == nil {
 		t.Error("the old master key still opens the bucket")
 	}
+
+	// A process that runs with the old one reads on, and says why it cannot write.
+	if got := read(t, one, "old"); got != "Value-Before-000!" {
+		t.Error("the value does not open in a process that was running")
+	}
+	_, err := one.Put(t.Context(), "third", store.Write{Token: secret.NewToken("third", "", "", 0), Value: secret.NewValue([]byte("v")), Create: true})
+	if !errors.Is(err, store.ErrAccessDenied) || !strings.Contains(err.Error(), "master_key") {
+		t.Errorf("a write of a process with the old master key: %v, want access denied that names master_key", err)
+	}
+	write(t, two, "third", "Value-Third-0000!")
+	if err := two.RotateKeyset(t.Context()); err != nil {
+		t.Errorf("rotate the keyset under the new master key: %v", err)
+	}
+}
+
+// TestKeysetRotationOfManyValues has more of them than the server hands out at
+// once, and as many that are written meanwhile.
+func TestKeysetRotationOfManyValues(t *testing.T) {
+	t.Parallel()
+	const n = 700
+	js, _ := startServer(t)
+	one, two := open(t, js, masterKey(1)), open(t, js, masterKey(1))
+	for i := range n {
+		write(t, one, fmt.Sprintf("many/%d", i), fmt.Sprintf("Value-%d-Before!", i))
+	}
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		for i := range n / 2 {
+			write(t, two, fmt.Sprintf("many/%d", 2*i), fmt.Sprintf("Value-%d-Meanwhile!", 2*i))
+		}
+	})
+	err := one.RotateKeyset(t.Context())
+	wg.Wait()
+	if err != nil {
+		t.Fatal(err)
+	}
+	fresh := open(t, js, masterKey(1))
+	for i := range n {
+		want := fmt.Sprintf("Value-%d-Before!", i)
+		if i%2 == 0 {
+			want = fmt.Sprintf("Value-%d-Meanwhile!", i)
+		}
+		if read(t, fresh, fmt.Sprintf("many/%d", i)) != want {
+			t.Fatalf("many/%d is not what was written", i)
+		}
+	}
+}
+
+// TestKeysetRotationsTogether: of two that rotate the keyset at once, neither
+// takes away a key that the other still needs. The one that loses says so.
+func TestKeysetRotationsTogether(t *testing.T) {
+	t.Parallel()
+	const n = 50
+	js, _ := startServer(t)
+	d := open(t, js, masterKey(1))
+	for i := range n {
+		write(t, d, fmt.Sprintf("both/%d", i), fmt.Sprintf("Value-%d-Of-Both!", i))
+	}
+	for range 5 {
+		var wg sync.WaitGroup
+		for range 3 {
+			mine := open(t, js, masterKey(1))
+			wg.Go(func() {
+				if err := mine.RotateKeyset(t.Context()); err != nil && !errors.Is(err, store.ErrConflict) {
+					t.Errorf("rotate: %v", err)
+				}
+			})
+		}
+		wg.Wait()
+		fresh := open(t, js, masterKey(1))
+		for i := range n {
+			if read(t, fresh, fmt.Sprintf("both/%d", i)) != fmt.Sprintf("Value-%d-Of-Both!", i) {
+				t.Fatalf("both/%d is not what was written", i)
+			}
+		}
+	}
 }
 
 func TestMasterKeyFiles(t *testing.T) {

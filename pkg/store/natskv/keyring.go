@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/base64"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"os"
@@ -31,10 +32,10 @@ var errWrongMasterKey = errors.New("the master key does not open the keyset of t
 
 // keyring seals and opens values with the bucket's keyset.
 type keyring struct {
-	d      *Driver
-	master tink.AEAD
+	d *Driver
 
 	mu       sync.RWMutex
+	masters  []tink.AEAD // the one that seals the keyset, and while it is changed the next
 	handle   *keyset.Handle
 	aead     tink.AEAD
 	revision uint64
@@ -42,10 +43,11 @@ type keyring struct {
 
 func openKeyring(ctx context.Context, d *Driver, master []byte) (*keyring, error) {
 	k := &keyring{d: d}
-	var err error
-	if k.master, err = masterAEAD(master); err != nil {
+	m, err := masterAEAD(master)
+	if err != nil {
 		return nil, err
 	}
+	k.masters = []tink.AEAD{m}
 	err = k.load(ctx)
 	if errors.Is(err, store.ErrNotFound) && !d.cfg.Existing {
 		if err = k.create(ctx); errors.Is(err, store.ErrConflict) {
@@ -69,11 +71,16 @@ func (k *keyring) load(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	h, err := keyset.ReadWithAssociatedData(keyset.NewBinaryReader(bytes.NewReader(m.Data)), k.master, k.bound())
-	if err != nil {
-		return fmt.Errorf("%w: %w", store.ErrAccessDenied, errWrongMasterKey)
+	k.mu.RLock()
+	masters := k.masters
+	k.mu.RUnlock()
+	for _, master := range masters {
+		h, err := keyset.ReadWithAssociatedData(keyset.NewBinaryReader(bytes.NewReader(m.Data)), master, k.bound())
+		if err == nil {
+			return k.use(h, m.Sequence)
+		}
 	}
-	return k.use(h, m.Sequence)
+	return fmt.Errorf("%w: %w", store.ErrAccessDenied, errWrongMasterKey)
 }
 
 func (k *keyring) create(ctx context.Context) error {
@@ -81,11 +88,15 @@ func (k *keyring) create(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return k.save(ctx, h, k.master, 0)
+	return k.save(ctx, h, 0)
 }
 
-// save stores a keyset sealed by master if the stored one has the revision.
-func (k *keyring) save(ctx context.Context, h *keyset.Handle, master tink.AEAD, revision uint64) error {
+// save stores a keyset, sealed by the last of the masters, if the stored one has
+// the revision.
+func (k *keyring) save(ctx context.Context, h *keyset.Handle, revision uint64) error {
+	k.mu.RLock()
+	master := k.masters[len(k.masters)-1]
+	k.mu.RUnlock()
 	var buf bytes.Buffer
 	if err := h.WriteWithAssociatedData(keyset.NewBinaryWriter(&buf), master, k.bound()); err != nil {
 		return err
@@ -104,7 +115,9 @@ func (k *keyring) use(h *keyset.Handle, revision uint64) error {
 	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	k.handle, k.aead, k.revision = h, a, revision
+	if revision >= k.revision { // of two that load at once, the later keyset stays
+		k.handle, k.aead, k.revision = h, a, revision
+	}
 	return nil
 }
 
@@ -143,10 +156,33 @@ func (k *keyring) open(ctx context.Context, sealed, bound []byte) (secret.Value,
 	return v, nil
 }
 
+// tinkPrefix starts what a key of a keyset has sealed; the key's id follows.
+const tinkPrefix = 0x01
+
+// sealedByPrimary reports whether the key that seals new values has sealed this
+// one.
+func (k *keyring) sealedByPrimary(sealed []byte) (bool, error) {
+	h, _, _ := k.current()
+	p, err := h.Primary()
+	if err != nil {
+		return false, err
+	}
+	return bytes.HasPrefix(sealed, binary.BigEndian.AppendUint32([]byte{tinkPrefix}, p.KeyID())), nil
+}
+
 // RotateKeyset adds a fresh key to the keyset, seals every value anew with it,
 // and then removes the keys before it. Every step can be repeated; values stay
-// readable throughout, also for other processes.
+// readable throughout, also for other processes. It ends in [store.ErrConflict]
+// when somebody else rotates the keyset at the same time, who then does all of
+// it, or changes the master key: then run it again.
 func (d *Driver) RotateKeyset(ctx context.Context) error {
+	if err := d.rotateKeyset(ctx); err != nil {
+		return fmt.Errorf("rotate keyset: %w", err)
+	}
+	return nil
+}
+
+func (d *Driver) rotateKeyset(ctx context.Context) error {
 	if err := d.keys.load(ctx); err != nil {
 		return err
 	}
@@ -154,59 +190,88 @@ func (d *Driver) RotateKeyset(ctx context.Context) error {
 	m := keyset.NewManagerFromHandle(h)
 	id, err := m.Add(aead.AES256GCMKeyTemplate())
 	if err != nil {
-		return fmt.Errorf("rotate keyset: %w", err)
+		return err
 	}
 	if err := m.SetPrimary(id); err != nil {
-		return fmt.Errorf("rotate keyset: %w", err)
+		return err
 	}
 	if h, err = m.Handle(); err != nil {
-		return fmt.Errorf("rotate keyset: %w", err)
+		return err
 	}
-	if err := d.keys.save(ctx, h, d.keys.master, revision); err != nil {
-		return fmt.Errorf("rotate keyset: %w", err)
+	if err := d.keys.save(ctx, h, revision); err != nil {
+		return err
 	}
+	_, _, revision = d.keys.current()
 	if err := d.resealAll(ctx); err != nil {
-		return fmt.Errorf("rotate keyset: %w", err)
+		return err
 	}
-	return d.prune(ctx, id)
+	// The keyset is the one from before the values were sealed anew, or the keys
+	// stay: what was stored meanwhile may be sealed by one that is in neither.
+	return d.prune(ctx, h, id, revision)
 }
 
-// resealAll seals every value with the primary key.
+// resealAll seals every value with the primary key: those that there are now.
+// What is stored from now on is sealed by it anyway, see [Driver.keep].
 func (d *Driver) resealAll(ctx context.Context) error {
-	return d.scan(ctx, "v.*.*.*", func(m jetstream.Msg) (bool, error) {
-		meta, err := m.Metadata()
-		if err != nil {
-			return false, err
+	info, err := d.stream.Info(ctx, jetstream.WithSubjectFilter(d.subject("v.>")))
+	if err != nil {
+		return classify(err)
+	}
+	for subject := range info.State.Subjects {
+		key := strings.TrimPrefix(subject, d.subject(""))
+		parts := strings.Split(strings.TrimPrefix(key, "v."), ".")
+		if len(parts) != 3 {
+			return fmt.Errorf("%w: the bucket has a key that is none of ours", store.ErrInvalid)
 		}
-		parts := strings.Split(strings.TrimPrefix(m.Subject(), d.subject("v.")), ".")
 		path, err := secret.IDFromKey(secret.Key(parts[0]))
 		if err != nil {
-			return false, err
+			return err
 		}
 		v, err := secret.IDFromKey(secret.Key(parts[1]))
 		if err != nil {
-			return false, err
+			return err
 		}
-		bound := d.bound(string(path), secret.VersionID(v), parts[2])
-		value, err := d.keys.open(ctx, m.Data(), bound)
+		if err := d.reseal(ctx, key, d.bound(string(path), secret.VersionID(v), parts[2])); err != nil {
+			return fmt.Errorf("%s: %w", path, err)
+		}
+	}
+	return nil
+}
+
+// reseal seals the value of a key anew, unless it is gone. Somebody else who
+// does the same may use a key that is older than ours: it is not done before
+// the primary key has sealed it.
+func (d *Driver) reseal(ctx context.Context, key string, bound []byte) error {
+	for range casTries {
+		m, err := d.last(ctx, key)
+		if errors.Is(err, store.ErrNotFound) {
+			return nil // retired
+		}
 		if err != nil {
-			return false, err
+			return err
+		}
+		if done, err := d.keys.sealedByPrimary(m.Data); done || err != nil {
+			return err
+		}
+		value, err := d.keys.open(ctx, m.Data, bound)
+		if err != nil {
+			return err
 		}
 		sealed, _, err := d.keys.seal(value, bound)
 		if err != nil {
-			return false, err
+			return err
 		}
-		_, err = d.cfg.JS.Publish(ctx, m.Subject(), sealed, jetstream.WithExpectLastSequencePerSubject(meta.Sequence.Stream))
-		if err = classify(err); errors.Is(err, store.ErrConflict) {
-			err = nil // purged or sealed anew meanwhile
+		_, err = d.cfg.JS.Publish(ctx, d.subject(key), sealed, jetstream.WithExpectLastSequencePerSubject(m.Sequence))
+		if err = classify(err); !errors.Is(err, store.ErrConflict) {
+			return err
 		}
-		return true, err
-	})
+	}
+	return fmt.Errorf("%w: %d times in a row", store.ErrConflict, casTries)
 }
 
-// prune removes every key but the primary.
-func (d *Driver) prune(ctx context.Context, primary uint32) error {
-	h, _, revision := d.keys.current()
+// prune removes every key but the primary from the keyset h if the stored one
+// still has the revision.
+func (d *Driver) prune(ctx context.Context, h *keyset.Handle, primary uint32, revision uint64) error {
 	m := keyset.NewManagerFromHandle(h)
 	for i := range h.Len() {
 		e, err := h.Entry(i)
@@ -223,13 +288,14 @@ func (d *Driver) prune(ctx context.Context, primary uint32) error {
 	if err != nil {
 		return err
 	}
-	return d.keys.save(ctx, pruned, d.keys.master, revision)
+	return d.keys.save(ctx, pruned, revision)
 }
 
-// ChangeMasterKey seals the keyset with another master key. Processes that run
-// go on; the next start needs the new one.
+// ChangeMasterKey seals the keyset with another master key. Other processes that
+// run with the old one go on reading, and write again once they have been
+// started with the new one.
 func (d *Driver) ChangeMasterKey(ctx context.Context, master []byte) error {
-	a, err := masterAEAD(master)
+	next, err := masterAEAD(master)
 	if err != nil {
 		return err
 	}
@@ -237,11 +303,25 @@ func (d *Driver) ChangeMasterKey(ctx context.Context, master []byte) error {
 		return err
 	}
 	h, _, revision := d.keys.current()
-	if err := d.keys.save(ctx, h, a, revision); err != nil {
+	old := d.keys.setMasters(func(have []tink.AEAD) []tink.AEAD { return []tink.AEAD{have[0], next} })
+	if err := d.keys.save(ctx, h, revision); err != nil {
+		// Whether it was stored is not known: both may open it from now on.
+		if errors.Is(err, store.ErrConflict) {
+			d.keys.setMasters(func([]tink.AEAD) []tink.AEAD { return old })
+		}
 		return fmt.Errorf("change master key: %w", err)
 	}
-	d.keys.master = a
+	d.keys.setMasters(func([]tink.AEAD) []tink.AEAD { return []tink.AEAD{next} })
 	return nil
+}
+
+// setMasters changes the masters and returns those from before.
+func (k *keyring) setMasters(change func([]tink.AEAD) []tink.AEAD) []tink.AEAD {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	had := k.masters
+	k.masters = change(had)
+	return had
 }
 
 // GenerateMasterKey writes a fresh master key to a file that only its owner can

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"iter"
+	"slices"
 	"strings"
 
 	"github.com/hashicorp/vault/api"
@@ -25,6 +26,10 @@ func (d *Driver) List(ctx context.Context) iter.Seq2[secret.Metadata, error] {
 	}
 }
 
+// atOnce is how many secrets of a folder are described before the first of them
+// is visited, so that a large folder does not look like a server that hangs.
+const atOnce = 256
+
 // walk visits the secrets under a folder and reports whether to go on.
 func (d *Driver) walk(ctx context.Context, folder string, visit func(secret.Metadata) bool) (more bool, err error) {
 	names, err := d.names(ctx, folder)
@@ -37,13 +42,15 @@ func (d *Driver) walk(ctx context.Context, folder string, visit func(secret.Meta
 			paths = append(paths, folder+name)
 		}
 	}
-	found, err := d.all(ctx, paths)
-	if err != nil {
-		return true, err
-	}
-	for _, m := range found {
-		if m.Path != "" && !visit(m) {
-			return false, nil
+	for some := range slices.Chunk(paths, atOnce) {
+		found, err := d.all(ctx, some)
+		if err != nil {
+			return true, err
+		}
+		for _, m := range found {
+			if m.Path != "" && !visit(m) {
+				return false, nil
+			}
 		}
 	}
 	for _, name := range names {
