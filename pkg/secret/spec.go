@@ -41,6 +41,19 @@ const (
 	RolloutPrepare RolloutMode = "prepare-then-activate"
 )
 
+// Strategy says who rotates a secret.
+type Strategy string
+
+// Who rotates.
+const (
+	// StrategyGenerate makes a value and writes it. It is the zero value's
+	// meaning.
+	StrategyGenerate Strategy = "generate"
+	// StrategyManaged triggers the rotation that is configured in the store, as a
+	// Lambda function of AWS, and follows it. Policy and target are that one's.
+	StrategyManaged Strategy = "managed"
+)
+
 // Spec is what is wanted of one secret. The zero value of every field but ID
 // and Store has a meaning; [Spec.Validate] checks them together.
 type Spec struct {
@@ -63,6 +76,8 @@ type Spec struct {
 	// Windows are the only times at which a scheduled rotation may start; none
 	// means any time.
 	Windows []Window
+	// Strategy says who rotates the secret.
+	Strategy Strategy
 	// Policy is what a value has to satisfy; nil means DefaultPolicy.
 	Policy *Policy
 	// Services are the subscribers that have to run a new version before the

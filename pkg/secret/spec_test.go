@@ -36,6 +36,8 @@ func TestSpecValidate(t *testing.T) {
 		"the default margin and a short TTL": {func(s *secret.Spec) { s.TTL = time.Minute }, []string{"margin 5m0s is not shorter"}},
 		"a policy that cannot be satisfied":  {func(s *secret.Spec) { s.Policy = &secret.Policy{Length: 1} }, []string{"invalid policy"}},
 		"a window that is none":              {func(s *secret.Spec) { s.Windows = make([]secret.Window, 1) }, []string{"window is empty"}},
+		"an unknown strategy":                {func(s *secret.Spec) { s.Strategy = "hope" }, []string{`strategy "hope"`}},
+		"a managed secret to be made":        {func(s *secret.Spec) { s.Strategy, s.Create = secret.StrategyManaged, true }, []string{"leave out create"}},
 		"an unknown rollout":                 {func(s *secret.Spec) { s.Rollout = "later" }, []string{`rollout "later"`}},
 		"an unknown retire mode":             {func(s *secret.Spec) { s.Retire = "burn" }, []string{`retire "burn"`}},
 		"every problem at once":              {func(s *secret.Spec) { *s = secret.Spec{TTL: -1, Rollout: "x", Retire: "y"} }, []string{"secret id", "no store", "TTL", "rollout", "retire"}},

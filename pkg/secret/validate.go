@@ -39,6 +39,12 @@ func (s Spec) Validate() error {
 	if !slices.Contains([]RolloutMode{"", RolloutActivate, RolloutPrepare}, s.Rollout) {
 		bad("rollout %q is unknown, use %s or %s", s.Rollout, RolloutActivate, RolloutPrepare)
 	}
+	if !slices.Contains([]Strategy{"", StrategyGenerate, StrategyManaged}, s.Strategy) {
+		bad("strategy %q is unknown, use %s or %s", s.Strategy, StrategyGenerate, StrategyManaged)
+	}
+	if s.Strategy == StrategyManaged && (s.Create || s.Rollout == RolloutPrepare) {
+		bad("with strategy %s the store makes and promotes the versions: leave out create and rollout %s", StrategyManaged, RolloutPrepare)
+	}
 	if !slices.Contains([]RetireMode{RetireDelete, RetireKeep, RetireDestroy}, s.RetireMode()) {
 		bad("retire %q is unknown, use %s, %s or %s", s.Retire, RetireDelete, RetireKeep, RetireDestroy)
 	}

@@ -48,6 +48,9 @@ func (c *Catalog) add(s secret.Spec) error {
 	if _, ok := c.stores[s.Store]; !ok {
 		return fmt.Errorf("%w: %s names the store %q, which is not configured", secret.ErrInvalidSpec, s.ID, s.Store)
 	}
+	if s.Strategy == secret.StrategyManaged && !c.stores[s.Store].Manages() {
+		return fmt.Errorf("%w: %s is to be rotated by its store, and the store %s runs no rotations itself", secret.ErrInvalidSpec, s.ID, s.Store)
+	}
 	if _, ok := c.specs[s.ID]; ok {
 		return fmt.Errorf("%w: two secrets have the id %s", secret.ErrInvalidSpec, s.ID)
 	}

@@ -50,7 +50,7 @@
 // It never deletes: AWS removes versions without labels by itself, beyond a
 // hundred and after a day, so every [secret.RetireMode] comes down to taking
 // the label away, and what an application could log in with has to be disabled
-// where it logs in. It keeps no end of life per version. It does not call
-// RotateSecret, turn rotation on or off, edit tags of a secret that it has not
+// where it logs in. It keeps no end of life per version. It calls RotateSecret for
+// secrets of the managed strategy only, and does not turn rotation on or off, edit tags of a secret that it has not
 // made, or read secrets of another region.
 package awssm
