@@ -9,6 +9,10 @@
 // which is announced once. A rotation may also be taken in parts, of which
 // somebody else says when: see [Part].
 //
+// Where the store has somebody else rotate (see [secret.StrategyManaged]), the
+// steps between create and promote are that one's: it is triggered and followed
+// by reading.
+//
 // The package also retires the version before, once the instances that use the
 // secret have reported the new one: [Rotator.Retire].
 //

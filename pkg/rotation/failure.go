@@ -40,6 +40,8 @@ var codeNames = []struct {
 	name string
 }{
 	{ErrQuarantined, "quarantined"},
+	{ErrStuck, "stuck"},
+	{ErrRunning, "running"},
 	{ErrRejected, "rejected"},
 	{ErrAwaiting, "awaiting_instances"},
 	{ErrBlocked, "blocked"},
@@ -60,7 +62,7 @@ func code(err error) string {
 
 // permanent reports whether no later try can succeed unless a person acts.
 func permanent(err error) bool {
-	return errors.Is(err, ErrQuarantined) || errors.Is(err, secret.ErrInvalidPolicy) || errors.Is(err, errGone) ||
+	return errors.Is(err, ErrQuarantined) || errors.Is(err, ErrStuck) || errors.Is(err, secret.ErrInvalidPolicy) || errors.Is(err, errGone) ||
 		errors.Is(err, store.ErrNotFound) || store.Permanent(err)
 }
 

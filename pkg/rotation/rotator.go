@@ -69,6 +69,9 @@ type Config struct {
 	// Patience is after how many tries a pending version that somebody else
 	// left behind is replaced. 0 means 3.
 	Patience int
+	// ManagedDeadline is how long a rotation that the store has somebody else run
+	// may take. 0 means DefaultManagedDeadline, negative no deadline.
+	ManagedDeadline time.Duration
 	// RetryBase and RetryCap bound the time to the next try, which doubles
 	// with each. 0 means 5 s and 15 min.
 	RetryBase, RetryCap time.Duration
@@ -100,6 +103,9 @@ func New(cfg Config) (*Rotator, error) {
 	}
 	if cfg.Patience == 0 {
 		cfg.Patience = 3
+	}
+	if cfg.ManagedDeadline == 0 {
+		cfg.ManagedDeadline = DefaultManagedDeadline
 	}
 	if cfg.RetryBase == 0 {
 		cfg.RetryBase = 5 * time.Second

@@ -87,6 +87,10 @@ func (x *Run) do(ctx context.Context, step Step) error {
 		return x.read(ctx)
 	case StepHeal, StepAnnounce:
 		return x.announce(ctx, step)
+	case StepTrigger:
+		return x.trigger(ctx)
+	case StepFollow:
+		return x.follow(ctx)
 	case StepCreate:
 		return x.create(ctx)
 	case StepApply:
@@ -158,6 +162,9 @@ func (x *Run) due(m secret.Metadata, now time.Time) (bool, error) {
 	}
 	if m.Current().ID == "" {
 		return true, nil
+	}
+	if _, begun := m.At(secret.StagePending); begun && x.state.managed() {
+		return true, nil // somebody else found that it was
 	}
 	at, err := x.state.Spec.DueAt(m, now)
 	if errors.Is(err, secret.ErrNoWindow) {

@@ -46,8 +46,8 @@ type Outcome string
 const (
 	// OutcomeRotated: this run promoted the new version.
 	OutcomeRotated Outcome = "rotated"
-	// OutcomeFinished: an earlier run had promoted the version; this one did
-	// what was left.
+	// OutcomeFinished: an earlier run had promoted the version, or the store has
+	// had it made; this one did what was left.
 	OutcomeFinished Outcome = "finished"
 	// OutcomeSuperseded: the event is about a version that is not current any
 	// more.
@@ -130,6 +130,8 @@ func (s State) Next() (Step, Outcome) {
 		return StepDone, OutcomeNoPending
 	case cur.ID != "" && !s.NoLog && s.Log.Event.Data.VersionID != cur.ID && !s.done[StepHeal]:
 		return StepHeal, ""
+	case s.managed():
+		return s.first(StepFollow, "", StepTrigger)
 	default:
 		return s.beforePromotion()
 	}

@@ -29,6 +29,9 @@ const (
 	ReasonRetrying Reason = "retrying"
 	// ReasonQuarantined: the target refused every value; a person has to act.
 	ReasonQuarantined Reason = "quarantined"
+	// ReasonRunning: the store has somebody else rotate the secret, and that has
+	// begun.
+	ReasonRunning Reason = "running"
 	// ReasonMissing: the store has no version yet and may be given one.
 	ReasonMissing Reason = "missing"
 	// ReasonNotFound: the store does not know the secret.
@@ -79,6 +82,9 @@ func Evaluate(now time.Time, s secret.Spec, f Facts) Decision {
 	case cur.ID == "":
 		return Decision{Reason: ReasonNotFound, Message: fmt.Sprintf("the store %s has no secret %s; create it there, or set create: true", s.Store, s.StorePath())}
 	}
+	if _, begun := f.Meta.At(secret.StagePending); begun && s.Strategy == secret.StrategyManaged {
+		return f.unless(now, Decision{Arm: true, At: now, Reason: ReasonRunning, Message: "the store has it rotated, which is followed"})
+	}
 	end := s.NotAfter(f.Meta, cur)
 	if end.IsZero() {
 		return Decision{Disarm: true, Reason: ReasonNoLifetime, Message: "no TTL is set here or in the store; it is rotated by hand only"}
@@ -110,7 +116,7 @@ func due(now time.Time, s secret.Spec, m secret.Metadata, end time.Time) Decisio
 func (f Facts) unless(now time.Time, d Decision) Decision {
 	cur := f.Meta.Current().ID
 	t := f.Timer.Event.Data
-	if f.Failed.Failure != nil && f.Failed.Failure.Code == quarantined && f.Failed.VersionID == cur {
+	if f.Failed.Failure != nil && givenUp[f.Failed.Failure.Code] && f.Failed.VersionID == cur {
 		return Decision{Reason: ReasonQuarantined, Message: f.Failed.Failure.Message}
 	}
 	if f.Timer.Seq != 0 && t.VersionID == cur && t.Attempt > 0 && f.Timer.At.After(now) {
@@ -123,6 +129,6 @@ func (f Facts) unless(now time.Time, d Decision) Decision {
 	return d
 }
 
-// quarantined is the failure code that pkg/rotation gives a rotation it will
+// givenUp are the failure codes that pkg/rotation gives a rotation which it will
 // not try again by itself.
-const quarantined = "quarantined"
+var givenUp = map[string]bool{"quarantined": true, "stuck": true}
