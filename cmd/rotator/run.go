@@ -214,7 +214,7 @@ func (n *node) worker(ctx context.Context, p *wire.Parts) error {
 	w := n.cfg.Worker
 	r, err := rotation.New(rotation.Config{
 		Catalog: p.Catalog, Bus: p.Bus, Source: p.Source, Patience: w.Patience,
-		RetryBase: time.Duration(w.RetryBase), RetryCap: time.Duration(w.RetryCap), Logger: n.log,
+		ManagedDeadline: time.Duration(w.ManagedDeadline), RetryBase: time.Duration(w.RetryBase), RetryCap: time.Duration(w.RetryCap), Logger: n.log,
 	})
 	if err != nil {
 		return err

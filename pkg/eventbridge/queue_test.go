@@ -193,5 +193,3 @@ func TestMessagesInHandAreFinished(t *testing.T) {
 		t.Errorf("%d messages are left, want the one in hand done", n)
 	}
 }
-
-

@@ -143,6 +143,8 @@ type Worker struct {
 	RetryBase Duration `json:"retry_base,omitzero" default:"5s"`
 	// Longest time between two tries.
 	RetryCap Duration `json:"retry_cap,omitzero" default:"15m"`
+	// How long a rotation of the managed strategy may take before it is given up.
+	ManagedDeadline Duration `json:"managed_deadline,omitzero" default:"1h"`
 	// How long a program that is told to stop lets the step in hand finish.
 	DrainTimeout Duration `json:"drain_timeout,omitzero" default:"30s"`
 }

@@ -167,11 +167,11 @@ secrets:
 	want := []secret.Spec{
 		{
 			ID: "plain", Store: "main", Path: "plain", TTL: 24 * time.Hour, RefreshMargin: 5 * time.Minute, Services: []string{"api"},
-			Rollout: secret.RolloutActivate, Grace: -1, Deadline: -1, Retire: secret.RetireDelete, Create: true,
+			Strategy: secret.StrategyGenerate, Rollout: secret.RolloutActivate, Grace: -1, Deadline: -1, Retire: secret.RetireDelete, Create: true,
 		},
 		{
 			ID: "own", Store: "main", Path: "some/where", RefreshMargin: time.Minute, MaxJitter: -1, Services: []string{},
-			Rollout: secret.RolloutActivate, Grace: -1, Deadline: time.Hour, Retire: secret.RetireKeep, Disabled: true,
+			Strategy: secret.StrategyGenerate, Rollout: secret.RolloutActivate, Grace: -1, Deadline: time.Hour, Retire: secret.RetireKeep, Disabled: true,
 		},
 	}
 	if !reflect.DeepEqual(got, want) {
@@ -311,6 +311,26 @@ func TestContradictions(t *testing.T) {
 				`test.yaml:1:10: stores["a b"]: this cannot be a name; use 1 to 64 letters, digits, _ and -`,
 				`test.yaml:3:3: policies[""]: this cannot be a name; use 1 to 64 letters, digits, _ and -`,
 			},
+		},
+		"a source that is AWS's own": {
+			"eventbridge: {bus: default, source: aws.rotator}",
+			[]string{"test.yaml:1:37: eventbridge.source: AWS keeps sources that begin with aws. to itself; write something like tradepulse.rotator"},
+		},
+		"a queue by its name": {
+			"stores: {a: {type: aws}}\naws_events: {queue: hints}",
+			[]string{"test.yaml:2:21: aws_events.queue: it is not the URL of a queue; write it as SQS shows it: https://sqs.REGION.amazonaws.com/ACCOUNT/NAME"},
+		},
+		"events of AWS about no store": {
+			"stores: {a: {type: natskv}}\naws_events: {queue: 'https://sqs/1/q'}",
+			[]string{"test.yaml:2:21: aws_events.queue: no store is of type aws; remove it, or add the store that its events are about"},
+		},
+		"a managed secret in a store that manages none": {
+			"stores: {a: {type: natskv}}\nsecrets: [{id: a, strategy: managed}]",
+			[]string{"test.yaml:2:29: secrets[0].strategy: only AWS Secrets Manager rotates by itself; remove it, or name a store of type aws"},
+		},
+		"a managed secret that is to be made": {
+			"stores: {a: {type: aws}}\nsecrets: [{id: a, strategy: managed, create: true}]",
+			[]string{"test.yaml:2:11: secrets[0]: invalid secret spec a: with strategy managed the store makes and promotes the versions: leave out create and rollout prepare-then-activate; see the reference for what goes together"},
 		},
 		"a sweep without a pause": {
 			"scheduler: {sweep_every: 10ms}",

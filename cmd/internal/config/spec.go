@@ -43,6 +43,7 @@ func (c *Config) spec(s Secret) (secret.Spec, error) {
 		TTL:           max(0, time.Duration(s.TTL)),
 		RefreshMargin: time.Duration(s.RefreshMargin),
 		MaxJitter:     time.Duration(s.MaxJitter),
+		Strategy:      secret.Strategy(s.Strategy),
 		Services:      s.Services,
 		Rollout:       secret.RolloutMode(s.Rollout),
 		Grace:         time.Duration(s.Grace),
