@@ -1,11 +1,13 @@
 // Command gen writes docs/asyncapi.yaml from the subjects, streams and types of
-// pkg/events, so that the document cannot say anything else.
+// pkg/events, and docs/eventbridge.schema.json from what pkg/eventbridge makes of
+// them, so that the documents cannot say anything else.
 package main
 
 //go:generate go run .
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"reflect"
@@ -40,7 +42,11 @@ func run() error {
 	if err != nil {
 		return err
 	}
-	return os.WriteFile(file, out, 0o644)
+	schema, err := detail()
+	if err != nil {
+		return err
+	}
+	return errors.Join(os.WriteFile(file, out, 0o644), os.WriteFile(detailFile, schema, 0o644))
 }
 
 // object is a mapping that keeps its order.
