@@ -2,6 +2,7 @@ package awssm_test
 
 import (
 	"errors"
+	"net/http"
 	"testing"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -16,7 +17,7 @@ import (
 // and promotes it at once. AWS refuses; its answers are given in its place.
 func TestTrigger(t *testing.T) {
 	t.Parallel()
-	front := newProxy(t, serverstest.StartMoto(t).URL)
+	front := serverstest.StartProxy(t, serverstest.StartMoto(t).URL)
 	d := newDriver(t, front.URL, root)
 	v1 := rotate(t, d, "triggered", 1, "")
 	token := secret.NewToken("triggered", v1, "policy", 0)
@@ -28,9 +29,9 @@ func TestTrigger(t *testing.T) {
 		"no function is configured":      {`{"__type":"InvalidRequestException","Message":"You must configure a Lambda rotation function."}`, store.ErrInvalid},
 		"marked for deletion":            {`{"__type":"InvalidRequestException","Message":"You can't perform this operation on the secret because it was marked for deletion."}`, store.ErrNotFound},
 		"no permission":                  {denial, store.ErrAccessDenied},
-		"too many calls":                 {throttling, store.ErrThrottled},
+		"too many calls":                 {`{"__type":"ThrottlingException","Message":"Rate exceeded"}`, store.ErrThrottled},
 	} {
-		front.answer(c.answer)
+		front.Inject(1, nil, serverstest.Answer(http.StatusBadRequest, c.answer))
 		if err := d.Trigger(t.Context(), "triggered", token); !errors.Is(err, c.want) {
 			t.Errorf("%s: %v, want %v", name, err, c.want)
 		}
@@ -44,12 +45,12 @@ func TestTrigger(t *testing.T) {
 	}); err != nil {
 		t.Fatal(err)
 	}
-	front.take()
+	front.Take()
 	if err := d.Trigger(t.Context(), "triggered", token); err != nil {
 		t.Fatal(err)
 	}
-	if _, total := front.take(); total != 1 {
-		t.Errorf("it made %d calls, want 1", total)
+	if calls := front.Take(); len(calls) != 1 {
+		t.Errorf("it made the calls %v, want 1", calls)
 	}
 	m, err := d.Describe(t.Context(), "triggered")
 	if err != nil || m.Current().ID != secret.VersionID(token) || m.Current().Token != token {
