@@ -13,7 +13,7 @@ import (
 
 var (
 	// An instrument: its kind, name and unit.
-	instrument = regexp.MustCompile(`(?s)\.(Int64Counter|Float64Histogram|Int64Gauge|Int64ObservableGauge)\("([a-z._]+)".*?WithUnit\("([^"]+)"\)`)
+	instrument = regexp.MustCompile(`(?s)\.(Int64Counter|Float64Histogram|Int64Gauge|Int64ObservableGauge|Float64ObservableGauge)\("([a-z._]+)".*?WithUnit\("([^"]+)"\)`)
 	// A metric of ours in an expression.
 	metricName = regexp.MustCompile(`\b(?:rotator|secret)_[a-z_]+\b`)
 	labelName  = regexp.MustCompile(`[{,]\s*([a-z_]+)=`)
@@ -55,7 +55,8 @@ func TestEveryAlertIsOfAMetricThatExists(t *testing.T) {
 	for _, row := range rows {
 		for _, name := range metricName.FindAllString(row[1], -1) {
 			selector := row[1][strings.Index(row[1], name):]
-			selector, _, _ = strings.Cut(strings.TrimSuffix(selector, " > 0"), "[")
+			selector, _, _ = strings.Cut(selector, " > ")
+			selector, _, _ = strings.Cut(selector, "[")
 			if !strings.Contains(strings.Join(expressions, "\n"), selector) {
 				t.Errorf("no rule has the runbook's %s", row[1])
 			}

@@ -65,7 +65,7 @@ func newBreaker(name string, cfg Circuit, log *slog.Logger, m metric.Meter) (*br
 		return b, nil
 	}
 	var err error
-	b.state, err = m.Int64Gauge("rotator.store.circuit", metric.WithDescription("Whether a store is called: 0 yes, 1 one call to see whether it is back, 2 not for a while."))
+	b.state, err = m.Int64Gauge("rotator.store.circuit", metric.WithDescription("Whether a store is called: 0 yes, 1 one call to see whether it is back, 2 not for a while."), metric.WithUnit("{state}"))
 	if err != nil {
 		return nil, err
 	}
