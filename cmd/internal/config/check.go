@@ -29,6 +29,7 @@ func (k *checker) check(environ []string) {
 	k.policies()
 	k.settings([]string{"defaults"}, k.cfg.Defaults)
 	k.secrets()
+	k.agent()
 	k.environment(environ)
 }
 

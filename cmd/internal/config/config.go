@@ -25,6 +25,8 @@ type Config struct {
 	EventBridge EventBridge `json:"eventbridge,omitzero"`
 	// Events of AWS Secrets Manager, from Amazon EventBridge.
 	AWSEvents AWSEvents `json:"aws_events,omitzero"`
+	// The sidecar that keeps secrets in files, notifier agent.
+	Agent Agent `json:"agent,omitzero"`
 	// The stores that hold secrets, by a name of your choice.
 	Stores map[string]Store `json:"stores,omitzero"`
 	// Rules for values, by a name that secrets can refer to.
@@ -114,6 +116,8 @@ type HTTP struct {
 	// Address of the notifier where that is a program of its own; none serves
 	// nothing.
 	NotifierListen string `json:"notifier_listen,omitzero" default:"127.0.0.1:8081" jsonschema:"format=listen"`
+	// Address of the agent; none serves nothing.
+	AgentListen string `json:"agent_listen,omitzero" default:"127.0.0.1:8082" jsonschema:"format=listen"`
 }
 
 // Log is what is logged.

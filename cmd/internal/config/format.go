@@ -35,6 +35,7 @@ func formats() []format {
 		{"event-source", checkEventSource, "write something like tradepulse.rotator"},
 		{"queue-url", checkQueueURL, "write it as SQS shows it: https://sqs.REGION.amazonaws.com/ACCOUNT/NAME"},
 		{"file", checkFile, "name a file that holds it"},
+		{"file-mode", checkMode, "write it as 0400, or 0440 for a group too"},
 		{"env-name", checkEnvName, "name a variable, such as ROTATOR_MASTER_KEY_BASE64, not its value"},
 	}
 }

@@ -63,6 +63,10 @@ func (w *writer) section(key string, p *jsonschema.Schema) {
 		w.stores()
 	case "policies":
 		w.table("", w.schema.Definitions["Policy"], nil)
+	case "agent":
+		w.table(key, w.resolve(p), nil)
+		fmt.Fprintf(w, "\nEach entry of `files` has these keys.\n")
+		w.table("", w.schema.Definitions["AgentFile"], nil)
 	case "secrets":
 		fmt.Fprintf(w, "\nA list. Each entry has these keys, and all those of [defaults](#defaults), which win over what is said there.\n")
 		w.table("", w.schema.Definitions["Secret"], w.schema.Definitions["Settings"])
@@ -131,6 +135,8 @@ func (w *writer) typeOf(p *jsonschema.Schema) string {
 	switch {
 	case p.Ref == "#/$defs/Ref":
 		return "reference"
+	case p.Ref == "#/$defs/AgentFile":
+		return "[file](#agent)"
 	case p.Ref != "":
 		return "[" + strings.ToLower(strings.TrimPrefix(p.Ref, "#/$defs/")) + "](#secrets)"
 	case p.If != nil:
@@ -160,6 +166,7 @@ var formatWords = map[string]string{
 	"token":            "name",
 	"secret-id":        "name",
 	"file":             "file",
+	"file-mode":        "octal number",
 	"env-name":         "variable",
 }
 

@@ -114,7 +114,10 @@ func (s schema) tidy(t reflect.Type) {
 		t := reflect.TypeOf(o).Elem()
 		s.defaults(s.Definitions[t.Name()+"Store"], t)
 	}
-	for _, t := range []reflect.Type{reflect.TypeFor[config.Policy](), reflect.TypeFor[config.Window]()} {
+	for _, t := range []reflect.Type{
+		reflect.TypeFor[config.Policy](), reflect.TypeFor[config.Window](),
+		reflect.TypeFor[config.AgentFile](), reflect.TypeFor[config.AgentSignal](), reflect.TypeFor[config.AgentCommand](),
+	} {
 		s.defaults(s.Definitions[t.Name()], t)
 	}
 	joinLines(s.Schema)
