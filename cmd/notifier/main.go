@@ -1,5 +1,6 @@
 // Command notifier tells services of rotations and follows each rollout until
-// every instance runs the new version. It holds no credentials of any store.
+// every instance runs the new version, without credentials of any store. As an
+// agent it is the client of programs that have none, and reads their secrets.
 package main
 
 //go:generate sh -c "env -u ROTATOR_CONFIG go run . reference > ../../docs/reference/notifier.md"
@@ -32,7 +33,8 @@ func root() *cobra.Command {
 		Use:   "notifier",
 		Short: "Tell services of rotations and follow every rollout",
 		Long: `notifier fans secret.rotated out to the services that use a secret and follows
-what their instances report, until every one runs the new version.
+what their instances report, until every one runs the new version. For programs
+that have no client, notifier agent keeps secrets in files.
 
 ` + cli.ExitCodes,
 		Args: cobra.NoArgs,
@@ -52,7 +54,9 @@ what their instances report, until every one runs the new version.
 			}
 			return run(cmd.Context(), cfg)
 		},
-	}, cli.VersionCommand(), cli.ReferenceCommand())
+	})
+	cmd.AddCommand(agentCommands(path)...)
+	cmd.AddCommand(cli.VersionCommand(), cli.ReferenceCommand())
 	return cmd
 }
 
@@ -86,15 +90,12 @@ func check(n *atomic.Pointer[notify.Notifier]) httpd.Check {
 }
 
 func serve(ctx context.Context, cfg *config.Config, tel *telemetry.Telemetry, ready *atomic.Pointer[notify.Notifier]) error {
-	dir, err := cfg.DataDir(os.LookupEnv)
+	o, err := options(cfg, "notifier", tel.Logger)
 	if err != nil {
 		return err
 	}
-	var connect events.ConnectConfig
-	if cfg.SingleNode() {
-		connect = events.ConnectConfig{URL: "nats://" + cfg.Node.Listen, NKeyFile: filepath.Join(dir, "operator.nk")}
-	}
-	p, err := wire.Open(ctx, wire.Options{Config: cfg, Role: "notifier", Connect: connect, DataDir: dir, Make: !cfg.SingleNode(), Logger: tel.Logger})
+	o.Make = !cfg.SingleNode()
+	p, err := wire.Open(ctx, o)
 	if err != nil {
 		if ctx.Err() != nil {
 			return nil //nolint:nilerr // the end was asked for
@@ -111,4 +112,18 @@ func serve(ctx context.Context, cfg *config.Config, tel *telemetry.Telemetry, re
 	g.Go(func() error { return n.Run(ctx) })
 	g.Go(func() error { return p.Forward(ctx, cfg.EventBridge, tel.Logger) })
 	return errors.Join(g.Wait(), p.Close())
+}
+
+// options returns how a role works with a configuration. Beside a single node it
+// connects as its operator does.
+func options(cfg *config.Config, role string, log *slog.Logger) (wire.Options, error) {
+	dir, err := cfg.DataDir(os.LookupEnv)
+	if err != nil {
+		return wire.Options{}, err
+	}
+	o := wire.Options{Config: cfg, Role: role, DataDir: dir, Logger: log}
+	if cfg.SingleNode() {
+		o.Connect = events.ConnectConfig{URL: "nats://" + cfg.Node.Listen, NKeyFile: filepath.Join(dir, "operator.nk")}
+	}
+	return o, nil
 }

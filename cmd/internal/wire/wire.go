@@ -41,6 +41,9 @@ type Options struct {
 	Make bool
 	// Stores opens the stores.
 	Stores bool
+	// Listen is for a program that publishes no event: on a cluster it needs no
+	// signing key.
+	Listen bool
 	Logger *slog.Logger
 }
 
@@ -165,12 +168,16 @@ func (p *Parts) Close() error {
 
 // keys returns the key that signs events, and those that are believed.
 func (o Options) keys() (*events.Signer, *events.Verifier, error) {
-	ref, own := o.Config.SigningKey(o.DataDir)
-	signer, err := o.signer(ref, own)
-	if err != nil {
-		return nil, nil, err
+	var signer *events.Signer
+	var trusted []ed25519.PublicKey
+	if !o.Listen || o.Config.SingleNode() { // on a single node it is the key of everybody
+		var err error
+		ref, own := o.Config.SigningKey(o.DataDir)
+		if signer, err = o.signer(ref, own); err != nil {
+			return nil, nil, err
+		}
+		trusted = append(trusted, signer.Public())
 	}
-	trusted := []ed25519.PublicKey{signer.Public()}
 	for _, path := range o.Config.Signing.TrustedKeys {
 		k, err := events.LoadPublicKey(path)
 		if err != nil {

@@ -1,0 +1,70 @@
+//go:build unix
+
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/tradepulse/rotator/pkg/client"
+	"github.com/tradepulse/rotator/pkg/secret"
+)
+
+// delivery brings versions to one file and its program. It is not used
+// concurrently.
+type delivery struct {
+	file File
+	// silent is set when the program is not to be told.
+	silent bool
+	// told is the version that the program was told of by this process.
+	told secret.VersionID
+}
+
+var errStaged = errors.New("a file holds one version, and cannot hold a pending one beside it")
+
+// hook is the [client.Hook] of the delivery. What it has begun it ends, also
+// while the agent is told to stop.
+func (d *delivery) hook(ctx context.Context, c client.Change) error {
+	if c.Staged {
+		return errStaged
+	}
+	if err := d.deliver(context.WithoutCancel(ctx), c); err != nil {
+		return fmt.Errorf("deliver to %s: %w", d.file.Path, err)
+	}
+	return nil
+}
+
+func (d *delivery) deliver(ctx context.Context, c client.Change) error {
+	f := d.file
+	before, had := f.content()
+	held := f.holds(c.Value)
+	if held && (f.Reload == nil || f.told() == c.Version.ID) {
+		return nil
+	}
+	// From here until the program was told, a crash makes the next start tell it.
+	if err := f.untell(); err != nil {
+		return err
+	}
+	if !held {
+		if err := f.write(c.Value); err != nil {
+			return err
+		}
+		d.told = ""
+	}
+	if f.Reload == nil {
+		return nil
+	}
+	if !d.silent && d.told != c.Version.ID {
+		err := f.Reload.Reload(ctx, f.Path, c)
+		if err != nil && had && !held {
+			// What the manager counts as in use is what the file holds.
+			err = errors.Join(err, f.write(before))
+		}
+		if err != nil {
+			return err
+		}
+		d.told = c.Version.ID
+	}
+	return f.tell(c.Version.ID)
+}

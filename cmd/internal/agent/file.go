@@ -1,0 +1,156 @@
+//go:build unix
+
+package agent
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"syscall"
+
+	"github.com/tradepulse/rotator/pkg/client"
+	"github.com/tradepulse/rotator/pkg/secret"
+)
+
+// File is where a secret is kept.
+type File struct {
+	ID   secret.ID
+	Path string
+	Mode fs.FileMode
+	// UID and GID own the file; negative leaves them to the system.
+	UID, GID int
+	// Reload makes a program use the file. Nil is for a program that reads it at
+	// each use.
+	Reload Reload
+}
+
+// Reload makes a program use a file that has changed. Its errors hold no value.
+type Reload interface {
+	Reload(ctx context.Context, path string, c client.Change) error
+}
+
+// beside returns the name of a file that belongs to the file.
+func (f File) beside(what string) string {
+	return filepath.Join(filepath.Dir(f.Path), "."+filepath.Base(f.Path)+".rotator-"+what)
+}
+
+func (f File) temporary() string { return f.beside("tmp") }
+func (f File) marker() string    { return f.beside("applied") }
+
+// content returns what is in the file, and false when there is nothing that a
+// file of the agent could hold.
+func (f File) content() (secret.Value, bool) {
+	info, err := os.Lstat(f.Path)
+	if err != nil || !info.Mode().IsRegular() {
+		return secret.Value{}, false
+	}
+	b, err := read(f.Path, secret.MaxValueLength)
+	return secret.NewValue(b), err == nil && len(b) > 0
+}
+
+// holds reports whether the file is as it should be, for a value.
+func (f File) holds(v secret.Value) bool {
+	info, err := os.Lstat(f.Path)
+	if err != nil || info.Mode().Perm() != f.Mode || !f.owns(info) {
+		return false
+	}
+	have, ok := f.content()
+	return ok && have.Equal(v)
+}
+
+func (f File) owns(info fs.FileInfo) bool {
+	st, ok := info.Sys().(*syscall.Stat_t)
+	return ok && (f.UID < 0 || st.Uid == uint32(f.UID)) && (f.GID < 0 || st.Gid == uint32(f.GID))
+}
+
+// read returns what is in a file, and an error when that is more than limit.
+func read(path string, limit int64) ([]byte, error) {
+	r, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer r.Close()
+	b, err := io.ReadAll(io.LimitReader(r, limit+1))
+	if err == nil && int64(len(b)) > limit {
+		err = fmt.Errorf("%s is longer than %d bytes", path, limit)
+	}
+	return b, err
+}
+
+// write puts a value into the file in one step; when it fails the file is as it
+// was.
+func (f File) write(v secret.Value) error {
+	return replace(f.Path, f.temporary(), v.Reveal(), f.Mode, f.UID, f.GID)
+}
+
+// told returns the version that the program was told of last, "" when that is
+// not known.
+func (f File) told() secret.VersionID {
+	b, err := read(f.marker(), secret.MaxVersionIDLength+1)
+	v := secret.VersionID(bytes.TrimSpace(b))
+	if err != nil || v.Validate() != nil {
+		return ""
+	}
+	return v
+}
+
+// tell notes that the program was told of a version.
+func (f File) tell(v secret.VersionID) error {
+	return replace(f.marker(), f.temporary(), []byte(v+"\n"), 0o600, -1, -1)
+}
+
+// untell takes the note away, for good before it returns.
+func (f File) untell() error {
+	err := os.Remove(f.marker())
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	return errors.Join(err, syncDir(filepath.Dir(f.Path)))
+}
+
+// replace puts b into the file at path by way of a temporary one in the same
+// directory. What is there is readable for nobody else at any time.
+func replace(path, temporary string, b []byte, mode fs.FileMode, uid, gid int) (err error) {
+	if err := os.Remove(temporary); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err // one that a crash left
+	}
+	w, err := os.OpenFile(temporary, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return err
+	}
+	if err := errors.Join(fill(w, b, mode, uid, gid), w.Close()); err != nil {
+		return errors.Join(err, os.Remove(temporary))
+	}
+	if err := os.Rename(temporary, path); err != nil {
+		return errors.Join(err, os.Remove(temporary))
+	}
+	return syncDir(filepath.Dir(path))
+}
+
+func fill(w *os.File, b []byte, mode fs.FileMode, uid, gid int) error {
+	if uid >= 0 || gid >= 0 {
+		if err := w.Chown(uid, gid); err != nil {
+			return err
+		}
+	}
+	if err := w.Chmod(mode); err != nil {
+		return err
+	}
+	if _, err := w.Write(b); err != nil {
+		return err
+	}
+	return w.Sync()
+}
+
+func syncDir(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
+}

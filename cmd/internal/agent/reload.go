@@ -1,0 +1,166 @@
+//go:build unix
+
+package agent
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"os/exec"
+	"strconv"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/tradepulse/rotator/pkg/client"
+	"github.com/tradepulse/rotator/pkg/secret"
+)
+
+// Signal sends a signal to a process.
+type Signal struct {
+	Signal syscall.Signal
+	// PIDFile has the number of the process; it is read before each signal. ""
+	// means PID.
+	PIDFile string
+	PID     int
+}
+
+// Signals are those that can be sent, by name.
+func Signals() map[string]syscall.Signal {
+	return map[string]syscall.Signal{
+		"SIGHUP": syscall.SIGHUP, "SIGUSR1": syscall.SIGUSR1, "SIGUSR2": syscall.SIGUSR2,
+		"SIGINT": syscall.SIGINT, "SIGTERM": syscall.SIGTERM, "SIGQUIT": syscall.SIGQUIT,
+	}
+}
+
+const maxPIDFile = 64
+
+// Reload implements [Reload].
+func (s Signal) Reload(context.Context, string, client.Change) error {
+	pid, err := s.pid()
+	if err != nil {
+		return err
+	}
+	if err := syscall.Kill(pid, s.Signal); err != nil {
+		return fmt.Errorf("signal process %d: %w", pid, err)
+	}
+	return nil
+}
+
+func (s Signal) pid() (int, error) {
+	if s.PIDFile == "" {
+		return s.PID, nil
+	}
+	b, err := read(s.PIDFile, maxPIDFile)
+	if err != nil {
+		return 0, fmt.Errorf("pid file: %w", err)
+	}
+	// 0 and below would be groups of processes.
+	pid, err := strconv.ParseUint(string(bytes.TrimSpace(b)), 10, 31)
+	if err != nil || pid == 0 {
+		return 0, fmt.Errorf("pid file: %s holds no number of a process", s.PIDFile)
+	}
+	return int(pid), nil
+}
+
+// Command runs a program.
+type Command struct {
+	Argv []string
+	// Timeout is after which it is killed, with all that it has started.
+	Timeout time.Duration
+	// Logger hears what a command that failed has printed.
+	Logger *slog.Logger
+}
+
+const (
+	// maxOutput bounds how much of a command's output is kept.
+	maxOutput = 4 << 10
+	// outputDelay is how long a command that has ended may leave its output open
+	// to what it has started.
+	outputDelay = time.Second
+)
+
+// Reload implements [Reload].
+func (c Command) Reload(ctx context.Context, path string, change client.Change) error {
+	ctx, cancel := context.WithTimeout(ctx, c.Timeout)
+	defer cancel()
+	out := &output{}
+	cmd := exec.CommandContext(ctx, c.Argv[0], c.Argv[1:]...) //nolint:gosec // the operator's own command
+	cmd.Env = environment(path, change)
+	cmd.Stdout, cmd.Stderr, cmd.WaitDelay = out, out, outputDelay
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
+	err := cmd.Run()
+	if err == nil || errors.Is(err, exec.ErrWaitDelay) && ctx.Err() == nil {
+		return nil
+	}
+	if text := out.text(change.Value); text != "" {
+		c.Logger.LogAttrs(ctx, slog.LevelWarn, "agent.command.output", slog.String("secret_id", string(change.ID)), slog.String("output", text))
+	}
+	if ctx.Err() != nil {
+		return fmt.Errorf("command %s: killed after %s", c.Argv[0], c.Timeout)
+	}
+	return fmt.Errorf("command %s: %w", c.Argv[0], err)
+}
+
+// environment is what a command gets: never the agent's own, which may hold
+// credentials of a store.
+func environment(path string, c client.Change) []string {
+	env := []string{"ROTATOR_SECRET_ID=" + string(c.ID), "ROTATOR_VERSION_ID=" + string(c.Version.ID), "ROTATOR_FILE=" + path}
+	for _, name := range []string{"PATH", "HOME", "USER", "LANG", "TZ", "XDG_RUNTIME_DIR"} {
+		if v, ok := os.LookupEnv(name); ok {
+			env = append(env, name+"="+v)
+		}
+	}
+	return env
+}
+
+// output keeps the beginning of what a command prints.
+type output struct {
+	mu   sync.Mutex
+	b    []byte
+	more bool
+}
+
+func (o *output) Write(p []byte) (int, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	n := min(len(p), maxOutput-len(o.b))
+	o.b = append(o.b, p[:n]...)
+	o.more = o.more || n < len(p)
+	return len(p), nil
+}
+
+// text returns the output for a log: nothing of it when it has a piece of the
+// value in it, which a command may have printed.
+func (o *output) text(v secret.Value) string {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if shares(o.b, v.Reveal()) {
+		return "(not shown: it has a piece of the value in it)"
+	}
+	text := string(bytes.ToValidUTF8(o.b, []byte("?")))
+	if o.more {
+		text += "…"
+	}
+	return text
+}
+
+// piece is how many bytes in a row of a value are a piece of it.
+const piece = 6
+
+// shares reports whether text has a piece of the value in it, or the value
+// itself when that is shorter. The end of a text that was cut may be the
+// beginning of a value.
+func shares(text, value []byte) bool {
+	n := min(piece, len(value))
+	for i := 0; n > 0 && i+n <= len(value); i++ {
+		if bytes.Contains(text, value[i:i+n]) {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,447 @@
+package integration
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/tradepulse/rotator/pkg/events"
+	"github.com/tradepulse/rotator/pkg/store/natskv"
+)
+
+// agentSite is a single node with an agent beside it, and a program that has no
+// client.
+type agentSite struct {
+	dir, cfg, health, agentHealth string
+	node                          *program
+	agents                        []*program
+}
+
+const (
+	handed     = "hand/key"
+	oneValue   = `^[QXZJWKVqxzjwkv]{40}$`
+	anyOfValue = `[QXZJWKVqxzjwkv]{12}`
+)
+
+// newAgentSite starts a node with one secret, whose value is forty characters that
+// nothing else uses, and an agent that keeps it in a file; reload is what the
+// configuration says of how the program is told.
+func newAgentSite(t *testing.T, reload string) *agentSite {
+	t.Helper()
+	s := &agentSite{dir: t.TempDir(), agentHealth: freeAddress(t)}
+	s.cfg, s.health = singleNode(t, fmt.Sprintf(`  - {id: %s, ttl: 1h, grace: none, create: true, services: [nightly], policy: {alphabet: "QXZJWKVqxzjwkv", classes: [], length: 40, min_length: 40}}
+agent:
+  service: nightly
+  files:
+    - {id: %s, path: %q, mode: "0440"%s}
+`, handed, handed, s.file("key"), reload))
+	s.node = start(t, "run", "--config", s.cfg)
+	ready(t, s.health)
+	return s
+}
+
+func (s *agentSite) file(name string) string { return filepath.Join(s.dir, name) }
+
+// agent starts an agent; its output is searched for values in the end.
+func (s *agentSite) agent(t *testing.T) *program {
+	t.Helper()
+	p := s.notifier(t, "agent", "--config", s.cfg)
+	s.agents = append(s.agents, p)
+	return p
+}
+
+func (s *agentSite) notifier(t *testing.T, args ...string) *program {
+	t.Helper()
+	p := &program{cmd: exec.Command(binary(t, "notifier"), args...), out: &output{}, done: make(chan struct{})}
+	p.cmd.Env = append(os.Environ(), "ROTATOR_HTTP_AGENT_LISTEN="+s.agentHealth, "VAULT_TOKEN=credentials-of-the-agent", "OTEL_TRACES_EXPORTER=console")
+	p.run(t)
+	return p
+}
+
+// rotate makes a new version and returns its id.
+func (s *agentSite) rotate(t *testing.T) string {
+	t.Helper()
+	out, code := rotator(t, "rotate", handed, "--config", s.cfg, "--json")
+	var got struct {
+		To string `json:"version_id"`
+	}
+	if err := json.Unmarshal([]byte(out), &got); err != nil || code != 0 || got.To == "" {
+		t.Fatalf("rotate: exit %d, %v: %s", code, err, out)
+	}
+	return got.To
+}
+
+// seen is what rotator status says of the secret.
+type seen struct {
+	Version  string `json:"version_id"`
+	Applied  int
+	Blocking []struct{ Service, Reason, Detail string }
+}
+
+func (s *agentSite) status(t *testing.T) seen {
+	t.Helper()
+	out, code := rotator(t, "status", "--config", s.cfg, "--json")
+	var all []seen
+	if err := json.Unmarshal([]byte(out), &all); err != nil || code != 0 || len(all) != 1 {
+		t.Fatalf("status: exit %d, %v: %s", code, err, out)
+	}
+	return all[0]
+}
+
+// applied waits until the agent reports that the program runs the current
+// version.
+func (s *agentSite) applied(t *testing.T) seen {
+	t.Helper()
+	var last seen
+	eventually(t, 90*time.Second, func() error {
+		if last = s.status(t); last.Applied != 1 || len(last.Blocking) != 0 || last.Version == "" {
+			return fmt.Errorf("%+v", last)
+		}
+		return nil
+	})
+	return last
+}
+
+// lines returns what the program without a client has noted.
+func (s *agentSite) lines(name string) []string {
+	b, err := os.ReadFile(s.file(name))
+	if err != nil {
+		return nil
+	}
+	return strings.Fields(string(b))
+}
+
+func (s *agentSite) noValueLeaves(t *testing.T) {
+	t.Helper()
+	leak := regexp.MustCompile(anyOfValue)
+	for i, p := range s.agents {
+		if out := p.out.String(); leak.MatchString(out) || len(out) == 0 {
+			t.Errorf("the output of agent %d is empty, or holds a value", i)
+		}
+	}
+}
+
+// reader reads the file all the time, and fails when it is not one whole value.
+func (s *agentSite) reader(t *testing.T) (stop func()) {
+	t.Helper()
+	whole := regexp.MustCompile(oneValue)
+	done, wg := make(chan struct{}), sync.WaitGroup{}
+	reads := 0
+	wg.Go(func() {
+		for {
+			select {
+			case <-done:
+				return
+			default:
+			}
+			b, err := os.ReadFile(s.file("key"))
+			if reads++; err != nil || !whole.Match(b) {
+				t.Errorf("read %d: %d bytes that are no value, %v", reads, len(b), err)
+				return
+			}
+		}
+	})
+	return sync.OnceFunc(func() {
+		close(done)
+		wg.Wait()
+		t.Logf("%d reads", reads)
+	})
+}
+
+// TestAgentSignals keeps a file for a program that is told by SIGHUP, through
+// rotations, a restart, and an agent that is killed.
+func TestAgentSignals(t *testing.T) {
+	t.Parallel()
+	s := newAgentSite(t, "")
+	daemon := exec.Command("sh", "-c", `trap 'cat key >>heard; echo >>heard' HUP; echo $$ >pid; while :; do sleep 1000 & wait $!; kill $!; done`)
+	daemon.Dir = s.dir
+	if err := daemon.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { kill(daemon) })
+	text, err := os.ReadFile(s.cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	withSignal := strings.Replace(string(text), `mode: "0440"`, fmt.Sprintf(`mode: "0440", signal: {pid_file: %q}`, s.file("pid")), 1)
+	if err := os.WriteFile(s.cfg, []byte(withSignal), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	// heard waits until the program has heard n times, the last time of what is in
+	// the file.
+	heard := func(n int) {
+		t.Helper()
+		eventually(t, 60*time.Second, func() error {
+			got := s.lines("heard")
+			b, err := os.ReadFile(s.file("key"))
+			if err != nil || len(got) != n || got[n-1] != string(b) {
+				return fmt.Errorf("heard %d times, want %d; %w", len(got), n, err)
+			}
+			return nil
+		})
+	}
+
+	agent := s.agent(t)
+	heard(1)
+	s.applied(t)
+	if err := get(t, "http://"+s.agentHealth+"/readyz", nil); err != nil {
+		t.Error(err)
+	}
+	if info, err := os.Stat(s.file("key")); err != nil || info.Mode().Perm() != 0o440 {
+		t.Errorf("mode %v, %v", info.Mode(), err)
+	}
+	stop := s.reader(t)
+	defer stop()
+	for n := range 4 {
+		want := s.rotate(t)
+		heard(n + 2)
+		if got := s.applied(t).Version; got != want {
+			t.Errorf("applied %s, want %s", got, want)
+		}
+	}
+	if code := agent.drain(t); code != 0 || !strings.Contains(agent.out.String(), "agent.drained") {
+		t.Errorf("drain: exit %d:\n%s", code, agent.out)
+	}
+	if b := s.status(t).Blocking; len(b) != 1 || b[0].Reason != "no_live_instance" {
+		t.Errorf("after it has ended: blocked by %+v", b)
+	}
+
+	agent = s.agent(t)
+	s.applied(t)
+	heard(5) // it had nothing to tell
+	kill(agent.cmd)
+	<-agent.done
+	s.rotate(t)
+	agent = s.agent(t)
+	heard(6)
+	s.applied(t)
+	agent.drain(t)
+	stop()
+	s.noValueLeaves(t)
+	if len(s.leftovers(t)) != 0 {
+		t.Errorf("left over: %v", s.leftovers(t))
+	}
+}
+
+// leftovers returns the temporary files beside the file.
+func (s *agentSite) leftovers(t *testing.T) []string {
+	t.Helper()
+	found, err := filepath.Glob(s.file(".*-tmp"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return found
+}
+
+// reloader is a command that notes that it ran, prints the value, and fails or
+// hangs while there is a file that says so.
+const reloader = `#!/bin/sh
+cd "$(dirname "$0")" || exit 9
+env >env
+echo "$ROTATOR_VERSION_ID" >>ran
+cat "$ROTATOR_FILE"
+while test -e hang; do sleep 0.1; done
+if test -e broken; then exit 3; fi
+`
+
+func newCommandSite(t *testing.T) *agentSite {
+	t.Helper()
+	dir := t.TempDir()
+	script := filepath.Join(dir, "reload")
+	s := newAgentSite(t, fmt.Sprintf(`, command: {argv: [%q], timeout: 1m}`, script))
+	if err := os.WriteFile(script, []byte(reloader), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	s.dir = dir // where the command notes what it sees
+	return s
+}
+
+func (s *agentSite) set(t *testing.T, name string, on bool) {
+	t.Helper()
+	var err error
+	if on {
+		err = os.WriteFile(s.file(name), nil, 0o600)
+	} else {
+		err = os.Remove(s.file(name))
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// failed waits until the agent reports why it could not apply the version.
+func (s *agentSite) failed(t *testing.T) {
+	t.Helper()
+	eventually(t, 60*time.Second, func() error {
+		b := s.status(t).Blocking
+		if len(b) != 1 || b[0].Service != "nightly" || b[0].Reason != "failed" || !strings.Contains(b[0].Detail, "exit status 3") {
+			return fmt.Errorf("blocked by %+v", b)
+		}
+		return nil
+	})
+}
+
+// TestAgentRunsACommand reports what the command says: at the start and later,
+// failed and then applied.
+func TestAgentRunsACommand(t *testing.T) {
+	t.Parallel()
+	s := newCommandSite(t)
+	s.set(t, "broken", true)
+	agent := s.agent(t)
+	s.failed(t)
+	if err := get(t, "http://"+s.agentHealth+"/readyz", nil); err == nil || !strings.Contains(err.Error(), "exit status 3") {
+		t.Errorf("it is ready, or does not say why not: %v", err)
+	}
+	if err := get(t, "http://"+s.agentHealth+"/healthz", nil); err != nil {
+		t.Error(err)
+	}
+	s.set(t, "broken", false)
+	first := s.applied(t)
+
+	s.set(t, "broken", true)
+	second := s.rotate(t)
+	s.failed(t)
+	s.set(t, "broken", false)
+	if got := s.applied(t).Version; got != second || got == first.Version {
+		t.Errorf("applied %s, want %s", got, second)
+	}
+	if code := agent.drain(t); code != 0 {
+		t.Errorf("exit %d", code)
+	}
+	env, err := os.ReadFile(s.file("env"))
+	if err != nil || !strings.Contains(string(env), "ROTATOR_SECRET_ID="+handed+"\n") {
+		t.Errorf("the command's environment: %v\n%s", err, env)
+	}
+	if regexp.MustCompile(anyOfValue).Match(env) || strings.Contains(string(env), "credentials-of-the-agent") {
+		t.Error("the command's environment holds the value, or credentials of the agent")
+	}
+	s.noValueLeaves(t)
+}
+
+// TestAgentKilledBetweenFileAndCommand kills the agent while its command runs:
+// the next one runs it again, and the one after that has nothing to do.
+func TestAgentKilledBetweenFileAndCommand(t *testing.T) {
+	t.Parallel()
+	s := newCommandSite(t)
+	agent := s.agent(t)
+	s.applied(t)
+	s.set(t, "hang", true)
+	want := s.rotate(t)
+	eventually(t, 60*time.Second, func() error {
+		if ran := s.lines("ran"); len(ran) != 2 || ran[1] != want {
+			return fmt.Errorf("ran for %v", ran)
+		}
+		return nil
+	})
+	kill(agent.cmd)
+	<-agent.done
+	s.set(t, "hang", false)
+	agent = s.agent(t)
+	s.applied(t)
+	agent.drain(t)
+	agent = s.agent(t)
+	s.applied(t)
+	agent.drain(t)
+	if ran := s.lines("ran"); len(ran) != 3 || ran[2] != want {
+		t.Errorf("ran for %v, want %s twice", ran, want)
+	}
+	s.noValueLeaves(t)
+}
+
+// TestAgentOnACluster runs the agent as a service of a cluster: without a
+// signing key, told by the bus alone.
+func TestAgentOnACluster(t *testing.T) {
+	t.Parallel()
+	b := startBroker(t, true)
+	s := &agentSite{dir: t.TempDir(), agentHealth: freeAddress(t)}
+	_, err := natskv.GenerateMasterKey(s.file("master.key"))
+	signer, serr := events.GenerateSigner()
+	if err := errors.Join(err, serr); err != nil {
+		t.Fatal(err)
+	}
+	if err := signer.Save(s.file("signing.key")); err != nil {
+		t.Fatal(err)
+	}
+	common := fmt.Sprintf("nats: {url: %q}\nlog: {format: json, level: debug}\nstores: {main: {type: natskv, master_key: {file: %q}}}\n"+
+		"signing: {key: {file: %q}, trusted_keys: [%q]}\nsecrets:\n  - {id: %s, ttl: 1d, create: true, services: [nightly]}\n",
+		b.server.Load().ClientURL(), s.file("master.key"), s.file("signing.key"), s.file("signing.key.pub"), handed)
+	health := freeAddress(t)
+	s.cfg = s.file("rotator.yaml")
+	agentConfig := s.file("agent.yaml")
+	for path, more := range map[string]string{
+		s.cfg: fmt.Sprintf("node: {data_dir: %q}\nhttp: {listen: %q}\n", s.file("rotator"), health),
+		agentConfig: fmt.Sprintf("node: {data_dir: %q}\nagent:\n  service: nightly\n  poll_every: 1d\n  files:\n    - {id: %s, path: %q}\n",
+			s.file("nowhere"), handed, s.file("key")),
+	} {
+		text := common + more
+		if path == agentConfig { // the key that signs is none of its business
+			text = strings.Replace(text, fmt.Sprintf("key: {file: %q}, ", s.file("signing.key")), "", 1)
+		}
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s.node = start(t, "run", "--config", s.cfg, "--roles", "scheduler,worker,notifier")
+	ready(t, health)
+	agent := s.notifier(t, "agent", "--config", agentConfig)
+	s.applied(t)
+	for range 2 {
+		want := s.rotate(t)
+		if got := s.applied(t).Version; got != want {
+			t.Errorf("applied %s, want %s", got, want)
+		}
+	}
+	if code := agent.drain(t); code != 0 {
+		t.Errorf("exit %d:\n%s", code, agent.out)
+	}
+	if _, err := os.Stat(s.file("nowhere")); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("the agent made itself a key: %v", err)
+	}
+}
+
+// TestAgentOnce writes files before a program starts, without a server.
+func TestAgentOnce(t *testing.T) {
+	t.Parallel()
+	s := &agentSite{dir: t.TempDir(), agentHealth: "none"}
+	s.cfg = s.file("agent.yaml")
+	text := fmt.Sprintf("stores: {dev: {type: env}}\nsecrets:\n  - {id: KEY, disabled: true}\n  - {id: TOKEN, disabled: true}\n"+
+		"agent:\n  service: nightly\n  files:\n    - {id: KEY, path: %q, signal: {pid_file: /nowhere.pid}}\n    - {id: TOKEN, path: %q}\n", s.file("key"), s.file("token"))
+	if err := os.WriteFile(s.cfg, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	once := func(wait string, vars ...string) (string, int) {
+		p := &program{cmd: exec.Command(binary(t, "notifier"), "agent", "--once", "--wait", wait, "--config", s.cfg), out: &output{}, done: make(chan struct{})}
+		p.cmd.Env = append(os.Environ(), vars...)
+		p.run(t)
+		select {
+		case <-p.done:
+		case <-time.After(time.Minute):
+			t.Fatalf("it does not end:\n%s", p.out)
+		}
+		return p.out.String(), p.cmd.ProcessState.ExitCode()
+	}
+	if out, code := once("100ms", "KEY=QXZJWKVqxzjwkvQXZJ"); code != 1 || !strings.Contains(out, "TOKEN") || strings.Contains(out, "QXZJ") {
+		t.Errorf("without TOKEN: exit %d: %s", code, out)
+	}
+	if out, code := once("1m", "KEY=QXZJWKVqxzjwkvQXZJ", "TOKEN=t"); code != 0 {
+		t.Errorf("exit %d: %s", code, out)
+	}
+	for name, want := range map[string]string{"key": "QXZJWKVqxzjwkvQXZJ", "token": "t"} {
+		b, err := os.ReadFile(s.file(name))
+		info, serr := os.Stat(s.file(name))
+		if err := errors.Join(err, serr); err != nil || string(b) != want || info.Mode().Perm() != 0o400 {
+			t.Errorf("%s: %v, or not what it should be", name, err)
+		}
+	}
+	if out, code := rotator(t, "config", "validate", s.cfg); code != 0 {
+		t.Errorf("validate: exit %d: %s", code, out)
+	}
+}
