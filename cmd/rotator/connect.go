@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -14,6 +15,7 @@ import (
 	"github.com/tradepulse/rotator/cmd/internal/telemetry"
 	"github.com/tradepulse/rotator/cmd/internal/wire"
 	"github.com/tradepulse/rotator/pkg/events"
+	"github.com/tradepulse/rotator/pkg/store"
 )
 
 // reach is how long a command waits for the bus.
@@ -38,7 +40,12 @@ func attach(cmd *cobra.Command, path string) (*wire.Parts, error) {
 	return parts, nil
 }
 
-func unreached(err error) error { return fmt.Errorf("%w; is 'rotator run' running?", err) }
+func unreached(err error) error {
+	if errors.Is(err, store.ErrAccessDenied) {
+		return err // something was reached, and refused
+	}
+	return fmt.Errorf("%w; is 'rotator run' running?", err)
+}
 
 // hasRun returns an error when this machine has to have a single node and never
 // had one.

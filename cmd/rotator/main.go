@@ -33,6 +33,6 @@ Start with:
 	}
 	path := cli.ConfigFlag(cmd)
 	cmd.AddCommand(devCommand(), runCommand(path), rotateCommand(path), statusCommand(path), planCommand(path), policyCommand(path), auditCommand(path),
-		configCommand(), cli.VersionCommand(), cli.ReferenceCommand())
+		keysCommand(path), configCommand(), cli.VersionCommand(), cli.ReferenceCommand())
 	return cmd
 }

@@ -286,19 +286,7 @@ func (o Options) catalog(ctx context.Context, nc *nats.Conn, specs []secret.Spec
 func (o Options) driver(ctx context.Context, nc *nats.Conn, name string, opts config.StoreOptions, specs []secret.Spec, limits *awssm.Limits) (store.Driver, error) {
 	switch s := opts.(type) {
 	case *config.NATSKV:
-		js, err := jetstream.New(nc)
-		if err != nil {
-			return nil, err
-		}
-		key, err := o.masterKey(s)
-		if err != nil {
-			return nil, err
-		}
-		replicas := s.Replicas
-		if replicas == 0 {
-			replicas = o.Config.NATS.Replicas
-		}
-		return natskv.Open(ctx, natskv.Config{JS: js, Bucket: s.Bucket, Replicas: replicas, MasterKey: key})
+		return o.bucket(ctx, nc, s)
 	case *config.AWS:
 		return awssm.Open(ctx, awssm.Config{
 			Region: s.Region, Profile: s.Profile, AssumeRoleARN: s.AssumeRole, ExternalID: s.ExternalID, Endpoint: s.Endpoint,
@@ -323,6 +311,53 @@ func (o Options) driver(ctx context.Context, nc *nats.Conn, name string, opts co
 	default:
 		return nil, fmt.Errorf("type %s is unknown to this program", opts.Type())
 	}
+}
+
+// bucket opens an embedded store; what does not make things makes no bucket.
+func (o Options) bucket(ctx context.Context, nc *nats.Conn, s *config.NATSKV) (*natskv.Driver, error) {
+	js, err := jetstream.New(nc)
+	if err != nil {
+		return nil, err
+	}
+	key, err := o.masterKey(s)
+	if err != nil {
+		return nil, err
+	}
+	return natskv.Open(ctx, natskv.Config{
+		JS: js, Bucket: s.Bucket, Replicas: cmp.Or(s.Replicas, o.Config.NATS.Replicas), MasterKey: key,
+		Reread: func() ([]byte, error) { return o.masterKey(s) }, Existing: !o.Make,
+	})
+}
+
+// Bucket is one embedded store, without what else a program works with.
+type Bucket struct {
+	*natskv.Driver
+	// MasterKey says where its master key is kept.
+	MasterKey config.Ref
+	conn      *nats.Conn
+}
+
+// OpenBucket opens an embedded store of the configuration. It waits for the bus
+// as long as ctx lives.
+func OpenBucket(ctx context.Context, o Options, s *config.NATSKV) (*Bucket, error) {
+	nc, err := o.connect(ctx)
+	if err != nil {
+		return nil, err
+	}
+	d, err := o.bucket(ctx, nc, s)
+	if err != nil {
+		nc.Close()
+		return nil, err
+	}
+	ref, _ := s.Key(o.DataDir)
+	return &Bucket{Driver: d, MasterKey: ref, conn: nc}, nil
+}
+
+// Close closes the store and the connection.
+func (b *Bucket) Close() error {
+	err := b.Driver.Close()
+	b.conn.Close()
+	return err
 }
 
 // vaultAuth returns how to log in; nil leaves it to the environment.

@@ -34,6 +34,10 @@ type Config struct {
 	Replicas int
 	// MasterKey seals the keyset: 32 random bytes, see LoadMasterKey.
 	MasterKey []byte
+	// Reread, if set, returns the master key as it is now. It is asked when the one
+	// in hand does not open the keyset, so that a process that runs outlives a
+	// change of it.
+	Reread func() ([]byte, error)
 	// Existing opens a bucket that somebody else has made and makes nothing, for
 	// a process that only reads.
 	Existing bool

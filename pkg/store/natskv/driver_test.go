@@ -350,6 +350,39 @@ func TestKeysetRotationsTogether(t *testing.T) {
 	}
 }
 
+// TestAProcessOutlivesAChangeOfTheMasterKey reads throughout, and writes as soon
+// as it can have the new key.
+func TestAProcessOutlivesAChangeOfTheMasterKey(t *testing.T) {
+	t.Parallel()
+	js, _ := startServer(t)
+	now := masterKey(1)
+	running, err := natskv.Open(t.Context(), natskv.Config{JS: js, MasterKey: now, Reread: func() ([]byte, error) { return now, nil }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	write(t, running, "old", "Value-Before-000!")
+	if err := open(t, js, masterKey(1)).ChangeMasterKey(t.Context(), masterKey(2)); err != nil {
+		t.Fatal(err)
+	}
+	if read(t, running, "old") != "Value-Before-000!" {
+		t.Error("the value does not open after the master key was changed")
+	}
+	w := store.Write{Token: secret.NewToken("new", "", "", 0), Value: secret.NewValue([]byte("Value-After-0000!")), Create: true}
+	if _, err := running.Put(t.Context(), "new", w); !errors.Is(err, store.ErrAccessDenied) || !strings.Contains(err.Error(), "master_key") {
+		t.Errorf("a write with the old master key: %v, want access denied that names master_key", err)
+	}
+	now = masterKey(2)
+	if _, err := running.Put(t.Context(), "new", w); err != nil {
+		t.Errorf("with the new master key: %v", err)
+	}
+	if err := running.RotateKeyset(t.Context()); err != nil {
+		t.Error(err)
+	}
+	if read(t, open(t, js, masterKey(2)), "old") != "Value-Before-000!" {
+		t.Error("the value does not open with the new master key")
+	}
+}
+
 func TestMasterKeyFiles(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "master.key")

@@ -75,12 +75,41 @@ func (k *keyring) load(ctx context.Context) error {
 	masters := k.masters
 	k.mu.RUnlock()
 	for _, master := range masters {
-		h, err := keyset.ReadWithAssociatedData(keyset.NewBinaryReader(bytes.NewReader(m.Data)), master, k.bound())
-		if err == nil {
+		if h, err := k.unseal(m.Data, master); err == nil {
 			return k.use(h, m.Sequence)
 		}
 	}
-	return fmt.Errorf("%w: %w", store.ErrAccessDenied, errWrongMasterKey)
+	h, err := k.reread(m.Data)
+	if err != nil {
+		return fmt.Errorf("%w: %w", store.ErrAccessDenied, err)
+	}
+	return k.use(h, m.Sequence)
+}
+
+func (k *keyring) unseal(sealed []byte, master tink.AEAD) (*keyset.Handle, error) {
+	return keyset.ReadWithAssociatedData(keyset.NewBinaryReader(bytes.NewReader(sealed)), master, k.bound())
+}
+
+// reread opens a keyset with the master key as it is now, and keeps that if it
+// fits.
+func (k *keyring) reread(sealed []byte) (*keyset.Handle, error) {
+	if k.d.cfg.Reread == nil {
+		return nil, errWrongMasterKey
+	}
+	key, err := k.d.cfg.Reread()
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", errWrongMasterKey, err)
+	}
+	master, err := masterAEAD(key)
+	if err != nil {
+		return nil, err
+	}
+	h, err := k.unseal(sealed, master)
+	if err != nil {
+		return nil, errWrongMasterKey
+	}
+	k.setMasters(func([]tink.AEAD) []tink.AEAD { return []tink.AEAD{master} })
+	return h, nil
 }
 
 func (k *keyring) create(ctx context.Context) error {
@@ -292,8 +321,8 @@ func (d *Driver) prune(ctx context.Context, h *keyset.Handle, primary uint32, re
 }
 
 // ChangeMasterKey seals the keyset with another master key. Other processes that
-// run with the old one go on reading, and write again once they have been
-// started with the new one.
+// run with the old one go on reading, and write again once [Config.Reread] gives
+// them the new one, or they have been started with it.
 func (d *Driver) ChangeMasterKey(ctx context.Context, master []byte) error {
 	next, err := masterAEAD(master)
 	if err != nil {
