@@ -213,6 +213,30 @@ func TestPartialFailuresLoseAndRepeatNothing(t *testing.T) {
 	f.empty()
 }
 
+// TestLostAnswersLoseNothing: what AWS took without saying so is put again, and
+// can be told by its id.
+func TestLostAnswersLoseNothing(t *testing.T) {
+	t.Parallel()
+	f := newForwarding(t)
+	f.front.set(func(f *front) { f.lost = 3 })
+	es := happenings(50)
+	f.announce(es)
+	f.run()
+	f.empty()
+	times := map[string]int{}
+	for _, a := range f.take(50 + 3*10) {
+		times[a.Detail.ID]++
+	}
+	if len(times) != len(es) {
+		t.Errorf("%d events arrived, want %d", len(times), len(es))
+	}
+	for _, e := range es {
+		if times[e.ID] == 0 {
+			t.Errorf("%s of %s did not arrive", e.Type, e.Data.SecretID)
+		}
+	}
+}
+
 func TestAPoisonEntryBlocksNothing(t *testing.T) {
 	t.Parallel()
 	f := newForwarding(t)

@@ -1,6 +1,8 @@
 package scheduler_test
 
 import (
+	"context"
+	"errors"
 	"log/slog"
 	"testing"
 	"time"
@@ -24,14 +26,25 @@ type site struct {
 
 const id = secret.ID("ORDERS_DB")
 
+// managing is a store that has secrets rotated by somebody else.
+type managing struct{ *storetest.Mem }
+
+func (managing) Trigger(context.Context, string, secret.Token) error {
+	return errors.New("a scheduler triggers nothing")
+}
+
 func newSite(t *testing.T) *site {
+	return newSiteOf(t, secret.Spec{ID: id, Store: "mem", TTL: 24 * time.Hour})
+}
+
+func newSiteOf(t *testing.T, spec secret.Spec) *site {
 	t.Helper()
 	mem := storetest.NewMem(nil)
-	st, err := store.New("mem", mem, &store.Options{Logger: slog.New(slog.DiscardHandler)})
+	st, err := store.New("mem", managing{mem}, &store.Options{Logger: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		t.Fatal(err)
 	}
-	c, err := store.NewCatalog([]*store.Store{st}, []secret.Spec{{ID: id, Store: "mem", TTL: 24 * time.Hour}})
+	c, err := store.NewCatalog([]*store.Store{st}, []secret.Spec{spec})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -100,6 +113,37 @@ func TestALookDoesWhatASweepDoes(t *testing.T) {
 	x.wants(v2, 2)
 	if r, err := x.s.Sweep(t.Context()); err != nil || r.Armed != 0 || r.Announced != 0 {
 		t.Errorf("a sweep after the look armed %d and announced %d, err %v; want neither", r.Armed, r.Announced, err)
+	}
+}
+
+func TestALookFindsARotationThatTheStoreBegan(t *testing.T) {
+	t.Parallel()
+	x := newSiteOf(t, secret.Spec{ID: id, Store: "mem", TTL: 24 * time.Hour, Strategy: secret.StrategyManaged})
+	v := x.write()
+	x.look() // whatever the event said, nothing runs
+	x.wants(v, 1)
+	if _, err := x.mem.Put(t.Context(), string(id), store.Write{Token: secret.NewToken(id, v, "the store", 0), From: v, Value: secret.NewValue([]byte("Value-2"))}); err != nil {
+		t.Fatal(err)
+	}
+	x.look()
+	got := make(chan events.Event, 1)
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() {
+		done <- x.bus.Consume(ctx, events.ConsumeConfig{Consumer: events.WorkerConsumer}, func(_ context.Context, d events.Delivery) error {
+			got <- d.Event
+			return nil
+		})
+	}()
+	if e := <-got; e.Type != events.TypeNearExpiry || e.Data.VersionID != v {
+		t.Errorf("a worker gets %s of %s, want that %s is followed", e.Type, e.Data.VersionID, v)
+	}
+	cancel()
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+	if last, err := x.bus.Last(t.Context(), events.TypeRotated, id); err != nil || last.Seq != 1 {
+		t.Errorf("announcement %d, err %v; want no other than the first", last.Seq, err)
 	}
 }
 
