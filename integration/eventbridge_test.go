@@ -10,6 +10,7 @@ import (
 	"net/http/httputil"
 	"net/url"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -136,12 +137,15 @@ func block(t *testing.T, doc, with string) string {
 
 // rotate answers RotateSecret as AWS does.
 func (a *account) rotate(w http.ResponseWriter, r *http.Request) {
-	var in struct{ SecretId, ClientRequestToken string } //nolint:revive // as AWS calls them
+	var in struct {
+		ID    string `json:"SecretId"`
+		Token string `json:"ClientRequestToken"`
+	}
 	body, err := io.ReadAll(r.Body)
 	if err == nil {
 		err = json.Unmarshal(body, &in)
 	}
-	out, derr := a.secrets.DescribeSecret(r.Context(), &sm.DescribeSecretInput{SecretId: &in.SecretId})
+	out, derr := a.secrets.DescribeSecret(r.Context(), &sm.DescribeSecretInput{SecretId: &in.ID})
 	if err = errors.Join(err, derr); err != nil {
 		http.Error(w, err.Error(), http.StatusInternalServerError)
 		return
@@ -154,15 +158,15 @@ func (a *account) rotate(w http.ResponseWriter, r *http.Request) {
 		_, _ = io.WriteString(w, `{"__type":"InvalidRequestException","Message":"A previous rotation isn't complete. That rotation will be reattempted."}`)
 		return
 	}
-	a.triggered = append(a.triggered, in.ClientRequestToken)
+	a.triggered = append(a.triggered, in.Token)
 	_, err = a.secrets.PutSecretValue(r.Context(), &sm.PutSecretValueInput{
-		SecretId: &in.SecretId, ClientRequestToken: &in.ClientRequestToken, SecretString: aws.String(byHand), VersionStages: []string{"AWSPENDING"},
+		SecretId: &in.ID, ClientRequestToken: &in.Token, SecretString: aws.String(byHand), VersionStages: []string{"AWSPENDING"},
 	})
 	if err != nil {
 		http.Error(w, err.Error(), http.StatusInternalServerError)
 		return
 	}
-	_, _ = fmt.Fprintf(w, `{"ARN":%q,"Name":%q,"VersionId":%q}`, *out.ARN, *out.Name, in.ClientRequestToken)
+	_, _ = fmt.Fprintf(w, `{"ARN":%q,"Name":%q,"VersionId":%q}`, *out.ARN, *out.Name, in.Token)
 }
 
 // finish is the last step of the function.
@@ -188,10 +192,8 @@ func (a *account) describe() *sm.DescribeSecretOutput {
 
 func labelled(out *sm.DescribeSecretOutput, label string) string {
 	for v, labels := range out.VersionIdsToStages {
-		for _, l := range labels {
-			if l == label {
-				return v
-			}
+		if slices.Contains(labels, label) {
+			return v
 		}
 	}
 	return ""

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"log/slog"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -37,7 +36,8 @@ func newHearing(t *testing.T) *hearing {
 	return h
 }
 
-func (h *hearing) run() (stop func()) {
+// run polls until the test ends.
+func (h *hearing) run() {
 	h.t.Helper()
 	log := slog.New(slog.NewJSONHandler(h.logs, nil))
 	q, err := eventbridge.NewQueue(h.sqs, eventbridge.QueueConfig{
@@ -49,14 +49,12 @@ func (h *hearing) run() (stop func()) {
 	ctx, cancel := context.WithCancel(context.WithoutCancel(h.t.Context()))
 	done := make(chan error, 1)
 	go func() { done <- q.Run(ctx) }()
-	stop = sync.OnceFunc(func() {
+	h.t.Cleanup(func() {
 		cancel()
 		if err := <-done; err != nil {
 			h.t.Errorf("run: %v", err)
 		}
 	})
-	h.t.Cleanup(stop)
-	return stop
 }
 
 func (h *hearing) send(bodies ...string) {

@@ -89,7 +89,7 @@ func fetch(ctx context.Context, cons jetstream.Consumer, size int) ([]jetstream.
 	first, err := cons.Next(jetstream.FetchContext(wait))
 	if err != nil {
 		if wait.Err() != nil {
-			return nil, nil //nolint:nilerr // nothing came
+			return nil, nil // nothing came
 		}
 		return nil, err
 	}
@@ -99,7 +99,7 @@ func fetch(ctx context.Context, cons jetstream.Consumer, size int) ([]jetstream.
 	}
 	rest, err := cons.FetchNoWait(size - 1)
 	if err != nil {
-		return ms, nil //nolint:nilerr // the next request says it again
+		return ms, nil // the next request says it again
 	}
 	for m := range rest.Messages() {
 		ms = append(ms, m)

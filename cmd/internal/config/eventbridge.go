@@ -14,7 +14,7 @@ type EventBridge struct {
 	Bus string `json:"bus,omitzero" jsonschema:"minLength=1,maxLength=1600"`
 	// Source of every entry, for the patterns of rules.
 	Source string `json:"source,omitzero" default:"tradepulse.rotator" jsonschema:"format=event-source"`
-	// How AWS is reached. The event bus of an ARN is in its own region.
+	// How AWS is reached. The region is that of the event bus.
 	AWS AWSAccess `json:"aws,omitzero"`
 }
 
