@@ -45,15 +45,16 @@ type accounts struct {
 	roots *x509.CertPool
 	keys  map[string]nkeys.KeyPair // :: user → key
 
-	mu     sync.Mutex
-	denied []string // what the server refused on connections that act within their rights
+	mu        sync.Mutex
+	forwarded map[secret.VersionID]bool // :: rotated versions that were handed out for EventBridge
+	denied    []string                  // what the server refused on connections that act within their rights
 }
 
 // startAccounts starts the server. It sets environment variables, from which
 // the configuration takes its keys.
 func startAccounts(t *testing.T) *accounts {
 	t.Helper()
-	a := &accounts{t: t, keys: map[string]nkeys.KeyPair{}}
+	a := &accounts{t: t, keys: map[string]nkeys.KeyPair{}, forwarded: map[secret.VersionID]bool{}}
 	for _, user := range []string{"SCHEDULER", "WORKER", "NOTIFIER", "OPERATOR", "AUDIT_API", "ADMIN_API"} {
 		key, err := nkeys.CreateUser()
 		if err != nil {
@@ -179,9 +180,13 @@ func (a *accounts) deploy(s *site) (stop func()) {
 	ctx, cancel := context.WithCancel(context.WithoutCancel(a.t.Context()))
 	var wg sync.WaitGroup
 	for user, role := range map[string]func(context.Context, *nats.Conn) error{"SCHEDULER": s.scheduler(time.Hour), "WORKER": s.worker(2), "NOTIFIER": s.notifier()} {
-		nc := a.lawful(user)
-		if err := s.bus(nc, user).EnsureStreams(ctx, s.streams); err != nil {
+		nc, streams := a.lawful(user), s.streams
+		streams.EventBridge = user == "NOTIFIER"
+		if err := s.bus(nc, user).EnsureStreams(ctx, streams); err != nil {
 			a.t.Fatalf("%s: %v", user, err)
+		}
+		if streams.EventBridge {
+			wg.Go(func() { a.forward(ctx, s.bus(nc, user)) })
 		}
 		wg.Go(func() {
 			if err := role(ctx, nc); err != nil {
@@ -190,6 +195,29 @@ func (a *accounts) deploy(s *site) (stop func()) {
 		})
 	}
 	return sync.OnceFunc(func() { cancel(); wg.Wait() })
+}
+
+// forward stands for what the notifier puts on an event bus of AWS.
+func (a *accounts) forward(ctx context.Context, bus *events.Bus) {
+	err := bus.ConsumeBatches(ctx, events.BatchConfig{Consumer: events.EventBridgeConsumer}, func(_ context.Context, ds []events.Delivery) []error {
+		a.mu.Lock()
+		defer a.mu.Unlock()
+		for _, d := range ds {
+			a.forwarded[d.Event.Data.VersionID] = a.forwarded[d.Event.Data.VersionID] || d.Event.Type == events.TypeRotated
+		}
+		return make([]error, len(ds))
+	})
+	if err != nil {
+		a.t.Errorf("forward: %v", err)
+	}
+}
+
+// handedOn reports whether the announcement of a version was handed out for
+// EventBridge.
+func (a *accounts) handedOn(v secret.VersionID) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.forwarded[v]
 }
 
 // loop makes a first version, then rotates: the service, which reads the store
@@ -228,6 +256,9 @@ func (a *accounts) loop(t *testing.T, s *site) {
 		log, err := operator.Last(t.Context(), events.TypeRollout, accountSecret)
 		if err != nil || log.Event.Data.Rollout == nil || log.Event.Data.Rollout.State != events.RolloutRetired {
 			return fmt.Errorf("the version before is not retired, err %w", err)
+		}
+		if !a.handedOn(m.Secret(accountSecret).Get().Version.ID) {
+			return errors.New("the version was not handed out for EventBridge")
 		}
 		return nil
 	})

@@ -94,7 +94,7 @@ func serve(ctx context.Context, cfg *config.Config, tel *telemetry.Telemetry, re
 	if err != nil {
 		return err
 	}
-	o.Make = !cfg.SingleNode()
+	o.Make, o.Forwards = !cfg.SingleNode(), true
 	p, err := wire.Open(ctx, o)
 	if err != nil {
 		if ctx.Err() != nil {

@@ -120,6 +120,7 @@ func (n *node) work(ctx context.Context) error {
 	}
 	parts, err := wire.Open(ctx, wire.Options{
 		Config: n.cfg, Role: strings.Join(n.roles, "+"), Connect: connect, DataDir: dir, Make: true, Stores: true, Logger: n.log,
+		Forwards: n.cfg.SingleNode() || slices.Contains(n.roles, roleNotifier), // a notifier beside a single node makes nothing itself
 	})
 	if err != nil {
 		return startup(ctx, err)

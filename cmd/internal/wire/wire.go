@@ -39,6 +39,9 @@ type Options struct {
 	DataDir string
 	// Make lets a single node make keys and streams that are not there yet.
 	Make bool
+	// Forwards says that the program carries announcements to EventBridge if the
+	// configuration has that.
+	Forwards bool
 	// Stores opens the stores.
 	Stores bool
 	// Listen is for a program that publishes no event: on a cluster it needs no
@@ -81,7 +84,7 @@ func Open(ctx context.Context, o Options) (*Parts, error) {
 	p := &Parts{Conn: nc, Specs: specs, Source: "/rotator/" + o.Role + "/" + host}
 	p.Bus, err = events.New(nc, events.Config{Names: names, Source: p.Source, Signer: signer, Verifier: trusted, Logger: o.Logger})
 	if err == nil && o.Make {
-		err = p.Bus.EnsureStreams(ctx, events.StreamOptions{Replicas: o.Config.NATS.Replicas, EventBridge: o.Config.EventBridge.On()})
+		err = p.Bus.EnsureStreams(ctx, events.StreamOptions{Replicas: o.Config.NATS.Replicas, EventBridge: o.Forwards && o.Config.EventBridge.On()})
 	}
 	if err == nil && o.Stores {
 		p.Catalog, err = o.catalog(ctx, nc, specs)
