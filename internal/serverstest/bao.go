@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
+	"path"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -68,8 +69,16 @@ disable_mlock = true
 	b.Do(t, http.MethodPut, "sys/init", map[string]any{"secret_shares": 1, "secret_threshold": 1}, &keys)
 	b.Root, b.unseal = keys.Root, keys.Keys[0]
 	b.Unseal(t)
-	b.Do(t, http.MethodPost, "sys/mounts/secret", map[string]any{"type": "kv", "options": map[string]string{"version": "2"}}, nil)
+	b.MountKV(t, "")
 	return b
+}
+
+// MountKV mounts a KV version 2 engine under secret/ in a namespace, "" for none,
+// and waits until it works: it first turns itself into one of version 2.
+func (b *Bao) MountKV(t testing.TB, namespace string) {
+	t.Helper()
+	b.Do(t, http.MethodPost, path.Join(namespace, "sys/mounts/secret"), map[string]any{"type": "kv", "options": map[string]string{"version": "2"}}, nil)
+	b.process.awaitAs(b.Root, b.URL+"/v1/"+path.Join(namespace, "secret/config"), func(status int) bool { return status == http.StatusOK })
 }
 
 func (b *Bao) start(t testing.TB) {
@@ -134,14 +143,14 @@ func (b *Bao) Do(t testing.TB, method, path string, body, out any) {
 }
 
 // Revoke ends all tokens that were made by a path, such as auth/approle/login.
-func (b *Bao) Revoke(t testing.TB, path string) {
+func (b *Bao) Revoke(t testing.TB, by string) {
 	t.Helper()
 	var tokens struct{ Data struct{ Keys []string } }
 	b.Do(t, "LIST", "auth/token/accessors", nil, &tokens)
 	for _, a := range tokens.Data.Keys {
 		var one struct{ Data struct{ Path string } }
 		b.Do(t, http.MethodPost, "auth/token/lookup-accessor", map[string]any{"accessor": a}, &one)
-		if one.Data.Path == path {
+		if one.Data.Path == by {
 			b.Do(t, http.MethodPost, "auth/token/revoke-accessor", map[string]any{"accessor": a}, nil)
 		}
 	}

@@ -69,11 +69,17 @@ func (p *process) kill() {
 // await waits until url answers with a status that ok accepts.
 func (p *process) await(url string, ok func(status int) bool) {
 	p.t.Helper()
+	p.awaitAs("", url, ok)
+}
+
+// awaitAs is await with a token of OpenBao.
+func (p *process) awaitAs(token, url string, ok func(status int) bool) {
+	p.t.Helper()
 	deadline := time.Now().Add(startTimeout)
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
 	for {
-		status, err := probe(p.t.Context(), url)
+		status, err := probe(p.t.Context(), token, url)
 		if err == nil && ok(status) {
 			return
 		}
@@ -88,12 +94,15 @@ func (p *process) await(url string, ok func(status int) bool) {
 	}
 }
 
-func probe(ctx context.Context, url string) (int, error) {
+func probe(ctx context.Context, token, url string) (int, error) {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, http.NoBody)
 	if err != nil {
 		return 0, err
+	}
+	if token != "" {
+		req.Header.Set("X-Vault-Token", token)
 	}
 	resp, err := http.DefaultClient.Do(req)
 	if err != nil {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 
@@ -40,10 +41,12 @@ func newDriver(t *testing.T, endpoint string, k serverstest.Key) *awssm.Driver {
 	return d
 }
 
-// motoDiffers: AWS compares a second PutSecretValue of one ClientRequestToken
-// with the first, ignores it when it is the same and refuses it with
-// ResourceExistsException otherwise. moto overwrites the version.
-// TestTokenOfAnotherValue has what the driver makes of the refusal.
+// motoDiffers: what moto does not do as AWS documents it.
+//
+// AWS compares a second PutSecretValue of one ClientRequestToken with the first,
+// ignores it when it is the same and refuses it with ResourceExistsException
+// otherwise. moto overwrites the version. TestTokenOfAnotherValue has what the
+// driver makes of the refusal.
 var motoDiffers = map[string]string{
 	"put is idempotent by token":     "moto makes the version pending again",
 	"a token cannot name two values": "moto overwrites the value",
@@ -57,6 +60,8 @@ func TestConformance(t *testing.T) {
 	storetest.Run(t, func(t *testing.T) storetest.Harness {
 		return storetest.Harness{
 			Driver: newDriver(t, moto.URL, root), KeepsRetired: true, Differs: motoDiffers,
+			Another: func(t *testing.T) store.Driver { t.Helper(); return newDriver(t, moto.URL, root) },
+			Stick:   func(t *testing.T, path string, token secret.Token) { t.Helper(); stick(t, moto.URL, path, token) },
 			Delete: func(ctx context.Context, path string) error {
 				_, err := client(moto.URL, root).DeleteSecret(ctx, &sm.DeleteSecretInput{SecretId: &path, ForceDeleteWithoutRecovery: aws.Bool(true)})
 				return err
@@ -73,6 +78,33 @@ func TestConformance(t *testing.T) {
 			},
 		}
 	})
+}
+
+// stick asks for a rotation whose function is not there: it begins and leaves
+// AWSPENDING on a version without a value. As AWS does by itself, it first takes
+// the label from a version that has become current.
+func stick(t *testing.T, endpoint, path string, token secret.Token) {
+	t.Helper()
+	c := client(endpoint, root)
+	out, err := c.DescribeSecret(t.Context(), &sm.DescribeSecretInput{SecretId: &path})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for v, labels := range out.VersionIdsToStages {
+		if slices.Contains(labels, "AWSPENDING") {
+			_, err := c.UpdateSecretVersionStage(t.Context(), &sm.UpdateSecretVersionStageInput{SecretId: &path, VersionStage: aws.String("AWSPENDING"), RemoveFromVersionId: &v})
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	_, err = c.RotateSecret(t.Context(), &sm.RotateSecretInput{
+		SecretId: &path, ClientRequestToken: aws.String(string(token)),
+		RotationLambdaARN: aws.String("arn:aws:lambda:us-east-1:123456789012:function:nowhere"),
+	})
+	if err == nil {
+		t.Fatal("a rotation without a function was done")
+	}
 }
 
 const denial = `{"__type":"AccessDeniedException","Message":"not authorized"}`

@@ -106,6 +106,12 @@ func largest(t *testing.T, b *bench) {
 	if err != nil || !got.Equal(w.Value) {
 		t.Errorf("64 KiB do not come back: %v", err)
 	}
+	w = b.write(3, "")
+	w.Value, w.Replace = secret.NewValue(bytes.Repeat([]byte{0xff}, secret.MaxValueLength)), v.ID
+	v = b.put(w)
+	if _, got, err = b.d.Get(t.Context(), b.path, store.Selector{Version: v.ID}); err != nil || !got.Equal(w.Value) {
+		t.Errorf("64 KiB that are no text do not come back: %v", err)
+	}
 	s, err := store.New("conformance", b.d, nil)
 	if err != nil {
 		t.Fatal(err)
@@ -162,15 +168,36 @@ func list(t *testing.T, b *bench) {
 	}
 }
 
+// operations are the calls on a secret with version 1 current and 2 pending, of
+// which none has been made yet.
+func (b *bench) operations(ctx context.Context, v1, v2 secret.VersionID) map[string]func(store.Driver) error {
+	return map[string]func(store.Driver) error{
+		"describe": func(d store.Driver) error { _, err := d.Describe(ctx, b.path); return err },
+		"list": func(d store.Driver) error {
+			for _, err := range d.List(ctx) {
+				if err != nil {
+					return err
+				}
+			}
+			return nil
+		},
+		"get":     func(d store.Driver) error { _, _, err := d.Get(ctx, b.path, store.Selector{}); return err },
+		"put":     func(d store.Driver) error { _, err := d.Put(ctx, b.path, b.write(2, v1)); return err },
+		"promote": func(d store.Driver) error { return d.Promote(ctx, b.path, v1, v2) },
+		"retire":  func(d store.Driver) error { return d.Retire(ctx, b.path, v2, secret.RetireDelete) },
+	}
+}
+
 func cancelled(t *testing.T, b *bench) {
 	t.Helper()
-	b.rotate(1, "")
+	v1 := b.rotate(1, "")
+	v2 := b.put(b.write(2, v1))
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	_, err := b.d.Describe(ctx, b.path)
-	b.wantErr("describe", err, context.Canceled)
-	_, _, err = b.d.Get(ctx, b.path, store.Selector{})
-	b.wantErr("get", err, context.Canceled)
+	for op, call := range b.operations(ctx, v1, v2.ID) {
+		b.wantErr(op, call(b.d), context.Canceled)
+	}
+	b.wantStages(map[secret.Stage]secret.VersionID{secret.StageCurrent: v1, secret.StagePending: v2.ID})
 }
 
 func deleted(t *testing.T, b *bench) {
@@ -179,11 +206,15 @@ func deleted(t *testing.T, b *bench) {
 		return
 	}
 	v1 := b.rotate(1, "")
+	v2 := b.put(b.write(2, v1))
 	if err := b.h.Delete(t.Context(), b.path); err != nil {
 		t.Fatal(err)
 	}
 	_, err := b.d.Describe(t.Context(), b.path)
 	b.wantErr("describe", err, store.ErrNotFound)
+	_, _, err = b.d.Get(t.Context(), b.path, store.Selector{})
+	b.wantErr("get", err, store.ErrNotFound)
+	b.wantErr("promote", b.d.Promote(t.Context(), b.path, v1, v2.ID), store.ErrNotFound)
 	w := b.write(2, v1)
 	w.Create = false
 	_, err = b.d.Put(t.Context(), b.path, w)
@@ -197,22 +228,7 @@ func denied(t *testing.T, b *bench) {
 	}
 	v1 := b.rotate(1, "")
 	v2 := b.put(b.write(2, v1))
-	calls := map[string]func(store.Driver) error{
-		"describe": func(d store.Driver) error { _, err := d.Describe(t.Context(), b.path); return err },
-		"list": func(d store.Driver) error {
-			for _, err := range d.List(t.Context()) {
-				if err != nil {
-					return err
-				}
-			}
-			return nil
-		},
-		"get":     func(d store.Driver) error { _, _, err := d.Get(t.Context(), b.path, store.Selector{}); return err },
-		"put":     func(d store.Driver) error { _, err := d.Put(t.Context(), b.path, b.write(2, v1)); return err },
-		"promote": func(d store.Driver) error { return d.Promote(t.Context(), b.path, v1, v2.ID) },
-		"retire":  func(d store.Driver) error { return d.Retire(t.Context(), b.path, v2.ID, secret.RetireDelete) },
-	}
-	for op, call := range calls {
+	for op, call := range b.operations(t.Context(), v1, v2.ID) {
 		b.wantErr(op, call(b.h.Deny(t, op)), store.ErrAccessDenied)
 	}
 }
@@ -222,9 +238,72 @@ func throttled(t *testing.T, b *bench) {
 	if b.h.Throttle == nil {
 		return
 	}
-	b.rotate(1, "")
-	_, err := b.h.Throttle(t).Describe(t.Context(), b.path)
-	b.wantErr("describe", err, store.ErrThrottled)
+	v1 := b.rotate(1, "")
+	v2 := b.put(b.write(2, v1))
+	for op, call := range b.operations(t.Context(), v1, v2.ID) {
+		b.wantErr(op, call(b.h.Throttle(t)), store.ErrThrottled)
+	}
+	b.wantStages(map[secret.Stage]secret.VersionID{secret.StageCurrent: v1, secret.StagePending: v2.ID})
+}
+
+func stuckEmpty(t *testing.T, b *bench) {
+	t.Helper()
+	if b.h.Stick == nil {
+		return
+	}
+	v1 := b.rotate(1, "")
+	b.h.Stick(t, b.path, b.token(2))
+	if p, ok := b.describe().At(secret.StagePending); !ok || !p.Empty || p.Token != b.token(2) {
+		t.Errorf("pending is %s with token %s, empty %t; want an empty one of token %s", p.ID, p.Token, p.Empty, b.token(2))
+	}
+	_, _, err := b.d.Get(t.Context(), b.path, store.Selector{Stage: secret.StagePending})
+	b.wantErr("get", err, store.ErrNoValue)
+	_, err = b.d.Put(t.Context(), b.path, b.write(3, v1))
+	b.wantErr("put of another rotation", err, store.ErrPending)
+	v2 := b.rotate(2, v1) // the rotation that made it goes on with it
+
+	b.h.Stick(t, b.path, b.token(4))
+	w := b.write(5, v2)
+	w.Replace = secret.VersionID(b.token(4))
+	v5 := b.put(w)
+	b.wantStages(map[secret.Stage]secret.VersionID{secret.StageCurrent: v2, secret.StagePrevious: v1, secret.StagePending: v5.ID})
+}
+
+func stuckCurrent(t *testing.T, b *bench) {
+	t.Helper()
+	v1 := b.rotate(1, "")
+	v2 := b.rotate(2, v1)
+	_, _, err := b.d.Get(t.Context(), b.path, store.Selector{Stage: secret.StagePending})
+	b.wantErr("get what is pending", err, store.ErrNotFound)
+	v3 := b.put(b.write(3, v2))
+	b.wantStages(map[secret.Stage]secret.VersionID{secret.StageCurrent: v2, secret.StagePrevious: v1, secret.StagePending: v3.ID})
+}
+
+// behind lets a process act on what it read before another rotated the secret. It
+// may still write a pending version where the service cannot refuse that.
+func behind(t *testing.T, b *bench) {
+	t.Helper()
+	if b.h.Another == nil {
+		return
+	}
+	slow := b.h.Another(t)
+	v1 := b.rotate(1, "")
+	if _, err := slow.Describe(t.Context(), b.path); err != nil {
+		t.Fatal(err)
+	}
+	v2 := b.rotate(2, v1)
+	v3, err := slow.Put(t.Context(), b.path, b.write(3, v1))
+	if err == nil {
+		err = slow.Promote(t.Context(), b.path, v1, v3.ID)
+	}
+	b.wantErr("put and promote from version 1", err, store.ErrConflict)
+	if err := slow.Promote(t.Context(), b.path, v1, v2); err != nil {
+		t.Errorf("promote what the other process has promoted: %v", err)
+	}
+	m := b.describe()
+	if prev, _ := m.At(secret.StagePrevious); m.Current().ID != v2 || prev.ID != v1 {
+		t.Errorf("current is %s and previous %s, want version 2 and 1", m.Current().ID, prev.ID)
+	}
 }
 
 func canary(t *testing.T, b *bench) {

@@ -24,6 +24,12 @@ type Harness struct {
 	KeepsRetired bool
 	// Deletes says that RetireDelete removes a version's value.
 	Deletes bool
+	// Another opens the store once more, as another process does; nil when it is
+	// in the memory of this one.
+	Another func(t *testing.T) store.Driver
+	// Stick leaves a pending version without a value, as a rotation does that
+	// failed early; nil when the service cannot have one.
+	Stick func(t *testing.T, path string, token secret.Token)
 	// Delete makes somebody else remove the secret; nil when that cannot be had.
 	Delete func(ctx context.Context, path string) error
 	// Deny returns a driver on the same store whose credentials lack one
@@ -68,11 +74,15 @@ var cases = []struct {
 	{"put away from a stale version conflicts", staleFrom},
 	{"a pending version of another rotation stands in the way until it is replaced", foreignPending},
 	{"concurrent puts of one token make one version", concurrentPut},
+	{"of concurrent rotations one has the pending version", concurrentTokens},
+	{"a pending version without a value is known as such", stuckEmpty},
+	{"what became current is not pending any more", stuckCurrent},
 	{"promote moves current and previous in one step", promoteMoves},
 	{"promoting what is current is success", promoteTwice},
 	{"promote from a stale version conflicts", promoteStale},
 	{"promoting what is not there is not found", promoteMissing},
 	{"of concurrent promotions one version wins", concurrentPromote},
+	{"a process that has fallen behind promotes nothing", behind},
 	{"the version before the previous one loses its stage", thirdRotation},
 	{"retire takes the stage away", retireStage},
 	{"the current version cannot be retired", retireCurrent},
@@ -80,13 +90,13 @@ var cases = []struct {
 	{"retiring twice or what is gone is success", retireTwice},
 	{"a kept version stays readable, a deleted one does not", retireModes},
 	{"a version keeps its token and its dates", roundTrip},
-	{"64 KiB fit", largest},
+	{"64 KiB fit, and one byte more does not", largest},
 	{"binary values and unicode come back as they were", anyBytes},
 	{"list shows every secret once", list},
 	{"a cancelled context ends the call", cancelled},
 	{"a secret deleted under us is not found", deleted},
 	{"a missing permission is access denied", denied},
-	{"throttling is told as such", throttled},
+	{"throttling is told as such, and passes", throttled},
 	{"no error holds a value", canary},
 }
 
@@ -271,6 +281,28 @@ func concurrentPut(t *testing.T, b *bench) {
 	if slices.ContainsFunc(ids, func(id secret.VersionID) bool { return id != ids[0] }) {
 		t.Errorf("one token gave %v", ids)
 	}
+}
+
+func concurrentTokens(t *testing.T, b *bench) {
+	t.Helper()
+	v1 := b.rotate(1, "")
+	var wg sync.WaitGroup
+	ids := make([]secret.VersionID, 8)
+	for i := range ids {
+		wg.Go(func() {
+			v, err := b.d.Put(t.Context(), b.path, b.write(2+i, v1))
+			if err != nil && !errors.Is(err, store.ErrPending) && !errors.Is(err, store.ErrConflict) {
+				t.Errorf("put: %v", err)
+			}
+			ids[i] = v.ID
+		})
+	}
+	wg.Wait()
+	made := slices.DeleteFunc(ids, func(id secret.VersionID) bool { return id == "" })
+	if len(made) != 1 {
+		t.Fatalf("%d of 8 rotations have written a pending version, want 1", len(made))
+	}
+	b.wantStages(map[secret.Stage]secret.VersionID{secret.StageCurrent: v1, secret.StagePending: made[0]})
 }
 
 func promoteMoves(_ *testing.T, b *bench) {

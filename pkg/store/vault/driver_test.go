@@ -40,6 +40,7 @@ func TestConformance(t *testing.T) {
 	storetest.Run(t, func(t *testing.T) storetest.Harness {
 		return storetest.Harness{
 			Driver: open(t, asRoot(bao)), NotAfter: true, KeepsRetired: true, Deletes: true,
+			Another: func(t *testing.T) store.Driver { t.Helper(); return open(t, asRoot(bao)) },
 			Delete: func(_ context.Context, path string) error {
 				bao.Do(t, http.MethodDelete, "secret/metadata/"+path, nil, nil)
 				return nil

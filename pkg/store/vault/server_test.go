@@ -178,7 +178,7 @@ func TestNamespace(t *testing.T) {
 	t.Parallel()
 	bao := serverstest.StartBao(t)
 	bao.Do(t, http.MethodPost, "sys/namespaces/team", nil, nil)
-	bao.Do(t, http.MethodPost, "team/sys/mounts/secret", map[string]any{"type": "kv", "options": map[string]string{"version": "2"}}, nil)
+	bao.MountKV(t, "team")
 	cfg := asRoot(bao)
 	cfg.Namespace = "team"
 	d := open(t, cfg)

@@ -21,7 +21,10 @@ const casTries = 8
 func (d *Driver) change(ctx context.Context, path string, do func(*view) (changed bool, err error)) error {
 	v, remembered := d.memory.recent(path)
 	for range casTries {
-		var err error
+		err := ctx.Err() // what is remembered may need no call
+		if err != nil {
+			return err
+		}
 		if !remembered {
 			if v, err = d.view(ctx, path); err != nil {
 				return err
