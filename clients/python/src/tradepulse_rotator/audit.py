@@ -1,0 +1,252 @@
+"""The audit log: one JSON object per line, signed and chained, byte for byte as the Go client writes it.
+
+``pkg/client/audit-format.md`` in the repository describes a record.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import hmac
+import json
+import logging
+import os
+import threading
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, Protocol
+
+from tradepulse_rotator import canonical, events, logs, times
+from tradepulse_rotator.errors import ConfigurationError, RotatorError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+    from tradepulse_rotator.keyring import Keyring
+    from tradepulse_rotator.manager import Change, Manager
+    from tradepulse_rotator.value import SecretValue
+
+MAX_LINE: Final = 1 << 20
+"""The longest line, in bytes."""
+
+_MAX_SEQ: Final = (1 << 64) - 1
+
+
+class AuditError(RotatorError):
+    """Names the first bad record of a log."""
+
+    def __init__(self, line: int, reason: str) -> None:
+        super().__init__(f"audit: line {line}: {reason}")
+        self.line = line
+        """Counts from 1."""
+        self.reason = reason
+
+
+@dataclass(frozen=True)
+class AuditRecord:
+    """One line of an audit log."""
+
+    seq: int
+    time: str
+    event: str
+    fields: Mapping[str, str]
+    prev: str
+    key_id: str
+    mac: str = ""
+
+    def encode(self) -> bytes:
+        """Return the line without its line feed."""
+        parts = [f'"seq":{self.seq}', f'"time":{canonical.text(self.time)}', f'"event":{canonical.text(self.event)}']
+        if self.fields:
+            parts.append(f'"fields":{canonical.document(self.fields)}')
+        parts += [f'"{name}":{canonical.text(text)}' for name, text in (("prev", self.prev), ("key_id", self.key_id), ("mac", self.mac))]
+        return ("{" + ",".join(parts) + "}").encode()
+
+    def signed(self, key: SecretValue) -> AuditRecord:
+        """Return the record with its MAC, which is over the line with an empty one."""
+        mac = hmac.new(key.reveal(), replace(self, mac="").encode(), hashlib.sha256)
+        return replace(self, mac=mac.hexdigest())
+
+
+def _decode(line: bytes) -> AuditRecord | None:
+    """Return the record of a line, None when it is none. That it is written canonically is checked by encoding it."""
+    try:
+        data = json.loads(line)
+        record = AuditRecord(data["seq"], data["time"], data["event"], data.get("fields", {}), data["prev"], data["key_id"], data["mac"])
+        times.parse(record.time)
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return None
+    texts = (record.event, record.prev, record.key_id, record.mac)
+    plain = (
+        all(isinstance(t, str) for t in texts)
+        and isinstance(record.fields, dict)
+        and all(isinstance(v, str) for v in record.fields.values())
+    )
+    counted = type(record.seq) is int and 0 < record.seq <= _MAX_SEQ
+    return record if plain and counted else None
+
+
+class Writer(Protocol):
+    """Where lines go: a file opened in binary mode is one."""
+
+    def write(self, data: bytes, /) -> int | None:
+        """Write one line."""
+
+
+class AuditLogger:
+    """Writes records that show whether they were changed, removed or put in another order.
+
+    It signs with the current version of its key, also right after that has been rotated. It can be used in any thread.
+    """
+
+    def __init__(self, keys: Keyring, writer: Writer) -> None:
+        self._keys = keys
+        self._writer = writer
+        self._lock = threading.Lock()
+        self._seq, self._prev = 0, ""
+        self._stop: Callable[[], None] | None = None
+
+    @classmethod
+    async def open(cls, manager: Manager, keys: Keyring, writer: Writer) -> AuditLogger:
+        """Return a logger that writes with the key ring of a secret of a manager, and says when it has a new key."""
+        logger = cls(keys, writer)
+        logger._stop = await manager.subscribe(keys.secret_id, _loaded)
+        return logger
+
+    def resume(self, last: AuditRecord) -> None:
+        """Continue the chain of an earlier process after its last record."""
+        with self._lock:
+            self._seq, self._prev = last.seq, last.mac
+
+    def log(self, event: str, fields: Mapping[str, str] | None = None) -> AuditRecord:
+        """Append one record and return it. Fields hold text; never put a value of a secret there."""
+        fields = dict(fields or {})
+        if not all(isinstance(k, str) and isinstance(v, str) for k, v in fields.items()):
+            raise TypeError("audit: the fields of a record are texts")
+        with self._lock:
+            key = self._keys.current()
+            record = AuditRecord(self._seq + 1, times.write(times.now_ns()), event, fields, self._prev, key.id).signed(key.value)
+            line = record.encode()
+            if len(line) >= MAX_LINE:
+                raise ConfigurationError(f"audit: the record has {len(line) + 1} bytes, the limit is {MAX_LINE}")
+            self._writer.write(line + b"\n")
+            self._seq, self._prev = record.seq, record.mac
+        return record
+
+    def close(self) -> None:
+        """Take the logger off its secret. It does not close what it writes to."""
+        if self._stop is not None:
+            self._stop()
+
+
+def _loaded(change: Change) -> None:
+    if not change.staged:
+        logs.event(logging.INFO, "audit.secret.loaded", secret_id=change.secret_id, version_id=change.version.id)
+
+
+class AuditFile:
+    """A file that one process appends records to, each in one write.
+
+    A process that crashed may leave the beginning of a line, which nobody was told is a record: it is cut off.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        """Open the file, or make it for its owner only. It raises when another process writes to it."""
+        self._fd = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            self.last = self._recover(path)
+            """The last record, None in an empty file."""
+        except BlockingIOError:
+            os.close(self._fd)
+            raise ConfigurationError(f"audit: {path} is written by another process: give each its own file") from None
+        except BaseException:
+            os.close(self._fd)
+            raise
+
+    def _recover(self, path: str | Path) -> AuditRecord | None:
+        size = os.fstat(self._fd).st_size
+        tail = os.pread(self._fd, 2 * MAX_LINE, max(0, size - 2 * MAX_LINE))
+        whole, _, torn = tail.rpartition(b"\n")
+        if torn:
+            os.ftruncate(self._fd, size - len(torn))
+            logs.event(
+                logging.WARNING,
+                "audit.torn",
+                path=str(path),
+                bytes=len(torn),
+                detail="the last line was not written to its end",
+            )
+        if not whole:
+            return None
+        last = _decode(whole.rpartition(b"\n")[2])
+        if last is None:
+            raise ConfigurationError(f"audit: the last line of {path} is no record: move the file away and find out why")
+        return last
+
+    def write(self, data: bytes, /) -> int:
+        """Append a line."""
+        written = os.write(self._fd, data)
+        if written != len(data):
+            os.ftruncate(self._fd, os.fstat(self._fd).st_size - written)
+            raise OSError("audit: the disk took a part of the line only")
+        return written
+
+    def close(self) -> None:
+        """Close the file and let others write to it."""
+        os.close(self._fd)
+
+
+@dataclass(frozen=True)
+class Verified:
+    """What a log that is good holds."""
+
+    records: int
+    last: AuditRecord | None
+
+
+def verify(lines: Iterable[bytes], key: Callable[[str], SecretValue | None], *, merged: bool = False) -> Verified:
+    """Check a log and raise :class:`AuditError` for the first record that was changed, removed, put elsewhere, or signed
+    with a key that ``key`` does not know.
+
+    ``lines`` is a file opened in binary mode, for one. With ``merged`` the log holds the chains of several processes. Records
+    that are missing at the end do not show; compare the last one with what was handed over elsewhere.
+    """  # noqa: D205  # one sentence
+    heads: dict[str, int] = {}  # :: MAC of the last record of a chain → its number
+    begun: set[str] = set()  # :: MACs of first records, which might come twice
+    count, last = 0, None
+    for number, raw in enumerate(lines, start=1):
+        record = _check(number, raw.removesuffix(b"\n"), key)
+        if record.seq == 1 and record.prev == "" and (merged or not begun) and record.mac not in begun:
+            begun.add(record.mac)
+        elif heads.pop(record.prev, None) != record.seq - 1:
+            raise AuditError(number, "it does not follow the record before it: records were removed or moved")
+        heads[record.mac] = record.seq
+        count, last = number, record
+    return Verified(count, last)
+
+
+def _check(number: int, line: bytes, key: Callable[[str], SecretValue | None]) -> AuditRecord:
+    if len(line) >= MAX_LINE:
+        raise AuditError(number, "the line is too long")
+    record = _decode(line)
+    if record is None:
+        raise AuditError(number, "it is no record")
+    value = key(record.key_id) if events.valid_version(record.key_id) else None
+    if value is None:
+        raise AuditError(number, f"the key {record.key_id[:128]!r} is not known")
+    if not hmac.compare_digest(record.signed(value).mac.encode(), record.mac.encode(errors="replace")):
+        raise AuditError(number, "its MAC does not fit: it was changed")
+    if record.encode() != line or times.write(times.parse(record.time)) != record.time:
+        raise AuditError(number, "it is not written canonically")
+    return record
+
+
+def key_ids(lines: Iterable[bytes]) -> list[str]:
+    """Return the versions that a log was signed with, in their order: what to fetch before verifying."""
+    found: dict[str, None] = {}
+    for line in lines:
+        record = _decode(line)
+        if record is not None and events.valid_version(record.key_id):
+            found[record.key_id] = None
+    return list(found)

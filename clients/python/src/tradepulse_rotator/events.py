@@ -1,0 +1,304 @@
+"""What crosses the bus: names of subjects, signed events, reports. The same contract as docs/events.md.
+
+Nothing in here talks to a server; :mod:`tradepulse_rotator.bus` does.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import json
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Final
+
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_public_key
+
+from tradepulse_rotator import times
+from tradepulse_rotator.errors import ConfigurationError, RejectedError
+
+MAX_EVENT_SIZE: Final = 16 << 10
+"""The largest event, headers and body, in bytes."""
+
+MAX_REPORT_SIZE: Final = 512 << 10
+"""The largest report in bytes."""
+
+ROTATED: Final = "secret.rotated"
+STAGED: Final = "secret.staged"
+
+# The attributes in the order in which they are signed.
+_SIGNED: Final = ("specversion", "id", "source", "type", "subject", "time", "datacontenttype", "keyid")
+_MAX_TEXT: Final = 2048
+_MAX_ID: Final = 512
+_MAX_VERSION: Final = 128
+_MAX_PREFIX: Final = 64
+_MAX_PREFIX_TOKENS: Final = 4
+
+_TOKEN = re.compile(r"[A-Za-z0-9_-]{1,64}", re.ASCII)
+_ID = re.compile(rf"[A-Za-z0-9/_+=.@:-]{{1,{_MAX_ID}}}", re.ASCII)
+_VERSION = re.compile(rf"[!-~]{{1,{_MAX_VERSION}}}", re.ASCII)
+_PLAIN = re.compile(rf"[!#$&-~]{{1,{_MAX_TEXT}}}", re.ASCII)
+_ESCAPED = re.compile(r"[^A-Za-z0-9_-]", re.ASCII)
+
+
+def valid_id(secret_id: str) -> bool:
+    """Report whether a text can be the id of a secret."""
+    return _ID.fullmatch(secret_id) is not None
+
+
+def valid_version(version_id: str) -> bool:
+    """Report whether a text can be the id of a version."""
+    return _VERSION.fullmatch(version_id) is not None
+
+
+def check_token(what: str, name: str) -> None:
+    """Raise unless a name can be one token of a subject: 1 to 64 letters, digits, _ and -."""
+    if _TOKEN.fullmatch(name) is None:
+        raise ConfigurationError(f"{what} {name!r}: use 1 to 64 letters, digits, _ and -")
+
+
+def key(secret_id: str) -> str:
+    """Return the id of a secret as one token of a subject: ``prod/db`` is ``prod=2Fdb``."""
+    return _ESCAPED.sub(lambda m: f"={ord(m[0]):02X}", secret_id)
+
+
+@dataclass(frozen=True)
+class Names:
+    """Gives subjects and streams their names, under a prefix of one to four tokens or none."""
+
+    prefix: str = ""
+
+    def __post_init__(self) -> None:
+        if not self.prefix:
+            return
+        tokens = self.prefix.split(".")
+        if len(tokens) > _MAX_PREFIX_TOKENS or len(self.prefix) > _MAX_PREFIX:
+            raise ConfigurationError(f"prefix {self.prefix!r}: at most {_MAX_PREFIX_TOKENS} tokens and {_MAX_PREFIX} characters")
+        for token in tokens:
+            check_token("prefix", token)
+
+    @property
+    def _dot(self) -> str:
+        return self.prefix + "." if self.prefix else ""
+
+    @property
+    def notify_stream(self) -> str:
+        """The stream that keeps the last notification per service and secret."""
+        return self._dot.replace(".", "_").upper() + "NOTIFY"
+
+    def live(self, service: str, token: str) -> str:
+        """Return where a running instance of a service hears notifications."""
+        return f"{self._dot}live.{service}.{token}"
+
+    def notify(self, service: str, token: str) -> str:
+        """Return the subject of the last notification to a service about a secret."""
+        return f"{self._dot}notify.{service}.{token}"
+
+    def report(self, service: str, instance: str) -> str:
+        """Return the subject of an instance's report."""
+        return f"{self._dot}report.{service}.{instance}"
+
+    def event(self, kind: str, secret_id: str) -> str:
+        """Return the subject on which an event about a secret is published."""
+        return f"{self._dot}{kind}.{key(secret_id)}"
+
+    def fits(self, subject: str, kind: str, secret_id: str) -> bool:
+        """Report whether an event may be received on a subject: its own, or that of a notification of it."""
+        if subject == self.event(kind, secret_id):
+            return True
+        for word in ("notify.", "live."):
+            rest = subject.removeprefix(self._dot + word)
+            if rest != subject:
+                return rest.partition(".")[2] == key(secret_id) and kind in {ROTATED, STAGED}
+        return False
+
+
+@dataclass(frozen=True)
+class Event:
+    """An announcement about a secret. It holds ids and times, never a value."""
+
+    id: str
+    type: str
+    source: str
+    time: int
+    """When it happened, in nanoseconds since 1970."""
+    secret_id: str
+    version_id: str
+    previous_version_id: str = ""
+    reason: str = ""
+    traceparent: str = ""
+    """The W3C trace context of its cause, which is not signed."""
+
+
+def key_id(public: Ed25519PublicKey) -> str:
+    """Return the name of a key in ``ce-keyid``: the first 16 hexadecimal digits of its SHA-256."""
+    return hashlib.sha256(public.public_bytes(Encoding.Raw, PublicFormat.Raw)).hexdigest()[:16]
+
+
+def load_public_key(path: str | Path) -> Ed25519PublicKey:
+    """Read an Ed25519 public key from a PEM file."""
+    try:
+        loaded = load_pem_public_key(Path(path).read_bytes())
+    except (OSError, ValueError) as err:
+        raise ConfigurationError(f"trusted key {path}: {err}") from err
+    if not isinstance(loaded, Ed25519PublicKey):
+        raise ConfigurationError(f"trusted key {path} is no Ed25519 public key; make one with: openssl pkey -pubout")
+    return loaded
+
+
+def canonical(headers: Mapping[str, str], body: bytes) -> bytes:
+    """Return the bytes that are signed."""
+    out = bytearray(b"rotator/event/v1\n")
+    parts = [(name, headers.get("ce-" + name, "").encode()) for name in _SIGNED]
+    for name, value in [*parts, ("data", body)]:
+        out += b"%s:%d:%s\n" % (name.encode(), len(value), value)
+    return bytes(out)
+
+
+class Verifier:
+    """Checks events against the keys that it trusts. Several are trusted at once while a key is replaced."""
+
+    def __init__(self, keys: Iterable[Ed25519PublicKey]) -> None:
+        self._keys = {key_id(k): k for k in keys}
+
+    @classmethod
+    def from_files(cls, *paths: str | Path) -> Verifier:
+        """Trust the public keys in PEM files."""
+        return cls(load_public_key(p) for p in paths)
+
+    def check(self, headers: Mapping[str, str], body: bytes) -> None:
+        """Raise unless the event is signed by a trusted key."""
+        trusted = self._keys.get(headers.get("ce-keyid", ""))
+        if trusted is None:
+            raise RejectedError("untrusted", f"the key id is not among the {len(self._keys)} trusted")
+        try:
+            trusted.verify(_signature(headers.get("ce-signature", "")), canonical(headers, body))
+        except (InvalidSignature, ValueError, binascii.Error):
+            raise RejectedError("untrusted", "the signature does not fit") from None
+
+    def decode(self, names: Names, subject: str, headers: Mapping[str, str], body: bytes) -> Event:
+        """Return the event of a message, or raise :class:`RejectedError`.
+
+        Nothing of the message is looked at before its signature has been checked, but its size and its attributes.
+        """
+        size = len(body) + sum(len(k) + len(v) + 4 for k, v in headers.items())
+        if size > MAX_EVENT_SIZE:
+            raise RejectedError("oversized", f"{size} bytes, the limit is {MAX_EVENT_SIZE}")
+        if headers.get("ce-specversion") != "1.0" or headers.get("ce-datacontenttype") != "application/json":
+            raise RejectedError("malformed", "no CloudEvents 1.0 event with JSON data")
+        self.check(headers, body)
+        event = _event(headers, _data(body))
+        if headers.get("ce-subject") != event.secret_id or not names.fits(subject, event.type, event.secret_id):
+            raise RejectedError("subject_mismatch", "it is about another secret or type than its subject says")
+        return event
+
+
+def _signature(text: str) -> bytes:
+    if "=" in text or len(text) % 4 == 1:
+        raise ValueError("padded")
+    raw = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
+    if base64.urlsafe_b64encode(raw).rstrip(b"=").decode() != text:
+        raise ValueError("not canonical")
+    return raw
+
+
+def _data(body: bytes) -> dict[str, str]:
+    try:
+        data = json.loads(body)
+    except (ValueError, RecursionError):
+        raise RejectedError("malformed", "the data does not decode") from None
+    if not isinstance(data, dict):
+        raise RejectedError("malformed", "the data is no object")
+    fields = {name: data.get(name) or "" for name in ("secret_id", "version_id", "previous_version_id", "reason")}
+    if not all(isinstance(v, str) for v in fields.values()):
+        raise RejectedError("malformed", "a field of the data has another type")
+    return fields
+
+
+def _event(headers: Mapping[str, str], data: Mapping[str, str]) -> Event:
+    try:
+        at = times.parse(headers.get("ce-time", ""))
+    except ValueError:
+        raise RejectedError("malformed", "ce-time is no RFC 3339 time") from None
+    kind = headers.get("ce-type", "")
+    if kind not in {ROTATED, STAGED}:
+        raise RejectedError("unknown_type", "the type is none that a service hears of")
+    if not all(_PLAIN.fullmatch(headers.get(name, "")) for name in ("ce-id", "ce-source")):
+        raise RejectedError("malformed", "id and source are required, in printable ASCII")
+    versions = (data["version_id"], data["previous_version_id"])
+    if not valid_id(data["secret_id"]) or not all(v == "" or valid_version(v) for v in versions):
+        raise RejectedError("malformed", "the id of the secret or of a version is malformed")
+    return Event(
+        id=headers["ce-id"],
+        type=kind,
+        source=headers["ce-source"],
+        time=at,
+        secret_id=data["secret_id"],
+        version_id=data["version_id"],
+        previous_version_id=data["previous_version_id"],
+        reason=data["reason"],
+        traceparent=headers.get("traceparent", ""),
+    )
+
+
+class Status(StrEnum):
+    """Whether an instance uses the version that it was told of."""
+
+    APPLIED = "applied"
+    FAILED = "failed"
+    STAGED = "staged"
+
+
+@dataclass(frozen=True)
+class Running:
+    """What an instance runs of one secret. Times are in nanoseconds since 1970."""
+
+    secret_id: str
+    version_id: str
+    status: Status
+    at: int
+    wanted: str = ""
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class Report:
+    """What one running process of a service says that it runs."""
+
+    service: str
+    instance: str
+    started_at: int
+    at: int
+    secrets: tuple[Running, ...]
+
+    def encode(self) -> bytes:
+        """Return the report as it stands on the bus."""
+        body = json.dumps(
+            {
+                "service": self.service,
+                "instance": self.instance,
+                "started_at": times.write(self.started_at),
+                "at": times.write(self.at),
+                "secrets": [_running(s) for s in self.secrets],
+            },
+            separators=(",", ":"),
+            ensure_ascii=False,
+        ).encode(errors="replace")
+        if len(body) > MAX_REPORT_SIZE:
+            raise ConfigurationError(f"report: {len(body)} bytes, the limit is {MAX_REPORT_SIZE}; split the secrets over several services")
+        return body
+
+
+def _running(s: Running) -> dict[str, str]:
+    out = {"secret_id": s.secret_id, "version_id": s.version_id, "status": s.status.value}
+    if s.wanted:
+        out["wanted"] = s.wanted
+    if s.reason:
+        out["reason"] = s.reason
+    return out | {"at": times.write(s.at)}

@@ -1,0 +1,1 @@
+"""Stores: the environment, AWS Secrets Manager, Vault and OpenBao. They only read."""

@@ -1,0 +1,111 @@
+"""Secrets from AWS Secrets Manager, by boto3.
+
+Region and credentials come from where every AWS program finds them. Needed is ``secretsmanager:GetSecretValue``.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+import boto3
+from botocore.config import Config
+from botocore.exceptions import (
+    BotoCoreError,
+    ClientError,
+    NoCredentialsError,
+    ParamValidationError,
+    PartialCredentialsError,
+)
+
+from tradepulse_rotator import errors, times
+from tradepulse_rotator.store import Version
+from tradepulse_rotator.value import SecretValue
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+_CURRENT: Final = "AWSCURRENT"
+_PENDING: Final = "AWSPENDING"
+# AWS makes the first version of a secret current at once; this label says that nobody has promoted it yet.
+_UNPROMOTED: Final = "ROTATOR_UNPROMOTED"
+
+_DENIED: Final = frozenset({
+    "AccessDenied", "AccessDeniedException", "DecryptionFailure", "ExpiredToken", "ExpiredTokenException", "IncompleteSignature",
+    "InvalidClientTokenId", "InvalidIdentityToken", "InvalidSignatureException", "MissingAuthenticationToken", "NotAuthorized",
+    "OptInRequired", "RegionDisabledException", "SignatureDoesNotMatch", "UnrecognizedClientException",
+})  # fmt: skip
+_THROTTLED: Final = frozenset({
+    "Throttling", "ThrottlingException", "ThrottledException", "RequestThrottled", "RequestThrottledException", "RequestLimitExceeded",
+    "TooManyRequestsException", "LimitExceededException", "SlowDown",
+})  # fmt: skip
+
+_UNAUTHORIZED: Final = (401, 403)
+_TOO_MANY: Final = 429
+_SERVER: Final = 500
+
+
+class AwsProvider:
+    """Reads with a client of Secrets Manager; without one it makes one, whose calls are bounded in time."""
+
+    name = "aws"
+
+    def __init__(self, client: Any | None = None) -> None:  # noqa: ANN401  # boto3 makes its classes when it runs
+        if client is None:
+            config = Config(
+                connect_timeout=5,
+                read_timeout=10,
+                retries={"mode": "adaptive", "max_attempts": 4},
+                user_agent_appid="rotator",
+            )
+            client = boto3.client("secretsmanager", config=config)
+        self._client = client
+
+    def read(self, path: str, version: str | None = None) -> tuple[Version, SecretValue]:
+        """Read a version by its id, or the one that is labelled current."""
+        wanted = {"VersionId": version} if version is not None else {"VersionStage": _CURRENT}
+        try:
+            answer = self._client.get_secret_value(SecretId=path, **wanted)
+        except (ClientError, BotoCoreError) as err:
+            raise _classify(path, err) from None
+        found = Version(answer["VersionId"], times.of(answer["CreatedDate"]), pending=_pending(answer.get("VersionStages", ())))
+        if version is None and found.pending:
+            raise errors.NotFoundError(f"aws: {path}: no version has been promoted yet")
+        value = answer.get("SecretString", answer.get("SecretBinary"))
+        if value is None:
+            raise errors.NotFoundError(f"aws: {path}: the version {found.id} has no value")
+        return found, SecretValue(value)
+
+    def hint(self, path: str) -> str:
+        """Return what to do about a secret that is not there."""
+        return f"write a first version of {path!r} in Secrets Manager, or set create: true and let rotator make one"
+
+
+def _pending(labels: Sequence[str]) -> bool:
+    # AWS leaves AWSPENDING on a version that became current, where it means nothing.
+    return _UNPROMOTED in labels or (_PENDING in labels and _CURRENT not in labels)
+
+
+def _classify(path: str, err: Exception) -> errors.StoreError:
+    """Return the error that fits; its text has the reason and nothing of the answer."""
+    if isinstance(err, ClientError):
+        code = str(err.response.get("Error", {}).get("Code", ""))
+        status = int(err.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
+        return _kind(code, status, str(err))(f"aws: {path}: {code or status}")
+    text = f"aws: {path}: {type(err).__name__}"
+    if isinstance(err, NoCredentialsError | PartialCredentialsError):
+        return errors.AccessDeniedError(text)
+    if isinstance(err, ParamValidationError):
+        return errors.InvalidError(text)
+    return errors.UnavailableError(text)
+
+
+def _kind(code: str, status: int, text: str) -> type[errors.StoreError]:
+    if code == "ResourceNotFoundException" or "deletion" in text or "marked deleted" in text:
+        return errors.NotFoundError
+    if code in _DENIED or status in _UNAUTHORIZED:
+        return errors.AccessDeniedError
+    if code in _THROTTLED or status == _TOO_MANY:
+        return errors.ThrottledError
+    if status >= _SERVER or code.startswith(("Internal", "ServiceUnavailable", "RequestTimeout")):
+        return errors.UnavailableError
+    return errors.InvalidError

@@ -1,0 +1,69 @@
+"""Secrets from environment variables, for development.
+
+A path names a variable. A path that ends in ``_ID``, such as ``TRADEPULSE_AUDIT_SECRET_ID``, is an identifier, whose value is the
+first there is of: the variable that ``TRADEPULSE_AUDIT_SECRET_ID`` names, the variable without ``_ID``, the text of
+``TRADEPULSE_AUDIT_SECRET_ID`` itself. A variable that is set to nothing is not set.
+
+``<path>_TTL_SECONDS`` sets the lifetime, or else the variable of the value with ``_TTL_SECONDS`` behind it.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from typing import TYPE_CHECKING
+
+from tradepulse_rotator import times
+from tradepulse_rotator.errors import NotFoundError
+from tradepulse_rotator.store import Version, lifetime
+from tradepulse_rotator.value import SecretValue
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+class EnvProvider:
+    """Reads the variables of this process, or of a mapping."""
+
+    name = "env"
+
+    def __init__(self, env: Mapping[str, str] | None = None) -> None:
+        self._env = os.environ if env is None else env
+        self._started = times.now_ns()
+        self._lock = threading.Lock()
+        # How often a value was seen to change is all that the id of a version tells.
+        self._seen: dict[str, tuple[int, int, SecretValue]] = {}  # :: path → number, since when, value
+
+    def read(self, path: str, version: str | None = None) -> tuple[Version, SecretValue]:
+        """Read the variable of a path; it has no version but the one that is current."""
+        name, text = self._variable(path)
+        value = SecretValue(text)
+        ttl = lifetime(self._env, path, name, value=value)
+        with self._lock:
+            number, since, before = self._seen.get(path, (1, self._started, value))
+            if before != value:
+                number, since = number + 1, times.now_ns()
+            self._seen[path] = number, since, value
+        found = Version(f"env-{number}", since, None if ttl is None else since + times.span(ttl))
+        if version is not None and version != found.id:
+            raise NotFoundError(f"env: {path}: an environment variable keeps no version {version}")
+        return found, value
+
+    def _variable(self, path: str) -> tuple[str, str]:
+        """Return the name of the variable that has the value of a path, and the value."""
+        names, short = [path], path.removesuffix("_ID")
+        if short != path:
+            names = [short, path]
+            if (target := self._env.get(path, path)) != path:
+                names.insert(0, target)
+        for name in names:
+            if value := self._env.get(name):
+                return name, value
+        # The text of an identifier is never shown: it may be a value.
+        if short != path:
+            raise NotFoundError(f"env: neither {short} nor {path} is set")
+        raise NotFoundError(f"env: the environment variable {path} is not set")
+
+    def hint(self, path: str) -> str:
+        """Return which variable to set."""
+        return f"set {path.removesuffix('_ID')}"

@@ -1,0 +1,79 @@
+"""A service's secrets by environment variables alone."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from tradepulse_rotator.bus import NatsBus, NatsOptions
+from tradepulse_rotator.errors import ConfigurationError
+from tradepulse_rotator.events import Verifier
+from tradepulse_rotator.providers.env import EnvProvider
+from tradepulse_rotator.store import Source, Spec
+from tradepulse_rotator.value import SecretValue
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from tradepulse_rotator.metrics import Metrics
+    from tradepulse_rotator.store import Provider
+
+
+def provider_from_env(env: Mapping[str, str] | None = None) -> Provider:
+    """Return the store that ``ROTATOR_STORE`` names: ``env``, ``aws`` or ``vault``; without it ``env``."""
+    variables = os.environ if env is None else env
+    kind = variables.get("ROTATOR_STORE", "env")
+    match kind:
+        case "env":
+            return EnvProvider(variables)
+        case "aws":
+            from tradepulse_rotator.providers.aws import AwsProvider  # noqa: PLC0415  # boto3 may not be installed
+
+            return AwsProvider()
+        case "vault":
+            return _vault(variables)
+    raise ConfigurationError(f"ROTATOR_STORE is {kind!r}: use env, aws or vault")
+
+
+def _vault(env: Mapping[str, str]) -> Provider:
+    from tradepulse_rotator.providers.vault import AppRole, VaultProvider  # noqa: PLC0415  # hvac may not be installed
+
+    role, secret_id = env.get("VAULT_ROLE_ID"), env.get("VAULT_SECRET_ID")
+    login = AppRole(role, SecretValue(secret_id)) if role and secret_id else None
+    return VaultProvider(
+        login=login,
+        mount=env.get("ROTATOR_VAULT_MOUNT", "secret"),
+        prefix=env.get("ROTATOR_VAULT_PREFIX", ""),
+        state_prefix=env.get("ROTATOR_VAULT_STATE_PREFIX", "rotator-state"),
+    )
+
+
+def source_from_env(ids: Iterable[str], env: Mapping[str, str] | None = None) -> Source:
+    """Return the secrets that the identifiers name, in the store of ``ROTATOR_STORE``.
+
+    Outside of development ``TRADEPULSE_AUDIT_SECRET_ID=tradepulse/audit-signing-key`` says where an identifier's secret is.
+    """
+    variables = os.environ if env is None else env
+    provider = provider_from_env(variables)
+    if isinstance(provider, EnvProvider):
+        return Source(provider, [Spec(i) for i in ids], variables)
+    return Source(provider, [Spec.from_env(i, variables) for i in ids], variables)
+
+
+def bus_from_env(env: Mapping[str, str] | None = None, *, metrics: Metrics | None = None) -> NatsBus | None:
+    """Return the bus that ``ROTATOR_NATS_URL`` names, None without it."""
+    variables = os.environ if env is None else env
+    urls = [u.strip() for u in variables.get("ROTATOR_NATS_URL", "").split(",") if u.strip()]
+    if not urls:
+        return None
+    keys = [k for k in variables.get("ROTATOR_TRUSTED_KEYS", "").split(os.pathsep) if k]
+    if not keys:
+        raise ConfigurationError(
+            "ROTATOR_TRUSTED_KEYS: list the public keys of every rotator and notifier on this bus, or no event is believed"
+        )
+    options = NatsOptions(
+        servers=tuple(urls),
+        nkey_file=variables.get("ROTATOR_NATS_CREDENTIALS_NKEY_FILE"),
+        creds_file=variables.get("ROTATOR_NATS_CREDENTIALS_CREDS_FILE"),
+    )
+    return NatsBus(options, Verifier.from_files(*keys), prefix=variables.get("ROTATOR_NATS_PREFIX", ""), metrics=metrics)

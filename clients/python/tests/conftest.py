@@ -1,0 +1,233 @@
+"""Real parts for the tests: a NATS server with rotator's streams, OpenBao, an emulator of AWS."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+
+from tradepulse_rotator import times
+
+ROOT = Path(__file__).parents[3]
+"""The top folder of the repository."""
+
+_PATIENCE = 60.0  # on a machine that is busy
+
+
+async def eventually(ok: Callable[[], object], what: str = "it") -> None:
+    """Wait until ``ok`` returns something true."""
+    deadline = time.monotonic() + _PATIENCE
+    while not ok():
+        if time.monotonic() > deadline:
+            pytest.fail(f"{what} did not happen")
+        await asyncio.sleep(0.01)
+
+
+def free_port() -> int:
+    """Return a port of loopback that nobody listens on."""
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        port: int = s.getsockname()[1]
+        return port
+
+
+def tool(name: str) -> str:
+    """Return a program that the task tools:python installs."""
+    path = Path(sys.executable).parent / name
+    if not path.exists():
+        pytest.fail(f"there is no {path.name} beside Python: run 'go tool task tools:python' first")
+    return str(path)
+
+
+class Server:
+    """A program that runs until the end of the test, and is killed then."""
+
+    def __init__(self, args: list[str], log: Path, env: Mapping[str, str] | None = None) -> None:
+        self._args, self._log, self._env = args, log, {**os.environ, **(env or {})}
+        self.start()
+
+    def start(self) -> None:
+        """Start it, again."""
+        with self._log.open("ab") as out:
+            self.process = subprocess.Popen(self._args, stdout=out, stderr=out, env=self._env)
+
+    def kill(self) -> None:
+        """End it as SIGKILL does."""
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGCONT)
+        self.process.kill()
+        self.process.wait()
+
+    def hang(self) -> None:
+        """Let it answer nothing."""
+        self.process.send_signal(signal.SIGSTOP)
+
+    def wait_for(self, url: str) -> None:
+        """Wait until it answers."""
+        deadline = time.monotonic() + _PATIENCE
+        while True:
+            try:
+                if requests.get(url, timeout=5).ok:
+                    return
+            except requests.RequestException:
+                pass
+            if self.process.poll() is not None or time.monotonic() > deadline:
+                pytest.fail(f"{self._args[0]} does not answer:\n{self._log.read_text(errors='replace')}")
+            time.sleep(0.05)
+
+
+class TestBus:
+    """A NATS server with the streams of rotator, and somebody who notifies."""
+
+    __test__ = False
+
+    def __init__(self, binary: Path, folder: Path, prefix: str = "") -> None:
+        self._binary, self._folder, self._prefix = binary, folder, prefix
+        self._port = free_port()
+        self._seq = 0
+        self.start()
+
+    def start(self) -> None:
+        """Start it on the files that it had."""
+        args = [str(self._binary), "-dir", str(self._folder), "-port", str(self._port), "-prefix", self._prefix]
+        self._process = subprocess.Popen(args, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        hello = self._answer()
+        self.url, self.key = hello["url"], Path(hello["key"])
+
+    def stop(self) -> None:
+        """End it at once."""
+        self._process.kill()
+        self._process.communicate()
+
+    def _answer(self) -> dict[str, Any]:
+        assert self._process.stdout is not None
+        line = self._process.stdout.readline()
+        if not line:
+            pytest.fail("the bus has ended")
+        answer: dict[str, Any] = json.loads(line)
+        assert "error" not in answer, answer
+        return answer
+
+    def _do(self, **command: object) -> dict[str, Any]:
+        assert self._process.stdin is not None
+        self._process.stdin.write(json.dumps(command) + "\n")
+        self._process.stdin.flush()
+        return self._answer()
+
+    def notify(self, service: str, secret_id: str, version_id: str, kind: str = "secret.rotated", at: int | None = None) -> None:
+        """Announce a version to a service, signed, as the notifier does."""
+        self._seq += 1
+        moment = times.write(at if at is not None else times.now_ns())
+        self._do(op="notify", service=service, type=kind, secret_id=secret_id, version_id=version_id, at=moment, seq=self._seq)
+
+    def reports(self) -> list[dict[str, Any]]:
+        """Return what the live instances report, as rotator reads it."""
+        return list(self._do(op="reports")["reports"] or ())
+
+    def running(self, secret_id: str) -> dict[str, Any]:
+        """Return what the one live instance reports of a secret, nothing when there is none."""
+        found = [s for r in self.reports() for s in r["secrets"] if s["secret_id"] == secret_id]
+        assert len(found) <= 1
+        return dict(found[0]) if found else {}
+
+
+@pytest.fixture(scope="session")
+def testbus(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    binary = tmp_path_factory.mktemp("bin") / "testbus"
+    subprocess.run(["go", "build", "-o", str(binary), "./integration/testbus"], cwd=ROOT, check=True)
+    return binary
+
+
+@pytest.fixture
+def bus(testbus: Path, tmp_path: Path) -> Iterator[TestBus]:
+    folder = tmp_path / "bus"
+    folder.mkdir()
+    b = TestBus(testbus, folder)
+    yield b
+    b.stop()
+
+
+class Bao(Server):
+    """An OpenBao server in development mode, with a KV engine of version 2 under secret/."""
+
+    def __init__(self, folder: Path) -> None:
+        port = free_port()
+        self.url = f"http://127.0.0.1:{port}"
+        args = [tool("bao"), "server", "-dev", "-dev-root-token-id=root", f"-dev-listen-address=127.0.0.1:{port}", "-dev-no-store-token"]
+        super().__init__(args, folder / "bao.log", {"HOME": str(folder)})
+        self.wait_for(self.url + "/v1/sys/health")
+
+    def do(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        """Call it as root."""
+        answer = requests.request(method, f"{self.url}/v1/{path}", json=body and dict(body), headers={"X-Vault-Token": "root"}, timeout=30)
+        answer.raise_for_status()
+        return dict(answer.json()) if answer.content else {}
+
+    def put(self, path: str, data: Mapping[str, object]) -> str:
+        """Write a version and return its number."""
+        return str(self.do("POST", "secret/data/" + path, {"data": data})["data"]["version"])
+
+    def policy(self, name: str, rules: str) -> str:
+        """Return a token that has one policy."""
+        self.do("PUT", "sys/policies/acl/" + name, {"policy": rules})
+        return str(self.do("POST", "auth/token/create", {"policies": [name], "no_default_policy": False})["auth"]["client_token"])
+
+
+@pytest.fixture(scope="session")
+def bao(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bao]:
+    b = Bao(tmp_path_factory.mktemp("bao"))
+    yield b
+    b.kill()
+
+
+@pytest.fixture(scope="session")
+def moto(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    port = free_port()
+    server = Server([tool("moto_server"), "-H", "127.0.0.1", "-p", str(port)], tmp_path_factory.mktemp("moto") / "moto.log")
+    url = f"http://127.0.0.1:{port}"
+    server.wait_for(url + "/moto-api/")
+    yield url
+    server.kill()
+
+
+class Recorder:
+    """Metrics that remember."""
+
+    def __init__(self) -> None:
+        self.counts: Counter[str] = Counter()
+        self.attributes: list[tuple[str, dict[str, str]]] = []
+        self.seconds: list[float] = []
+
+    def count(self, name: str, attributes: Mapping[str, str]) -> None:
+        self.counts[name] += 1
+        self.attributes.append((name, dict(attributes)))
+
+    def record(self, name: str, seconds: float, attributes: Mapping[str, str]) -> None:
+        assert name == "secret.reload.latency"
+        assert "secret.id" in attributes
+        self.seconds.append(seconds)
+
+
+@pytest.fixture
+def metrics() -> Recorder:
+    return Recorder()
+
+
+@pytest.fixture
+def logged(caplog: pytest.LogCaptureFixture) -> Callable[[str], list[dict[str, Any]]]:
+    """Return a function that gives the fields of every event of a name."""
+    caplog.set_level(logging.DEBUG, logger="tradepulse_rotator")
+    return lambda name: [r.__dict__["rotator_fields"] for r in caplog.records if r.name == "tradepulse_rotator" and r.msg == name]

@@ -1,0 +1,145 @@
+// Command testbus is a bus for the tests of clients in other languages: a real
+// NATS server with the streams of pkg/events, and a notifier's and an operator's
+// view of it. It takes one JSON object a line on standard input and answers each
+// with one on standard output; it ends with its input.
+//
+// It keeps no secret and rotates none: whoever drives it says what to announce.
+package main
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go"
+
+	"github.com/tradepulse/rotator/pkg/events"
+	"github.com/tradepulse/rotator/pkg/secret"
+)
+
+func main() {
+	dir := flag.String("dir", "", "where streams and the signing key are kept")
+	port := flag.Int("port", server.RANDOM_PORT, "port on loopback")
+	prefix := flag.String("prefix", "", "prefix of the names")
+	flag.Parse()
+	if err := run(context.Background(), *dir, *port, *prefix); err != nil {
+		fmt.Fprintln(os.Stderr, "testbus:", err)
+		os.Exit(1)
+	}
+}
+
+func run(ctx context.Context, dir string, port int, prefix string) error {
+	signer, err := key(filepath.Join(dir, "signing.key"))
+	if err != nil {
+		return err
+	}
+	s, err := start(dir, port)
+	if err != nil {
+		return err
+	}
+	defer s.WaitForShutdown()
+	defer s.Shutdown()
+	nc, err := nats.Connect(s.ClientURL())
+	if err != nil {
+		return err
+	}
+	defer nc.Close()
+	names, err := events.NewNames(prefix)
+	if err != nil {
+		return err
+	}
+	bus, err := events.New(nc, events.Config{
+		Names: names, Source: "/testbus", Signer: signer, Verifier: events.NewVerifier(signer.Public()), Logger: slog.New(slog.DiscardHandler),
+	})
+	if err != nil {
+		return err
+	}
+	if err := bus.EnsureStreams(ctx, events.StreamOptions{}); err != nil {
+		return err
+	}
+	out := json.NewEncoder(os.Stdout)
+	if err := out.Encode(map[string]string{"url": s.ClientURL(), "key": filepath.Join(dir, "signing.key.pub")}); err != nil {
+		return err
+	}
+	return serve(ctx, bus, out)
+}
+
+// key returns the key of an earlier run, or a fresh one.
+func key(path string) (*events.Signer, error) {
+	signer, err := events.LoadSigner(path)
+	if !errors.Is(err, os.ErrNotExist) {
+		return signer, err
+	}
+	if signer, err = events.GenerateSigner(); err != nil {
+		return nil, err
+	}
+	return signer, signer.Save(path)
+}
+
+func start(dir string, port int) (*server.Server, error) {
+	s, err := server.NewServer(&server.Options{
+		ServerName: "testbus", JetStream: true, StoreDir: filepath.Join(dir, "nats"), NoSigs: true, NoLog: true, Host: "127.0.0.1", Port: port,
+	})
+	if err != nil {
+		return nil, err
+	}
+	s.Start()
+	if !s.ReadyForConnections(time.Minute) {
+		return nil, errors.New("nats-server did not start")
+	}
+	return s, nil
+}
+
+// command is one line of input.
+type command struct {
+	// Op is notify or reports.
+	Op        string
+	Service   string
+	Type      events.Type
+	SecretID  secret.ID        `json:"secret_id"`
+	VersionID secret.VersionID `json:"version_id"`
+	At        time.Time
+	Seq       uint64
+}
+
+func serve(ctx context.Context, bus *events.Bus, out *json.Encoder) error {
+	in := bufio.NewScanner(os.Stdin)
+	for in.Scan() {
+		var c command
+		if err := json.Unmarshal(in.Bytes(), &c); err != nil {
+			return err
+		}
+		answer, err := c.do(ctx, bus)
+		if err != nil {
+			answer = map[string]string{"error": err.Error()}
+		}
+		if err := out.Encode(answer); err != nil {
+			return err
+		}
+	}
+	return in.Err()
+}
+
+func (c command) do(ctx context.Context, bus *events.Bus) (any, error) {
+	switch c.Op {
+	case "notify":
+		e := events.Event{
+			ID: fmt.Sprintf("%s/%s/%d", c.SecretID, c.VersionID, c.Seq), Type: c.Type, Source: "/testbus", Time: c.At,
+			Data: events.Data{SecretID: c.SecretID, Store: "main", VersionID: c.VersionID, Reason: events.ReasonManual, OccurredAt: c.At},
+		}
+		return map[string]string{}, bus.Notify(ctx, c.Service, e, c.Seq)
+	case "reports":
+		reports, err := bus.Reports(ctx)
+		return map[string]any{"reports": reports}, err
+	default:
+		return nil, fmt.Errorf("no operation %q", c.Op)
+	}
+}
