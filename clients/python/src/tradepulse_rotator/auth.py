@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from tradepulse_rotator.manager import Change, Manager
 
 _MAX_TOKEN: Final = 8 << 10
+_MAX_NAMED: Final = 1024
 
 
 class TokenUse(StrEnum):
@@ -49,6 +50,7 @@ class TokenAuthenticator:
         self._none = self._mac(secrets.token_bytes(32))
         self._current = self._previous = self._staged = self._none
         self._until = 0.0
+        self._named: set[str] = set()  # hosts that were said to use the previous token
         self._stop: Callable[[], None] | None = None
 
     @classmethod
@@ -68,6 +70,7 @@ class TokenAuthenticator:
             return
         if self._current not in {self._none, mac}:
             self._previous, self._until = self._current, self._clock() + self._overlap
+            self._named.clear()
         self._current, self._staged = mac, self._none
         logs.event(logging.INFO, "admin.token.rotated", secret_id=change.secret_id, version_id=change.version.id)
 
@@ -87,10 +90,14 @@ class TokenAuthenticator:
         return TokenUse.STAGED if is_staged else TokenUse.REJECTED
 
     def authenticate(self, token: str, client: str) -> TokenUse:
-        """Check a token, count the use, and say who still uses the previous one: its address, never the token."""
+        """Check a token and count the use.
+
+        Who still uses the previous token is said in the log once per rotation: the host, never the token.
+        """
         use = self.check(token)
         self._metrics.count("admin.token.uses", {"token": use.value})
-        if use is TokenUse.PREVIOUS:
+        if use is TokenUse.PREVIOUS and client not in self._named and len(self._named) < _MAX_NAMED:
+            self._named.add(client)
             logs.event(logging.WARNING, "admin.token.previous_used", client=client)
         return use
 

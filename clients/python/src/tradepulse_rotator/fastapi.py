@@ -114,7 +114,7 @@ class BearerToken(SecurityBase):
         if self._auth is None:
             raise NotStartedError(f"{self._secret_id}: the lifespan of the application has not started")
         token = bearer(connection.headers.get("Authorization"))
-        client = f"{connection.client.host}:{connection.client.port}" if connection.client else "unknown"
+        client = connection.client.host if connection.client else "unknown"
         use = self._auth.authenticate(token or "", client)
         if not use.accepted:
             headers = {"WWW-Authenticate": challenge(self._realm, sent=token is not None)}

@@ -31,4 +31,4 @@ class JSONFormatter(logging.Formatter):
         fields = getattr(record, _FIELDS, {})
         if record.exc_info:
             fields = {**fields, "exception": self.formatException(record.exc_info)}
-        return json.dumps({**fields, **line}, default=str)
+        return json.dumps(line | {k: v for k, v in fields.items() if k not in line}, default=str)
