@@ -1,0 +1,67 @@
+"""A service like TradePulse's: an administrative interface behind a bearer token, and an audit log of what was done there.
+
+Run it with ``uvicorn app:app``; README.md says what it needs. Nothing in here knows that secrets rotate.
+"""
+
+import asyncio
+import logging
+import os
+from datetime import timedelta
+from io import BytesIO
+from typing import Annotated
+
+from fastapi import Depends, FastAPI, HTTPException, Request
+from pydantic import BaseModel, Field
+
+from tradepulse_rotator import AuditError, JSONFormatter, Keyring, StoreError, TokenUse, verify
+from tradepulse_rotator.audit import key_ids
+from tradepulse_rotator.fastapi import Secrets
+
+MAX_LOG = 64 << 20
+
+handler = logging.StreamHandler()
+handler.setFormatter(JSONFormatter())
+logging.getLogger("tradepulse_rotator").addHandler(handler)
+logging.getLogger("tradepulse_rotator").setLevel(logging.INFO)
+
+secrets = Secrets("tradepulse-api")
+keys = secrets.keyring("TRADEPULSE_AUDIT_SECRET_ID")
+audit = secrets.audit_log("TRADEPULSE_AUDIT_SECRET_ID", os.environ.get("AUDIT_LOG", "audit.jsonl"), keys=keys)
+admin = secrets.bearer_token("TRADEPULSE_ADMIN_TOKEN_ID", realm="tradepulse-admin", overlap=timedelta(minutes=5))
+
+app = FastAPI(title="TradePulse", lifespan=secrets.lifespan)
+
+
+class Order(BaseModel):
+    """What an administrator does to a market."""
+
+    symbol: Annotated[str, Field(pattern=r"^[A-Z]{1,8}$")]
+    reason: Annotated[str, Field(max_length=200)]
+
+
+@app.get("/healthz")
+async def healthz() -> dict[str, int]:
+    """Say which process answers."""
+    return {"pid": os.getpid()}
+
+
+@app.post("/admin/halt")
+async def halt(order: Order, request: Request, use: Annotated[TokenUse, Depends(admin)]) -> dict[str, int]:
+    """Halt trading in a symbol, and leave a record of it."""
+    client = request.client.host if request.client else "unknown"
+    record = audit.log("trading.halted", {"symbol": order.symbol, "reason": order.reason, "client": client, "token": use})
+    return {"seq": record.seq}
+
+
+@app.post("/admin/audit/verify", dependencies=[Depends(admin)])
+async def verify_log(request: Request, ring: Annotated[Keyring, Depends(keys)]) -> dict[str, int]:
+    """Verify an audit log that was signed with the same secret, by this service or another, in Python or in Go."""
+    if int(request.headers.get("Content-Length", MAX_LOG)) >= MAX_LOG:
+        raise HTTPException(413, "the log is too long")
+    log = await request.body()
+    try:
+        known = {version: (await ring.fetch(version)).value for version in key_ids(BytesIO(log))}
+        good = await asyncio.to_thread(verify, BytesIO(log), known.get)
+    except (AuditError, StoreError) as err:
+        raise HTTPException(422, str(err)) from None
+    return {"records": good.records}
