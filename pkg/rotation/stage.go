@@ -14,8 +14,19 @@ import (
 // ErrAwaiting means that not every instance holds the staged version yet.
 var ErrAwaiting = errors.New("instances have not loaded the staged version yet")
 
-// awaitEvery is how soon a rotation that waits for its instances looks again.
-const awaitEvery = 5 * time.Second
+// How soon a rotation that waits for its instances looks again: most of them
+// load a version within a moment, so the first look comes earlier.
+const (
+	awaitFirst = time.Second
+	awaitEvery = 5 * time.Second
+)
+
+func awaitAgain(attempt int) time.Duration {
+	if attempt == 0 {
+		return awaitFirst
+	}
+	return awaitEvery
+}
 
 // stage announces the pending version, once.
 func (x *Run) stage(ctx context.Context) error {
@@ -59,7 +70,7 @@ func (x *Run) await(ctx context.Context) error {
 		deadline := spec.RolloutDeadline()
 		late := time.Since(x.state.Pending.CreatedAt)
 		if deadline == 0 || late < deadline {
-			return events.RetryAfter(fmt.Errorf("%w: %d are missing, first %s", ErrAwaiting, len(blocking), blocking[0]), awaitEvery)
+			return events.RetryAfter(fmt.Errorf("%w: %d are missing, first %s", ErrAwaiting, len(blocking), blocking[0]), awaitAgain(x.state.Cause.Attempt))
 		}
 		x.r.log.LogAttrs(ctx, slog.LevelError, "rollout.staged_deadline", slog.String("secret_id", string(spec.ID)),
 			slog.String("version_id", string(x.state.Pending.ID)), slog.Int("blocking", len(blocking)), slog.Duration("deadline", deadline))
