@@ -26,7 +26,9 @@ import (
 const maxToken = 8 << 10
 
 // TokenAuthenticator lets requests pass that carry the current bearer token, or
-// during the overlap the one before. It is safe for concurrent use.
+// during the overlap the one before. With "rollout: prepare-then-activate" the
+// next one passes from when it is staged: some client has it the moment that it
+// is promoted, and this process a moment later. It is safe for concurrent use.
 type TokenAuthenticator struct {
 	// ClientAddr names the client of a request in the log and in
 	// [TokenAuthenticator.PreviousUses]. Nil is the host of RemoteAddr; a service
@@ -51,6 +53,7 @@ type tokens struct {
 	current  [32]byte
 	previous [32]byte
 	until    time.Time // when previous ends; zero for no previous
+	staged   [32]byte  // zero for none
 }
 
 // NewTokenAuthenticator returns an authenticator for a secret of m. realm is
@@ -90,6 +93,9 @@ func (a *TokenAuthenticator) take(ctx context.Context, c Change) error {
 		return err
 	}
 	if c.Staged {
+		next := *a.state.Load() // a hook is called with the version in use first
+		next.staged = a.mac(token)
+		a.state.Store(&next)
 		return nil
 	}
 	next := &tokens{version: c.Version.ID, current: a.mac(token)}
@@ -157,7 +163,8 @@ func (a *TokenAuthenticator) Check(token string, now time.Time) (ok, previous bo
 	s, got := a.state.Load(), a.mac(token)
 	isCurrent := subtle.ConstantTimeCompare(got[:], s.current[:]) == 1
 	isPrevious := subtle.ConstantTimeCompare(got[:], s.previous[:]) == 1 && now.Before(s.until)
-	return isCurrent || isPrevious, isPrevious && !isCurrent
+	isStaged := subtle.ConstantTimeCompare(got[:], s.staged[:]) == 1
+	return isCurrent || isPrevious || isStaged, isPrevious && !isCurrent
 }
 
 // Middleware passes requests on that carry an accepted token, and answers others

@@ -10,6 +10,9 @@ import (
 	"time"
 
 	"github.com/tradepulse/rotator/pkg/client"
+	"github.com/tradepulse/rotator/pkg/events"
+	"github.com/tradepulse/rotator/pkg/secret"
+	"github.com/tradepulse/rotator/pkg/store"
 )
 
 func TestTheAuthenticatorAcceptsThePreviousTokenForAWhile(t *testing.T) {
@@ -66,6 +69,46 @@ func TestTheAuthenticatorAcceptsThePreviousTokenForAWhile(t *testing.T) {
 	}
 	if ok, _ := a.Check("first-token", time.Now().Add(2*time.Hour)); ok {
 		t.Error("the first token is accepted after the overlap")
+	}
+}
+
+// TestAStagedTokenPassesBeforeItIsCurrent: no client is refused for being faster
+// than this process.
+func TestAStagedTokenPassesBeforeItIsCurrent(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	r.write(key, "first-value")
+	v1 := r.write(token, "first-token")
+	a, err := client.NewTokenAuthenticator(t.Context(), r.manager(nil), token, "admin", time.Hour)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer a.Close()
+	accepts := func(value string) bool { ok, _ := a.Check(value, time.Now()); return ok }
+	if accepts("next-token") {
+		t.Fatal("it passes before it is staged")
+	}
+	pending, err := r.mem.Put(t.Context(), string(token), store.Write{Token: "next", From: v1, Value: secret.NewValue([]byte("next-token"))})
+	if err != nil {
+		t.Fatal(err)
+	}
+	now := time.Now()
+	staged := events.Event{ID: "staged", Type: events.TypeStaged, Source: "/test", Time: now, Data: events.Data{SecretID: token, VersionID: pending.ID, OccurredAt: now}}
+	r.seq++
+	if err := r.bus.Notify(t.Context(), "api", staged, r.seq); err != nil {
+		t.Fatal(err)
+	}
+	r.eventually("the staged token passes", func() bool { return accepts("next-token") })
+	if !accepts("first-token") {
+		t.Error("the current token does not pass any more")
+	}
+	if err := r.mem.Retire(t.Context(), string(token), pending.ID, secret.RetireDelete); err != nil {
+		t.Fatal(err)
+	}
+	r.notify(token, r.write(token, "another-token"))
+	r.eventually("another token is current", func() bool { return accepts("another-token") })
+	if accepts("next-token") || !accepts("first-token") {
+		t.Error("what was staged and given up passes, or the previous token does not")
 	}
 }
 
