@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
 from tradepulse_rotator import Change, Manager, SecretValue, Source, Spec, TokenAuthenticator, TokenUse, Version
-from tradepulse_rotator.auth import bearer, challenge
+from tradepulse_rotator.auth import UnsendableError, bearer, refusal
+from tradepulse_rotator.errors import UnavailableError
 from tradepulse_rotator.providers.env import EnvProvider
 
 ID = "TRADEPULSE_ADMIN_TOKEN_ID"
@@ -75,22 +78,80 @@ async def test_before_the_first_token_nothing_passes(auth: TokenAuthenticator) -
 
 
 @pytest.mark.parametrize(
-    ("header", "token"),
+    ("headers", "token"),
     [
-        ("Bearer abc", "abc"),
-        ("bearer  abc ", "abc"),
-        ("BEARER abc", "abc"),
-        ("Bearer ", ""),
-        ("Bearer", None),
-        ("Basic abc", None),
-        ("", None),
-        (None, None),
+        (["Bearer abc"], "abc"),
+        (["bearer  abc "], "abc"),
+        (["BEARER abc"], "abc"),
+        (["Bearer "], TokenUse.MALFORMED),
+        (["Bearer"], TokenUse.MALFORMED),
+        (["Bearer a b"], TokenUse.MALFORMED),
+        (["Bearer sec\xf6nd"], TokenUse.MALFORMED),
+        (["Bearer abc", "Bearer abc"], TokenUse.MALFORMED),
+        (["Basic abc"], TokenUse.MISSING),
+        ([""], TokenUse.MISSING),
+        ([], TokenUse.MISSING),
     ],
 )
-def test_the_header_is_read_as_the_rfc_says(header: str | None, token: str | None) -> None:
-    assert bearer(header) == token
+def test_the_header_is_read_as_the_rfc_says(headers: list[str], token: str | TokenUse) -> None:
+    assert bearer(headers) == token
 
 
-def test_the_challenge_quotes_the_realm() -> None:
-    assert challenge("admin", sent=False) == 'Bearer realm="admin"'
-    assert challenge('a"b\\', sent=True) == 'Bearer realm="a\\"b\\\\", error="invalid_token"'
+@pytest.mark.parametrize(
+    ("use", "answer"),
+    [
+        (TokenUse.MISSING, (401, 'Bearer realm="admin"')),
+        (TokenUse.REJECTED, (401, 'Bearer realm="admin", error="invalid_token"')),
+        (TokenUse.MALFORMED, (400, 'Bearer realm="admin", error="invalid_request"')),
+    ],
+)
+def test_who_may_not_pass_is_told_as_the_rfc_says(use: TokenUse, answer: tuple[int, str]) -> None:
+    assert not use.accepted
+    code, headers = refusal("admin", use)
+    assert (code, headers["WWW-Authenticate"], headers["Cache-Control"]) == (*answer, "no-store")
+
+
+@pytest.mark.parametrize("value", ["", "two words", "line\n", "t\xf6ken", "x" * (8 << 10) + "x"])
+async def test_a_token_that_cannot_be_sent_is_refused(auth: TokenAuthenticator, value: str) -> None:
+    auth._take(change("one"))
+    for staged in (False, True):
+        with pytest.raises(UnsendableError) as caught:
+            auth._take(change(value, staged=staged))
+        assert not value or value not in str(caught.value)
+    assert auth.check("one") is TokenUse.CURRENT
+
+
+class Kept(EnvProvider):
+    """The environment, in a store that keeps the version before."""
+
+    def __init__(self, env: dict[str, str], *, age: float = 0) -> None:
+        super().__init__(env)
+        self._started -= round(age * 1e9)
+
+    def read_previous(self, path: str, current: Version) -> SecretValue:
+        assert (path, current.id) == (ID, "env-1")
+        if "BEFORE" not in self._env:
+            raise UnavailableError("kept: out of order")
+        return SecretValue(self._env["BEFORE"])
+
+
+async def test_the_overlap_outlives_the_process() -> None:
+    env = {"TRADEPULSE_ADMIN_TOKEN": "two", "BEFORE": "one"}
+    for age, use in ((30, TokenUse.PREVIOUS), (3600, TokenUse.REJECTED)):
+        async with Manager(service="api", source=Source(Kept(env, age=age), [Spec(ID)], {}), poll_interval=None) as manager:
+            clock = Clock()
+            auth = TokenAuthenticator(manager, ID, timedelta(minutes=30), clock)
+            await manager.subscribe(ID, auth._take)
+            await auth._load_previous()
+            assert [auth.check(t) for t in ("one", "two")] == [use, TokenUse.CURRENT]
+            clock.now = 1771  # more than what was left of the half hour
+            assert not auth.check("one").accepted
+
+
+async def test_a_previous_token_that_cannot_be_had_is_said(logged: Callable[[str], list[dict[str, Any]]]) -> None:
+    env = {"TRADEPULSE_ADMIN_TOKEN": "two"}
+    for provider, said in ((EnvProvider(env), 0), (Kept(env), 1)):
+        async with Manager(service="api", source=Source(provider, [Spec(ID)], {}), poll_interval=None) as manager:
+            auth = await TokenAuthenticator.open(manager, ID, overlap=timedelta(hours=1))
+            assert auth.check("two") is TokenUse.CURRENT
+        assert len(logged("admin.token.no_previous")) == said

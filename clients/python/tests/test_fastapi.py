@@ -75,12 +75,14 @@ async def test_the_admin_interface_is_behind_the_token(service: Service, metrics
         assert (wrong.status_code, wrong.headers["WWW-Authenticate"]) == (401, 'Bearer realm="admin", error="invalid_token"')
         basic = await c.post("/admin/halt", headers={"Authorization": "Basic YTpi"})
         assert (basic.status_code, basic.headers["WWW-Authenticate"]) == (401, 'Bearer realm="admin"')
+        malformed = await c.post("/admin/halt", headers=with_token("two words"))
+        assert (malformed.status_code, malformed.headers["WWW-Authenticate"]) == (400, 'Bearer realm="admin", error="invalid_request"')
         right = await c.post("/admin/halt", headers=with_token("Admin-Token-For-Tests-1"))
         assert (right.status_code, right.json()) == (200, 1)
         key = await c.get("/admin/key", headers=with_token("Admin-Token-For-Tests-1"))
         assert key.json() == ["current", "env-1"]
     uses = [a["token"] for n, a in metrics.attributes if n == "admin.token.uses"]
-    assert uses == ["rejected", "rejected", "rejected", "current", "current"]
+    assert uses == ["missing", "rejected", "missing", "malformed", "current", "current"]
 
 
 async def test_both_secrets_rotate_under_it(service: Service, tmp_path: Path, logged: Logged, metrics: Recorder) -> None:
@@ -96,7 +98,7 @@ async def test_both_secrets_rotate_under_it(service: Service, tmp_path: Path, lo
             for token in (f"Admin-Token-For-Tests-{n}", f"Admin-Token-For-Tests-{n - 1}", f"Admin-Token-For-Tests-{n - 1}"):
                 assert (await c.post("/admin/halt", headers=with_token(token))).status_code == 200
             assert (await c.post("/admin/halt", headers=with_token(f"Admin-Token-For-Tests-{n - 2}"))).status_code == 401
-    assert logged("admin.token.previous_used") == [{"client": "192.0.2.7"}] * 2  # once per rotation
+    assert logged("admin.token.previous_used") == [{"secret_id": ADMIN, "client": "192.0.2.7"}] * 2  # once per rotation
     assert ("admin.token.uses", {"token": "previous"}) in metrics.attributes
     with (tmp_path / "audit.jsonl").open("rb") as lines:
         assert verify(lines, lambda v: SecretValue(f"Audit-Key-For-Tests-{v[-1]}")).records == 6

@@ -20,13 +20,13 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 
-from fastapi import HTTPException, status
+from fastapi import HTTPException
 from fastapi.openapi.models import HTTPBearer as HTTPBearerModel
 from fastapi.requests import HTTPConnection
 from fastapi.security.base import SecurityBase
 
 from tradepulse_rotator.audit import AuditFile, AuditLogger, AuditRecord
-from tradepulse_rotator.auth import TokenAuthenticator, TokenUse, bearer, challenge
+from tradepulse_rotator.auth import TokenAuthenticator, TokenUse, refusal
 from tradepulse_rotator.errors import ConfigurationError, NotStartedError
 from tradepulse_rotator.keyring import Keyring
 from tradepulse_rotator.manager import Manager
@@ -97,8 +97,8 @@ class BearerToken(SecurityBase):
     """A dependency that lets requests pass which carry an accepted bearer token, and answers others as RFC 6750 says."""
 
     def __init__(self, secret_id: str, realm: str, overlap: timedelta) -> None:
-        if not realm.isascii() or not realm.isprintable():
-            raise ConfigurationError("the realm of a bearer token is printable ASCII")
+        if not realm.isascii() or not realm.isprintable() or not {'"', "\\"}.isdisjoint(realm):
+            raise ConfigurationError("the realm of a bearer token is printable ASCII without quotes, since it stands in a header")
         self.model = HTTPBearerModel()
         self.scheme_name = "bearer"
         self._secret_id, self._realm, self._overlap = secret_id, realm, overlap
@@ -113,12 +113,11 @@ class BearerToken(SecurityBase):
         """Return which token the request carried."""
         if self._auth is None:
             raise NotStartedError(f"{self._secret_id}: the lifespan of the application has not started")
-        token = bearer(connection.headers.get("Authorization"))
         client = connection.client.host if connection.client else "unknown"
-        use = self._auth.authenticate(token or "", client)
+        use = self._auth.authenticate(connection.headers.getlist("Authorization"), client)
         if not use.accepted:
-            headers = {"WWW-Authenticate": challenge(self._realm, sent=token is not None)}
-            raise HTTPException(status.HTTP_401_UNAUTHORIZED, "Unauthorized", headers)
+            code, headers = refusal(self._realm, use)
+            raise HTTPException(code, headers=headers)
         return use
 
 

@@ -14,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import timedelta
-from typing import TYPE_CHECKING, Final, Self
+from typing import TYPE_CHECKING, Final, Self, TypeVar
 
 from tradepulse_rotator import events, logs, times
 from tradepulse_rotator.errors import (
@@ -50,6 +50,10 @@ _LEAST_LOOK: Final = 0.02
 _LONGEST_LOOK: Final = 60.0
 _MAX_REASON: Final = 200
 _SECOND: Final = 1_000_000_000
+
+
+_A = TypeVar("_A")
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True)
@@ -288,10 +292,17 @@ class Manager:
 
     async def read(self, secret_id: str, version: str | None = None) -> tuple[Version, SecretValue]:
         """Read a version from the store, in a thread."""
+        return await self._in_thread(self._source.read, secret_id, version)
+
+    async def read_previous(self, secret_id: str, current: Version) -> SecretValue:
+        """Read the version before the current one from the store, in a thread."""
+        return await self._in_thread(self._source.read_previous, secret_id, current)
+
+    async def _in_thread(self, call: Callable[[str, _A], _T], secret_id: str, argument: _A) -> _T:
         loop = asyncio.get_running_loop()
         try:
             async with asyncio.timeout(_READ_TIMEOUT):
-                return await loop.run_in_executor(self._threads, self._source.read, secret_id, version)
+                return await loop.run_in_executor(self._threads, call, secret_id, argument)
         except TimeoutError:
             raise UnavailableError(f"{self._source.provider.name}: no answer within {_READ_TIMEOUT:.0f} s") from None
 

@@ -96,6 +96,9 @@ class Provider(Protocol):
         It raises a :class:`~tradepulse_rotator.errors.StoreError`.
         """
 
+    def read_previous(self, path: str, current: Version) -> SecretValue:
+        """Read the version that was current before, or raise :class:`~tradepulse_rotator.errors.NotFoundError`."""
+
     def hint(self, path: str) -> str:
         """Return what to do about a path that is not found."""
 
@@ -116,3 +119,7 @@ class Source:
     def read(self, secret_id: str, version: str | None = None) -> tuple[Version, SecretValue]:
         """Read one version of a secret; it blocks."""
         return self.provider.read(self.specs[secret_id].store_path, version)
+
+    def read_previous(self, secret_id: str, current: Version) -> SecretValue:
+        """Read the version of a secret before the current one; it blocks."""
+        return self.provider.read_previous(self.specs[secret_id].store_path, current)

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 _CURRENT: Final = "AWSCURRENT"
 _PENDING: Final = "AWSPENDING"
+_PREVIOUS: Final = "AWSPREVIOUS"
 # AWS makes the first version of a secret current at once; this label says that nobody has promoted it yet.
 _UNPROMOTED: Final = "ROTATOR_UNPROMOTED"
 
@@ -62,14 +63,25 @@ class AwsProvider:
 
     def read(self, path: str, version: str | None = None) -> tuple[Version, SecretValue]:
         """Read a version by its id, or the one that is labelled current."""
-        wanted = {"VersionId": version} if version is not None else {"VersionStage": _CURRENT}
+        found, value = self._get(path, {"VersionId": version} if version is not None else {"VersionStage": _CURRENT})
+        if version is None and found.pending:
+            raise errors.NotFoundError(f"aws: {path}: no version has been promoted yet")
+        return found, value
+
+    def read_previous(self, path: str, current: Version) -> SecretValue:
+        """Read the version that is labelled previous."""
+        found, value = self._get(path, {"VersionStage": _PREVIOUS})
+        if found.id == current.id:
+            raise errors.NotFoundError(f"aws: {path}: no version before {current.id}")
+        return value
+
+    def _get(self, path: str, wanted: dict[str, str]) -> tuple[Version, SecretValue]:
         try:
             answer = self._client.get_secret_value(SecretId=path, **wanted)
         except (ClientError, BotoCoreError) as err:
             raise _classify(path, err) from None
-        found = Version(answer["VersionId"], times.of(answer["CreatedDate"]), pending=_pending(answer.get("VersionStages", ())))
-        if version is None and found.pending:
-            raise errors.NotFoundError(f"aws: {path}: no version has been promoted yet")
+        labels = answer.get("VersionStages", ())
+        found = Version(answer["VersionId"], times.of(answer["CreatedDate"]), pending=_pending(labels))
         value = answer.get("SecretString", answer.get("SecretBinary"))
         if value is None:
             raise errors.NotFoundError(f"aws: {path}: the version {found.id} has no value")

@@ -49,6 +49,10 @@ class EnvProvider:
             raise NotFoundError(f"env: {path}: an environment variable keeps no version {version}")
         return found, value
 
+    def read_previous(self, path: str, current: Version) -> SecretValue:
+        """Raise: a variable keeps no earlier version."""
+        raise NotFoundError(f"env: {path}: an environment variable keeps no version before {current.id}")
+
     def _variable(self, path: str) -> tuple[str, str]:
         """Return the name of the variable that has the value of a path, and the value."""
         names, short = [path], path.removesuffix("_ID")

@@ -116,6 +116,10 @@ class VaultProvider:
                 raise missing from None
             return found
 
+    def read_previous(self, path: str, current: Version) -> SecretValue:
+        """Read the version with the number before."""
+        return self._version(path, _number(path, str(_number(path, current.id) - 1)))[1]
+
     def hint(self, path: str) -> str:
         """Return what to do about a secret that is not there."""
         return f"write a first version at {self._full(path)!r} in the mount {self._mount!r}, or set create: true and let rotator make one"
