@@ -225,7 +225,7 @@ func startGoService(t *testing.T, s *site, nc *nats.Conn) halting {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = m.Close(context.Background()) }) // the broker may be gone by then
+	t.Cleanup(func() { _ = m.Close(context.WithoutCancel(t.Context())) }) // the broker may be gone by then
 	if h.keys, err = client.NewKeyring(t.Context(), m, auditID, 0); err != nil {
 		t.Fatal(err)
 	}

@@ -43,8 +43,8 @@ class Demo:
         """How to reach the store."""
         return {"VAULT_ADDR": f"http://{self.bao}", "VAULT_TOKEN": "root"}
 
-    async def run(self, seconds: float) -> int:
-        """Run everything for some seconds and return how many requests failed."""
+    async def run(self, seconds: float, rotations: float) -> int:
+        """Run everything for some seconds or rotations, and return how much went wrong."""
         async with contextlib.AsyncExitStack() as stack, httpx.AsyncClient(timeout=30) as http:
             await stack.enter_async_context(self.program("bao", self.bao_command(), {"HOME": str(self.folder)}))
             await answers(http, f"http://{self.bao}/v1/sys/health")
@@ -56,7 +56,7 @@ class Demo:
             await answers(http, f"http://{self.service}/healthz")
             await self.pid(http)
             print(f"the service is on http://{self.service}, its log in {self.folder}", flush=True)
-            await self.load(http, seconds)
+            await self.load(http, seconds, rotations)
             records = await self.verify(http)
         failed = self.answers.total() - self.answers[200]
         summary = {"requests": self.answers.total(), "failed": failed, "records": records, "rotations": len(self.versions) - 1}
@@ -114,7 +114,7 @@ class Demo:
                     os.killpg(running.pid, 15)  # "go run" is a program that runs another
                 await running.wait()
 
-    async def load(self, http: httpx.AsyncClient, seconds: float) -> None:
+    async def load(self, http: httpx.AsyncClient, seconds: float, rotations: float) -> None:
         """Call the service from all sides, and say how it goes."""
         async with asyncio.TaskGroup() as group:
             callers = [group.create_task(self.caller(http)) for _ in range(CALLERS)]
@@ -122,6 +122,8 @@ class Demo:
                 await asyncio.sleep(1)
                 failed = self.answers.total() - self.answers[200]
                 print(f"{second + 1:4} s  {len(self.versions):3} tokens  {self.answers.total():7} requests  {failed} failed", flush=True)
+                if len(self.versions) > rotations:
+                    break
             for caller in callers:
                 caller.cancel()
 
@@ -174,12 +176,13 @@ def main() -> int:
     """Run the demonstration."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--for", dest="seconds", type=float, default=30, help="how many seconds to go on (default 30)")
+    parser.add_argument("--rotations", type=float, default=float("inf"), help="end after so many rotations of the token")
     parser.add_argument("--keep", metavar="DIR", type=Path, help="an empty folder for the logs, which are kept there")
     options = parser.parse_args()
     with contextlib.ExitStack() as stack:
         folder = options.keep or Path(stack.enter_context(tempfile.TemporaryDirectory()))
         folder.mkdir(parents=True, exist_ok=True)
-        return 1 if asyncio.run(Demo(folder).run(options.seconds)) else 0
+        return 1 if asyncio.run(Demo(folder).run(options.seconds, options.rotations)) else 0
 
 
 if __name__ == "__main__":

@@ -101,13 +101,13 @@ func start(dir string, port int) (*server.Server, error) {
 // command is one line of input.
 type command struct {
 	// Op is notify or reports.
-	Op        string
-	Service   string
-	Type      events.Type
+	Op        string           `json:"op"`
+	Service   string           `json:"service"`
+	Type      events.Type      `json:"type"`
 	SecretID  secret.ID        `json:"secret_id"`
 	VersionID secret.VersionID `json:"version_id"`
-	At        time.Time
-	Seq       uint64
+	At        time.Time        `json:"at"`
+	Seq       uint64           `json:"seq"`
 }
 
 func serve(ctx context.Context, bus *events.Bus, out *json.Encoder) error {
