@@ -66,14 +66,16 @@ class Server:
 
     def kill(self) -> None:
         """End it as SIGKILL does."""
-        if self.process.poll() is None:
-            self.process.send_signal(signal.SIGCONT)
         self.process.kill()
         self.process.wait()
 
     def hang(self) -> None:
         """Let it answer nothing."""
         self.process.send_signal(signal.SIGSTOP)
+
+    def go_on(self) -> None:
+        """End :meth:`hang`."""
+        self.process.send_signal(signal.SIGCONT)
 
     def wait_for(self, url: str) -> None:
         """Wait until it answers."""

@@ -155,6 +155,14 @@ async def test_a_bus_that_is_not_there_yet_keeps_nothing_from_starting(bus: Test
         await eventually(lambda: text(manager) == "value two")
 
 
+async def test_a_bus_that_never_comes_keeps_nothing_from_ending(bus: TestBus, store: Counted, logged: Logged) -> None:
+    bus.stop()
+    before = asyncio.all_tasks()
+    async with Manager(service="api", source=source(store), bus=nats_bus(bus), poll_interval=None):
+        await eventually(lambda: logged("nats.error"))
+    await eventually(lambda: asyncio.all_tasks() == before)
+
+
 async def test_without_a_bus_it_polls_and_says_so(store: Counted, logged: Logged) -> None:
     async with Manager(service="api", source=source(store), poll_interval=SOON) as manager:
         assert "nobody can tell" in logged("secret.poll_only")[0]["detail"]
@@ -195,7 +203,7 @@ async def test_a_hook_that_fails_keeps_the_old_version(bus: TestBus, store: Coun
     assert all("value two" not in str(e) for e in logged("secret.reload.failed"))
 
 
-async def test_a_store_that_is_down_or_denies_keeps_the_old_version(bus: TestBus, bao: Bao) -> None:
+async def test_a_store_that_denies_keeps_the_old_version(bus: TestBus, bao: Bao) -> None:
     number = bao.put("manager/key", {"value": "one"})
     rules = 'path "secret/data/manager/*" { capabilities = ["%s"] }'
     provider = VaultProvider(url=bao.url, token=SecretValue(bao.policy("manager", rules % "read")), prefix="manager")
@@ -214,6 +222,26 @@ async def test_a_store_that_is_down_or_denies_keeps_the_old_version(bus: TestBus
         assert text(manager) == "two"
 
 
+async def test_a_store_that_is_down_keeps_the_old_version(bus: TestBus, tmp_path: Path) -> None:
+    bao = Bao(tmp_path)
+    try:
+        bao.put("key", {"value": "one"})
+        held = Source(VaultProvider(url=bao.url, token=SecretValue("root"), timeout=0.5), [Spec("KEY", path="key")])
+        async with Manager(service="api", source=held, bus=nats_bus(bus), poll_interval=None, retry=SOON) as manager:
+            await eventually(lambda: bus.running("KEY"))
+            second = bao.put("key", {"value": "two"})
+            bao.hang()
+            bus.notify("api", "KEY", second)
+            await eventually(lambda: bus.running("KEY")["status"] == "failed")
+            assert "Timeout" in bus.running("KEY")["reason"]
+            assert text(manager) == "one"
+            bao.go_on()
+            await eventually(lambda: bus.running("KEY")["version_id"] == second)
+            assert text(manager) == "two"
+    finally:
+        bao.kill()
+
+
 async def test_all_that_is_missing_is_in_one_error(store: Counted) -> None:
     store.env["LONG_TTL_SECONDS"], store.env["LONG"] = "0", "x"
     with pytest.raises(MissingSecretsError) as caught:
@@ -224,6 +252,23 @@ async def test_all_that_is_missing_is_in_one_error(store: Counted) -> None:
     for part in ("NONE_ID: env: neither NONE nor NONE_ID is set (set NONE)", "OTHER: env:", "LONG: LONG_TTL_SECONDS is not a whole number"):
         assert part in told
     assert "KEY:" not in told
+
+
+async def test_hundreds_of_secrets_start_and_hear_together(bus: TestBus, logged: Logged) -> None:
+    store = Counted({f"S{n}": "one" for n in range(300)})
+    async with Manager(service="api", source=source(store, *store.env), bus=nats_bus(bus), poll_interval=None) as manager:
+        await eventually(bus.reports)
+        assert len(bus.reports()[0]["secrets"]) == 300
+        store.env["S7"] = "two"
+        bus.notify("api", "S7", "env-2")
+        await eventually(lambda: text(manager, "S7") == "two")
+        assert store.reads == 301
+        bus.stop()
+        await eventually(lambda: logged("nats.disconnected"))
+        store.env["S8"] = "two"
+        bus.start()
+        bus.notify("api", "S8", "env-2")
+        await eventually(lambda: text(manager, "S8") == "two")
 
 
 async def test_nothing_is_left_of_a_manager_that_did_not_start(bus: TestBus, store: Counted) -> None:

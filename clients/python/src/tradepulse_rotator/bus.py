@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     _OnMessage = Callable[[Msg], Awaitable[None]]
 
 _CALL_TIMEOUT: Final = 10.0
+_READ_TIMEOUT: Final = 3.0  # a server that has just started answers nothing at first
 _FIRST_PAUSE: Final = 0.5
 _LAST_PAUSE: Final = 30.0
 
@@ -193,7 +194,7 @@ class NatsBus:
     async def last_notified(self, service: str, secret_id: str) -> Event | None:
         """Return the last notification to a service about a secret, None when there is none to be trusted."""
         subject = self._names.notify(service, key(secret_id))
-        js = self._client().jetstream(timeout=_CALL_TIMEOUT)
+        js = self._client().jetstream(timeout=_READ_TIMEOUT)
         try:
             message = await js.get_last_msg(self._names.notify_stream, subject, direct=True)
         except nats.js.errors.NotFoundError:

@@ -47,6 +47,7 @@ _MAX_READS: Final = 8  # at once
 _READ_TIMEOUT: Final = 30.0
 _COALESCE: Final = 0.01  # how long changes are gathered into one report
 _LEAST_LOOK: Final = 0.02
+_HEAR_AGAIN: Final = 2.0
 _LONGEST_LOOK: Final = 60.0
 _MAX_REASON: Final = 200
 _SECOND: Final = 1_000_000_000
@@ -197,8 +198,9 @@ class Manager:
         self._metrics = metrics or NoMetrics()
         self._entries: dict[str, _Entry] = {}
         self._started_at = times.now_ns()
+        self._slots = asyncio.Semaphore(_MAX_READS)
         self._threads = ThreadPoolExecutor(_MAX_READS, thread_name_prefix="rotator-store")
-        self._dirty, self._wake = asyncio.Event(), asyncio.Event()
+        self._dirty, self._wake, self._unheard = asyncio.Event(), asyncio.Event(), asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
         self._missed: list[events.Event] = []  # announced before the first values were there
 
@@ -232,6 +234,7 @@ class Manager:
         self._spawn(self._loop())
         if self._bus is not None:
             self._spawn(self._report_loop(self._bus))
+            self._spawn(self._hear_missed(self._bus))
             self._dirty.set()
         for event in self._missed:
             self._notified(event)
@@ -301,7 +304,8 @@ class Manager:
     async def _in_thread(self, call: Callable[[str, _A], _T], secret_id: str, argument: _A) -> _T:
         loop = asyncio.get_running_loop()
         try:
-            async with asyncio.timeout(_READ_TIMEOUT):
+            # A read counts its time from when it begins, not from when it waits for others to end.
+            async with self._slots, asyncio.timeout(_READ_TIMEOUT):
                 return await loop.run_in_executor(self._threads, call, secret_id, argument)
         except TimeoutError:
             raise UnavailableError(f"{self._source.provider.name}: no answer within {_READ_TIMEOUT:.0f} s") from None
@@ -572,35 +576,56 @@ class Manager:
 
     def _connected(self) -> None:
         """After each time that the connection was made: hear what was missed, and report."""
-        if self._bus is None:
-            return
         self._dirty.set()
-        for secret_id in self._source.specs:
-            self._spawn(self._hear_missed(self._bus, secret_id))
+        self._unheard.set()
 
-    async def _hear_missed(self, bus: Bus, secret_id: str) -> None:
+    async def _hear_missed(self, bus: Bus) -> None:
+        """Read the last notification about every secret, each time that the connection was made, until it was answered."""
+        left: list[str] = []
+        while True:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_HEAR_AGAIN if left else None):
+                    await self._unheard.wait()
+            if self._unheard.is_set():
+                left = list(self._entries)
+            self._unheard.clear()
+            failed: list[str] = []
+            while left and not self._unheard.is_set():
+                some, left = left[:_MAX_READS], left[_MAX_READS:]
+                heard = await asyncio.gather(*(self._hear(bus, i) for i in some))
+                failed += [i for i, ok in zip(some, heard, strict=True) if not ok]
+            left = failed
+
+    async def _hear(self, bus: Bus, secret_id: str) -> bool:
         try:
             event = await bus.last_notified(self._service, secret_id)
         except RotatorError as err:
             logs.event(logging.DEBUG, "secret.last_notified", secret_id=secret_id, error=str(err))
-            return
+            return False
         if event is not None:
             self._notified(event)
+        return True
 
     # Reporting.
 
     async def _report_loop(self, bus: Bus) -> None:
-        """Say what this process runs, after each change and in time to keep the lease."""
+        """Say what this process runs, after each change and in time to keep the lease. A failure is logged once, and tried again."""
+        every = self._lease.total_seconds() / 3
+        failing = False
         while True:
             with suppress(TimeoutError):
-                async with asyncio.timeout(self._lease.total_seconds() / 3):
+                async with asyncio.timeout(min(every, _HEAR_AGAIN) if failing else every):
                     await self._dirty.wait()
                     await asyncio.sleep(_COALESCE)
             self._dirty.clear()
             try:
                 await bus.report(self._snapshot(), self._lease)
             except RotatorError as err:
-                logs.event(logging.WARNING, "secret.report", error=str(err))
+                if not failing:
+                    logs.event(logging.WARNING, "secret.report", error=str(err), detail="nobody can tell what this process runs")
+                failing = True
+            else:
+                failing = False
 
     def _snapshot(self) -> events.Report:
         running = tuple(e.status for e in self._entries.values())

@@ -38,10 +38,14 @@ def provider_from_env(env: Mapping[str, str] | None = None) -> Provider:
 def _vault(env: Mapping[str, str]) -> Provider:
     from tradepulse_rotator.providers.vault import AppRole, VaultProvider  # noqa: PLC0415  # hvac may not be installed
 
-    role, secret_id = env.get("VAULT_ROLE_ID"), env.get("VAULT_SECRET_ID")
+    role, secret_id, token = env.get("VAULT_ROLE_ID"), env.get("VAULT_SECRET_ID"), env.get("VAULT_TOKEN") or env.get("BAO_TOKEN")
     login = AppRole(role, SecretValue(secret_id)) if role and secret_id else None
     return VaultProvider(
+        url=env.get("VAULT_ADDR") or env.get("BAO_ADDR"),
+        token=SecretValue(token) if token and login is None else None,
         login=login,
+        namespace=env.get("VAULT_NAMESPACE"),
+        ca_cert=env.get("VAULT_CACERT"),
         mount=env.get("ROTATOR_VAULT_MOUNT", "secret"),
         prefix=env.get("ROTATOR_VAULT_PREFIX", ""),
         state_prefix=env.get("ROTATOR_VAULT_STATE_PREFIX", "rotator-state"),
