@@ -33,22 +33,7 @@ func NewNames(prefix string) (Names, error) {
 
 // ValidToken returns an error unless s can be one token of a subject here: 1 to
 // 64 letters, digits, '_' and '-'. Names of services and instances are tokens.
-func ValidToken(s string) error {
-	if s == "" || len(s) > 64 {
-		return fmt.Errorf("%q has %d characters, want 1 to 64", s, len(s))
-	}
-	for i := range len(s) {
-		c := s[i]
-		if !tokenByte(c) {
-			return fmt.Errorf("%q has %q, use letters, digits, _ and -", s, c)
-		}
-	}
-	return nil
-}
-
-func tokenByte(c byte) bool {
-	return 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' || c == '_' || c == '-'
-}
+func ValidToken(s string) error { return secret.ValidName(s) }
 
 func (n Names) stream(s string) string {
 	return strings.ToUpper(strings.ReplaceAll(n.prefix, ".", "_")) + s

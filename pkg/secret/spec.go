@@ -126,6 +126,9 @@ func (s Spec) RolloutDeadline() time.Duration { return orDefault(s.Deadline, Def
 // RetireMode returns the retire mode in force.
 func (s Spec) RetireMode() RetireMode { return cmp.Or(s.Retire, RetireDelete) }
 
+// RolloutMode returns the rollout mode in force.
+func (s Spec) RolloutMode() RolloutMode { return cmp.Or(s.Rollout, RolloutActivate) }
+
 // ValuePolicy returns the policy in force.
 func (s Spec) ValuePolicy() Policy {
 	if s.Policy == nil {

@@ -36,6 +36,11 @@ func (s Spec) Validate() error {
 	if slices.Contains(s.Windows, Window{}) {
 		bad("a window is empty, make it with ParseWindow")
 	}
+	for _, service := range s.Services {
+		if err := ValidName(service); err != nil {
+			bad("service %w", err)
+		}
+	}
 	if !slices.Contains([]RolloutMode{"", RolloutActivate, RolloutPrepare}, s.Rollout) {
 		bad("rollout %q is unknown, use %s or %s", s.Rollout, RolloutActivate, RolloutPrepare)
 	}
@@ -49,4 +54,18 @@ func (s Spec) Validate() error {
 		bad("retire %q is unknown, use %s, %s or %s", s.Retire, RetireDelete, RetireKeep, RetireDestroy)
 	}
 	return errors.Join(errs...)
+}
+
+// ValidName returns an error unless s can be the name of a service: 1 to 64
+// letters, digits, '_' and '-'.
+func ValidName(s string) error {
+	if s == "" || len(s) > 64 {
+		return fmt.Errorf("%s has %d characters, want 1 to 64", quote(s), len(s))
+	}
+	for i := range len(s) {
+		if !plain(s[i]) {
+			return fmt.Errorf("%q has %q, use letters, digits, _ and -", s, s[i])
+		}
+	}
+	return nil
 }

@@ -34,7 +34,7 @@ func (k *checker) reachable(at []string, s Secret, windows []secret.Window) {
 		k.gaps[name] = gap
 	}
 	if lives := time.Duration(s.TTL - max(0, s.RefreshMargin)); gap > lives {
-		k.report(append(at, "windows"), fmt.Sprintf("up to %s pass between two windows, and a version is due %s after it was made", formatDuration(gap), formatDuration(lives)),
+		k.report(append(at, "windows"), fmt.Sprintf("up to %s pass between two windows, and a version is due %s after it was made", secret.FormatDuration(gap), secret.FormatDuration(lives)),
 			"open a window more often, or raise ttl")
 	}
 }

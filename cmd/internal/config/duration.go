@@ -2,10 +2,9 @@ package config
 
 import (
 	"errors"
-	"fmt"
-	"regexp"
-	"strings"
 	"time"
+
+	"github.com/tradepulse/rotator/pkg/secret"
 )
 
 // Duration is a length of time above zero. 0 means that it is not set. In text
@@ -25,13 +24,11 @@ const day = 24 * time.Hour
 
 // DurationPattern is the regular expression of every [Duration], and of a
 // [DurationOrNone] besides its words for none.
-const DurationPattern = `([0-9]+(\.[0-9]+)?d|([0-9]+(\.[0-9]+)?d)?([0-9]+(\.[0-9]+)?(h|m|s|ms|us|µs|ns))+)`
-
-var durationPattern = regexp.MustCompile("^" + DurationPattern + "$")
+const DurationPattern = secret.DurationPattern
 
 // UnmarshalText implements [encoding.TextUnmarshaler].
 func (d *Duration) UnmarshalText(b []byte) error {
-	v, err := parseDuration(string(b))
+	v, err := secret.ParseDuration(string(b))
 	if err == nil && v == 0 {
 		err = errors.New("it has to be longer than 0")
 	}
@@ -43,7 +40,7 @@ func (d *Duration) UnmarshalText(b []byte) error {
 func (d Duration) MarshalText() ([]byte, error) { return []byte(d.String()), nil }
 
 // String returns the duration as the configuration writes it.
-func (d Duration) String() string { return formatDuration(time.Duration(d)) }
+func (d Duration) String() string { return secret.FormatDuration(time.Duration(d)) }
 
 // UnmarshalText implements [encoding.TextUnmarshaler].
 func (d *DurationOrNone) UnmarshalText(b []byte) error {
@@ -51,7 +48,7 @@ func (d *DurationOrNone) UnmarshalText(b []byte) error {
 		*d = None
 		return nil
 	}
-	v, err := parseDuration(string(b))
+	v, err := secret.ParseDuration(string(b))
 	if *d = DurationOrNone(v); v == 0 {
 		*d = None
 	}
@@ -66,48 +63,5 @@ func (d DurationOrNone) String() string {
 	if d < 0 {
 		return "none"
 	}
-	return formatDuration(time.Duration(d))
-}
-
-// parseDuration reads a duration that is not negative.
-func parseDuration(s string) (time.Duration, error) {
-	if !durationPattern.MatchString(s) {
-		return 0, fmt.Errorf("%s is not a duration", quote(s))
-	}
-	var days time.Duration
-	if n, rest, ok := strings.Cut(s, "d"); ok {
-		h, err := time.ParseDuration(n + "h")
-		if days = h * 24; err != nil || days/24 != h {
-			return 0, errTooLong
-		}
-		if s = rest; s == "" {
-			return days, nil
-		}
-	}
-	d, err := time.ParseDuration(s)
-	if err != nil || d > 1<<63-1-days {
-		return 0, errTooLong
-	}
-	return days + d, nil
-}
-
-var errTooLong = errors.New("it is longer than 290 years")
-
-// formatDuration writes what parseDuration reads, without units that are zero.
-func formatDuration(d time.Duration) string {
-	var b strings.Builder
-	if n := d / day; n > 0 {
-		fmt.Fprintf(&b, "%dd", n)
-	}
-	if rest := d % day; rest > 0 || d == 0 {
-		s := rest.String()
-		if strings.HasSuffix(s, "m0s") {
-			s = strings.TrimSuffix(s, "0s")
-		}
-		if strings.HasSuffix(s, "h0m") {
-			s = strings.TrimSuffix(s, "0m")
-		}
-		b.WriteString(s)
-	}
-	return b.String()
+	return secret.FormatDuration(time.Duration(d))
 }
