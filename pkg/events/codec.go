@@ -140,7 +140,7 @@ func (b *Bus) decode(subject string, h nats.Header, body []byte) (Event, error) 
 
 func (t Type) known() bool {
 	switch t {
-	case TypeNearExpiry, TypeStaged, TypeRotated, TypeRotationFailed, TypeRollout, TypeRetire, TypeSweep:
+	case TypeNearExpiry, TypeStaged, TypeRotated, TypeRotationFailed, TypeRollout, TypeDiscovered, TypeRetire, TypeSweep:
 		return true
 	}
 	return false
@@ -171,7 +171,18 @@ func (e Event) validate() error {
 	if (e.Type == TypeRollout) && e.Data.Rollout == nil {
 		return errors.New("a rollout event has no rollout")
 	}
-	return nil
+	return e.validateDiscovered()
+}
+
+func (e Event) validateDiscovered() error {
+	switch {
+	case e.Type != TypeDiscovered:
+		return nil
+	case e.Data.Discovered == nil:
+		return errors.New("a discovery says nothing of the secret")
+	default:
+		return e.Data.Discovered.validate()
+	}
 }
 
 // plainText reports whether s fits into a header without any escape.

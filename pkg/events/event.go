@@ -10,8 +10,8 @@ import (
 // the first part of the subject.
 type Type string
 
-// The types of event. The first five are announcements for everyone; the last
-// three are work that the bus hands to exactly one process.
+// The types of event. The first six are announcements for everyone; the first
+// and the last two are work that the bus hands to exactly one process.
 const (
 	// TypeNearExpiry: a version is about to end and has to be replaced.
 	TypeNearExpiry Type = "secret.near_expiry"
@@ -24,6 +24,9 @@ const (
 	TypeRotationFailed Type = "secret.rotation_failed"
 	// TypeRollout: a promoted version moved on its way to the services.
 	TypeRollout Type = "secret.rollout"
+	// TypeDiscovered: a secret that no configuration lists says where it is and
+	// who uses it, or that it is managed no longer.
+	TypeDiscovered Type = "secret.discovered"
 	// TypeRetire: the grace period of a converged rollout is over.
 	TypeRetire Type = "secret.retire"
 	// TypeSweep: the stores have to be compared with the bus.
@@ -85,6 +88,8 @@ type Data struct {
 	Failure *Failure `json:"failure,omitempty"`
 	// Rollout is present in TypeRollout and TypeRetire.
 	Rollout *Rollout `json:"rollout,omitempty"`
+	// Discovered is present in TypeDiscovered.
+	Discovered *Discovered `json:"discovered,omitempty"`
 }
 
 // Failure says what went wrong, in words that hold no value.

@@ -68,9 +68,13 @@ func examples() map[Type]Event {
 	failed.VersionID, failed.PreviousVersionID = "v1", ""
 	failed.Attempt, failed.Failure = 4, &Failure{Step: "put", Code: "access_denied", Message: "store main: put: access denied"}
 	near := Data{SecretID: data.SecretID, Store: "main", VersionID: "v1", Reason: ReasonNearExpiry, OccurredAt: at, NotAfter: at.Add(5 * time.Minute)}
+	found := Data{SecretID: data.SecretID, Store: "main", OccurredAt: at, Discovered: &Discovered{
+		Path: "tradepulse/audit-signing-key", Services: []string{"audit"}, GraceMS: 300_000, DeadlineMS: 900_000,
+	}}
 	out := map[Type]Event{}
 	for kind, d := range map[Type]Data{
-		TypeNearExpiry: near, TypeStaged: data, TypeRotated: data, TypeRotationFailed: failed, TypeRollout: rollout, TypeRetire: retire, TypeSweep: {},
+		TypeNearExpiry: near, TypeStaged: data, TypeRotated: data, TypeRotationFailed: failed, TypeRollout: rollout,
+		TypeDiscovered: found, TypeRetire: retire, TypeSweep: {},
 	} {
 		out[kind] = Event{ID: "5f6b1e2a-0000-8000-8000-000000000000", Type: kind, Source: "/rotator/worker/host-1", Time: at, Data: d}
 	}
@@ -103,7 +107,7 @@ func TestGoldenEvents(t *testing.T) {
 			t.Errorf("%s does not come back: %v", kind, err)
 		}
 	}
-	if !TypeSweep.known() || len(examples()) != 7 {
+	if !TypeSweep.known() || len(examples()) != 8 {
 		t.Error("an example of each type is missing")
 	}
 }

@@ -113,20 +113,7 @@ func (b *Bus) Disarm(ctx context.Context, t Type, id secret.ID) error {
 // ArmedKeys returns the secrets that have a timer for their next rotation, in
 // one call per 100,000.
 func (b *Bus) ArmedKeys(ctx context.Context) (map[secret.Key]struct{}, error) {
-	s, err := b.stream(ctx, b.cfg.Names.RotationStream())
-	if err != nil {
-		return nil, err
-	}
-	prefix := b.cfg.Names.Timer("")
-	info, err := s.Info(ctx, jetstream.WithSubjectFilter(prefix+"*"))
-	if err != nil {
-		return nil, fmt.Errorf("list timers: %w", err)
-	}
-	out := make(map[secret.Key]struct{}, len(info.State.Subjects))
-	for subject := range info.State.Subjects {
-		out[secret.Key(strings.TrimPrefix(subject, prefix))] = struct{}{}
-	}
-	return out, nil
+	return b.keys(ctx, b.cfg.Names.RotationStream(), b.cfg.Names.Timer(""))
 }
 
 // RotateNow asks for a rotation at once, in one message that also takes the

@@ -71,6 +71,7 @@ var kinds = []kind{
 	{events.TypeRotated, "A version became current.", "the notifiers and everybody who may read the log"},
 	{events.TypeRotationFailed, "A rotation was given up.", "everybody who may read the log"},
 	{events.TypeRollout, "A promoted version moved on its way to the services.", "everybody who may read the log"},
+	{events.TypeDiscovered, "A secret that no configuration lists says where it is and who uses it, or is managed no longer.", "the notifiers, and workers that look for it"},
 }
 
 func document() ([]byte, error) {
