@@ -1,6 +1,7 @@
 package store
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"iter"
@@ -12,13 +13,21 @@ import (
 )
 
 // ErrUnknownSecret is returned by [Catalog.Lookup] for an id that is not
-// configured.
+// configured, and by [Catalog.Find] for one that was not discovered either.
 var ErrUnknownSecret = errors.New("secret is not configured")
 
-// Catalog says which secrets are managed and in which store each of them is.
-// It is safe for concurrent use.
+// Locator finds out where the discovered secret with an id is, as whoever listed
+// its store has said; the error wraps [ErrUnknownSecret] when nobody has. What
+// it says is a hint: the store decides.
+type Locator func(ctx context.Context, id secret.ID) (store, path string, err error)
+
+// Catalog says which secrets are managed and in which store each of them is:
+// those that a configuration lists, and with [Catalog.Discover] those that say
+// so themselves. It is safe for concurrent use.
 type Catalog struct {
-	stores map[string]*Store
+	stores    map[string]*Store
+	discovery map[string]*Discovery // :: store → what is discovered there
+	locate    Locator
 
 	mu    sync.RWMutex
 	specs map[secret.ID]secret.Spec // :: id → what is wanted of it
@@ -68,6 +77,77 @@ func (c *Catalog) Lookup(id secret.ID) (secret.Spec, *Store, error) {
 		return secret.Spec{}, nil, fmt.Errorf("%w: %s", ErrUnknownSecret, id)
 	}
 	return s, c.stores[s.Store], nil
+}
+
+// Discover lets the catalog find secrets that no configuration lists. It is
+// called once, before the catalog is used.
+func (c *Catalog) Discover(discoveries []*Discovery, locate Locator) error {
+	c.discovery, c.locate = make(map[string]*Discovery, len(discoveries)), locate
+	for _, d := range discoveries {
+		switch _, ok := c.stores[d.Store]; {
+		case !ok:
+			return fmt.Errorf("discovery names the store %q, which is not configured", d.Store)
+		case len(d.Match) == 0:
+			return fmt.Errorf("discovery in the store %s matches every secret: name a tag", d.Store)
+		}
+		d.manages = c.stores[d.Store].Manages()
+		c.discovery[d.Store] = d
+	}
+	return nil
+}
+
+// Discovery returns what is discovered in a store, nil for nothing.
+func (c *Catalog) Discovery(store string) *Discovery { return c.discovery[store] }
+
+// Find is [Catalog.Lookup] for discovered secrets too. Of those the spec says
+// where they are; what is wanted of them [Catalog.Describe] finds out.
+func (c *Catalog) Find(ctx context.Context, id secret.ID) (secret.Spec, *Store, error) {
+	spec, st, err := c.Lookup(id)
+	if err == nil || c.locate == nil || len(c.discovery) == 0 {
+		return spec, st, err
+	}
+	name, path, lerr := c.locate(ctx, id)
+	if lerr != nil {
+		return secret.Spec{}, nil, lerr
+	}
+	if d := c.discovery[name]; d == nil || !strings.HasPrefix(path, d.Prefix) {
+		return secret.Spec{}, nil, fmt.Errorf("%w: nothing is discovered at %s in the store %s here", err, path, name)
+	}
+	return secret.Spec{ID: id, Store: name, Path: path}, c.stores[name], nil
+}
+
+// Describe reads a secret that [Catalog.Find] found, and returns what is wanted
+// of it now: of a configured one what the configuration says, of a discovered
+// one what its tags say at this moment. One that is gone, or has opted out, or
+// has another id now gives [ErrUnknownSecret]; one whose tags cannot be carried
+// out [ErrInvalidTags].
+func (c *Catalog) Describe(ctx context.Context, spec secret.Spec) (secret.Spec, secret.Metadata, error) {
+	st, ok := c.stores[spec.Store]
+	if !ok {
+		return spec, secret.Metadata{}, fmt.Errorf("%w: %s: there is no store %q", ErrUnknownSecret, spec.ID, spec.Store)
+	}
+	m, err := st.Describe(ctx, spec.StorePath())
+	if _, _, unlisted := c.Lookup(spec.ID); unlisted == nil {
+		return spec, m, err
+	}
+	if errors.Is(err, ErrNotFound) {
+		return spec, m, fmt.Errorf("%w: %s was discovered, and is not there any more", ErrUnknownSecret, spec.ID)
+	}
+	if err != nil {
+		return spec, m, err
+	}
+	d := c.discovery[spec.Store]
+	if !d.Matches(m.Path, m.Attributes) {
+		return spec, m, fmt.Errorf("%w: %s was discovered, and its tags do not say so any more", ErrUnknownSecret, spec.ID)
+	}
+	now, problems := d.Spec(m)
+	switch {
+	case now.ID != "" && now.ID != spec.ID:
+		return spec, m, fmt.Errorf("%w: %s was discovered, and is called %s now", ErrUnknownSecret, spec.ID, now.ID)
+	case len(problems) > 0:
+		return spec, m, fmt.Errorf("%s: %w", spec.ID, invalid(problems))
+	}
+	return now, m, nil
 }
 
 // Specs yields every configured secret in the order of the ids.

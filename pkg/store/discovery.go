@@ -1,0 +1,172 @@
+package store
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/tradepulse/rotator/pkg/secret"
+)
+
+// ErrInvalidTags is wrapped by the error for a discovered secret whose tags
+// cannot be carried out. Nobody rotates it until they can.
+var ErrInvalidTags = errors.New("invalid tags")
+
+// Discovery says which secrets of a store are managed although no configuration
+// lists them, and what is wanted of them: those that match say it themselves,
+// in their tags or custom metadata.
+type Discovery struct {
+	// Store is the name of the store.
+	Store string
+	// Match are the tags that a secret has to carry, all of them; one without a
+	// value matches any. Required: without any, nothing is discovered.
+	Match map[string]string
+	// Prefix is what a path has to begin with. "" is any.
+	Prefix string
+	// IDPrefix stands before the path in the id of a secret whose tags name none.
+	IDPrefix string
+	// Defaults are what holds for a secret whose tags do not say otherwise. Its
+	// ID, Store, Path and Create have no effect.
+	Defaults secret.Spec
+	// Policies are those that tags can name.
+	Policies map[string]*secret.Policy
+
+	manages bool // the store can have secrets rotated by somebody else
+	windows parsed
+}
+
+// ProblemKind says what a [Problem] is about.
+type ProblemKind string
+
+// The kinds of problem.
+const (
+	// ProblemTag: a tag cannot be carried out. The secret is not scheduled,
+	// unless the configuration lists it.
+	ProblemTag ProblemKind = "invalid_tag"
+	// ProblemConflict: a tag says something else than the configuration, which
+	// holds.
+	ProblemConflict ProblemKind = "conflict"
+	// ProblemCollision: another secret has the id already. This one is not
+	// scheduled.
+	ProblemCollision ProblemKind = "collision"
+)
+
+// Problem is one thing about a secret that its owner has to mend.
+type Problem struct {
+	Kind ProblemKind `json:"kind"`
+	// Tag is the tag that it is about, "" when it is about several or none.
+	Tag     string `json:"tag,omitempty"`
+	Message string `json:"message"`
+}
+
+func (p Problem) String() string {
+	if p.Tag == "" {
+		return p.Message
+	}
+	return p.Tag + ": " + p.Message
+}
+
+// Matches reports whether a secret is discovered. One that says
+// rotator:managed=false is not.
+func (d *Discovery) Matches(path string, attributes map[string]string) bool {
+	if d == nil || len(d.Match) == 0 || !strings.HasPrefix(path, d.Prefix) || attributes[TagManaged] == "false" {
+		return false
+	}
+	for key, want := range d.Match {
+		if got, ok := attributes[key]; !ok || want != "" && got != want {
+			return false
+		}
+	}
+	return true
+}
+
+// Spec returns what is wanted of a secret that matches, and what is wrong with
+// its tags. With problems the spec is not to be carried out; its ID is set if
+// the secret has a valid one all the same.
+//
+// The lifetime is what the tag says, else what the store's own rules say, else
+// the default.
+func (d *Discovery) Spec(m secret.Metadata) (secret.Spec, []Problem) {
+	spec := d.Defaults
+	spec.ID, spec.Store, spec.Path = secret.ID(d.IDPrefix+m.Path), d.Store, m.Path
+	// A secret that was made without a value gets its first one. One whose
+	// versions were removed on purpose does not get another.
+	spec.Create = !slices.ContainsFunc(m.Versions, func(v secret.Version) bool { return v.Stage != secret.StagePending })
+	if m.TTL > 0 {
+		spec.TTL = 0
+	}
+	problems := d.apply(&spec, m.Attributes)
+	spec.Create = spec.Create && spec.Strategy != secret.StrategyManaged
+	if len(problems) == 0 {
+		problems = d.check(spec, m)
+	}
+	if spec.ID.Validate() != nil {
+		spec.ID = ""
+	}
+	return spec, problems
+}
+
+// apply writes what the tags say into a spec.
+func (d *Discovery) apply(spec *secret.Spec, attributes map[string]string) []Problem {
+	var problems []Problem
+	for _, key := range slices.Sorted(maps.Keys(attributes)) {
+		if !strings.HasPrefix(strings.ToLower(key), tagPrefix) {
+			continue
+		}
+		if err := d.set(spec, key, attributes[key]); err != nil {
+			problems = append(problems, Problem{Kind: ProblemTag, Tag: key, Message: err.Error()})
+		}
+	}
+	return problems
+}
+
+// check finds what is wrong with tags that are all right by themselves.
+func (d *Discovery) check(spec secret.Spec, m secret.Metadata) []Problem {
+	var problems []Problem
+	if spec.Strategy == secret.StrategyManaged && !d.manages {
+		problems = append(problems, Problem{Kind: ProblemTag, Message: "the strategy is managed, and the store runs no rotations itself"})
+	}
+	if life := spec.Lifetime(m); spec.TTL == 0 && life > 0 && spec.Margin() >= life {
+		problems = append(problems, Problem{Kind: ProblemTag, Message: fmt.Sprintf("the refresh margin %s is not shorter than the TTL %s that the store sets", secret.FormatDuration(spec.Margin()), secret.FormatDuration(life))})
+	}
+	err := spec.Validate()
+	if joined, ok := err.(interface{ Unwrap() []error }); ok {
+		for _, err := range joined.Unwrap() {
+			message := strings.TrimPrefix(err.Error(), fmt.Sprintf("%v %s: ", secret.ErrInvalidSpec, spec.ID))
+			problems = append(problems, Problem{Kind: ProblemTag, Message: message})
+		}
+	}
+	return problems
+}
+
+// Conflicts returns where the tags of a secret that the configuration lists say
+// something else than that, or nothing that can be understood. The
+// configuration holds either way.
+func (d *Discovery) Conflicts(configured secret.Spec, m secret.Metadata) []Problem {
+	if d == nil {
+		return nil
+	}
+	tagged := configured
+	problems := d.apply(&tagged, m.Attributes)
+	for _, t := range tags {
+		text, ok := m.Attributes[t.Key]
+		if !ok || t.get == nil || t.get(tagged) == t.get(configured) {
+			continue
+		}
+		problems = append(problems, Problem{
+			Kind: ProblemConflict, Tag: t.Key, Message: fmt.Sprintf("%s; the configuration says %s, and holds", shorten(text), t.get(configured)),
+		})
+	}
+	return problems
+}
+
+// invalid returns problems as an error.
+func invalid(problems []Problem) error {
+	texts := make([]string, len(problems))
+	for i, p := range problems {
+		texts[i] = p.String()
+	}
+	return fmt.Errorf("%w: %s", ErrInvalidTags, strings.Join(texts, "; "))
+}
