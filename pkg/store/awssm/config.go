@@ -14,6 +14,8 @@ import (
 	sm "github.com/aws/aws-sdk-go-v2/service/secretsmanager"
 	"github.com/aws/aws-sdk-go-v2/service/secretsmanager/types"
 	"github.com/aws/aws-sdk-go-v2/service/sts"
+
+	"github.com/tradepulse/rotator/pkg/store"
 )
 
 // Defaults of a [Config].
@@ -53,6 +55,9 @@ type Config struct {
 	// secrets. A secret that is managed has to carry the tags: what List does
 	// not show counts as not there.
 	Tags map[string]string
+	// Scope limits List further, without a call for what is out of it; nil does
+	// not.
+	Scope *store.Scope
 	// WritesPerSecond bounds CreateSecret, PutSecretValue and
 	// UpdateSecretVersionStage together, ReadsPerSecond DescribeSecret and
 	// GetSecretValue, ListsPerSecond ListSecrets and ListSecretVersionIds, each

@@ -57,7 +57,7 @@ func (d *Driver) page(ctx context.Context, in *sm.ListSecretsInput) (page []secr
 		return nil, "", classify(ctx, err)
 	}
 	entries := slices.DeleteFunc(out.SecretList, func(e types.SecretListEntry) bool {
-		return e.DeletedDate != nil || !tagged(e.Tags, d.cfg.Tags)
+		return e.DeletedDate != nil || !tagged(e.Tags, d.cfg.Tags) || !d.cfg.Scope.Secret(aws.ToString(e.Name), attributes(e.Tags))
 	})
 	page = make([]secret.Metadata, len(entries))
 	g, gctx := errgroup.WithContext(ctx)

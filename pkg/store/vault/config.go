@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/hashicorp/vault/api"
+
+	"github.com/tradepulse/rotator/pkg/store"
 )
 
 // Defaults of a [Config].
@@ -35,6 +37,8 @@ type Config struct {
 	// StatePrefix is where in the mount pending versions wait. "" means
 	// DefaultStatePrefix.
 	StatePrefix string
+	// Scope limits List further; nil shows everything under Prefix.
+	Scope *store.Scope
 	// Auth logs in. Nil uses the token of the environment.
 	Auth Auth
 	// Concurrency is how many secrets List looks at together. 0 means

@@ -16,7 +16,9 @@ import (
 
 // List implements [store.Driver]: one call for every folder, and for each
 // secret one for its metadata, some together. The state is read only of a
-// secret whose current version this driver has not seen yet.
+// secret whose current version this driver has not seen yet. Folders and
+// secrets that are out of scope cost nothing, except that custom metadata has to
+// be read to be known.
 func (d *Driver) List(ctx context.Context) iter.Seq2[secret.Metadata, error] {
 	return func(yield func(secret.Metadata, error) bool) {
 		more, err := d.walk(ctx, "", func(m secret.Metadata) bool { return yield(m, nil) })
@@ -38,8 +40,8 @@ func (d *Driver) walk(ctx context.Context, folder string, visit func(secret.Meta
 	}
 	var paths []string
 	for _, name := range names {
-		if !strings.HasSuffix(name, "/") {
-			paths = append(paths, folder+name)
+		if path := folder + name; !strings.HasSuffix(name, "/") && d.cfg.Scope.Path(path) {
+			paths = append(paths, path)
 		}
 	}
 	for some := range slices.Chunk(paths, atOnce) {
@@ -54,7 +56,7 @@ func (d *Driver) walk(ctx context.Context, folder string, visit func(secret.Meta
 		}
 	}
 	for _, name := range names {
-		if !strings.HasSuffix(name, "/") || d.cfg.full(folder+strings.TrimSuffix(name, "/")) == d.cfg.StatePrefix {
+		if !strings.HasSuffix(name, "/") || d.cfg.full(folder+strings.TrimSuffix(name, "/")) == d.cfg.StatePrefix || !d.cfg.Scope.Folder(folder+name) {
 			continue
 		}
 		if more, err := d.walk(ctx, folder+name, visit); err != nil || !more {
@@ -93,7 +95,7 @@ func (d *Driver) all(ctx context.Context, paths []string) ([]secret.Metadata, er
 	for n, path := range paths {
 		g.Go(func() error {
 			i, err := d.readInfo(ctx, path)
-			if err != nil || !i.exists() {
+			if err != nil || !i.exists() || !d.cfg.Scope.Secret(path, i.attributes) {
 				return err
 			}
 			v := d.memory.get(path).view
