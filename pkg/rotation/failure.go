@@ -47,6 +47,7 @@ var codeNames = []struct {
 	{ErrBlocked, "blocked"},
 	{secret.ErrInvalidPolicy, "invalid_policy"},
 	{store.ErrUnknownSecret, "unknown_secret"},
+	{store.ErrInvalidTags, "invalid_tags"},
 	{events.ErrConflict, "conflict"},
 }
 

@@ -228,7 +228,7 @@ func TestAManagedRotationSurvivesAKill(t *testing.T) {
 // live takes at most n steps of a run and then dies: nothing is retried.
 func (x *managed) live(n int) {
 	x.t.Helper()
-	run, err := x.rot.Begin(x.cause)
+	run, err := x.rot.Begin(x.t.Context(), x.cause)
 	if err != nil {
 		x.t.Fatal(err)
 	}

@@ -47,7 +47,7 @@ func (r *Rotator) Retire(ctx context.Context, want events.Data) error {
 }
 
 func (r *Rotator) retire(ctx context.Context, want events.Data) error {
-	spec, st, err := r.Catalog.Lookup(want.SecretID)
+	spec, st, err := r.Catalog.Find(ctx, want.SecretID)
 	if err != nil {
 		return stepError{StepRead, judge(want, err)}
 	}
@@ -58,9 +58,9 @@ func (r *Rotator) retire(ctx context.Context, want events.Data) error {
 	if left := graceLeft(want, log.Event.Data, time.Now()); left > 0 {
 		return stepError{stepProve, events.RetryAfter(fmt.Errorf("%w: its grace period lasts another %s", ErrBlocked, left.Round(time.Second)), left)}
 	}
-	meta, err := st.Describe(ctx, spec.StorePath())
+	spec, meta, err := r.Catalog.Describe(ctx, spec)
 	if err != nil {
-		return stepError{StepRead, err}
+		return stepError{StepRead, judge(want, err)}
 	}
 	if meta.Current().ID != want.VersionID {
 		return nil // superseded: the rollout of the next version retires both

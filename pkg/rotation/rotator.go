@@ -19,9 +19,11 @@ import (
 	"github.com/tradepulse/rotator/pkg/store"
 )
 
-// Catalog finds a secret; *store.Catalog is one.
+// Catalog finds a secret, and reads it together with what is wanted of it;
+// *store.Catalog is one.
 type Catalog interface {
-	Lookup(id secret.ID) (secret.Spec, *store.Store, error)
+	Find(ctx context.Context, id secret.ID) (secret.Spec, *store.Store, error)
+	Describe(ctx context.Context, found secret.Spec) (secret.Spec, secret.Metadata, error)
 }
 
 // Bus is what a rotation needs of the bus; *events.Bus is one.
@@ -188,7 +190,7 @@ func (r *Rotator) RotatePart(ctx context.Context, cause events.Data, part Part) 
 }
 
 func (r *Rotator) rotate(ctx context.Context, cause events.Data, part Part) (Outcome, error) {
-	run, err := r.BeginPart(cause, part)
+	run, err := r.BeginPart(ctx, cause, part)
 	if err != nil {
 		return "", err
 	}

@@ -29,11 +29,13 @@ type Run struct {
 }
 
 // Begin returns a run for cause that has done nothing yet.
-func (r *Rotator) Begin(cause events.Data) (*Run, error) { return r.BeginPart(cause, PartWhole) }
+func (r *Rotator) Begin(ctx context.Context, cause events.Data) (*Run, error) {
+	return r.BeginPart(ctx, cause, PartWhole)
+}
 
 // BeginPart is Begin for a part of the rotation.
-func (r *Rotator) BeginPart(cause events.Data, part Part) (*Run, error) {
-	spec, st, err := r.Catalog.Lookup(cause.SecretID)
+func (r *Rotator) BeginPart(ctx context.Context, cause events.Data, part Part) (*Run, error) {
+	spec, st, err := r.Catalog.Find(ctx, cause.SecretID)
 	if err != nil {
 		return nil, stepError{StepRead, err}
 	}
@@ -116,13 +118,14 @@ func (x *Run) read(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	meta, err := x.store.Describe(ctx, x.state.Spec.StorePath())
+	spec, meta, err := x.r.Catalog.Describe(ctx, x.state.Spec)
 	if errors.Is(err, store.ErrNotFound) && x.state.Spec.Create {
 		meta, err = secret.Metadata{Path: x.state.Spec.StorePath()}, nil
 	}
 	if err != nil {
 		return err
 	}
+	x.state.Spec = spec
 	due, err := x.due(meta, time.Now())
 	if err != nil {
 		return err

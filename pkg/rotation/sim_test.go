@@ -213,7 +213,7 @@ func (w *world) deliver() {
 	i := w.rng.IntN(len(w.bus.queue)) // any order
 	d := w.bus.queue[i]
 	w.bus.queue = slices.Delete(w.bus.queue, i, i+1)
-	run, err := w.rot.Begin(d.Event.Data)
+	run, err := w.rot.Begin(w.t.Context(), d.Event.Data)
 	if err != nil {
 		w.t.Fatal(err)
 	}

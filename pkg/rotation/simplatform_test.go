@@ -42,7 +42,7 @@ func (p *simPlatform) invoke() {
 	if !w.calm && w.chance(8) {
 		part = simParts[w.rng.IntN(len(simParts))]
 	}
-	run, err := w.rot.BeginPart(cause, part)
+	run, err := w.rot.BeginPart(w.t.Context(), cause, part)
 	if err != nil {
 		w.t.Fatal(err)
 	}
