@@ -40,12 +40,16 @@ const (
 	ReasonNoLifetime Reason = "no_lifetime"
 	// ReasonDisabled: scheduled rotation is switched off.
 	ReasonDisabled Reason = "disabled"
+	// ReasonInvalid: the tags of a discovered secret cannot be carried out.
+	ReasonInvalid Reason = "invalid_tags"
+	// ReasonCollision: another secret has the id of a discovered one.
+	ReasonCollision Reason = "collision"
 )
 
 // reasons are all of them.
 var reasons = []Reason{
 	ReasonScheduled, ReasonNearExpiry, ReasonExpired, ReasonWaitingForWindow, ReasonNoWindow, ReasonRetrying,
-	ReasonQuarantined, ReasonMissing, ReasonNotFound, ReasonNoLifetime, ReasonDisabled,
+	ReasonQuarantined, ReasonMissing, ReasonNotFound, ReasonNoLifetime, ReasonDisabled, ReasonInvalid, ReasonCollision,
 }
 
 // Decision is what has to happen to one secret.
@@ -98,15 +102,15 @@ func due(now time.Time, s secret.Spec, m secret.Metadata, end time.Time) Decisio
 	d := Decision{Arm: true, At: at}
 	switch {
 	case !now.Before(end):
-		d.Reason, d.Message = ReasonExpired, fmt.Sprintf("the version ended %s ago", now.Sub(end).Round(time.Second))
+		d.Reason, d.Message = ReasonExpired, fmt.Sprintf("the version ended %s ago", about(now.Sub(end)))
 	case errors.Is(err, secret.ErrNoWindow):
 		d.Reason, d.Message = ReasonNoWindow, err.Error()+"; widen the windows or lengthen the TTL"
 	case !now.Before(at):
-		d.Reason, d.Message = ReasonNearExpiry, fmt.Sprintf("the version ends in %s", end.Sub(now).Round(time.Second))
+		d.Reason, d.Message = ReasonNearExpiry, fmt.Sprintf("the version ends in %s", about(end.Sub(now)))
 	case !now.Before(end.Add(-s.Margin())):
-		d.Reason, d.Message = ReasonWaitingForWindow, fmt.Sprintf("due, and the next window opens in %s", at.Sub(now).Round(time.Second))
+		d.Reason, d.Message = ReasonWaitingForWindow, fmt.Sprintf("due, and the next window opens in %s", about(at.Sub(now)))
 	default:
-		d.Reason, d.Message = ReasonScheduled, fmt.Sprintf("in %s", at.Sub(now).Round(time.Second))
+		d.Reason, d.Message = ReasonScheduled, "in "+about(at.Sub(now))
 	}
 	return d
 }
@@ -120,7 +124,7 @@ func (f Facts) unless(now time.Time, d Decision) Decision {
 		return Decision{Reason: ReasonQuarantined, Message: f.Failed.Failure.Message}
 	}
 	if f.Timer.Seq != 0 && t.VersionID == cur && t.Attempt > 0 && f.Timer.At.After(now) {
-		msg := fmt.Sprintf("try %d in %s", t.Attempt+1, f.Timer.At.Sub(now).Round(time.Second))
+		msg := fmt.Sprintf("try %d in %s", t.Attempt+1, about(f.Timer.At.Sub(now)))
 		if t.Failure != nil {
 			msg += " after: " + t.Failure.Message
 		}
@@ -132,3 +136,16 @@ func (f Facts) unless(now time.Time, d Decision) Decision {
 // givenUp are the failure codes that pkg/rotation gives a rotation which it will
 // not try again by itself.
 var givenUp = map[string]bool{"quarantined": true, "stuck": true}
+
+// about writes a time to come or gone by as exactly as a person wants to know.
+func about(d time.Duration) string {
+	switch {
+	case d >= 48*time.Hour:
+		d = d.Round(time.Hour)
+	case d >= time.Hour:
+		d = d.Round(time.Minute)
+	default:
+		d = d.Round(time.Second)
+	}
+	return secret.FormatDuration(d)
+}

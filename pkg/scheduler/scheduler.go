@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -16,6 +17,7 @@ import (
 	"go.opentelemetry.io/otel/trace"
 
 	"github.com/tradepulse/rotator/pkg/events"
+	"github.com/tradepulse/rotator/pkg/secret"
 	"github.com/tradepulse/rotator/pkg/store"
 )
 
@@ -46,12 +48,12 @@ type Config struct {
 // Scheduler arms timers. One [Scheduler.Run] per process.
 type Scheduler struct {
 	Config
-	log    *slog.Logger
-	tracer trace.Tracer
-	swept  metric.Float64Histogram
-	armed  metric.Int64Counter
-	last   atomic.Pointer[tally]
-	memory memory
+	log     *slog.Logger
+	tracer  trace.Tracer
+	swept   metric.Float64Histogram
+	armed   metric.Int64Counter
+	shelves []*shelf
+	sweeps  atomic.Int64
 }
 
 const scope = "github.com/tradepulse/rotator/pkg/scheduler"
@@ -74,18 +76,20 @@ func New(cfg Config) (*Scheduler, error) {
 	if cfg.TracerProvider == nil {
 		cfg.TracerProvider = otel.GetTracerProvider()
 	}
-	s := &Scheduler{Config: cfg, log: cfg.Logger, tracer: cfg.TracerProvider.Tracer(scope), memory: memory{}}
+	s := &Scheduler{Config: cfg, log: cfg.Logger, tracer: cfg.TracerProvider.Tracer(scope), shelves: shelves(cfg.Catalog)}
 	return s, s.instruments(cfg.MeterProvider.Meter(scope))
 }
 
 func (s *Scheduler) instruments(m metric.Meter) error {
-	var errs [3]error
+	var errs [4]error
 	s.swept, errs[0] = m.Float64Histogram("rotator.sweep.duration",
 		metric.WithDescription("Time to compare all stores with the bus."), metric.WithUnit("s"))
 	s.armed, errs[1] = m.Int64Counter("rotator.timers.armed",
 		metric.WithDescription("Timers set or moved by a sweep, by reason."), metric.WithUnit("{timer}"))
-	_, errs[2] = m.Int64ObservableGauge("rotator.secrets", metric.WithInt64Callback(s.show),
-		metric.WithDescription("Secrets at the last sweep of this process, by what was decided for them."), metric.WithUnit("{secret}"))
+	_, errs[2] = m.Int64ObservableGauge("rotator.secrets", metric.WithInt64Callback(s.showSecrets),
+		metric.WithDescription("Secrets at the last sweep of this process, by store and by what was decided for them."), metric.WithUnit("{secret}"))
+	_, errs[3] = m.Int64ObservableGauge("rotator.discovery.problems", metric.WithInt64Callback(s.showProblems),
+		metric.WithDescription("Tags at the last sweep of this process that cannot be carried out or are overruled, by store and kind."), metric.WithUnit("{problem}"))
 	return errors.Join(errs[:]...)
 }
 
@@ -103,8 +107,10 @@ func (s *Scheduler) Run(ctx context.Context) error {
 	var keeping sync.WaitGroup
 	defer keeping.Wait()
 	keeping.Go(func() { s.keep(ctx) })
-	return s.Bus.Consume(ctx, events.ConsumeConfig{Consumer: events.SchedulerConsumer}, func(ctx context.Context, _ events.Delivery) error {
-		_, err := s.Sweep(ctx)
+	// A sweep that waits for a dead store leaves room for those of the others.
+	concurrency := len(s.shelves) + 1
+	return s.Bus.Consume(ctx, events.ConsumeConfig{Consumer: events.SchedulerConsumer, Concurrency: concurrency}, func(ctx context.Context, d events.Delivery) error {
+		_, err := s.sweep(ctx, d.Attempt > 1)
 		return err
 	})
 }
@@ -132,38 +138,25 @@ func (s *Scheduler) keep(ctx context.Context) {
 	}
 }
 
-// tally is what a sweep counted.
-type tally struct {
-	at      time.Time
-	secrets map[Reason]int
+// discovers reports whether any store may have secrets that are not configured.
+func (s *Scheduler) discovers() bool {
+	return slices.ContainsFunc(s.shelves, func(sh *shelf) bool { return sh.found != nil })
 }
 
-// staleSweeps is after how many intervals a process that no sweep fell to says
-// nothing of the secrets any more: another one knows them better.
-const staleSweeps = 3
-
-// show has the gauge say what the last sweep counted, zeros too: an alert ends
-// only when somebody says so.
-func (s *Scheduler) show(_ context.Context, o metric.Int64Observer) error {
-	t := s.last.Load()
-	if t == nil || time.Since(t.at) > staleSweeps*s.SweepEvery {
-		return nil
-	}
-	for _, r := range reasons {
-		o.Observe(int64(t.secrets[r]), metric.WithAttributes(attribute.String("reason", string(r))))
-	}
-	return nil
+// forgot tells people that a discovered secret is managed no longer.
+func (s *Scheduler) forgot(ctx context.Context, spec secret.Spec) {
+	s.log.LogAttrs(ctx, slog.LevelInfo, "secret.gone", slog.String("secret_id", string(spec.ID)), slog.String("store", spec.Store), slog.String("path", spec.Path))
 }
 
 // observe records what a sweep found.
 func (s *Scheduler) observe(ctx context.Context, r Result, took time.Duration, err error) {
 	s.swept.Record(ctx, took.Seconds(), metric.WithAttributes(attribute.Bool("ok", err == nil)))
-	s.last.Store(&tally{time.Now(), r.Secrets})
 	level := slog.LevelDebug
-	if r.Armed > 0 || r.Announced > 0 {
+	if r.Armed > 0 || r.Announced > 0 || r.Discovered > 0 || r.Gone > 0 {
 		level = slog.LevelInfo
 	}
-	attrs := []slog.Attr{slog.Int("secrets", r.total()), slog.Int("armed", r.Armed), slog.Int("announced", r.Announced), slog.Duration("took", took)}
+	attrs := []slog.Attr{slog.Int("secrets", r.total()), slog.Int("armed", r.Armed), slog.Int("announced", r.Announced),
+		slog.Int("discovered", r.Discovered), slog.Int("gone", r.Gone), slog.Duration("took", took)}
 	if err != nil {
 		level, attrs = slog.LevelError, append(attrs, slog.String("error", err.Error()))
 	}

@@ -4,11 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
+	"sync"
+	"sync/atomic"
 	"time"
 
-	"go.opentelemetry.io/otel/attribute"
-	"go.opentelemetry.io/otel/metric"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/tradepulse/rotator/pkg/events"
 	"github.com/tradepulse/rotator/pkg/secret"
@@ -19,12 +19,33 @@ import (
 type Result struct {
 	// Secrets is how many secrets there are by what was decided for them.
 	Secrets map[Reason]int
+	// Problems is how many problems of each kind the tags of secrets have.
+	Problems map[store.ProblemKind]int
 	// Armed is how many timers were set or moved, Announced how many versions
-	// nobody had announced.
-	Armed, Announced int
+	// nobody had announced, Discovered and Gone how many secrets were found to be
+	// managed or to be no longer.
+	Armed, Announced, Discovered, Gone int
 }
 
-func (r Result) total() int {
+func newResult() Result {
+	return Result{Secrets: map[Reason]int{}, Problems: map[store.ProblemKind]int{}}
+}
+
+// add counts what another part of the sweep did.
+func (r *Result) add(o Result) {
+	for reason, n := range o.Secrets {
+		r.Secrets[reason] += n
+	}
+	for kind, n := range o.Problems {
+		r.Problems[kind] += n
+	}
+	r.Armed += o.Armed
+	r.Announced += o.Announced
+	r.Discovered += o.Discovered
+	r.Gone += o.Gone
+}
+
+func (r *Result) total() int {
 	n := 0
 	for _, c := range r.Secrets {
 		n += c
@@ -32,234 +53,254 @@ func (r Result) total() int {
 	return n
 }
 
-// memory is what the last sweeps found: an unchanged secret with its timer in
-// place costs no call on the bus. It is touched by one sweep at a time.
-type memory struct {
-	sweeps int
-	seen   map[secret.ID]remembered
+// shelf is one store, with what the last sweeps found there: an unchanged secret
+// with its timer in place costs no call on the bus. It is swept by one sweep at
+// a time, which holds busy.
+type shelf struct {
+	name  string
+	st    *store.Store
+	specs map[string]secret.Spec // :: path → spec, of those that are configured
+	found *store.Discovery       // nil where nothing is discovered
+
+	busy  sync.Mutex
+	round int  // of the sweep that is under way, or was last
+	done  bool // the last one went well
+
+	last atomic.Pointer[tally] // of the last complete sweep
+
+	mu    sync.Mutex
+	full  int // round of the next sweep that takes nothing from memory
+	seen  map[secret.ID]remembered
+	noted map[string]noted // :: path → problems that have been logged
 }
 
+// remembered is some 100 bytes, and there may be a million.
 type remembered struct {
+	round   int // in which it was last seen
 	version secret.VersionID
 	at      time.Time
 	reason  Reason
+	// path and mark are those of a discovered secret: where it is, and what was
+	// announced of it.
+	path string
+	mark uint64
 }
 
-// Sweep compares every secret in its store with the bus once. A store that
-// fails does not keep the others from being swept; the error joins them all.
-func (s *Scheduler) Sweep(ctx context.Context) (Result, error) {
+type noted struct {
+	round int
+	text  string
+}
+
+// shelves returns the stores that have something to sweep.
+func shelves(c *store.Catalog) []*shelf {
+	specs := map[string]map[string]secret.Spec{}
+	for spec := range c.Specs() {
+		if specs[spec.Store] == nil {
+			specs[spec.Store] = map[string]secret.Spec{}
+		}
+		specs[spec.Store][spec.StorePath()] = spec
+	}
+	var out []*shelf
+	for _, st := range c.Stores() {
+		sh := &shelf{name: st.Name(), st: st, specs: specs[st.Name()], found: c.Discovery(st.Name()), seen: map[secret.ID]remembered{}, noted: map[string]noted{}}
+		if len(sh.specs) > 0 || sh.found != nil {
+			out = append(out, sh)
+		}
+	}
+	return out
+}
+
+func (sh *shelf) remembers(id secret.ID) bool {
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	_, ok := sh.seen[id]
+	return ok
+}
+
+// sweep is what the passes over the stores share.
+type sweep struct {
+	s     *Scheduler
+	again bool                    // only what went wrong last time
+	armed map[secret.Key]struct{} // :: timers that are on the bus
+
+	mu       sync.Mutex
+	result   Result
+	complete map[string]bool        // :: store → its listing came to its end
+	missing  map[secret.ID]struct{} // discovered before, and not listed now
+}
+
+// Sweep compares every secret in its store with the bus once. The stores are
+// swept side by side, and one that fails does not keep the others from it; the
+// error joins theirs. A store that another Sweep is still busy with is left to
+// that one.
+func (s *Scheduler) Sweep(ctx context.Context) (Result, error) { return s.sweep(ctx, false) }
+
+func (s *Scheduler) sweep(ctx context.Context, again bool) (Result, error) {
 	ctx, span := s.tracer.Start(ctx, "sweep")
 	defer span.End()
 	begin := time.Now()
-	p := pass{s: s, seen: map[secret.ID]remembered{}, result: Result{Secrets: map[Reason]int{}}}
-	err := p.run(ctx)
-	s.memory.sweeps++
-	s.memory.seen = p.seen
-	s.observe(ctx, p.result, time.Since(begin), err)
-	return p.result, err
+	w := &sweep{s: s, again: again, result: newResult(), complete: map[string]bool{}, missing: map[secret.ID]struct{}{}}
+	err := w.run(ctx)
+	s.observe(ctx, w.result, time.Since(begin), err)
+	return w.result, err
 }
 
-// pass is one sweep.
-type pass struct {
-	s      *Scheduler
-	armed  map[secret.Key]struct{} // :: timers that are on the bus
-	seen   map[secret.ID]remembered
-	result Result
-}
-
-func (p *pass) run(ctx context.Context) error {
+func (w *sweep) run(ctx context.Context) error {
 	var err error
-	if p.armed, err = p.s.Bus.ArmedKeys(ctx); err != nil {
+	if w.armed, err = w.s.Bus.ArmedKeys(ctx); err != nil {
 		return fmt.Errorf("list the timers: %w", err)
 	}
-	byStore := map[string]map[string]secret.Spec{} // :: store → path → spec
-	for spec := range p.s.Catalog.Specs() {
-		if byStore[spec.Store] == nil {
-			byStore[spec.Store] = map[string]secret.Spec{}
-		}
-		byStore[spec.Store][spec.StorePath()] = spec
+	errs := make([]error, len(w.s.shelves), len(w.s.shelves)+1)
+	var g errgroup.Group
+	for i, sh := range w.s.shelves {
+		g.Go(func() error {
+			errs[i] = w.shelf(ctx, sh)
+			return nil
+		})
 	}
-	errs := []error{p.disarmOrphans(ctx)}
-	for _, st := range p.s.Catalog.Stores() {
-		if specs := byStore[st.Name()]; len(specs) > 0 {
-			errs = append(errs, p.store(ctx, st, specs))
-		}
-	}
-	return errors.Join(errs...)
+	_ = g.Wait() // its functions return nil
+	return errors.Join(append(errs, w.leftovers(ctx))...)
 }
 
-// disarmOrphans removes the timers of secrets that are no longer configured.
-func (p *pass) disarmOrphans(ctx context.Context) error {
-	var errs []error
-	for key := range p.armed {
-		id, err := secret.IDFromKey(key)
-		if err != nil {
-			continue // not a name that this program arms
-		}
-		if _, _, err := p.s.Catalog.Lookup(id); errors.Is(err, store.ErrUnknownSecret) {
-			errs = append(errs, p.s.Bus.Disarm(ctx, events.TypeNearExpiry, id))
-		}
-	}
-	return errors.Join(errs...)
-}
-
-// store sweeps the secrets of one store. What a complete listing does not show
-// the store does not have.
-func (p *pass) store(ctx context.Context, st *store.Store, specs map[string]secret.Spec) error {
-	var errs []error
-	for meta, err := range st.List(ctx) {
-		if err != nil {
-			return errors.Join(append(errs, err)...)
-		}
-		if spec, ok := specs[meta.Path]; ok {
-			delete(specs, meta.Path)
-			errs = append(errs, p.secret(ctx, spec, Facts{Known: true, Meta: meta}))
-		}
-	}
-	for _, spec := range specs {
-		errs = append(errs, p.secret(ctx, spec, Facts{}))
-	}
-	return errors.Join(errs...)
-}
-
-// secret compares one secret with the bus.
-func (p *pass) secret(ctx context.Context, spec secret.Spec, f Facts) error {
-	d := Evaluate(time.Now(), spec, f)
-	cur := f.Meta.Current().ID
-	if p.unchanged(spec, cur, d) {
-		p.remember(spec, cur, d)
+// shelf sweeps one store.
+func (w *sweep) shelf(ctx context.Context, sh *shelf) error {
+	if !sh.busy.TryLock() {
 		return nil
 	}
-	if err := p.load(ctx, spec, &f); err != nil {
-		return fmt.Errorf("%s: %w", spec.ID, err)
+	defer sh.busy.Unlock()
+	if w.again && sh.done {
+		return nil
 	}
-	d = Evaluate(time.Now(), spec, f)
-	if err := errors.Join(p.announce(ctx, spec, f), p.act(ctx, spec, f, d)); err != nil {
-		return fmt.Errorf("%s: %w", spec.ID, err)
-	}
-	p.remember(spec, f.Meta.Current().ID, d)
-	return nil
-}
-
-// unchanged reports whether an earlier sweep left the secret as it should be
-// and its timer still stands.
-func (p *pass) unchanged(spec secret.Spec, cur secret.VersionID, d Decision) bool {
-	_, armed := p.armed[spec.ID.Key()]
-	was, ok := p.s.memory.seen[spec.ID]
-	full := p.s.memory.sweeps%fullEvery == 0
-	return ok && !full && armed == d.Arm && d.Reason == ReasonScheduled && was == remembered{cur, d.At, d.Reason}
-}
-
-func (p *pass) remember(spec secret.Spec, cur secret.VersionID, d Decision) {
-	p.seen[spec.ID] = remembered{cur, d.At, d.Reason}
-	p.result.Secrets[d.Reason]++
-}
-
-// load reads from the bus what the decision depends on.
-func (p *pass) load(ctx context.Context, spec secret.Spec, f *Facts) error {
-	if _, ok := p.armed[spec.ID.Key()]; ok {
-		t, err := p.s.Bus.Timer(ctx, events.TypeNearExpiry, spec.ID)
-		if err != nil && !errors.Is(err, events.ErrUntrusted) {
-			return err
+	p := newPass(w, sh)
+	complete, err := p.run(ctx)
+	sh.done = err == nil
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.result.add(p.result)
+	w.complete[sh.name] = complete
+	if complete {
+		sh.last.Store(&tally{time.Now(), p.result})
+		for _, id := range p.end() {
+			w.missing[id] = struct{}{}
 		}
-		f.Timer = t
-	}
-	if armed := f.Timer.Event.Data.VersionID; f.Timer.Seq != 0 && armed != f.Meta.Current().ID {
-		// One of the two is older: the timer, or what was listed before a worker
-		// rotated the secret.
-		if err := p.reread(ctx, spec, f); err != nil {
-			return err
-		}
-	}
-	failed, err := p.s.Bus.Last(ctx, events.TypeRotationFailed, spec.ID)
-	if err != nil && !errors.Is(err, events.ErrUntrusted) {
-		return err
-	}
-	f.Failed = failed.Event.Data
-	return nil
-}
-
-// reread reads the secret again.
-func (p *pass) reread(ctx context.Context, spec secret.Spec, f *Facts) error {
-	_, st, err := p.s.Catalog.Lookup(spec.ID)
-	if err != nil {
-		return err
-	}
-	meta, err := st.Describe(ctx, spec.StorePath())
-	if errors.Is(err, store.ErrNotFound) {
-		f.Known, f.Meta = false, secret.Metadata{}
-		return nil
-	}
-	f.Known, f.Meta = err == nil, meta
-	return err
-}
-
-// act does what was decided.
-func (p *pass) act(ctx context.Context, spec secret.Spec, f Facts, d Decision) error {
-	switch d.Reason {
-	case ReasonNotFound, ReasonNoWindow, ReasonQuarantined, ReasonExpired:
-		p.s.log.LogAttrs(ctx, slog.LevelError, "secret.unschedulable", slog.String("secret_id", string(spec.ID)),
-			slog.String("reason", string(d.Reason)), slog.String("message", d.Message))
-	default:
-	}
-	if d.Disarm && f.Timer.Seq != 0 {
-		return p.s.Bus.Disarm(ctx, events.TypeNearExpiry, spec.ID)
-	}
-	if !d.Arm {
-		return nil
-	}
-	e := events.NearExpiry(p.s.Source, time.Now(), spec, f.Meta)
-	if d.Reason == ReasonExpired {
-		e.Data.Reason = events.ReasonExpired
-	}
-	// A worker that armed the timer meanwhile has read the store later than we
-	// have: its timer stands.
-	changed, err := p.s.Bus.ArmAfter(ctx, e, d.At, f.Timer)
-	if errors.Is(err, events.ErrConflict) {
-		return nil
-	}
-	if changed {
-		p.result.Armed++
-		p.s.armed.Add(ctx, 1, metric.WithAttributes(attribute.String("reason", string(d.Reason))))
 	}
 	return err
 }
 
-// announce publishes the current version if nobody has: somebody else wrote it,
-// or the log was lost. It reads the log before it reads the store again, so that
-// whoever announces in between wins.
-func (p *pass) announce(ctx context.Context, spec secret.Spec, f Facts) error {
-	if f.Meta.Current().ID == "" {
-		return nil
+// leftovers takes away what is on the bus for secrets that are neither
+// configured nor listed any more: their timers, and what was announced of their
+// discovery.
+func (w *sweep) leftovers(ctx context.Context) error {
+	var f failures
+	missing, err := w.discoveredBefore(ctx)
+	f.add(err)
+	for key := range w.armed {
+		if id, err := secret.IDFromKey(key); err == nil { // others are no names that this program arms
+			missing[id] = struct{}{}
+		}
 	}
-	last, err := p.s.Bus.Last(ctx, events.TypeRotated, spec.ID)
+	for id := range missing {
+		if ctx.Err() != nil {
+			break
+		}
+		if !w.managed(id) {
+			f.add(w.leftover(ctx, id))
+		}
+	}
+	return errors.Join(f.err(), ctx.Err())
+}
+
+// discoveredBefore returns the secrets that were discovered once and may not be
+// now: those that are missing in a listing, and in a full sweep all of which the
+// log tells.
+func (w *sweep) discoveredBefore(ctx context.Context) (map[secret.ID]struct{}, error) {
+	full := w.s.sweeps.Add(1)%fullEvery == 1
+	if !full || !w.s.discovers() {
+		return w.missing, nil
+	}
+	keys, err := w.s.Bus.DiscoveredKeys(ctx)
+	for key := range keys {
+		if id, err := secret.IDFromKey(key); err == nil {
+			w.missing[id] = struct{}{}
+		}
+	}
+	return w.missing, err
+}
+
+// managed reports whether a secret is configured, or was in the last listing of
+// a store.
+func (w *sweep) managed(id secret.ID) bool {
+	if _, _, err := w.s.Catalog.Lookup(id); err == nil {
+		return true
+	}
+	for _, sh := range w.s.shelves {
+		if sh.found != nil && sh.remembers(id) {
+			return true
+		}
+	}
+	return false
+}
+
+// leftover looks at one secret that is not managed, as far as is known. One that
+// was discovered in a store that was not listed to its end stays as it is, and
+// of any other the store is asked once more: a listing may have missed it.
+func (w *sweep) leftover(ctx context.Context, id secret.ID) error {
+	last, err := w.s.Bus.Last(ctx, events.TypeDiscovered, id)
 	if err != nil && !errors.Is(err, events.ErrUntrusted) {
-		return err
+		return fmt.Errorf("%s: %w", id, err)
 	}
-	if last.Event.Data.VersionID == f.Meta.Current().ID {
+	spec, known := last.Event.Data.Spec()
+	if known && w.s.Catalog.Discovery(spec.Store) != nil {
+		if !w.complete[spec.Store] {
+			return nil
+		}
+		if _, _, err := w.s.Catalog.Describe(ctx, spec); !errors.Is(err, store.ErrUnknownSecret) {
+			if errors.Is(err, store.ErrInvalidTags) {
+				err = nil // its own pass has said so
+			}
+			return err
+		}
+	}
+	if known {
+		if _, err := w.s.Bus.PublishAfter(ctx, events.Gone(w.s.Source, time.Now(), spec), last.Seq); err != nil {
+			return fmt.Errorf("%s: %w", id, err)
+		}
+		w.s.forgot(ctx, spec)
+		w.result.Gone++
+	}
+	if _, armed := w.armed[id.Key()]; !armed {
 		return nil
 	}
-	_, st, err := p.s.Catalog.Lookup(spec.ID)
-	if err != nil {
-		return err
+	return w.s.Bus.Disarm(ctx, events.TypeNearExpiry, id)
+}
+
+// failures collects errors: the first few as they are, the others by number.
+type failures struct {
+	mu    sync.Mutex
+	first []error
+	more  int
+}
+
+const maxFailures = 10
+
+func (f *failures) add(err error) {
+	if err == nil {
+		return
 	}
-	meta, err := st.Describe(ctx, spec.StorePath())
-	if err != nil {
-		return err
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if len(f.first) < maxFailures {
+		f.first = append(f.first, err)
+		return
 	}
-	cur := meta.Current()
-	if cur.ID == "" || cur.ID == last.Event.Data.VersionID {
-		return nil
+	f.more++
+}
+
+func (f *failures) err() error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.more == 0 {
+		return errors.Join(f.first...)
 	}
-	prev, _ := meta.At(secret.StagePrevious)
-	e := events.Rotated(p.s.Source, time.Now(), events.Data{
-		SecretID: spec.ID, Store: spec.Store, VersionID: cur.ID, PreviousVersionID: prev.ID,
-		Reason: events.Origin(spec, prev.ID, cur.Token), NotAfter: spec.NotAfter(meta, cur), RotationID: cur.Token,
-	})
-	if _, err := p.s.Bus.PublishAfter(ctx, e, last.Seq); err != nil && !errors.Is(err, events.ErrConflict) {
-		return err
-	} else if err == nil {
-		p.result.Announced++
-	}
-	return nil
+	return errors.Join(append(f.first, fmt.Errorf("%d more secrets failed", f.more))...)
 }
