@@ -26,7 +26,12 @@ func (n *Notifier) fanOut(ctx context.Context, d events.Delivery) error {
 	if d.Event.Type == events.TypeRotated {
 		n.tracker.delivered(d.Event.Data)
 	}
-	services := n.subscribers(d.Event.Data.SecretID)
+	services, err := n.subscribers(ctx, d.Event.Data.SecretID)
+	if err != nil {
+		err = fmt.Errorf("notify: find the services: %w", err)
+		n.failed(ctx, d, err)
+		return err
+	}
 	ctx, span := n.tracer.Start(ctx, "fan out", trace.WithAttributes(
 		attribute.String("secret.id", string(d.Event.Data.SecretID)), attribute.Int("notify.services", len(services))))
 	defer span.End()
@@ -40,8 +45,7 @@ func (n *Notifier) fanOut(ctx context.Context, d events.Delivery) error {
 		})
 	}
 	_ = g.Wait() // its functions return nil
-	err := join(errs)
-	if err != nil {
+	if err = join(errs); err != nil {
 		span.SetStatus(codes.Error, "not all services were told")
 		n.failed(ctx, d, err)
 	}
@@ -80,16 +84,17 @@ func join(errs []error) error {
 	return errors.Join(errs...)
 }
 
-// subscribers returns the services that are configured for a secret and those
-// that report it, in order. Of a secret that is not configured here only the
-// latter are known.
-func (n *Notifier) subscribers(id secret.ID) []string {
-	n.tracker.mu.Lock()
-	services := n.tracker.fleet.reporting(id)
-	n.tracker.mu.Unlock()
-	if spec, ok := n.cfg.Specs(id); ok {
-		services = append(services, spec.Services...)
+// subscribers returns the services that are wanted to run a secret and those
+// that report it, in order. Of a secret that is neither configured here nor
+// discovered only the latter are known.
+func (n *Notifier) subscribers(ctx context.Context, id secret.ID) ([]string, error) {
+	wanted, err := n.services(ctx, id)
+	if err != nil {
+		return nil, err
 	}
+	n.tracker.mu.Lock()
+	services := append(n.tracker.fleet.reporting(id), wanted...)
+	n.tracker.mu.Unlock()
 	slices.Sort(services)
-	return slices.Compact(services)
+	return slices.Compact(services), nil
 }

@@ -36,8 +36,10 @@ const DefaultConcurrency = 16
 type Config struct {
 	Bus Bus
 	// Specs returns what is wanted of a secret, and false for one that is not
-	// configured here: its announcements reach the services that report it, and
-	// its rollout stays where it is. It is called often and must not block.
+	// configured here: then the log is believed that says that it was discovered.
+	// Of one that was not either, announcements reach the services that report
+	// it, and its rollout stays where it is. Specs is called often and must not
+	// block.
 	Specs func(secret.ID) (secret.Spec, bool)
 	// Source names this notifier in events. "" means /rotator/notifier.
 	Source string

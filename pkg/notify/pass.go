@@ -166,7 +166,7 @@ func (t *tracker) brief(now time.Time, tr *tracked) (f Facts, late []string) {
 	if r.Ended() {
 		return Facts{}, nil
 	}
-	spec, ok := t.specs(r.SecretID)
+	spec, ok := t.spec(r.SecretID)
 	f = Facts{Configured: ok, Grace: spec.GracePeriod(), Deadline: spec.RolloutDeadline(), Newer: tr.next != nil, Fresh: now.Sub(t.synced) < freshFor}
 	lagging := t.fleet.lagging(r.SecretID, r.VersionID)
 	if len(lagging) == 0 {
@@ -182,7 +182,7 @@ func (t *tracker) brief(now time.Time, tr *tracked) (f Facts, late []string) {
 // full completes brief facts; t.mu is held.
 func (t *tracker) full(f Facts, tr *tracked) Facts {
 	r := tr.rollout
-	spec, _ := t.specs(r.SecretID)
+	spec, _ := t.spec(r.SecretID)
 	f.Blocking, f.Applied = events.Blocking(t.fleet.of(r.SecretID), spec.Services, r.SecretID, r.VersionID)
 	return f
 }

@@ -47,7 +47,7 @@ func (t *tracker) status(id secret.ID) Status {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	r := t.secrets[id].rollout
-	spec, _ := t.specs(id)
+	spec, _ := t.spec(id)
 	blocking, applied := events.Blocking(t.fleet.of(id), spec.Services, id, r.VersionID)
 	s := Status{
 		SecretID: id, VersionID: r.VersionID, PreviousVersionID: r.PreviousVersionID, State: shown(r.State), Since: r.Since,

@@ -41,6 +41,8 @@ type tracker struct {
 	mu      sync.Mutex
 	fleet   *fleet
 	secrets map[secret.ID]*tracked
+	found   map[secret.ID]found           // that the log says were discovered
+	lists   map[string][]string           // :: names → the list that secrets with these services share
 	states  map[events.RolloutState]int64 // :: state → rollouts in it
 	dirty   map[*tracked]struct{}
 	wakes   wakes
@@ -56,21 +58,24 @@ func newTracker(cfg Config, m *instruments, tracer trace.Tracer) *tracker {
 	return &tracker{
 		bus: cfg.Bus, specs: cfg.Specs, source: cfg.Source, log: cfg.Logger, tracer: tracer, metrics: m, limit: cfg.Concurrency,
 		kick: make(chan struct{}, 1), heard: make(chan struct{}), loaded: make(chan struct{}),
-		fleet: newFleet(), secrets: map[secret.ID]*tracked{}, states: map[events.RolloutState]int64{},
+		fleet: newFleet(), secrets: map[secret.ID]*tracked{}, found: map[secret.ID]found{}, lists: map[string][]string{}, states: map[events.RolloutState]int64{},
 		dirty: map[*tracked]struct{}{}, began: time.Now(), reread: func() {},
 	}
 }
 
-// watchLog follows announcements and rollouts until ctx ends.
+// watchLog follows announcements, rollouts and discoveries until ctx ends.
 func (t *tracker) watchLog(ctx context.Context) error {
-	return t.bus.WatchLog(ctx, []events.Type{events.TypeRotated, events.TypeRollout}, func(_ context.Context, a events.Announcement) error {
+	return t.bus.WatchLog(ctx, []events.Type{events.TypeRotated, events.TypeRollout, events.TypeDiscovered}, func(_ context.Context, a events.Announcement) error {
 		t.mu.Lock()
 		defer t.mu.Unlock()
 		t.entries++
 		t.live = t.live || a.Event.Time.After(t.began)
-		if a.Event.Type == events.TypeRotated {
+		switch a.Event.Type {
+		case events.TypeRotated:
 			t.announced(a.Event.Data)
-		} else {
+		case events.TypeDiscovered:
+			t.discovered(a.Event.Data)
+		default:
 			t.changed(a)
 		}
 		return nil
