@@ -26,7 +26,15 @@ func configCommand() *cobra.Command {
 				if err != nil {
 					return err
 				}
-				_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s: ok, %d secrets in %d stores\n", args[0], len(cfg.Secrets), len(cfg.Stores))
+				found, err := cfg.Discoveries()
+				if err != nil {
+					return err
+				}
+				more := ""
+				if len(found) > 0 {
+					more = fmt.Sprintf(", and those that tags name in %d of them", len(found))
+				}
+				_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s: ok, %d secrets in %d stores%s\n", args[0], len(cfg.Secrets), len(cfg.Stores), more)
 				return err
 			},
 		},

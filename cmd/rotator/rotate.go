@@ -75,11 +75,11 @@ func orNone(v secret.VersionID) string {
 }
 
 func rotate(ctx context.Context, p *wire.Parts, id secret.ID, wait time.Duration) (rotated, error) {
-	spec, st, err := p.Catalog.Lookup(id)
+	spec, _, err := p.Catalog.Find(ctx, id)
 	if err != nil {
 		return rotated{}, fmt.Errorf("%w; 'rotator status' lists those that are", err)
 	}
-	meta, err := st.Describe(ctx, spec.StorePath())
+	spec, meta, err := p.Catalog.Describe(ctx, spec)
 	if err != nil && (!errors.Is(err, store.ErrNotFound) || !spec.Create) {
 		return rotated{}, err
 	}

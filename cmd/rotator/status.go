@@ -1,17 +1,17 @@
 package main
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io"
+	"slices"
+	"strings"
 	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/tradepulse/rotator/cmd/internal/cli"
-	"github.com/tradepulse/rotator/cmd/internal/wire"
 	"github.com/tradepulse/rotator/pkg/events"
 	"github.com/tradepulse/rotator/pkg/scheduler"
 	"github.com/tradepulse/rotator/pkg/secret"
@@ -20,22 +20,27 @@ import (
 
 // secretStatus is one secret as status and plan show it.
 type secretStatus struct {
-	SecretID  secret.ID           `json:"secret_id"`
-	Store     string              `json:"store"`
-	VersionID secret.VersionID    `json:"version_id,omitempty"`
-	CreatedAt time.Time           `json:"created_at,omitzero"`
-	NotAfter  time.Time           `json:"not_after,omitzero"`
-	Pending   secret.VersionID    `json:"pending_version_id,omitempty"`
-	Previous  secret.VersionID    `json:"previous_version_id,omitempty"`
-	RotateAt  time.Time           `json:"rotate_at,omitzero"`
-	Reason    scheduler.Reason    `json:"reason"`
-	Message   string              `json:"message"`
-	Armed     bool                `json:"armed"`
-	Rollout   events.RolloutState `json:"rollout,omitempty"`
-	Applied   int                 `json:"applied"`
-	Blocking  []events.Blocker    `json:"blocking,omitempty"`
-	Services  []string            `json:"services,omitempty"`
-	Error     string              `json:"error,omitempty"`
+	SecretID secret.ID `json:"secret_id"`
+	Store    string    `json:"store"`
+	Path     string    `json:"path"`
+	// Discovered is true for a secret that no configuration lists.
+	Discovered bool                `json:"discovered"`
+	VersionID  secret.VersionID    `json:"version_id,omitempty"`
+	CreatedAt  time.Time           `json:"created_at,omitzero"`
+	NotAfter   time.Time           `json:"not_after,omitzero"`
+	Pending    secret.VersionID    `json:"pending_version_id,omitempty"`
+	Previous   secret.VersionID    `json:"previous_version_id,omitempty"`
+	RotateAt   time.Time           `json:"rotate_at,omitzero"`
+	Reason     scheduler.Reason    `json:"reason"`
+	Message    string              `json:"message"`
+	Armed      bool                `json:"armed"`
+	Rollout    events.RolloutState `json:"rollout,omitempty"`
+	Applied    int                 `json:"applied"`
+	Blocking   []events.Blocker    `json:"blocking,omitempty"`
+	Services   []string            `json:"services,omitempty"`
+	// Problems are what its owner has to mend about its tags.
+	Problems []store.Problem `json:"problems,omitempty"`
+	Error    string          `json:"error,omitempty"`
 }
 
 func statusCommand(path *string) *cobra.Command {
@@ -45,9 +50,11 @@ func statusCommand(path *string) *cobra.Command {
 		Short: "Show every secret: its version, when it rotates, and who does not run it yet",
 		Long: `Reads the stores and the bus and shows, per secret, the current version, its
 age, when it rotates and why, where its rollout is, and every instance that does
-not run the current version. It changes nothing.
+not run the current version; then what is wrong with the tags of secrets. It
+changes nothing.
 
-The exit code is 1 when a secret cannot be read or is past its end.`,
+The exit code is 1 when a secret cannot be read, is past its end, or is not
+scheduled because of its tags.`,
 		Example: `  rotator status --config docs/examples/single-node.yaml
   rotator status --json | jq '.[] | select(.blocking)'`,
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -80,7 +87,8 @@ func planCommand(path *string) *cobra.Command {
 		Short: "Show what would rotate when, why, and whom it concerns",
 		Long: `Decides for every secret what the scheduler would decide now, and shows what
 rotates within the given time, with the services and instances that will have to
-reload. It changes nothing.`,
+reload: first those of the configuration, then those that are discovered in the
+stores, and what is wrong with the tags of either. It changes nothing.`,
 		Example: "  rotator plan --within 7d --config docs/examples/cluster.yaml",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			parts, err := attach(cmd, *path)
@@ -106,70 +114,8 @@ reload. It changes nothing.`,
 		},
 	}
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print an array of objects")
-	cmd.Flags().DurationVar(&within, "within", 0, "only what rotates within this time (default: everything)")
+	cmd.Flags().Var((*durationFlag)(&within), "within", "only what rotates within this time (default: everything)")
 	return cmd
-}
-
-// collect looks at the secrets with the given ids, or at all.
-func collect(ctx context.Context, p *wire.Parts, only []string) ([]secretStatus, error) {
-	reports, err := p.Bus.Reports(ctx)
-	if err != nil {
-		return nil, err
-	}
-	var specs []secret.Spec
-	for _, id := range only {
-		spec, _, err := p.Catalog.Lookup(secret.ID(id))
-		if err != nil {
-			return nil, err
-		}
-		specs = append(specs, spec)
-	}
-	if len(only) == 0 {
-		for spec := range p.Catalog.Specs() {
-			specs = append(specs, spec)
-		}
-	}
-	out := make([]secretStatus, 0, len(specs))
-	for _, spec := range specs {
-		out = append(out, look(ctx, p, spec, reports))
-	}
-	return out, nil
-}
-
-// look gathers all that is known of one secret.
-func look(ctx context.Context, p *wire.Parts, spec secret.Spec, reports []events.Report) secretStatus {
-	s := secretStatus{SecretID: spec.ID, Store: spec.Store, Services: spec.Services}
-	_, st, err := p.Catalog.Lookup(spec.ID)
-	if err != nil {
-		s.Error = err.Error()
-		return s
-	}
-	meta, err := st.Describe(ctx, spec.StorePath())
-	if err != nil && !errors.Is(err, store.ErrNotFound) {
-		s.Error = err.Error()
-		return s
-	}
-	timer, terr := p.Bus.Timer(ctx, events.TypeNearExpiry, spec.ID)
-	failed, ferr := p.Bus.Last(ctx, events.TypeRotationFailed, spec.ID)
-	rollout, rerr := p.Bus.Last(ctx, events.TypeRollout, spec.ID)
-	if err := errors.Join(terr, ferr, rerr); err != nil {
-		s.Error = err.Error()
-	}
-	d := scheduler.Evaluate(time.Now(), spec, scheduler.Facts{Known: err == nil, Meta: meta, Timer: timer, Failed: failed.Event.Data})
-	s.Reason, s.Message, s.RotateAt, s.Armed = d.Reason, d.Message, d.At, timer.Seq != 0
-	cur := meta.Current()
-	s.VersionID, s.CreatedAt, s.NotAfter = cur.ID, cur.CreatedAt, spec.NotAfter(meta, cur)
-	pending, _ := meta.At(secret.StagePending)
-	previous, _ := meta.At(secret.StagePrevious)
-	s.Pending, s.Previous = pending.ID, previous.ID
-	if cur.ID != "" {
-		s.Rollout = events.RolloutRolling
-		s.Blocking, s.Applied = events.Blocking(reports, spec.Services, spec.ID, cur.ID)
-	}
-	if ro := rollout.Event.Data; ro.VersionID == cur.ID && ro.Rollout != nil {
-		s.Rollout = ro.Rollout.State
-	}
-	return s
 }
 
 func printStatus(w io.Writer, all []secretStatus, now time.Time) error {
@@ -177,10 +123,10 @@ func printStatus(w io.Writer, all []secretStatus, now time.Time) error {
 	fmt.Fprintln(t, "SECRET\tSTORE\tVERSION\tAGE\tROTATES\tROLLOUT\tRUNNING")
 	for _, s := range all {
 		if s.Error != "" {
-			fmt.Fprintf(t, "%s\t%s\t%s\n", s.SecretID, s.Store, s.Error)
+			fmt.Fprintf(t, "%s\t%s\t%s\n", s.name(), s.Store, s.Error)
 			continue
 		}
-		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t%d of %d\n", s.SecretID, s.Store, shortID(s.VersionID), since(s.CreatedAt, now),
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t%d of %d\n", s.name(), s.Store, shortID(s.VersionID), since(s.CreatedAt, now),
 			s.Message, s.Rollout, s.Applied, s.Applied+len(s.Blocking))
 	}
 	if err := t.Flush(); err != nil {
@@ -188,32 +134,93 @@ func printStatus(w io.Writer, all []secretStatus, now time.Time) error {
 	}
 	for _, s := range all {
 		for _, b := range s.Blocking {
-			if _, err := fmt.Fprintf(w, "  %s is held back by %s\n", s.SecretID, b); err != nil {
+			if _, err := fmt.Fprintf(w, "  %s is held back by %s\n", s.name(), b); err != nil {
 				return err
 			}
 		}
 	}
-	return nil
+	return printProblems(w, all)
 }
 
 func printPlan(w io.Writer, all []secretStatus, now time.Time) error {
 	t := tabwriter.NewWriter(w, 0, 4, 2, ' ', 0)
-	fmt.Fprintln(t, "SECRET\tWHEN\tWHY\tSERVICES\tINSTANCES")
+	fmt.Fprintln(t, "SECRET\tSTORE\tFROM\tWHEN\tWHY\tSERVICES\tINSTANCES")
 	for _, s := range all {
-		when := "–"
-		if !s.RotateAt.IsZero() {
-			when = s.RotateAt.Local().Format("2006-01-02 15:04:05")
-			if !s.RotateAt.After(now) {
-				when = "now"
-			}
-		}
 		why := string(s.Reason) + ": " + s.Message
 		if s.Error != "" {
 			why = s.Error
 		}
-		fmt.Fprintf(t, "%s\t%s\t%s\t%d\t%d\n", s.SecretID, when, why, len(s.Services), s.Applied)
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t%d\n", s.name(), s.Store, s.from(), when(s.RotateAt, now), why, several(s.Services), s.Applied)
+	}
+	if err := t.Flush(); err != nil {
+		return err
+	}
+	return printProblems(w, all)
+}
+
+// printProblems says what is wrong with the tags of secrets.
+func printProblems(w io.Writer, all []secretStatus) error {
+	t := tabwriter.NewWriter(w, 0, 4, 2, ' ', 0)
+	for _, s := range all {
+		for _, p := range s.Problems {
+			fmt.Fprintf(t, "  %s\t%s\t%s\t%s\n", s.Store, s.Path, p.Kind, p)
+		}
+	}
+	n := 0
+	for _, s := range all {
+		n += len(s.Problems)
+	}
+	if n == 0 {
+		return t.Flush()
+	}
+	if _, err := fmt.Fprintf(w, "\nProblems: %d (docs/discovery.md)\n", n); err != nil {
+		return err
 	}
 	return t.Flush()
+}
+
+// name returns what to call a secret in a table: one without an id by its path.
+func (s secretStatus) name() string {
+	switch {
+	case s.SecretID != "":
+		return string(s.SecretID)
+	case s.Path != "":
+		return "(" + s.Path + ")"
+	default:
+		return "(the store)"
+	}
+}
+
+func (s secretStatus) from() string {
+	if s.Discovered {
+		return "tags"
+	}
+	return "config"
+}
+
+// when says when something is due.
+func when(at, now time.Time) string {
+	switch {
+	case at.IsZero():
+		return "–"
+	case !at.After(now):
+		return "now"
+	default:
+		return at.Local().Format("2006-01-02 15:04:05")
+	}
+}
+
+// several names the first of some services.
+func several(names []string) string {
+	const most = 3
+	switch {
+	case len(names) == 0:
+		return "–"
+	case len(names) <= most:
+		return strings.Join(names, " ")
+	default:
+		return fmt.Sprintf("%s +%d", strings.Join(names[:most], " "), len(names)-most)
+	}
 }
 
 func shortID(v secret.VersionID) string {
@@ -230,11 +237,15 @@ func since(at, now time.Time) string {
 	return now.Sub(at).Round(time.Second).String()
 }
 
-// unhealthy returns an error when a secret cannot be read or is past its end.
+// unhealthy returns an error when a secret cannot be read, is past its end, or
+// is not scheduled because of what it says of itself.
 func unhealthy(all []secretStatus) error {
 	n := 0
 	for _, s := range all {
-		if s.Error != "" || s.Reason == scheduler.ReasonExpired || s.Reason == scheduler.ReasonNotFound {
+		switch {
+		case s.Error != "":
+			n++
+		case slices.Contains([]scheduler.Reason{scheduler.ReasonExpired, scheduler.ReasonNotFound, scheduler.ReasonInvalid, scheduler.ReasonCollision}, s.Reason):
 			n++
 		}
 	}
@@ -243,3 +254,21 @@ func unhealthy(all []secretStatus) error {
 	}
 	return fmt.Errorf("%d of %d secrets need attention", n, len(all))
 }
+
+// durationFlag is a flag that takes days too.
+type durationFlag time.Duration
+
+func (d *durationFlag) String() string {
+	if *d == 0 {
+		return ""
+	}
+	return secret.FormatDuration(time.Duration(*d))
+}
+
+func (d *durationFlag) Set(text string) error {
+	v, err := secret.ParseDuration(text)
+	*d = durationFlag(v)
+	return err
+}
+
+func (*durationFlag) Type() string { return "duration" }

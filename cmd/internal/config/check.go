@@ -132,6 +132,7 @@ func (k *checker) loops() {
 func (k *checker) stores() {
 	buckets := map[string]string{} // :: bucket → store
 	for _, name := range slices.Sorted(maps.Keys(k.cfg.Stores)) {
+		k.discover(name, k.cfg.Stores[name].discover())
 		if v, ok := k.cfg.Stores[name].Options.(*Vault); ok {
 			k.vault([]string{"stores", name, "auth"}, v.Auth)
 		}

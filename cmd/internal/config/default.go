@@ -104,6 +104,9 @@ func (c *Config) complete() {
 			s.Path = s.ID
 		}
 	}
+	for _, s := range c.Stores {
+		s.discover().complete()
+	}
 	c.Secrets = secrets
 	fill(reflect.ValueOf(&c.Secrets).Elem())
 }

@@ -64,6 +64,8 @@ type AWS struct {
 	// Tags that a secret must have for the program to see it; one without a
 	// value matches any. Secrets that the program makes get them.
 	Tags map[string]string `json:"tags,omitzero"`
+	// Which secrets are managed without being listed. Without it none is.
+	Discover *Discover `json:"discover,omitzero"`
 	// Most calls a second that write. AWS allows 50 to everybody in an account
 	// and region together.
 	WritesPerSecond int `json:"writes_per_second,omitzero" default:"40" jsonschema:"minimum=1,maximum=50"`
@@ -87,8 +89,23 @@ type Vault struct {
 	Prefix string `json:"prefix,omitzero"`
 	// Where in the mount pending versions wait. Nobody else may read there.
 	StatePrefix string `json:"state_prefix,omitzero" default:"rotator-state"`
+	// Which secrets are managed without being listed. Without it none is.
+	Discover *Discover `json:"discover,omitzero"`
 	// How to log in. Without it the token in VAULT_TOKEN.
 	Auth VaultAuth `json:"auth,omitzero"`
+}
+
+// Discover says which secrets of a store are managed without being listed:
+// those that carry some tags. They also say by tags what is wanted of them.
+type Discover struct {
+	// Tags, or custom metadata, that such a secret carries, all of them; one
+	// without a value matches any. Without it the tag rotator:managed.
+	Match map[string]string `json:"match,omitzero" jsonschema:"maxProperties=20"`
+	// What the path of such a secret begins with. Without it anything.
+	Prefix string `json:"prefix,omitzero" jsonschema:"format=secret-id"`
+	// What stands before the path in the id of a secret that does not name one
+	// by the tag rotator:id. Two stores that have the same paths need it.
+	IDPrefix string `json:"id_prefix,omitzero" jsonschema:"format=secret-id"`
 }
 
 // VaultAuth says how to log in to Vault.

@@ -13,6 +13,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"slices"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
@@ -87,7 +88,7 @@ func Open(ctx context.Context, o Options) (*Parts, error) {
 		err = p.Bus.EnsureStreams(ctx, events.StreamOptions{Replicas: o.Config.NATS.Replicas, EventBridge: o.Forwards && o.Config.EventBridge.On()})
 	}
 	if err == nil && o.Stores {
-		p.Catalog, err = o.catalog(ctx, nc, specs)
+		p.Catalog, err = o.catalog(ctx, nc, specs, locator(p.Bus))
 	}
 	if err != nil {
 		nc.Close()
@@ -126,7 +127,7 @@ func OpenStores(ctx context.Context, o Options) (*Stores, error) {
 			return nil, err
 		}
 	}
-	if s.Catalog, err = o.catalog(ctx, s.conn, specs); err != nil {
+	if s.Catalog, err = o.catalog(ctx, s.conn, specs, nil); err != nil {
 		return nil, errors.Join(err, s.Close())
 	}
 	return s, nil
@@ -267,12 +268,22 @@ func tlsConfig(c config.TLS) (*tls.Config, error) {
 	return out, nil
 }
 
-// catalog opens every store of the configuration.
-func (o Options) catalog(ctx context.Context, nc *nats.Conn, specs []secret.Spec) (*store.Catalog, error) {
+// catalog opens every store of the configuration. Without a locator discovered
+// secrets are not found by their ids.
+func (o Options) catalog(ctx context.Context, nc *nats.Conn, specs []secret.Spec, locate store.Locator) (*store.Catalog, error) {
+	discoveries, err := o.Config.Discoveries()
+	if err != nil {
+		return nil, err
+	}
 	var stores []*store.Store
 	limits := awssm.NewLimits()
 	for name, s := range o.Config.Stores {
-		d, err := o.driver(ctx, nc, name, s.Options, specs, limits)
+		i := slices.IndexFunc(discoveries, func(d *store.Discovery) bool { return d.Store == name })
+		var found *store.Discovery
+		if i >= 0 {
+			found = discoveries[i]
+		}
+		d, err := o.driver(ctx, nc, s.Options, inStore(name, specs), found, limits)
 		if err != nil {
 			return nil, fmt.Errorf("store %s: %w", name, err)
 		}
@@ -282,18 +293,49 @@ func (o Options) catalog(ctx context.Context, nc *nats.Conn, specs []secret.Spec
 		}
 		stores = append(stores, st)
 	}
-	return store.NewCatalog(stores, specs)
+	c, err := store.NewCatalog(stores, specs)
+	if err != nil {
+		return nil, err
+	}
+	return c, c.Discover(discoveries, locate)
+}
+
+// inStore returns the paths of the secrets that are configured in a store.
+func inStore(name string, specs []secret.Spec) []string {
+	var paths []string
+	for _, spec := range specs {
+		if spec.Store == name {
+			paths = append(paths, spec.StorePath())
+		}
+	}
+	return paths
+}
+
+// locator finds out from the log where a discovered secret is.
+func locator(bus *events.Bus) store.Locator {
+	return func(ctx context.Context, id secret.ID) (name, path string, err error) {
+		last, err := bus.Last(ctx, events.TypeDiscovered, id)
+		if err != nil && !errors.Is(err, events.ErrUntrusted) {
+			return "", "", err
+		}
+		spec, ok := last.Event.Data.Spec()
+		if !ok {
+			return "", "", fmt.Errorf("%w, nor has it been discovered: %s", store.ErrUnknownSecret, id)
+		}
+		return spec.Store, spec.Path, nil
+	}
 }
 
 // driver is the one place that knows the types of store.
-func (o Options) driver(ctx context.Context, nc *nats.Conn, name string, opts config.StoreOptions, specs []secret.Spec, limits *awssm.Limits) (store.Driver, error) {
+func (o Options) driver(ctx context.Context, nc *nats.Conn, opts config.StoreOptions, paths []string, found *store.Discovery, limits *awssm.Limits) (store.Driver, error) {
+	scope := store.NewScope(paths, found)
 	switch s := opts.(type) {
 	case *config.NATSKV:
 		return o.bucket(ctx, nc, s)
 	case *config.AWS:
 		return awssm.Open(ctx, awssm.Config{
 			Region: s.Region, Profile: s.Profile, AssumeRoleARN: s.AssumeRole, ExternalID: s.ExternalID, Endpoint: s.Endpoint,
-			Tags: s.Tags, WritesPerSecond: float64(s.WritesPerSecond), Limits: limits,
+			Tags: awsTags(s, paths), Scope: scope, WritesPerSecond: float64(s.WritesPerSecond), Limits: limits,
 		})
 	case *config.Vault:
 		auth, err := vaultAuth(s.Auth)
@@ -301,15 +343,9 @@ func (o Options) driver(ctx context.Context, nc *nats.Conn, name string, opts co
 			return nil, err
 		}
 		return vault.Open(vault.Config{
-			Address: s.Address, Namespace: s.Namespace, CACert: s.CA, Mount: s.Mount, Prefix: s.Prefix, StatePrefix: s.StatePrefix, Auth: auth,
+			Address: s.Address, Namespace: s.Namespace, CACert: s.CA, Mount: s.Mount, Prefix: s.Prefix, StatePrefix: s.StatePrefix, Scope: scope, Auth: auth,
 		})
 	case *config.Env:
-		var paths []string
-		for _, spec := range specs {
-			if spec.Store == name {
-				paths = append(paths, spec.StorePath())
-			}
-		}
 		return env.Open(env.Config{Paths: paths}), nil
 	default:
 		return nil, fmt.Errorf("type %s is unknown to this program", opts.Type())
@@ -361,6 +397,15 @@ func (b *Bucket) Close() error {
 	err := b.Driver.Close()
 	b.conn.Close()
 	return err
+}
+
+// awsTags returns the tags by which AWS is asked for a list. Where no secret is
+// configured, those of the discovered ones make it short.
+func awsTags(s *config.AWS, paths []string) map[string]string {
+	if len(s.Tags) == 0 && len(paths) == 0 && s.Discover != nil {
+		return s.Discover.Match
+	}
+	return s.Tags
 }
 
 // vaultAuth returns how to log in; nil leaves it to the environment.

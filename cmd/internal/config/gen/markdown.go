@@ -33,7 +33,7 @@ also in [config.schema.json](config.schema.json). An editor that knows YAML sche
   common.
 
 Examples: [single-node.yaml](../examples/single-node.yaml), [cluster.yaml](../examples/cluster.yaml),
-[tradepulse.yaml](../examples/tradepulse.yaml).
+[tradepulse.yaml](../examples/tradepulse.yaml), [aws.yaml](../examples/aws.yaml), [vault.yaml](../examples/vault.yaml).
 `
 
 // writer collects the reference.

@@ -1,0 +1,57 @@
+package config_test
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/tradepulse/rotator/cmd/internal/config"
+	"github.com/tradepulse/rotator/pkg/secret"
+)
+
+func TestDiscoveries(t *testing.T) {
+	c := parse(t, `
+stores:
+  aws: {type: aws, discover: {}}
+  bao: {type: vault, discover: {match: {team: payments}, prefix: apps/, id_prefix: bao/}}
+  quiet: {type: aws}
+policies: {pin: {min_length: 8, length: 8, classes: [digit]}}
+defaults: {ttl: 30d, services: [all], policy: pin}
+secrets: [{id: a, store: quiet}]
+`)
+	got, err := c.Discoveries()
+	if err != nil || len(got) != 2 {
+		t.Fatalf("%d discoveries, err %v", len(got), err)
+	}
+	m := secret.Metadata{Path: "apps/x", Attributes: map[string]string{"team": "payments", "rotator:policy": "pin"}}
+	if !got[1].Matches(m.Path, m.Attributes) || got[1].Matches("other/x", m.Attributes) || got[0].Matches(m.Path, m.Attributes) {
+		t.Error("another secret is discovered than the configuration says")
+	}
+	spec, problems := got[1].Spec(m)
+	if len(problems) > 0 || spec.ID != "bao/apps/x" || spec.TTL != 30*24*time.Hour || spec.Services[0] != "all" || spec.ValuePolicy().MinLength != 8 {
+		t.Errorf("it is %+v, problems %v", spec, problems)
+	}
+	if !got[0].Matches("x", map[string]string{"rotator:managed": "true"}) {
+		t.Error("the tag rotator:managed is not enough")
+	}
+	if text := roundTrip(t, c); !strings.Contains(text, "rotator:managed:") {
+		t.Errorf("what is looked for is not shown:\n%s", text)
+	}
+}
+
+func TestDiscoveryIsChecked(t *testing.T) {
+	for text, want := range map[string]string{
+		`{match: {"rotator:ttl": ""}}`:                      "this tag says what is wanted of a secret",
+		`{match: {"` + strings.Repeat("k", 129) + `": ""}}`: "the name of a tag has 1 to 128 characters",
+		`{match: {k: "` + strings.Repeat("v", 257) + `"}}`:  "the value of a tag has at most 256 characters",
+		`{match: {k: "a\tb"}}`:                              "a tag has no control characters",
+		`{prefix: "a b"}`:                                   "invalid secret id",
+		`{matches: {}}`:                                     "unknown key",
+		`{match: {k: 1}}`:                                   "want text",
+	} {
+		_, err := config.Parse([]byte("stores: {s: {type: aws, discover: "+text+"}}"), "c.yaml", nil)
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%.40s: %v, want %q", text, err, want)
+		}
+	}
+}
