@@ -5,50 +5,42 @@ import (
 	"strings"
 	"testing"
 	"time"
-
-	"github.com/tradepulse/rotator/internal/serverstest"
 )
 
 // TestExampleOfEachStore runs the example configuration of each store as a
 // reader of the documents would, against a real server.
 func TestExampleOfEachStore(t *testing.T) {
 	t.Parallel()
-	for name, env := range map[string]func(*testing.T) []string{
-		"aws": func(t *testing.T) []string {
-			t.Helper()
-			return []string{
-				"AWS_ENDPOINT_URL=" + serverstest.StartMoto(t).URL, "AWS_REGION=eu-central-1",
-				"AWS_ACCESS_KEY_ID=test", "AWS_SECRET_ACCESS_KEY=test", "AWS_EC2_METADATA_DISABLED=true",
-			}
-		},
-		"vault": func(t *testing.T) []string {
-			t.Helper()
-			b := serverstest.StartBao(t)
-			return []string{"VAULT_ADDR=" + b.URL, "VAULT_TOKEN=" + b.Root}
-		},
-	} {
+	paths := map[string]string{"aws": "orders/db", "vault": "tradepulse/orders/db"}
+	for name, open := range outsiders {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
+			o := open(t)
+			o.create(t, paths[name], "first", map[string]string{"rotator:managed": "true", "rotator:id": "ORDERS_DB", "rotator:ttl": "30d"})
 			health := freeAddress(t)
-			r := reader{t: t, env: append(env(t), "STATE_DIRECTORY="+t.TempDir(), "ROTATOR_NODE_LISTEN="+freeAddress(t), "ROTATOR_HTTP_LISTEN="+health)}
+			r := reader{t: t, env: append(o.env(), "STATE_DIRECTORY="+t.TempDir(), "ROTATOR_NODE_LISTEN="+freeAddress(t), "ROTATOR_HTTP_LISTEN="+health)}
 			cfg := "docs/examples/" + name + ".yaml"
 			r.run([]string{"rotator", "run", "--config", cfg})
 			eventually(t, 30*time.Second, func() error {
-				if n := strings.Count(r.node.out.String(), `"msg":"secret.rotated"`); n < 2 {
-					return fmt.Errorf("%d of 2 secrets were made:\n%s", n, r.node.out)
+				out := r.node.out.String()
+				if n := strings.Count(out, `"msg":"secret.rotated"`); n < 2 || !strings.Contains(out, `"msg":"secret.discovered"`) {
+					return fmt.Errorf("%d of 2 secrets were made, or the third was not found:\n%s", n, out)
 				}
 				return nil
 			})
-			for range 2 {
-				p := r.start([]string{"rotator", "rotate", "TRADEPULSE_ADMIN_TOKEN_ID", "--config", cfg})
+			for _, id := range []string{"TRADEPULSE_ADMIN_TOKEN_ID", "TRADEPULSE_ADMIN_TOKEN_ID", "ORDERS_DB"} {
+				p := r.start([]string{"rotator", "rotate", id, "--config", cfg})
 				<-p.done
 				if code := p.cmd.ProcessState.ExitCode(); code != 0 || !strings.Contains(p.out.String(), " → ") {
-					t.Fatalf("rotate: exit %d: %s", code, p.out)
+					t.Fatalf("rotate %s: exit %d: %s", id, code, p.out)
 				}
+			}
+			if o.read(t, paths[name]) == "first" {
+				t.Error("the discovered secret has its old value")
 			}
 			p := r.start([]string{"rotator", "status", "--config", cfg})
 			<-p.done
-			if code := p.cmd.ProcessState.ExitCode(); code != 0 || strings.Count(p.out.String(), "TRADEPULSE_") < 2 {
+			if code := p.cmd.ProcessState.ExitCode(); code != 0 || strings.Count(p.out.String(), "TRADEPULSE_") < 2 || !strings.Contains(p.out.String(), "ORDERS_DB") {
 				t.Errorf("status: exit %d: %s", code, p.out)
 			}
 			if code := r.node.drain(t); code != 0 {

@@ -1,0 +1,188 @@
+package integration
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/tradepulse/rotator/internal/serverstest"
+	"github.com/tradepulse/rotator/pkg/scheduler"
+	"github.com/tradepulse/rotator/pkg/secret"
+	"github.com/tradepulse/rotator/pkg/store"
+	"github.com/tradepulse/rotator/pkg/store/awssm"
+	"github.com/tradepulse/rotator/pkg/store/vault"
+)
+
+// counter stands before a store and counts what is asked of it.
+type counter struct {
+	*httptest.Server
+	mu    sync.Mutex
+	calls map[string]int
+}
+
+func newCounter(t *testing.T, to string, name func(*http.Request) string) *counter {
+	t.Helper()
+	target, err := url.Parse(to)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := &counter{calls: map[string]int{}}
+	forward := httputil.NewSingleHostReverseProxy(target)
+	c.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		c.mu.Lock()
+		c.calls[name(r)]++
+		c.mu.Unlock()
+		forward.ServeHTTP(w, r)
+	}))
+	t.Cleanup(c.Close)
+	return c
+}
+
+// take returns the calls since it was last asked, and how many they are.
+func (c *counter) take() (calls map[string]int, n int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	calls = c.calls
+	c.calls = map[string]int{}
+	for _, k := range calls {
+		n += k
+	}
+	return calls, n
+}
+
+// sweepSize is how many secrets the sweeps are about; sweepStrangers is how many
+// of somebody else are beside them.
+const sweepSize, sweepStrangers = 1000, 200
+
+// TestSweepCalls counts, on the wire, what it costs to look at a thousand
+// discovered secrets that have not changed.
+func TestSweepCalls(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		open func(*testing.T, *store.Discovery) (store.Driver, *counter)
+		most int
+	}{
+		"aws":   {sweptAWS, 11},
+		"vault": {sweptVault, sweepSize + 2}, // two folders are listed
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			found := &store.Discovery{Store: "main", Match: map[string]string{store.TagManaged: "true"}, Defaults: secret.Spec{TTL: 30 * 24 * time.Hour}}
+			d, wire := c.open(t, found)
+			sweep := sweeper(t, d, found)
+			wire.take()
+			if r := sweep(); r.Discovered != sweepSize || r.Armed != sweepSize {
+				t.Errorf("the first sweep: %+v", r)
+			}
+			calls, n := wire.take()
+			t.Logf("the first sweep of %d secrets: %d calls %v", sweepSize, n, calls)
+			if r := sweep(); r.Discovered+r.Armed+r.Announced+r.Gone != 0 || r.Secrets[scheduler.ReasonScheduled] != sweepSize {
+				t.Errorf("a sweep of what has not changed: %+v", r)
+			}
+			if calls, n = wire.take(); n > c.most {
+				t.Errorf("a sweep of %d secrets that have not changed: %d calls %v, want at most %d", sweepSize, n, calls, c.most)
+			}
+			t.Logf("a sweep of %d secrets that have not changed: %d calls %v", sweepSize, n, calls)
+		})
+	}
+}
+
+// sweeper returns a function that sweeps a store on a bus of its own.
+func sweeper(t *testing.T, d store.Driver, found *store.Discovery) func() scheduler.Result {
+	t.Helper()
+	s := newSite(t, startBroker(t, false))
+	nc := s.broker.connect()
+	t.Cleanup(nc.Close)
+	st, err := store.New("main", d, &store.Options{Logger: s.log})
+	if err != nil {
+		t.Fatal(err)
+	}
+	catalog, err := store.NewCatalog([]*store.Store{st}, nil)
+	if err == nil {
+		err = catalog.Discover([]*store.Discovery{found}, nil)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	sch, err := scheduler.New(scheduler.Config{Catalog: catalog, Bus: s.bus(nc, "scheduler"), Source: "/test/scheduler", Logger: s.log})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return func() scheduler.Result {
+		t.Helper()
+		r, err := sch.Sweep(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		return r
+	}
+}
+
+// fillStore makes the secrets by which a sweep is measured.
+func fillStore(t *testing.T, create func(ctx context.Context, path string, tags map[string]string) error) {
+	t.Helper()
+	g, ctx := errgroup.WithContext(t.Context())
+	g.SetLimit(8)
+	for i := range sweepSize + sweepStrangers {
+		g.Go(func() error {
+			if i < sweepSize {
+				return create(ctx, fmt.Sprintf("apps/%04d", i), map[string]string{store.TagManaged: "true", "rotator:services": "api"})
+			}
+			return create(ctx, fmt.Sprintf("apps/stranger/%04d", i), nil)
+		})
+	}
+	if err := g.Wait(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func sweptAWS(t *testing.T, found *store.Discovery) (store.Driver, *counter) {
+	t.Helper()
+	moto := serverstest.StartMoto(t)
+	outsider := newAWS(t, moto.URL)
+	fillStore(t, func(ctx context.Context, path string, tags map[string]string) error {
+		return outsider.add(ctx, path, "value", tags)
+	})
+	wire := newCounter(t, moto.URL, func(r *http.Request) string {
+		_, action, _ := strings.Cut(r.Header.Get("X-Amz-Target"), ".")
+		return action
+	})
+	d, err := awssm.New(newAWS(t, wire.URL).Client, awssm.Config{Tags: maps.Clone(found.Match), Scope: store.NewScope(nil, found)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return d, wire
+}
+
+func sweptVault(t *testing.T, found *store.Discovery) (store.Driver, *counter) {
+	t.Helper()
+	found.Prefix = "apps/0"
+	bao := serverstest.StartBao(t)
+	fillStore(t, func(_ context.Context, path string, tags map[string]string) error {
+		bao.Do(t, http.MethodPost, "secret/metadata/"+path, map[string]any{"custom_metadata": tags}, nil)
+		bao.Do(t, http.MethodPost, "secret/data/"+path, map[string]any{"data": map[string]string{"value": "value"}}, nil)
+		return nil
+	})
+	wire := newCounter(t, bao.URL, func(r *http.Request) string {
+		kind, _, _ := strings.Cut(strings.TrimPrefix(r.URL.Path, "/v1/secret/"), "/")
+		if r.URL.Query().Get("list") == "true" {
+			return "list " + kind
+		}
+		return r.Method + " " + kind
+	})
+	d, err := vault.Open(vault.Config{Address: wire.URL, Auth: vault.Token{Token: bao.Root}, Scope: store.NewScope(nil, found)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return d, wire
+}
