@@ -1,0 +1,54 @@
+package awssm
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/aws/arn"
+
+	"github.com/tradepulse/rotator/pkg/secret"
+	"github.com/tradepulse/rotator/pkg/store"
+)
+
+// Rotation is what AWS says of a secret that it asks a Lambda to rotate.
+type Rotation struct {
+	// Enabled is whether AWS rotates the secret.
+	Enabled bool
+	// Versions are those that have a staging label.
+	Versions []secret.Version
+}
+
+// Rotation describes a secret as far as a rotation function has to know it
+// before each step. Unlike Describe it is one call, always.
+func (d *Driver) Rotation(ctx context.Context, path string) (Rotation, error) {
+	out, l, err := d.describe(ctx, path)
+	if err != nil {
+		return Rotation{}, fmt.Errorf("awssm: describe %s: %w", path, err)
+	}
+	return Rotation{Enabled: aws.ToBool(out.RotationEnabled), Versions: l.versions()}, nil
+}
+
+// Place is where a secret is, as its ARN says.
+type Place struct{ Region, Account, Name string }
+
+// suffix is the length of what AWS puts behind the name of a secret in its ARN:
+// a hyphen and six characters.
+const suffix = 7
+
+// ParseARN returns where the secret with an ARN is. The error wraps
+// [store.ErrInvalid].
+func ParseARN(s string) (Place, error) {
+	a, err := arn.Parse(s)
+	name, kind := "", "secret:"
+	if err == nil && a.Service == "secretsmanager" && len(a.Resource) > len(kind)+suffix && a.Resource[:len(kind)] == kind {
+		name = a.Resource[len(kind) : len(a.Resource)-suffix]
+	}
+	if name == "" || a.Resource[len(a.Resource)-suffix] != '-' || a.Region == "" {
+		return Place{}, fmt.Errorf("%w: no ARN of a secret", store.ErrInvalid)
+	}
+	if _, err := secret.ParseID(name); err != nil {
+		return Place{}, fmt.Errorf("%w: no ARN of a secret: %w", store.ErrInvalid, err)
+	}
+	return Place{Region: a.Region, Account: a.AccountID, Name: name}, nil
+}

@@ -1,0 +1,77 @@
+package awssm_test
+
+import (
+	"errors"
+	"testing"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	sm "github.com/aws/aws-sdk-go-v2/service/secretsmanager"
+	"github.com/aws/aws-sdk-go-v2/service/secretsmanager/types"
+
+	"github.com/tradepulse/rotator/internal/serverstest"
+	"github.com/tradepulse/rotator/pkg/secret"
+	"github.com/tradepulse/rotator/pkg/store"
+	"github.com/tradepulse/rotator/pkg/store/awssm"
+)
+
+func TestParseARN(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		arn  string
+		want awssm.Place
+	}{
+		"a secret":                {"arn:aws:secretsmanager:eu-central-1:123456789012:secret:prod/db-AbC12f", awssm.Place{Region: "eu-central-1", Account: "123456789012", Name: "prod/db"}},
+		"a name like a suffix":    {"arn:aws-cn:secretsmanager:cn-north-1:123456789012:secret:db-secret-AbC12f", awssm.Place{Region: "cn-north-1", Account: "123456789012", Name: "db-secret"}},
+		"a name":                  {"prod/db", awssm.Place{}},
+		"another service":         {"arn:aws:s3:::bucket-AbC12f", awssm.Place{}},
+		"another resource":        {"arn:aws:secretsmanager:eu-central-1:123456789012:policy:prod/db-AbC12f", awssm.Place{}},
+		"without a suffix":        {"arn:aws:secretsmanager:eu-central-1:123456789012:secret:proddatabase", awssm.Place{}},
+		"nothing but a suffix":    {"arn:aws:secretsmanager:eu-central-1:123456789012:secret:-AbC12f", awssm.Place{}},
+		"without a region":        {"arn:aws:secretsmanager::123456789012:secret:prod/db-AbC12f", awssm.Place{}},
+		"characters of no secret": {"arn:aws:secretsmanager:eu-central-1:123456789012:secret:prod db-AbC12f", awssm.Place{}},
+	} {
+		got, err := awssm.ParseARN(c.arn)
+		if got != c.want || (err == nil) != (c.want != awssm.Place{}) || err != nil && !errors.Is(err, store.ErrInvalid) {
+			t.Errorf("%s: %+v, %v; want %+v", name, got, err, c.want)
+		}
+	}
+}
+
+// TestRotation holds what a rotation function is told of a secret, which is one
+// call.
+func TestRotation(t *testing.T) {
+	t.Parallel()
+	moto := serverstest.StartMoto(t)
+	front := serverstest.StartProxy(t, moto.URL)
+	d := newDriver(t, front.URL, root)
+	made, err := client(moto.URL, root).CreateSecret(t.Context(), &sm.CreateSecretInput{Name: aws.String("rotated/by-aws"), SecretString: aws.String("First-value-1")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	v1 := secret.VersionID(*made.VersionId)
+	// moto registers the token, and then finds no such function.
+	token := secret.NewToken("aws", v1, "", 0)
+	_, err = client(moto.URL, root).RotateSecret(t.Context(), &sm.RotateSecretInput{
+		SecretId: aws.String("rotated/by-aws"), ClientRequestToken: aws.String(string(token)), RotationLambdaARN: aws.String("arn:aws:lambda:us-east-1:123456789012:function:none"),
+		RotationRules: &types.RotationRulesType{AutomaticallyAfterDays: aws.Int64(30)},
+	})
+	if err == nil {
+		t.Fatal("moto runs functions now: drive the rotation through it")
+	}
+	front.Take()
+	r, err := d.Rotation(t.Context(), "rotated/by-aws")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if calls := front.Take(); len(calls) != 1 {
+		t.Errorf("it takes the calls %v", calls)
+	}
+	m := secret.Metadata{Versions: r.Versions}
+	pending, _ := m.At(secret.StagePending)
+	if !r.Enabled || m.Current().ID != v1 || pending.ID != secret.VersionID(token) || len(r.Versions) != 2 {
+		t.Errorf("%+v, want it enabled, %s current and %s pending", r, v1, token)
+	}
+	if _, err := d.Rotation(t.Context(), "not/there"); !errors.Is(err, store.ErrNotFound) {
+		t.Errorf("a secret that is not there: %v", err)
+	}
+}
