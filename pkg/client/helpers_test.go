@@ -295,7 +295,7 @@ func TestABearerTokenGoesToItsOriginOnly(t *testing.T) {
 }
 
 // certificate returns a self-signed pair as PEM.
-func certificate(t *testing.T, serial int64, notAfter time.Time) string {
+func certificate(t testing.TB, serial int64, notAfter time.Time) string {
 	t.Helper()
 	k, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {

@@ -50,3 +50,65 @@ func ExampleID_Key() {
 	// prod=2Fdb
 	// prod/db <nil>
 }
+
+// A value shows nothing, however it is printed.
+func ExampleValue() {
+	v := secret.NewValue([]byte("correct horse"))
+	fmt.Println(v, v.Len(), v.Equal(secret.NewValue([]byte("correct horse"))))
+	fmt.Printf("%s %v %+v %#v %x %q\n", v, v, v, v, v, v)
+	fmt.Println(string(v.Reveal()))
+	// Output:
+	// [redacted] 13 true
+	// [redacted] [redacted] [redacted] [redacted] [redacted] [redacted]
+	// correct horse
+}
+
+// One field of a secret that is a document.
+func ExampleValue_Field() {
+	v := secret.NewValue([]byte(`{"user": "app", "password": "old"}`))
+	password, err := v.Field("/password")
+	fmt.Println(string(password.Reveal()), err)
+	_, err = v.Field("/port")
+	fmt.Println(err)
+	// Output:
+	// old <nil>
+	// field /port: the document has no string there
+}
+
+// However often it is tried, one rotation has one token.
+func ExampleNewToken() {
+	spec := secret.Spec{ID: "prod/db", Store: "main"}
+	fmt.Println(spec.Token("7", 0) == spec.Token("7", 0), spec.Token("7", 0) == spec.Token("8", 0))
+	fmt.Println(spec.Made("7", spec.Token("7", 1)), spec.Made("8", spec.Token("7", 1)))
+	// Output:
+	// true false
+	// true false
+}
+
+func ExampleMetadata() {
+	m := secret.Metadata{Versions: []secret.Version{{ID: "7", Stage: secret.StagePrevious}, {ID: "8", Stage: secret.StageCurrent}}}
+	_, pending := m.At(secret.StagePending)
+	fmt.Println(m.Current().ID, pending)
+	// Output: 8 false
+}
+
+func ExampleParseWindow() {
+	w, err := secret.ParseWindow("0 2 * * SAT", "Europe/Berlin", 3*time.Hour)
+	if err != nil {
+		panic(err)
+	}
+	at, ok := secret.NextOpen([]secret.Window{w}, time.Date(2026, 3, 2, 9, 0, 0, 0, time.UTC))
+	fmt.Println(at.UTC().Format(time.RFC3339), ok)
+	// Output: 2026-03-07T01:00:00Z true
+}
+
+func ExampleParseTTLSeconds() {
+	for _, text := range []string{"3600", "0", "soon"} {
+		d, err := secret.ParseTTLSeconds(text)
+		fmt.Println(d, err)
+	}
+	// Output:
+	// 1h0m0s <nil>
+	// 0s is not a whole number of seconds from 1 to 316224000
+	// 0s is not a whole number of seconds from 1 to 316224000
+}

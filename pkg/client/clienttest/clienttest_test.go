@@ -11,6 +11,7 @@ import (
 
 	"github.com/tradepulse/rotator/pkg/client"
 	"github.com/tradepulse/rotator/pkg/client/clienttest"
+	"github.com/tradepulse/rotator/pkg/events/eventstest"
 	"github.com/tradepulse/rotator/pkg/secret"
 	"github.com/tradepulse/rotator/pkg/store"
 )
@@ -89,6 +90,25 @@ func TestOwnManager(t *testing.T) {
 	if err := m.Close(t.Context()); err != nil {
 		t.Error(err)
 	}
+}
+
+// In a test, t is the *testing.T; an example has none.
+func Example() {
+	eventstest.Example(func(t testing.TB) {
+		kit := clienttest.New(t, map[secret.ID]string{"token": "first"})
+		m := kit.Manager() // what the service under test is made with
+
+		kit.Rotate("token", "second")
+		kit.WaitApplied("token")
+		fmt.Println(string(m.Secret("token").Get().Value.Reveal()))
+
+		kit.Fail(fmt.Errorf("%w: nobody answers", store.ErrUnavailable))
+		kit.Rotate("token", "third")
+		fmt.Println(kit.WaitFailed("token"))
+	})
+	// Output:
+	// second
+	// store clienttest: get token: store unavailable: nobody answers
 }
 
 func TestInABubble(t *testing.T) {

@@ -1,0 +1,342 @@
+package client_test
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"crypto/hmac"
+	"crypto/sha256"
+	"crypto/tls"
+	"database/sql"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/tradepulse/rotator/pkg/client"
+	"github.com/tradepulse/rotator/pkg/client/clienttest"
+	"github.com/tradepulse/rotator/pkg/events/eventstest"
+	"github.com/tradepulse/rotator/pkg/secret"
+	"github.com/tradepulse/rotator/pkg/store"
+	"github.com/tradepulse/rotator/pkg/store/env"
+)
+
+// A service reads the variables of a developer's machine. Others open their
+// stores by configuration, see package setup.
+func ExampleNew() {
+	vars := map[string]string{"TRADEPULSE_AUDIT_SECRET": "a signing key"}
+	st, err := store.New("env", env.Open(env.Config{Lookup: func(name string) (string, bool) { v, ok := vars[name]; return v, ok }}), &store.Options{Logger: quiet})
+	if err != nil {
+		panic(err)
+	}
+	catalog, err := store.NewCatalog([]*store.Store{st}, []secret.Spec{
+		{ID: "TRADEPULSE_AUDIT_SECRET_ID", Store: "env"},
+		{ID: "TRADEPULSE_ADMIN_TOKEN_ID", Store: "env"},
+	})
+	if err != nil {
+		panic(err)
+	}
+	config := client.Config{
+		Service: "audit-api", Source: client.FromCatalog(catalog), IDs: []secret.ID{"TRADEPULSE_AUDIT_SECRET_ID", "TRADEPULSE_ADMIN_TOKEN_ID"}, Logger: quiet,
+	}
+	_, err = client.New(context.Background(), config)
+	fmt.Println(err)
+
+	vars["TRADEPULSE_ADMIN_TOKEN"] = "a token"
+	m, err := client.New(context.Background(), config)
+	if err != nil {
+		panic(err)
+	}
+	fmt.Println(m.Secret("TRADEPULSE_ADMIN_TOKEN_ID").Get().Value.Len(), m.Close(context.Background()))
+	// Output:
+	// client: 1 of 2 secrets cannot be resolved:
+	//   TRADEPULSE_ADMIN_TOKEN_ID: store env: get TRADEPULSE_ADMIN_TOKEN_ID: not found: neither TRADEPULSE_ADMIN_TOKEN nor TRADEPULSE_ADMIN_TOKEN_ID is set (set TRADEPULSE_ADMIN_TOKEN)
+	// 7 <nil>
+}
+
+// In an example there is no *testing.T: eventstest.Example stands in for one. A
+// test calls clienttest.New(t, ...).
+func ExampleHandle() {
+	eventstest.Example(func(t testing.TB) {
+		kit := clienttest.New(t, map[secret.ID]string{"token": "first"})
+		token := kit.Manager().Secret("token")
+
+		fmt.Println(string(token.Get().Value.Reveal()))
+		kit.Rotate("token", "second")
+		kit.WaitApplied("token")
+		fmt.Println(string(token.Get().Value.Reveal()))
+		fmt.Println(token.Get().Value) // shows nothing
+	})
+	// Output:
+	// first
+	// second
+	// [redacted]
+}
+
+// By name there is an error when the store could not be asked for too long.
+func ExampleManager_Get() {
+	eventstest.Example(func(t testing.TB) {
+		m := clienttest.NewPolling(t, map[secret.ID]string{"token": "first"}).Manager()
+		c, err := m.Get(context.Background(), "token")
+		fmt.Println(c.Version.ID, c.Stale, err)
+		_, err = m.Get(context.Background(), "another")
+		fmt.Println(errors.Is(err, client.ErrUnknown))
+	})
+	// Output:
+	// version-1 false <nil>
+	// true
+}
+
+// A hook that cannot use a version keeps the one before in use.
+func ExampleManager_Subscribe() {
+	eventstest.Example(func(t testing.TB) {
+		kit := clienttest.New(t, map[secret.ID]string{"dsn": "db-1"})
+		m := kit.Manager()
+		stop, err := m.Subscribe(context.Background(), "dsn", func(_ context.Context, c client.Change) error {
+			if !strings.HasPrefix(string(c.Value.Reveal()), "db-") {
+				return errors.New("this is no name of a database")
+			}
+			return nil
+		})
+		if err != nil {
+			panic(err)
+		}
+		defer stop()
+		kit.Rotate("dsn", "nonsense")
+		fmt.Println("reported:", kit.WaitFailed("dsn"))
+		fmt.Println("in use:", string(m.Secret("dsn").Get().Value.Reveal()))
+	})
+	// Output:
+	// reported: this is no name of a database
+	// in use: db-1
+}
+
+// A service whose credentials are refused asks for newer ones.
+func ExampleManager_Refresh() {
+	eventstest.Example(func(t testing.TB) {
+		kit := clienttest.New(t, map[secret.ID]string{"token": "first"})
+		m := kit.Manager()
+		kit.Rotate("token", "second")
+		err := m.Refresh(context.Background(), "token")
+		fmt.Println(string(m.Secret("token").Get().Value.Reveal()), err)
+	})
+	// Output: second <nil>
+}
+
+// What a health endpoint can show.
+func ExampleManager_Report() {
+	eventstest.Example(func(t testing.TB) {
+		r := clienttest.NewPolling(t, map[secret.ID]string{"token": "first"}).Manager().Report()
+		fmt.Println(r.Service, r.Secrets[0].SecretID, r.Secrets[0].VersionID, r.Secrets[0].Status)
+	})
+	// Output: test token version-1 applied
+}
+
+// The previous key goes on to verify what it has signed.
+func ExampleKeyring() {
+	eventstest.Example(func(t testing.TB) {
+		kit := clienttest.New(t, map[secret.ID]string{"key": "first"})
+		keys, err := client.NewKeyring(context.Background(), kit.Manager(), "key", 24*time.Hour)
+		if err != nil {
+			panic(err)
+		}
+		defer keys.Close()
+		sign := func(k client.Key) []byte { return hmac.New(sha256.New, k.Value.Reveal()).Sum(nil) }
+
+		signedWith := keys.Current()
+		mac := sign(signedWith)
+		kit.Rotate("key", "second")
+		kit.WaitApplied("key")
+
+		old, ok := keys.Key(signedWith.ID)
+		fmt.Println(ok, hmac.Equal(mac, sign(old)), keys.Current().ID == signedWith.ID)
+	})
+	// Output: true true false
+}
+
+// A record that was changed shows, also after the key has been rotated.
+func ExampleAuditLogger() {
+	eventstest.Example(func(t testing.TB) {
+		ctx := context.Background()
+		kit := clienttest.New(t, map[secret.ID]string{"key": "first"})
+		m := kit.Manager()
+		keys, err := client.NewKeyring(ctx, m, "key", 0)
+		if err != nil {
+			panic(err)
+		}
+		defer keys.Close()
+		var file bytes.Buffer
+		log, err := client.NewAuditLogger(ctx, m, keys, &file)
+		if err != nil {
+			panic(err)
+		}
+		defer log.Close()
+
+		fmt.Println(log.Log("order.placed", map[string]string{"order": "17"}))
+		kit.Rotate("key", "second")
+		kit.WaitApplied("key")
+		fmt.Println(log.Log("order.filled", map[string]string{"order": "17"}))
+
+		n, _, err := client.VerifyAudit(bytes.NewReader(file.Bytes()), keys.Lookup(ctx))
+		fmt.Println(n, err)
+		n, _, err = client.VerifyAudit(strings.NewReader(strings.Replace(file.String(), "filled", "closed", 1)), keys.Lookup(ctx))
+		fmt.Println(n, err)
+	})
+	// Output:
+	// <nil>
+	// <nil>
+	// 2 <nil>
+	// 1 audit: line 2: its MAC does not fit: it was changed
+}
+
+// What several processes wrote into one log.
+func ExampleAuditVerifier() {
+	eventstest.Example(func(t testing.TB) {
+		ctx := context.Background()
+		m := clienttest.NewPolling(t, map[secret.ID]string{"key": "first"}).Manager()
+		keys, err := client.NewKeyring(ctx, m, "key", 0)
+		if err != nil {
+			panic(err)
+		}
+		defer keys.Close()
+		var collected bytes.Buffer
+		for range 2 {
+			log, err := client.NewAuditLogger(ctx, m, keys, &collected)
+			if err == nil {
+				err = log.Log("service.started", nil)
+			}
+			if err != nil {
+				panic(err)
+			}
+			log.Close()
+		}
+		res, err := client.AuditVerifier{Key: keys.Lookup(ctx), Merged: true}.Verify(&collected)
+		fmt.Println(res.Records, res.Chains, err)
+	})
+	// Output: 2 2 <nil>
+}
+
+// The previous token is accepted for an hour after a rotation.
+func ExampleTokenAuthenticator() {
+	eventstest.Example(func(t testing.TB) {
+		kit := clienttest.New(t, map[secret.ID]string{"token": "first"})
+		auth, err := client.NewTokenAuthenticator(context.Background(), kit.Manager(), "token", "admin", time.Hour)
+		if err != nil {
+			panic(err)
+		}
+		defer auth.Close()
+		admin := auth.Middleware(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
+		ask := func(token string) {
+			r := httptest.NewRequest(http.MethodGet, "/admin", http.NoBody)
+			r.Header.Set("Authorization", "Bearer "+token)
+			w := httptest.NewRecorder()
+			admin.ServeHTTP(w, r)
+			fmt.Printf("%s: %d %s\n", token, w.Code, cmp.Or(w.Header().Get("WWW-Authenticate"), "welcome"))
+		}
+		kit.Rotate("token", "second")
+		kit.WaitApplied("token")
+		ask("second")
+		ask("first")
+		ask("third")
+		fmt.Println(len(auth.PreviousUses()), "client sends the previous one")
+	})
+	// Output:
+	// second: 200 welcome
+	// first: 200 welcome
+	// third: 401 Bearer realm="admin", error="invalid_token"
+	// 1 client sends the previous one
+}
+
+// A client of another service is replaced as a whole.
+func ExampleUpdater() {
+	type mailer struct{ password string }
+	eventstest.Example(func(t testing.TB) {
+		kit := clienttest.New(t, map[secret.ID]string{"smtp": "first"})
+		mail, err := client.NewUpdater(context.Background(), kit.Manager(), "smtp",
+			func(_ context.Context, c client.Change) (*mailer, error) {
+				return &mailer{password: string(c.Value.Reveal())}, nil // and log in
+			},
+			func(m *mailer) { fmt.Println("log out of", m.password) })
+		if err != nil {
+			panic(err)
+		}
+		defer mail.Close()
+
+		err = mail.Use(func(m *mailer) error {
+			kit.Rotate("smtp", "second")
+			kit.WaitApplied("smtp")
+			fmt.Println("still on", m.password)
+			return nil
+		})
+		fmt.Println(err)
+	})
+	// Output:
+	// still on first
+	// log out of first
+	// <nil>
+	// log out of second
+}
+
+// A pool of database connections, each opened with what is current.
+func ExampleConnector() {
+	eventstest.Example(func(t testing.TB) {
+		kit := clienttest.New(t, map[secret.ID]string{"db": `{"user":"app","password":"first"}`})
+		server := &database{}
+		server.password.Store(new("first"))
+		db := sql.OpenDB(client.NewConnector(kit.Manager(), "db", server, func(v secret.Value) (string, error) {
+			password, err := v.Field("/password")
+			return "user:" + string(password.Reveal()), err
+		}))
+		defer db.Close()
+		db.SetConnMaxLifetime(time.Minute) // below the secret's grace period
+		fmt.Println(db.PingContext(context.Background()))
+	})
+	// Output: <nil>
+}
+
+// An HTTP client that sends the current token, to its origin only.
+func ExampleBearerTransport() {
+	eventstest.Example(func(t testing.TB) {
+		api := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { fmt.Fprint(w, r.Header.Get("Authorization")) }))
+		defer api.Close()
+		kit := clienttest.New(t, map[secret.ID]string{"token": "first"})
+		transport, err := client.NewBearerTransport(kit.Manager(), "token", api.URL, nil)
+		if err != nil {
+			panic(err)
+		}
+		hc := &http.Client{Transport: transport}
+		req, err := http.NewRequestWithContext(context.Background(), http.MethodGet, api.URL, http.NoBody)
+		if err != nil {
+			panic(err)
+		}
+		resp, err := hc.Do(req)
+		if err != nil {
+			panic(err)
+		}
+		defer resp.Body.Close()
+		var body bytes.Buffer
+		_, err = body.ReadFrom(resp.Body)
+		fmt.Println(body.String(), err)
+	})
+	// Output: Bearer first <nil>
+}
+
+// A server whose certificate is replaced while it runs.
+func ExampleCertificate() {
+	eventstest.Example(func(t testing.TB) {
+		kit := clienttest.New(t, map[secret.ID]string{"tls": certificate(t, 7, time.Now().Add(time.Hour))})
+		cert, err := client.NewCertificate(context.Background(), kit.Manager(), "tls")
+		if err != nil {
+			panic(err)
+		}
+		defer cert.Close()
+		config := &tls.Config{MinVersion: tls.VersionTLS13, GetCertificate: cert.GetCertificate}
+
+		served, err := config.GetCertificate(nil)
+		fmt.Println(served.Leaf.SerialNumber, err)
+	})
+	// Output: 7 <nil>
+}
