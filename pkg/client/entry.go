@@ -90,6 +90,7 @@ type entry struct {
 	current atomic.Pointer[Current]
 	queued  atomic.Bool // a reload is waiting
 	access  access
+	handle  Handle
 	// status is what the report says; it can be read while a reload hangs.
 	status atomic.Pointer[events.Running]
 

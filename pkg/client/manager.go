@@ -126,7 +126,9 @@ func New(ctx context.Context, cfg Config) (*Manager, error) {
 		return nil, fmt.Errorf("client: %w", err)
 	}
 	for _, id := range cfg.IDs {
-		m.entries[id] = &entry{m: m, id: id}
+		e := &entry{m: m, id: id}
+		e.handle.e = e
+		m.entries[id] = e
 	}
 	if err := m.start(ctx); err != nil {
 		m.cancel()
@@ -276,7 +278,7 @@ func (m *Manager) Secret(id secret.ID) *Handle {
 	if !ok {
 		panic(fmt.Sprintf("client: %s is not among the secrets of this manager", id))
 	}
-	return &Handle{e}
+	return &e.handle
 }
 
 // ErrUnknown is returned by [Manager.Get] for a secret that the Manager does
