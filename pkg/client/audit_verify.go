@@ -105,7 +105,7 @@ func (c *auditChecker) bad(reason string) *AuditError {
 // take checks one line, and returns what is wrong with it.
 func (c *auditChecker) take(line []byte) (reason string, err error) {
 	var r AuditRecord
-	if err := json.Unmarshal(line, &r); err != nil {
+	if json.Unmarshal(line, &r) != nil {
 		return "it is no record", nil
 	}
 	if reason := c.place(r); reason != "" {
@@ -170,7 +170,7 @@ func (c *auditChecker) key(v secret.VersionID) (secret.Value, error) {
 func genuine(r AuditRecord, line []byte, key secret.Value) string {
 	want, err := r.mac(key)
 	if err != nil || !hmac.Equal([]byte(want), []byte(r.MAC)) {
-		return "its MAC does not fit: it was changed"
+		return "its MAC does not fit: it was changed, or its key is another"
 	}
 	if canon, err := encodeAudit(r); err != nil || !bytes.Equal(canon, line) {
 		return "it is not written canonically"

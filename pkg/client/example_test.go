@@ -80,9 +80,9 @@ func ExampleHandle() {
 func ExampleManager_Get() {
 	eventstest.Example(func(t testing.TB) {
 		m := clienttest.NewPolling(t, map[secret.ID]string{"token": "first"}).Manager()
-		c, err := m.Get(context.Background(), "token")
+		c, err := m.Get(t.Context(), "token")
 		fmt.Println(c.Version.ID, c.Stale, err)
-		_, err = m.Get(context.Background(), "another")
+		_, err = m.Get(t.Context(), "another")
 		fmt.Println(errors.Is(err, client.ErrUnknown))
 	})
 	// Output:
@@ -95,7 +95,7 @@ func ExampleManager_Subscribe() {
 	eventstest.Example(func(t testing.TB) {
 		kit := clienttest.New(t, map[secret.ID]string{"dsn": "db-1"})
 		m := kit.Manager()
-		stop, err := m.Subscribe(context.Background(), "dsn", func(_ context.Context, c client.Change) error {
+		stop, err := m.Subscribe(t.Context(), "dsn", func(_ context.Context, c client.Change) error {
 			if !strings.HasPrefix(string(c.Value.Reveal()), "db-") {
 				return errors.New("this is no name of a database")
 			}
@@ -120,7 +120,7 @@ func ExampleManager_Refresh() {
 		kit := clienttest.New(t, map[secret.ID]string{"token": "first"})
 		m := kit.Manager()
 		kit.Rotate("token", "second")
-		err := m.Refresh(context.Background(), "token")
+		err := m.Refresh(t.Context(), "token")
 		fmt.Println(string(m.Secret("token").Get().Value.Reveal()), err)
 	})
 	// Output: second <nil>
@@ -139,7 +139,7 @@ func ExampleManager_Report() {
 func ExampleKeyring() {
 	eventstest.Example(func(t testing.TB) {
 		kit := clienttest.New(t, map[secret.ID]string{"key": "first"})
-		keys, err := client.NewKeyring(context.Background(), kit.Manager(), "key", 24*time.Hour)
+		keys, err := client.NewKeyring(t.Context(), kit.Manager(), "key", 24*time.Hour)
 		if err != nil {
 			panic(err)
 		}
@@ -160,7 +160,7 @@ func ExampleKeyring() {
 // A record that was changed shows, also after the key has been rotated.
 func ExampleAuditLogger() {
 	eventstest.Example(func(t testing.TB) {
-		ctx := context.Background()
+		ctx := t.Context()
 		kit := clienttest.New(t, map[secret.ID]string{"key": "first"})
 		m := kit.Manager()
 		keys, err := client.NewKeyring(ctx, m, "key", 0)
@@ -189,13 +189,13 @@ func ExampleAuditLogger() {
 	// <nil>
 	// <nil>
 	// 2 <nil>
-	// 1 audit: line 2: its MAC does not fit: it was changed
+	// 1 audit: line 2: its MAC does not fit: it was changed, or its key is another
 }
 
 // What several processes wrote into one log.
 func ExampleAuditVerifier() {
 	eventstest.Example(func(t testing.TB) {
-		ctx := context.Background()
+		ctx := t.Context()
 		m := clienttest.NewPolling(t, map[secret.ID]string{"key": "first"}).Manager()
 		keys, err := client.NewKeyring(ctx, m, "key", 0)
 		if err != nil {
@@ -223,7 +223,7 @@ func ExampleAuditVerifier() {
 func ExampleTokenAuthenticator() {
 	eventstest.Example(func(t testing.TB) {
 		kit := clienttest.New(t, map[secret.ID]string{"token": "first"})
-		auth, err := client.NewTokenAuthenticator(context.Background(), kit.Manager(), "token", "admin", time.Hour)
+		auth, err := client.NewTokenAuthenticator(t.Context(), kit.Manager(), "token", "admin", time.Hour)
 		if err != nil {
 			panic(err)
 		}
@@ -255,7 +255,7 @@ func ExampleUpdater() {
 	type mailer struct{ password string }
 	eventstest.Example(func(t testing.TB) {
 		kit := clienttest.New(t, map[secret.ID]string{"smtp": "first"})
-		mail, err := client.NewUpdater(context.Background(), kit.Manager(), "smtp",
+		mail, err := client.NewUpdater(t.Context(), kit.Manager(), "smtp",
 			func(_ context.Context, c client.Change) (*mailer, error) {
 				return &mailer{password: string(c.Value.Reveal())}, nil // and log in
 			},
@@ -292,7 +292,7 @@ func ExampleConnector() {
 		}))
 		defer db.Close()
 		db.SetConnMaxLifetime(time.Minute) // below the secret's grace period
-		fmt.Println(db.PingContext(context.Background()))
+		fmt.Println(db.PingContext(t.Context()))
 	})
 	// Output: <nil>
 }
@@ -300,7 +300,8 @@ func ExampleConnector() {
 // An HTTP client that sends the current token, to its origin only.
 func ExampleBearerTransport() {
 	eventstest.Example(func(t testing.TB) {
-		api := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { fmt.Fprint(w, r.Header.Get("Authorization")) }))
+		var got string
+		api := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { got = r.Header.Get("Authorization") }))
 		defer api.Close()
 		kit := clienttest.New(t, map[secret.ID]string{"token": "first"})
 		transport, err := client.NewBearerTransport(kit.Manager(), "token", api.URL, nil)
@@ -308,7 +309,7 @@ func ExampleBearerTransport() {
 			panic(err)
 		}
 		hc := &http.Client{Transport: transport}
-		req, err := http.NewRequestWithContext(context.Background(), http.MethodGet, api.URL, http.NoBody)
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, api.URL, http.NoBody)
 		if err != nil {
 			panic(err)
 		}
@@ -316,10 +317,7 @@ func ExampleBearerTransport() {
 		if err != nil {
 			panic(err)
 		}
-		defer resp.Body.Close()
-		var body bytes.Buffer
-		_, err = body.ReadFrom(resp.Body)
-		fmt.Println(body.String(), err)
+		fmt.Println(got, resp.Body.Close())
 	})
 	// Output: Bearer first <nil>
 }
@@ -328,7 +326,7 @@ func ExampleBearerTransport() {
 func ExampleCertificate() {
 	eventstest.Example(func(t testing.TB) {
 		kit := clienttest.New(t, map[secret.ID]string{"tls": certificate(t, 7, time.Now().Add(time.Hour))})
-		cert, err := client.NewCertificate(context.Background(), kit.Manager(), "tls")
+		cert, err := client.NewCertificate(t.Context(), kit.Manager(), "tls")
 		if err != nil {
 			panic(err)
 		}
@@ -336,7 +334,7 @@ func ExampleCertificate() {
 		config := &tls.Config{MinVersion: tls.VersionTLS13, GetCertificate: cert.GetCertificate}
 
 		served, err := config.GetCertificate(nil)
-		fmt.Println(served.Leaf.SerialNumber, err)
+		fmt.Println(served.Leaf.SerialNumber, err, config.MinVersion == tls.VersionTLS13)
 	})
-	// Output: 7 <nil>
+	// Output: 7 <nil> true
 }

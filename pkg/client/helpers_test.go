@@ -352,8 +352,8 @@ func TestACertificateIsReplacedWhileTheServerRuns(t *testing.T) {
 	}
 	r.notify(key, r.write(key, certificate(t, 2, time.Now().Add(time.Hour))))
 	r.eventually("the second one is served", func() bool { return serial() == 2 })
-	mixed := certificate(t, 4, time.Now().Add(time.Hour))
-	mixed = mixed[:strings.Index(mixed, "-----BEGIN CERTIFICATE")] + "\n" + certificate(t, 5, time.Now().Add(time.Hour))
+	key4, _, _ := strings.Cut(certificate(t, 4, time.Now().Add(time.Hour)), "-----BEGIN CERTIFICATE")
+	mixed := key4 + "\n" + certificate(t, 5, time.Now().Add(time.Hour))
 	for want, text := range map[string]string{
 		"has expired":       certificate(t, 3, time.Now().Add(-time.Minute)),
 		"does not match":    mixed,

@@ -195,12 +195,12 @@ func (e *entry) age(ctx context.Context, c *Current, since, now time.Time) bool 
 	if !c.Stale {
 		e.m.meters.stale.Add(ctx, 1, metric.WithAttributes(attrID(e.id)))
 	}
-	level, what, message := slog.LevelWarn, "secret.stale", "the store could not be asked since the end of the version, which is still served"
+	log := e.m.log.With(slog.String("secret_id", string(e.id)), slog.String("version_id", string(c.Version.ID)), slog.Time("since", since))
 	if expired {
-		level, what, message = slog.LevelError, "secret.expired", "the store could not be asked for longer than the limit"
+		log.LogAttrs(ctx, slog.LevelError, "secret.expired", slog.String("message", "the store could not be asked for longer than the limit"))
+	} else {
+		log.LogAttrs(ctx, slog.LevelWarn, "secret.stale", slog.String("message", "the store could not be asked since the end of the version, which is still served"))
 	}
-	e.m.log.LogAttrs(ctx, level, what, slog.String("secret_id", string(e.id)), slog.String("version_id", string(c.Version.ID)),
-		slog.Time("since", since), slog.String("message", message))
 	return true
 }
 

@@ -91,7 +91,7 @@ func inFakeTime(t *testing.T, ttl time.Duration, change func(*client.Config), f 
 		}
 		c.h = c.m.Secret(key)
 		f(c)
-		if err := c.m.Close(context.Background()); err != nil {
+		if err := c.m.Close(t.Context()); err != nil {
 			t.Error(err)
 		}
 	})
@@ -351,7 +351,7 @@ func TestThePollIsSpread(t *testing.T) {
 		if most.Load() > n/20 {
 			t.Errorf("%d reads in one minute of an hour", most.Load())
 		}
-		if err := m.Close(context.Background()); err != nil {
+		if err := m.Close(t.Context()); err != nil {
 			t.Error(err)
 		}
 	})
@@ -360,7 +360,7 @@ func TestThePollIsSpread(t *testing.T) {
 // many makes n secrets with a value each.
 func many(tb testing.TB, mem *storetest.Mem, n int) (specs []secret.Spec, ids []secret.ID) {
 	tb.Helper()
-	ctx := context.Background()
+	ctx := tb.Context()
 	for i := range n {
 		id := secret.ID(fmt.Sprintf("secret-%05d", i))
 		v, err := mem.Put(ctx, string(id), store.Write{Token: "one", Value: secret.NewValue([]byte("a value of thirty-two characters")), Create: true})

@@ -78,7 +78,8 @@ func ExampleValue_Field() {
 // However often it is tried, one rotation has one token.
 func ExampleNewToken() {
 	spec := secret.Spec{ID: "prod/db", Store: "main"}
-	fmt.Println(spec.Token("7", 0) == spec.Token("7", 0), spec.Token("7", 0) == spec.Token("8", 0))
+	first, again := spec.Token("7", 0), spec.Token("7", 0)
+	fmt.Println(first == again, first == spec.Token("8", 0))
 	fmt.Println(spec.Made("7", spec.Token("7", 1)), spec.Made("8", spec.Token("7", 1)))
 	// Output:
 	// true false

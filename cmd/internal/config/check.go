@@ -221,7 +221,8 @@ func (k *checker) environment(environ []string) {
 	for _, name := range k.cfg.variables() {
 		known[name] = true
 	}
-	k.problems = append(k.problems, unknownVariables(environ, known)...)
+	problems, warnings := unknownVariables(environ, known)
+	k.problems, k.warnings = append(k.problems, problems...), append(k.warnings, warnings...)
 }
 
 // index is a location in a list.

@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/tradepulse/rotator/pkg/client/setup"
 )
 
 // envPrefix starts every environment variable that overrides a setting.
@@ -113,17 +115,22 @@ func override(root *node, environ []string) {
 }
 
 // unknownVariables returns a problem for each variable that looks like a
-// setting and is none, and that nothing in named uses.
-func unknownVariables(environ []string, named map[string]bool) []Problem {
+// setting and is none, and that nothing in named uses; and a warning for each
+// that is a setting of services, which may share an environment with a command.
+func unknownVariables(environ []string, named map[string]bool) (problems, warnings []Problem) {
 	var known []string
 	for _, o := range Overrides() {
 		known = append(known, o.Env)
 	}
 	known = append(known, toolVariables()...)
-	var problems []Problem
+	ofServices := setup.Variables()
 	for _, kv := range environ {
 		name, text, _ := strings.Cut(kv, "=")
 		if !strings.HasPrefix(name, envPrefix) || text == "" || named[name] || slices.Contains(known, name) || serviceVariable.MatchString(name) {
+			continue
+		}
+		if slices.Contains(ofServices, name) {
+			warnings = append(warnings, Problem{File: name, Message: "this is a setting of services, and none of rotator", Remedy: "unset it if it was meant for rotator"})
 			continue
 		}
 		p := Problem{File: name, Message: "no setting has this variable", Remedy: "unset it; the reference lists all variables"}
@@ -132,7 +139,7 @@ func unknownVariables(environ []string, named map[string]bool) []Problem {
 		}
 		problems = append(problems, p)
 	}
-	return problems
+	return problems, warnings
 }
 
 // apply sets the value, making the sections on the way. Where the file has

@@ -75,6 +75,17 @@ secrets:
 	)
 }
 
+// TestVariablesOfServices: a command may share its environment with a service.
+func TestVariablesOfServices(t *testing.T) {
+	c := parse(t, "stores: {main: {type: natskv}}\n", "ROTATOR_STORE=vault", "ROTATOR_CLIENT_CONFIG=client.yaml", "ROTATOR_NATS_PREFIX=prod")
+	if got := c.Warnings(); len(got) != 2 || !strings.Contains(got[1].String(), "ROTATOR_STORE: this is a setting of services") {
+		t.Errorf("warnings %v", got)
+	}
+	if c.NATS.Prefix != "prod" {
+		t.Error("a setting that both have is not taken")
+	}
+}
+
 func TestOverridesAreDistinctAndNotThoseOfKubernetes(t *testing.T) {
 	seen := map[string]string{}
 	for _, o := range config.Overrides() {

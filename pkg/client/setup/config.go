@@ -176,6 +176,25 @@ func plain(err error) error {
 	return errors.New(e.GetMessage())
 }
 
+// Variables returns the environment variables that a service's configuration can
+// stand in, those of the stores' own clients aside.
+func Variables() []string {
+	names := []string{FileVariable}
+	var walk func(reflect.Type)
+	walk = func(t reflect.Type) {
+		for f := range t.Fields() {
+			if name := f.Tag.Get("env"); name != "" {
+				names = append(names, name)
+			}
+			if f.Type.Kind() == reflect.Struct {
+				walk(f.Type)
+			}
+		}
+	}
+	walk(reflect.TypeFor[Config]())
+	return names
+}
+
 // override sets what the environment sets.
 func override(v reflect.Value, lookup func(string) (string, bool)) (errs []error) {
 	for f, field := range v.Fields() {

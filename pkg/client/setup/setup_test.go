@@ -48,7 +48,7 @@ func open(t *testing.T, o setup.Options) (*setup.Client, string) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		if err := c.Close(context.Background()); err != nil {
+		if err := c.Close(context.WithoutCancel(t.Context())); err != nil {
 			t.Errorf("close: %v", err)
 		}
 	})
@@ -318,5 +318,36 @@ func TestAServiceStartsWithoutTheBus(t *testing.T) {
 	})
 	if err := c.Close(t.Context()); err != nil {
 		t.Error(err)
+	}
+}
+
+func TestExamplesInTheDocuments(t *testing.T) {
+	t.Parallel()
+	files, err := filepath.Glob("../../../docs/examples/client/*.yaml")
+	if err != nil || len(files) < 2 {
+		t.Fatalf("%d examples, err %v", len(files), err)
+	}
+	for _, f := range files {
+		c, err := setup.Load(f, func(string) (string, bool) { return "", false })
+		if err != nil || c.Service != "audit-api" || len(c.Secrets) != 2 {
+			t.Errorf("%s: err %v", f, err)
+		}
+	}
+}
+
+// TestEverySettingHasAVariable, which is told when it is a setting of services.
+func TestEverySettingHasAVariable(t *testing.T) {
+	t.Parallel()
+	seen := map[string]bool{}
+	for _, name := range setup.Variables() {
+		if !strings.HasPrefix(name, "ROTATOR_") || seen[name] {
+			t.Errorf("%s stands here twice, or is none of ours", name)
+		}
+		seen[name] = true
+	}
+	for _, name := range []string{setup.FileVariable, "ROTATOR_STORE", "ROTATOR_NATS_URL", "ROTATOR_TRUSTED_KEYS", "ROTATOR_VAULT_MOUNT", "ROTATOR_VAULT_AUTH_ROLE"} {
+		if !seen[name] {
+			t.Errorf("%s is not among the %d variables", name, len(seen))
+		}
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"slices"
 	"testing"
 )
 
@@ -14,8 +15,8 @@ func Example(f func(tb testing.TB)) {
 	tb := &exampleTB{ctx: ctx}
 	defer func() {
 		cancel()
-		for i := len(tb.cleanups) - 1; i >= 0; i-- {
-			tb.cleanups[i]()
+		for _, clean := range slices.Backward(tb.cleanups) {
+			clean()
 		}
 	}()
 	f(tb)
