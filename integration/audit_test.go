@@ -1,7 +1,6 @@
 package integration
 
 import (
-	"context"
 	"encoding/json"
 	"fmt"
 	"os"
@@ -72,7 +71,7 @@ func (p *auditProcess) stop(t *testing.T) {
 	if err := p.file.Close(); err != nil {
 		t.Error(err)
 	}
-	if err := p.c.Close(context.Background()); err != nil {
+	if err := p.c.Close(t.Context()); err != nil {
 		t.Error(err)
 	}
 }

@@ -104,8 +104,8 @@ func (c *auditChecker) bad(reason string) *AuditError {
 
 // take checks one line, and returns what is wrong with it.
 func (c *auditChecker) take(line []byte) (reason string, err error) {
-	var r AuditRecord
-	if json.Unmarshal(line, &r) != nil {
+	r, ok := parseAudit(line)
+	if !ok {
 		return "it is no record", nil
 	}
 	if reason := c.place(r); reason != "" {
@@ -130,6 +130,11 @@ func (c *auditChecker) take(line []byte) (reason string, err error) {
 	c.res.Last = r
 	c.res.Records++
 	return "", nil
+}
+
+func parseAudit(line []byte) (r AuditRecord, ok bool) {
+	err := json.Unmarshal(line, &r)
+	return r, err == nil
 }
 
 // place checks where in which chain a record stands.

@@ -15,7 +15,7 @@ import (
 // A service hears of a rotation, and one that starts later reads of it.
 func ExampleBus_Notify() {
 	eventstest.Example(func(t testing.TB) {
-		ctx := context.Background()
+		ctx := t.Context()
 		bus := eventstest.NewServer(t).NewBus(events.StreamOptions{})
 		heard := make(chan events.Delivery, 1)
 		stop, err := bus.SubscribeNotify(ctx, "audit-api", func(_ context.Context, d events.Delivery) { heard <- d })
@@ -41,7 +41,7 @@ func ExampleBus_Notify() {
 // The log of what happened has each version once.
 func ExampleBus_PublishAfter() {
 	eventstest.Example(func(t testing.TB) {
-		ctx := context.Background()
+		ctx := t.Context()
 		bus := eventstest.NewServer(t).NewBus(events.StreamOptions{})
 		e := events.Rotated("/rotator/worker/host-1", time.Now(), events.Data{SecretID: "app/key", Store: "main", VersionID: "8", Reason: events.ReasonManual})
 		_, err := bus.PublishAfter(ctx, e, 0)
@@ -58,7 +58,7 @@ func ExampleBus_PublishAfter() {
 // A timer is in the server: it survives every process.
 func ExampleBus_Arm() {
 	eventstest.Example(func(t testing.TB) {
-		ctx := context.Background()
+		ctx := t.Context()
 		bus := eventstest.NewServer(t).NewBus(events.StreamOptions{})
 		at := time.Now().Add(time.Hour)
 		spec := secret.Spec{ID: "app/key", Store: "main"}
@@ -78,7 +78,7 @@ func ExampleBus_Arm() {
 // Handlers tell by their error what becomes of an event.
 func ExampleBus_Consume() {
 	eventstest.Example(func(t testing.TB) {
-		ctx, cancel := context.WithCancel(context.Background())
+		ctx, cancel := context.WithCancel(t.Context())
 		bus := eventstest.NewServer(t).NewBus(events.StreamOptions{})
 		e := events.Rotated("/rotator/worker/host-1", time.Now(), events.Data{SecretID: "app/key", Store: "main", VersionID: "8", Reason: events.ReasonManual})
 		if err := bus.Publish(ctx, e); err != nil {
@@ -99,7 +99,7 @@ func ExampleBus_Consume() {
 // What an instance runs is a lease.
 func ExampleBus_Report() {
 	eventstest.Example(func(t testing.TB) {
-		ctx := context.Background()
+		ctx := t.Context()
 		bus := eventstest.NewServer(t).NewBus(events.StreamOptions{})
 		r := events.Report{Service: "audit-api", Instance: "pod-1", StartedAt: time.Now(), At: time.Now(), Secrets: []events.Running{
 			{SecretID: "app/key", VersionID: "7", Status: events.StatusFailed, Wanted: "8", Reason: "access denied", At: time.Now()},
@@ -143,7 +143,7 @@ func ExampleNames() {
 // Only what a trusted key has signed is believed.
 func ExampleVerifier() {
 	eventstest.Example(func(t testing.TB) {
-		ctx := context.Background()
+		ctx := t.Context()
 		server := eventstest.NewServer(t)
 		bus := server.NewBus(events.StreamOptions{})
 		stranger, err := events.GenerateSigner()
