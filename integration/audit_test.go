@@ -19,8 +19,6 @@ import (
 	vaultstore "github.com/tradepulse/rotator/pkg/store/vault"
 )
 
-const auditKeyID = secret.ID("TRADEPULSE_AUDIT_SECRET_ID")
-
 // auditProcess is a process of a service that writes records until stop.
 type auditProcess struct {
 	c    *setup.Client
@@ -33,14 +31,14 @@ type auditProcess struct {
 func startAuditProcess(t *testing.T, path string, vars map[string]string) *auditProcess {
 	t.Helper()
 	c, err := setup.Open(t.Context(), setup.Options{
-		Service: "audit-api", IDs: []secret.ID{auditKeyID}, Providers: []setup.Provider{vault.Provider()},
+		Service: "audit-api", IDs: []secret.ID{auditID}, Providers: []setup.Provider{vault.Provider()},
 		Lookup: func(name string) (string, bool) { v, ok := vars[name]; return v, ok },
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
 	p := &auditProcess{c: c}
-	if p.keys, err = client.NewKeyring(t.Context(), c.Manager, auditKeyID, 0); err != nil {
+	if p.keys, err = client.NewKeyring(t.Context(), c.Manager, auditID, 0); err != nil {
 		t.Fatal(err)
 	}
 	if p.file, err = os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_APPEND, 0o600); err != nil {
@@ -95,7 +93,7 @@ func TestAuditVerify(t *testing.T) {
 	log := filepath.Join(dir, "audit.log")
 	vars := map[string]string{
 		"ROTATOR_STORE": "vault", "ROTATOR_VAULT_ADDRESS": bao.URL, "VAULT_TOKEN": bao.Root, "ROTATOR_POLL_INTERVAL": "20ms",
-		string(auditKeyID): "audit-key",
+		string(auditID): "audit-key",
 	}
 	rotate("Audit-Key-Number-1!")
 	p := startAuditProcess(t, log, vars)
@@ -110,7 +108,7 @@ func TestAuditVerify(t *testing.T) {
 	p.stop(t)
 
 	config := filepath.Join(dir, "rotator.yaml")
-	text := fmt.Sprintf("node: {data_dir: %q}\nstores: {main: {type: vault, address: %q}}\nsecrets: [{id: %s, path: audit-key, retire: keep, ttl: 30d}]\n", dir, bao.URL, auditKeyID)
+	text := fmt.Sprintf("node: {data_dir: %q}\nstores: {main: {type: vault, address: %q}}\nsecrets: [{id: %s, path: audit-key, retire: keep, ttl: 30d}]\n", dir, bao.URL, auditID)
 	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -167,7 +165,7 @@ func TestAuditVerify(t *testing.T) {
 func rotateKept(t *testing.T, d store.Driver, path string, from secret.VersionID, value string) secret.VersionID {
 	t.Helper()
 	ctx := t.Context()
-	v, err := d.Put(ctx, path, store.Write{Token: secret.NewToken(auditKeyID, from, value, 0), From: from, Value: secret.NewValue([]byte(value)), Create: true})
+	v, err := d.Put(ctx, path, store.Write{Token: secret.NewToken(auditID, from, value, 0), From: from, Value: secret.NewValue([]byte(value)), Create: true})
 	if err != nil {
 		t.Fatal(err)
 	}
