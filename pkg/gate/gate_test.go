@@ -222,7 +222,7 @@ func TestRun(t *testing.T) {
 	if err == nil || strings.Contains(out, "the service's test ran") {
 		t.Errorf("the tests ran without their secrets: %v\n%s", err, out)
 	}
-	for _, want := range []string{"TRADEPULSE_AUDIT_SECRET_ID: missing: ", "TRADEPULSE_ADMIN_TOKEN_ID: upper: ", "add an upper-case letter", "2 of 2 secrets"} {
+	for _, want := range []string{"TRADEPULSE_AUDIT_SECRET_ID: missing: ", "set TRADEPULSE_AUDIT_SECRET\n", "TRADEPULSE_ADMIN_TOKEN_ID: upper: ", "add an upper-case letter", "2 of 2 secrets"} {
 		if !strings.Contains(out, want) {
 			t.Errorf("the output lacks %q:\n%s", want, out)
 		}

@@ -40,9 +40,15 @@ func (v Violation) String() string {
 // unreadable says what to do about a secret that cannot be read.
 func unreadable(id secret.ID, err error) Violation {
 	v := Violation{ID: id, Code: CodeUnreadable, Problem: oneLine(err), Remedy: "see the error; nothing else could be checked"}
+	own, knows := errors.AsType[interface {
+		error
+		Remedy() string
+	}](err)
 	switch {
 	case errors.Is(err, store.ErrNotFound), errors.Is(err, store.ErrNoValue):
-		v.Code, v.Remedy = CodeMissing, "write a value there, or correct where it is looked for"
+		if v.Code, v.Remedy = CodeMissing, "write a value there, or correct where it is looked for"; knows {
+			v.Remedy = own.Remedy()
+		}
 	case errors.Is(err, store.ErrAccessDenied):
 		v.Remedy = "let whoever runs the check read it"
 	case errors.Is(err, store.ErrUnavailable), errors.Is(err, store.ErrThrottled):
