@@ -129,18 +129,21 @@ func (s *agentSite) noValueLeaves(t *testing.T) {
 	}
 }
 
-// reader reads the file all the time, and fails when it is not one whole value.
+// reader reads the file again and again, and fails when it is not one whole
+// value.
 func (s *agentSite) reader(t *testing.T) (stop func()) {
 	t.Helper()
 	whole := regexp.MustCompile(oneValue)
 	done, wg := make(chan struct{}), sync.WaitGroup{}
 	reads := 0
 	wg.Go(func() {
+		tick := time.NewTicker(time.Millisecond)
+		defer tick.Stop()
 		for {
 			select {
 			case <-done:
 				return
-			default:
+			case <-tick.C:
 			}
 			b, err := os.ReadFile(s.file("key"))
 			if reads++; err != nil || !whole.Match(b) {

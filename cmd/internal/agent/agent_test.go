@@ -11,8 +11,10 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -165,6 +167,35 @@ func TestTheFileIsForItsOwner(t *testing.T) {
 	if other.owns(info) || other.holds(secret.NewValue([]byte("one"))) {
 		t.Error("a file of somebody else is taken for the agent's")
 	}
+}
+
+func TestAReaderSeesOneWholeValue(t *testing.T) {
+	t.Parallel()
+	f := newFile(t, &program{})
+	d := &delivery{file: f}
+	values := []string{strings.Repeat("a", secret.MaxValueLength), strings.Repeat("b", 5)}
+	deliver(t, d, change("v0", values[0]))
+	done, wg, reads := make(chan struct{}), sync.WaitGroup{}, 0
+	wg.Go(func() {
+		for {
+			select {
+			case <-done:
+				return
+			default:
+			}
+			b, err := os.ReadFile(f.Path)
+			if reads++; err != nil || !slices.Contains(values, string(b)) {
+				t.Errorf("read %d: %d bytes, %v", reads, len(b), err)
+				return
+			}
+		}
+	})
+	for i := range 200 {
+		deliver(t, d, change("v"+strconv.Itoa(i+1), values[(i+1)%2]))
+	}
+	close(done)
+	wg.Wait()
+	t.Logf("%d reads of 200 versions", reads)
 }
 
 func TestAFileHoldsNoPendingVersion(t *testing.T) {
