@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ from tradepulse_rotator import (
     Verifier,
     Version,
     errors,
+    events,
     times,
 )
 from tradepulse_rotator.providers.env import EnvProvider
@@ -75,6 +77,10 @@ async def running(bus: TestBus, store: Counted, **options: Any) -> AsyncIterator
 
 def text(manager: Manager, secret_id: str = "KEY") -> str:
     return manager.secret(secret_id).get().value.reveal_text()
+
+
+def is_text(manager: Manager, value: str) -> bool:
+    return text(manager) == value
 
 
 # Reload and report.
@@ -477,6 +483,25 @@ async def test_an_access_by_name_is_counted_and_logged(store: Counted, metrics: 
             manager.get("TOKEN")
     assert metrics.counts["secret.access"] == 1
     assert logged("secret.access") == [{"secret_id": "KEY", "version_id": "env-1"}]
+
+
+async def test_metrics_that_fail_break_nothing(store: Counted, logged: Logged) -> None:
+    class Broken(Recorder):
+        def count(self, name: str, attributes: Mapping[str, str]) -> None:
+            raise RuntimeError(name + str(attributes))
+
+    async with Manager(service="api", source=source(store), poll_interval=SOON, metrics=Broken()) as manager:
+        for value in ("value two", "value three"):
+            store.env["KEY"] = value
+            await eventually(partial(is_text, manager, value))
+    assert len(logged("metrics.failed")) == 1
+
+
+async def test_what_is_announced_to_a_manager_that_has_ended_does_nothing(store: Counted) -> None:
+    async with Manager(service="api", source=source(store)) as manager:
+        pass
+    manager._notified(events.Event("1", events.ROTATED, "/x", times.now_ns(), "KEY", "env-2"))
+    assert not manager._tasks
 
 
 async def test_what_is_configured_wrong_is_said_before_anything_starts(store: Counted) -> None:

@@ -15,7 +15,7 @@ from nats.js.api import Header
 from tradepulse_rotator import logs
 from tradepulse_rotator.errors import RejectedError, RotatorError
 from tradepulse_rotator.events import Event, Names, Report, Verifier, check_token, key
-from tradepulse_rotator.metrics import Metrics, NoMetrics
+from tradepulse_rotator.metrics import Metrics, SafeMetrics
 
 if TYPE_CHECKING:
     import ssl
@@ -94,7 +94,7 @@ class NatsBus:
         self._options = options
         self._verifier = verifier
         self._names = Names(prefix)
-        self._metrics = metrics or NoMetrics()
+        self._metrics = SafeMetrics(metrics)
         self._nc: Client | None = None
         self._task: asyncio.Task[None] | None = None
 

@@ -28,7 +28,7 @@ from tradepulse_rotator.errors import (
     UnknownSecretError,
     reason_of,
 )
-from tradepulse_rotator.metrics import Metrics, NoMetrics
+from tradepulse_rotator.metrics import Metrics, SafeMetrics
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -195,13 +195,14 @@ class Manager:
         self.instance = instance or _instance_name()
         events.check_token("instance", self.instance)
         self._lease, self._poll, self._retry, self._max_stale = lease, poll_interval, retry, max_stale
-        self._metrics = metrics or NoMetrics()
+        self._metrics = SafeMetrics(metrics)
         self._entries: dict[str, _Entry] = {}
         self._started_at = times.now_ns()
         self._slots = asyncio.Semaphore(_MAX_READS)
         self._threads = ThreadPoolExecutor(_MAX_READS, thread_name_prefix="rotator-store")
         self._dirty, self._wake, self._unheard = asyncio.Event(), asyncio.Event(), asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
+        self._closed = False
         self._missed: list[events.Event] = []  # announced before the first values were there
 
     async def __aenter__(self) -> Self:
@@ -242,6 +243,7 @@ class Manager:
 
     async def close(self) -> None:
         """End everything that runs, say on the bus that this instance is gone, and wait. Handles keep their last value."""
+        self._closed = True
         tasks = list(self._tasks)
         for task in tasks:
             task.cancel()
@@ -365,6 +367,8 @@ class Manager:
 
     def _notified(self, event: events.Event) -> None:
         """Take a notification: a reason to look, at most one read of the store."""
+        if self._closed:
+            return
         if not self._entries:
             if len(self._missed) < _MAX_READS * len(self._source.specs):
                 self._missed.append(event)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING, Protocol
+
+from tradepulse_rotator import logs
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -23,11 +26,30 @@ class Metrics(Protocol):
         """Add a duration to a histogram."""
 
 
-class NoMetrics:
-    """Collects nothing."""
+class SafeMetrics:
+    """Passes on to a collector, or to none. One that raises breaks nothing: it is said in the log, once."""
+
+    def __init__(self, collector: Metrics | None) -> None:
+        self._collector = collector
+        self._said = False
 
     def count(self, name: str, attributes: Mapping[str, str]) -> None:
-        """Do nothing."""
+        """Add one to a counter."""
+        try:
+            if self._collector is not None:
+                self._collector.count(name, attributes)
+        except Exception as err:  # noqa: BLE001  # it is somebody else's code
+            self._failed(name, err)
 
     def record(self, name: str, seconds: float, attributes: Mapping[str, str]) -> None:
-        """Do nothing."""
+        """Add a duration to a histogram."""
+        try:
+            if self._collector is not None:
+                self._collector.record(name, seconds, attributes)
+        except Exception as err:  # noqa: BLE001  # it is somebody else's code
+            self._failed(name, err)
+
+    def _failed(self, name: str, err: Exception) -> None:
+        if not self._said:
+            logs.event(logging.ERROR, "metrics.failed", metric=name, error=f"{type(err).__name__}: {err}")
+        self._said = True
