@@ -112,7 +112,7 @@ func rotateThrough(ctx context.Context, bus *events.Bus, c *store.Catalog, spec 
 	if err := bus.RotateNow(ctx, manual(spec, from)); err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Minute)
 	defer cancel()
 	tick := time.NewTicker(50 * time.Millisecond)
 	defer tick.Stop()

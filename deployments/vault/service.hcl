@@ -7,3 +7,10 @@ path "secret/data/tradepulse/*" {
 path "secret/metadata/tradepulse/*" {
   capabilities = ["read"]
 }
+
+# With "rollout: prepare-then-activate" a service loads the next version before
+# it is promoted, and has to see it:
+#
+# path "secret/data/rotator-state/tradepulse/*" {
+#   capabilities = ["read"]
+# }
