@@ -124,14 +124,11 @@ async def test_records_verify_across_rotations(
         log.log("order.done")
     file.close()
 
-    def key(version: str) -> SecretValue | None:
-        found = keys.key(version)
-        return None if found is None else found.value
-
     with (tmp_path / "audit.jsonl").open("rb") as lines:
         assert audit.key_ids(lines) == ["env-1", "env-2", "env-3"]
         lines.seek(0)
-        assert verify(lines, key).records == 6
+        assert verify(lines, keys.lookup).records == 6
+    assert keys.lookup("env-9") is None
     assert [e["version_id"] for e in logged("audit.secret.loaded")] == ["env-1", "env-2", "env-3"]
     assert (tmp_path / "audit.jsonl").stat().st_mode & 0o777 == 0o600
 

@@ -68,6 +68,11 @@ class Keyring:
         """Return a version to verify with, None when this process has not seen it or keeps it no more."""
         return self._keys.get(version_id)
 
+    def lookup(self, version_id: str) -> SecretValue | None:
+        """Return the value of a version like :meth:`key`: what :func:`~tradepulse_rotator.verify` asks for."""
+        found = self.key(version_id)
+        return None if found is None else found.value
+
     async def fetch(self, version_id: str) -> Key:
         """Return a version like :meth:`key`, and ask the store for one not seen: for records of an earlier process."""
         found = self.key(version_id)
