@@ -19,6 +19,9 @@ const (
 	DefaultConcurrency = 8
 )
 
+// connections is how many connections are kept for calls to come.
+const connections = 64
+
 // Config says where the secrets are. The zero value is the mount "secret" of
 // the server that VAULT_ADDR names, with the token in VAULT_TOKEN.
 type Config struct {
@@ -69,6 +72,9 @@ func (c Config) client() (*api.Client, error) {
 		ac.MaxRetries = c.Retries
 	case c.Retries < 0:
 		ac.MaxRetries = 0
+	}
+	if t, ok := ac.HttpClient.Transport.(*http.Transport); ok {
+		t.MaxIdleConnsPerHost = connections // a pool for one server, and not for one core
 	}
 	if c.Transport != nil {
 		ac.HttpClient.Transport = c.Transport

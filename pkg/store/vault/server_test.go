@@ -103,6 +103,25 @@ func TestEveryCapabilityIsNeeded(t *testing.T) {
 	}
 }
 
+// TestInterruptedFirstWrite: whoever made the settings of a secret's state died
+// before the state was written.
+func TestInterruptedFirstWrite(t *testing.T) {
+	t.Parallel()
+	bao := serverstest.StartBao(t)
+	bao.Do(t, http.MethodPost, "secret/metadata/rotator-state/half", map[string]any{"max_versions": 1}, nil)
+	for _, c := range []struct{ name, policy string }{
+		{"lacks-update", drop(t, "secret/metadata/rotator-state/*", "update")},
+		{"all", policy(t)},
+	} {
+		role := bao.AppRole(t, c.name, c.policy, "1h")
+		d := open(t, vault.Config{Address: bao.URL, Auth: vault.AppRole{RoleID: role.ID, SecretID: role.Secret}})
+		_, err := d.Put(t.Context(), "half", write("half", 1, ""))
+		if denied := errors.Is(err, store.ErrAccessDenied); denied != (c.name != "all") || err != nil && !denied {
+			t.Errorf("under the policy %s: %v", c.name, err)
+		}
+	}
+}
+
 // work does what programs do with the driver, until something fails.
 func work(t *testing.T, d store.Driver) error {
 	t.Helper()
