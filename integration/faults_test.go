@@ -76,12 +76,12 @@ func TestFaultsBetweenWorkerAndStore(t *testing.T) {
 	for kind, faults := range kinds {
 		t.Run(kind, func(t *testing.T) {
 			t.Parallel()
-			real := services[kind](t)
+			server := services[kind](t)
 			for i, f := range faults {
 				t.Run(f.name, func(t *testing.T) {
 					t.Parallel()
-					front := serverstest.StartProxy(t, real.URL)
-					where := real
+					front := serverstest.StartProxy(t, server.URL)
+					where := server
 					where.URL = front.URL
 					r := newRotation(t, where, secret.ID(fmt.Sprintf("FAULT_%02d", i)))
 					want := f.inject(front)

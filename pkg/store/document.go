@@ -39,6 +39,24 @@ type Document struct {
 // remembers.
 const maxRetired = 20
 
+// maxHeld bounds how many versions without a stage hold a value that nobody asked
+// to keep: those of rotations that were given up or overtaken before anybody
+// retired them.
+const maxHeld = 100
+
+// Surplus returns the oldest of the versions that hold a value without a stage or
+// a wish to keep it, beyond maxHeld. The driver retires them as it likes, or the
+// document grows for ever.
+func (d *Document) Surplus() []secret.VersionID {
+	var held []secret.VersionID
+	for _, v := range d.Versions {
+		if v.Stage == secret.StageRetired && !v.Empty && !v.Kept {
+			held = append(held, v.ID)
+		}
+	}
+	return held[:max(0, len(held)-maxHeld)]
+}
+
 // Put adds the pending version of w, written at now, and returns it. When a
 // version with w's token exists it returns that one and false: the driver has
 // to compare the values.

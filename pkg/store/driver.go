@@ -50,7 +50,7 @@ type Driver interface {
 	// when the secret has no current version yet. Promoting what is already
 	// current is success. ErrConflict when from is not current, ErrNotFound
 	// when to is not there. A version that was previous before loses its
-	// stage, not its value.
+	// stage, not its value, which the store may drop once there are many such.
 	Promote(ctx context.Context, path string, from, to secret.VersionID) error
 
 	// Retire takes the stage of a version away and treats its value as mode

@@ -8,6 +8,9 @@
 // by the master key (keyset). A sealed value is bound to its bucket, secret,
 // version and reference: moved elsewhere it does not open. See ADR 6 and 20.
 //
+// Versions that lost their stage keep their values until they are retired, and the
+// newest hundred of those that nobody ever retires.
+//
 // The package keeps no plaintext, caches no value, and does not protect the
 // names of secrets: they are keys of the bucket.
 package natskv

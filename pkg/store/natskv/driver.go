@@ -329,6 +329,7 @@ func (d *Driver) bound(path string, v secret.VersionID, ref string) []byte {
 func (d *Driver) Put(ctx context.Context, path string, w store.Write) (v secret.Version, err error) {
 	var ref string // of our value, once it is stored
 	var lost bool  // somebody else's document stands
+	var surplus []secret.VersionID
 	err = d.change(ctx, path, w.Create, func(doc *document) (bool, error) {
 		life := store.Document{Versions: doc.versions()}
 		made, fresh, err := life.Put(w, time.Now().UTC())
@@ -336,7 +337,7 @@ func (d *Driver) Put(ctx context.Context, path string, w store.Write) (v secret.
 		if err != nil {
 			return false, err
 		}
-		v = made
+		v, surplus = made, life.Surplus()
 		if !fresh {
 			return false, d.same(ctx, path, doc.ref(made.ID), made, w.Value)
 		}
@@ -350,6 +351,11 @@ func (d *Driver) Put(ctx context.Context, path string, w store.Write) (v secret.
 	})
 	if ref != "" && lost {
 		err = errors.Join(err, d.purge(ctx, valueKey(path, v.ID, ref)))
+	}
+	for _, old := range surplus {
+		if err == nil { // or the same put again takes them away
+			err = d.Retire(ctx, path, old, secret.RetireDelete)
+		}
 	}
 	if err != nil {
 		return secret.Version{}, err

@@ -384,6 +384,37 @@ func TestAProcessOutlivesAChangeOfTheMasterKey(t *testing.T) {
 	}
 }
 
+// TestHistoryIsBounded rotates a secret whose versions nobody retires: those long
+// past lose their values, but for one that was kept on purpose.
+func TestHistoryIsBounded(t *testing.T) {
+	t.Parallel()
+	js, _ := startServer(t)
+	d := open(t, js, masterKey(1))
+	const n = 150
+	var all []secret.VersionID
+	for i := range n {
+		all = append(all, write(t, d, "long", fmt.Sprintf("Value-%d-Long!", i)))
+		if i == 1 {
+			if err := d.Retire(t.Context(), "long", all[0], secret.RetireKeep); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	m, err := d.Describe(t.Context(), "long")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(m.Versions) > 130 {
+		t.Errorf("the document has %d versions", len(m.Versions))
+	}
+	for i, want := range map[int]error{0: nil, 1: store.ErrNotFound, n - 110: store.ErrNoValue, n - 50: nil, n - 1: nil} {
+		_, val, err := d.Get(t.Context(), "long", store.Selector{Version: all[i]})
+		if !errors.Is(err, want) || want == nil && string(val.Reveal()) != fmt.Sprintf("Value-%d-Long!", i) {
+			t.Errorf("version %d: %v, want %v", i, err, want)
+		}
+	}
+}
+
 func TestMasterKeyFiles(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "master.key")
