@@ -106,13 +106,13 @@ func (s *site) killedRound(t *testing.T, bus *events.Bus, spec secret.Spec, at i
 		_ = first.cmd.Wait() // what it means is in ProcessState
 	}()
 	died := false
-	eventually(t, 10*time.Second, func() error {
+	eventually(t, time.Minute, func() error {
 		select {
 		case <-done:
 			died = true
 			return nil
 		default:
-			return queueEmpty(t.Context(), nc)
+			return rotatedFrom(t.Context(), bus, nc, spec.ID, from.ID)
 		}
 	})
 	if !died {
@@ -124,9 +124,23 @@ func (s *site) killedRound(t *testing.T, bus *events.Bus, spec secret.Spec, at i
 		t.Fatalf("the worker ended by itself: %s", first.out)
 	}
 	second := s.startWorker(t, spec, 0)
-	eventually(t, 10*time.Second, func() error { return queueEmpty(t.Context(), nc) })
+	eventually(t, time.Minute, func() error { return rotatedFrom(t.Context(), bus, nc, spec.ID, from.ID) })
 	second.end(t)
 	return first.boundary(), true
+}
+
+// rotatedFrom returns an error while the last step of a rotation has not been
+// taken, which is the timer of the next one. A queue that is empty is not enough:
+// a try that failed waits in a timer.
+func rotatedFrom(ctx context.Context, bus *events.Bus, nc *nats.Conn, id secret.ID, from secret.VersionID) error {
+	timer, err := bus.Timer(ctx, events.TypeNearExpiry, id)
+	if err != nil {
+		return err
+	}
+	if v := timer.Event.Data.VersionID; v == "" || v == from {
+		return fmt.Errorf("the timer is for %q", v)
+	}
+	return queueEmpty(ctx, nc)
 }
 
 // queueEmpty returns an error while a worker still has something to do.

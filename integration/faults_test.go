@@ -192,14 +192,7 @@ func (r *oneRotation) begin() {
 func (r *oneRotation) end() {
 	r.t.Helper()
 	eventually(r.t, 2*time.Minute, func() error {
-		timer, err := r.bus.Timer(r.t.Context(), events.TypeNearExpiry, r.spec.ID)
-		if err != nil {
-			return err
-		}
-		if v := timer.Event.Data.VersionID; v == "" || v == r.from {
-			return fmt.Errorf("the timer is for %q", v)
-		}
-		return queueEmpty(r.t.Context(), r.nc)
+		return rotatedFrom(r.t.Context(), r.bus, r.nc, r.spec.ID, r.from)
 	})
 	r.work.stop()
 	r.survived(r.t, r.nc, r.bus, r.spec, "in the end")
