@@ -38,6 +38,9 @@ but the one in flight reached its service and every audit record verifies.`,
 			if o.TTL < 3*time.Second {
 				return cli.UsageError{Err: fmt.Errorf("--ttl %s: the least is 3s", o.TTL)}
 			}
+			if o.For < 0 {
+				return cli.UsageError{Err: fmt.Errorf("--for %s: it lies in the past", o.For)}
+			}
 			o.Out = cmd.OutOrStdout()
 			o.Terminal = !plain && !asJSON && term.IsTerminal(int(os.Stdout.Fd()))
 			if level != "" {

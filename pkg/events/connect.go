@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/url"
+	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -53,15 +55,28 @@ func Connect(ctx context.Context, cfg ConnectConfig) (*nats.Conn, error) {
 			return nc, nil
 		}
 		if errors.Is(err, nats.ErrAuthorization) || errors.Is(err, nats.ErrAuthExpired) {
-			log.LogAttrs(ctx, slog.LevelError, "nats.refused", slog.String("url", cfg.URL), slog.String("error", err.Error()), slog.Duration("again_in", wait))
+			log.LogAttrs(ctx, slog.LevelError, "nats.refused", slog.String("url", cfg.url()), slog.String("error", err.Error()), slog.Duration("again_in", wait))
 		} else {
-			log.LogAttrs(ctx, slog.LevelWarn, "nats.unreachable", slog.String("url", cfg.URL), slog.String("error", err.Error()), slog.Duration("again_in", wait))
+			log.LogAttrs(ctx, slog.LevelWarn, "nats.unreachable", slog.String("url", cfg.url()), slog.String("error", err.Error()), slog.Duration("again_in", wait))
 		}
 		pause(ctx, wait)
 		if ctx.Err() != nil {
-			return nil, fmt.Errorf("connect to NATS at %s: %w", cfg.URL, errors.Join(ctx.Err(), err))
+			return nil, fmt.Errorf("connect to NATS at %s: %w (%w)", cfg.url(), err, ctx.Err())
 		}
 	}
+}
+
+// url returns the URL for people: without the password that one may have in it.
+func (cfg ConnectConfig) url() string {
+	servers := strings.Split(cfg.URL, ",")
+	for i, s := range servers {
+		if u, err := url.Parse(strings.TrimSpace(s)); err == nil {
+			servers[i] = u.Redacted()
+		} else {
+			servers[i] = "a server whose URL does not parse"
+		}
+	}
+	return strings.Join(servers, ",")
 }
 
 func (cfg ConnectConfig) options(log *slog.Logger) ([]nats.Option, error) {

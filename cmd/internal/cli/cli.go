@@ -53,24 +53,37 @@ func Execute(root *cobra.Command) int {
 	if err == nil {
 		return ExitOK
 	}
+	if problems, ok := errors.AsType[config.Problems](err); ok {
+		fmt.Fprintln(root.ErrOrStderr(), problems) // each begins with its file and line, for editors
+		return ExitUsage
+	}
 	fmt.Fprintf(root.ErrOrStderr(), "%s: %v\n", root.Name(), err)
 	if _, ok := errors.AsType[UsageError](err); ok || cmd == root {
 		fmt.Fprintf(root.ErrOrStderr(), "See '%s --help'.\n", cmd.CommandPath())
 		return ExitUsage
 	}
-	if _, ok := errors.AsType[config.Problems](err); ok {
-		return ExitUsage
-	}
 	return ExitFailed
 }
 
-// Exactly is cobra.ExactArgs with an error that counts as usage.
+// Exactly demands as many arguments as the command's usage line shows. Any other
+// number is an error that counts as usage and repeats that line.
 func Exactly(n int) cobra.PositionalArgs {
 	return func(cmd *cobra.Command, args []string) error {
-		if err := cobra.ExactArgs(n)(cmd, args); err != nil {
-			return UsageError{err}
+		if len(args) != n {
+			return UsageError{fmt.Errorf("%s; want: %s", given(len(args)), cmd.UseLine())}
 		}
 		return nil
+	}
+}
+
+func given(n int) string {
+	switch n {
+	case 0:
+		return "an argument is missing"
+	case 1:
+		return "one argument is given"
+	default:
+		return fmt.Sprintf("%d arguments are given", n)
 	}
 }
 

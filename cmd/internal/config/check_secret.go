@@ -66,7 +66,7 @@ func (k *checker) secret(at []string, s Secret) {
 	st, ok := k.cfg.Stores[s.Store]
 	switch {
 	case s.Store == "" && !k.written(append(at, "store")...) && !k.written("defaults", "store") && !k.refused("stores"):
-		k.report(at, "no store is named", "add store: "+list(slices.Collect(maps.Keys(k.cfg.Stores))))
+		k.report(at, "no store is named", k.addStore())
 	case ok && st.Options != nil && st.Options.Type() == new(Env).Type() && !*s.Disabled:
 		k.warn(append(at, "store"), "the environment cannot be written, so every rotation of this secret fails", "set disabled: true, or use another store")
 	}
@@ -76,6 +76,14 @@ func (k *checker) secret(at []string, s Secret) {
 	if len(k.problems) == before && s.ID != "" && ok {
 		k.spec(at, s)
 	}
+}
+
+// addStore says how to name a store.
+func (k *checker) addStore() string {
+	if len(k.cfg.Stores) == 0 {
+		return "add one under stores: and name it with store:"
+	}
+	return "add store: " + list(slices.Collect(maps.Keys(k.cfg.Stores)))
 }
 
 // spec checks what only the rules of rotation know.

@@ -291,7 +291,7 @@ func TestContradictions(t *testing.T) {
 		},
 		"a secret without a store among none": {
 			"secrets: [{id: a}]",
-			[]string{"test.yaml:1:11: secrets[0]: no store is named; add store: nothing: none is configured"},
+			[]string{"test.yaml:1:11: secrets[0]: no store is named; add one under stores: and name it with store:"},
 		},
 		"a secret without a store among two": {
 			"stores: {a: {type: natskv}, b: {type: env}}\nsecrets: [{id: a}]",

@@ -22,6 +22,9 @@ func didYouMean(word string, known []string) string {
 	if s, ok := suggest(word, known); ok {
 		return "did you mean " + quote(s) + "?"
 	}
+	if len(known) == 0 {
+		return "none is configured"
+	}
 	return "use one of " + list(known)
 }
 
@@ -30,9 +33,6 @@ const maxListed = 20
 
 // list returns the words in order, joined by commas.
 func list(words []string) string {
-	if len(words) == 0 {
-		return "nothing: none is configured"
-	}
 	w := slices.Sorted(slices.Values(words))
 	if len(w) > maxListed {
 		return strings.Join(w[:maxListed], ", ") + ", …"

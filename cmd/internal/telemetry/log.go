@@ -34,11 +34,20 @@ func NewLogger(w io.Writer, level, format string) (*slog.Logger, error) {
 	default:
 		return nil, fmt.Errorf("log format %q: use auto, text or json", format)
 	}
-	opts := &slog.HandlerOptions{Level: lvl}
+	opts := &slog.HandlerOptions{Level: lvl, ReplaceAttr: readable}
 	if text {
 		return slog.New(withTrace(slog.NewTextHandler(w, opts))), nil
 	}
 	return slog.New(withTrace(slog.NewJSONHandler(w, opts))), nil
+}
+
+// readable writes durations with their unit; in JSON they would be numbers of
+// nanoseconds.
+func readable(_ []string, a slog.Attr) slog.Attr {
+	if a.Value.Kind() == slog.KindDuration {
+		a.Value = slog.StringValue(a.Value.Duration().String())
+	}
+	return a
 }
 
 func parseLevel(s string) (slog.Level, error) {
