@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"strings"
 	"sync"
 	"testing"
@@ -259,9 +260,7 @@ func (w *whole) last(stream, subject string) *nats.Msg {
 func (x *bare) publish(k secret.Key, templates []*nats.Msg) {
 	for _, t := range templates {
 		m := &nats.Msg{Subject: x.renamed(t.Subject, k), Data: t.Data, Header: nats.Header{}}
-		for h, v := range t.Header {
-			m.Header[h] = v
-		}
+		maps.Copy(m.Header, t.Header)
 		if target := m.Header.Get(jetstream.ScheduleTargetHeader); target != "" {
 			m.Header.Set(jetstream.ScheduleTargetHeader, x.renamed(target, k))
 		}

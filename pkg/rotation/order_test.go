@@ -211,7 +211,7 @@ func TestGivingUpIsCountedAndLogged(t *testing.T) {
 	if n := final(t, reader); n != 1 {
 		t.Errorf("counted %d final failures, want 1", n)
 	}
-	deaf := newRig(t, func(c *rotation.Config) { c.Bus = unheard{c.Bus.(*events.Bus)} }) //nolint:forcetypeassert // newRig put it there
+	deaf := newRig(t, func(c *rotation.Config) { c.Bus = unheard{c.Bus.(*events.Bus)} })
 	deaf.mem.Fault = readOnly
 	if err := deaf.rotate(t, deaf.v1); events.IsPermanent(err) || !errors.Is(err, errUnheard) {
 		t.Errorf("err %v, permanent %t; nobody has heard of it", err, events.IsPermanent(err))
