@@ -29,6 +29,7 @@ import (
 	"github.com/nats-io/nkeys"
 
 	"github.com/tradepulse/rotator/pkg/client"
+	"github.com/tradepulse/rotator/pkg/client/setup"
 	"github.com/tradepulse/rotator/pkg/events"
 	"github.com/tradepulse/rotator/pkg/secret"
 )
@@ -271,6 +272,47 @@ func (a *accounts) loop(t *testing.T, s *site) {
 	}
 	if err := m.Close(t.Context()); err != nil {
 		t.Error(err)
+	}
+	a.configured(t, s, operator)
+}
+
+// configured is a service that its operator has put into an account by
+// environment variables.
+func (a *accounts) configured(t *testing.T, s *site, operator *events.Bus) {
+	t.Helper()
+	dir := t.TempDir()
+	seed, err := a.keys["AUDIT_API"].Seed()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(os.WriteFile(filepath.Join(dir, "service.nk"), seed, 0o600), s.signer.Save(filepath.Join(dir, "signing.key"))); err != nil {
+		t.Fatal(err)
+	}
+	vars := map[string]string{
+		strings.TrimSuffix(string(accountSecret), "_ID"): "A-Value-For-Tests-1", "ROTATOR_NATS_URL": a.url, "ROTATOR_NATS_API_PREFIX": apiPrefix, "ROTATOR_NATS_TLS_CA": os.Getenv("NATS_TLS_CERT"),
+		"ROTATOR_NATS_CREDENTIALS_NKEY_FILE": filepath.Join(dir, "service.nk"), "ROTATOR_TRUSTED_KEYS": filepath.Join(dir, "signing.key.pub"),
+	}
+	var log lockedBuffer
+	c, err := setup.Open(t.Context(), setup.Options{
+		Service: "audit-api", IDs: []secret.ID{accountSecret}, Logger: slog.New(slog.NewTextHandler(&log, nil)),
+		Lookup: func(name string) (string, bool) { v, ok := vars[name]; return v, ok },
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, time.Minute, func() error {
+		all, err := operator.Reports(t.Context())
+		if err != nil || len(all) != 1 || all[0].Instance != c.Instance() {
+			return fmt.Errorf("%d reports, none of the configured service, err %w", len(all), err)
+		}
+		return nil
+	})
+	if err := c.Close(t.Context()); err != nil {
+		t.Error(err)
+	}
+	// What it may not do shows here only.
+	if text := log.String(); strings.Contains(text, "nats.error") {
+		t.Errorf("not all that it asked for was granted:\n%s", text)
 	}
 }
 

@@ -49,6 +49,10 @@ type NATS struct {
 	// that several environments can share a cluster: such as prod or
 	// tradepulse.prod.
 	Prefix string `json:"prefix,omitzero" jsonschema:"format=subject-prefix"`
+	// Where the JetStream API is for a program in an account of its own, which
+	// imports its share of it: ROTATOR.API in deployments/nats. Without it
+	// $JS.API. An agent may be in such an account, other programs are not.
+	APIPrefix string `json:"api_prefix,omitzero" jsonschema:"format=subject-prefix"`
 	// Copies that the cluster keeps of each stream. Use 3 on a cluster of three
 	// or more; a single node has 1.
 	Replicas int `json:"replicas,omitzero" default:"1" jsonschema:"enum=1,enum=3,enum=5"`

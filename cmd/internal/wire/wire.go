@@ -83,7 +83,7 @@ func Open(ctx context.Context, o Options) (*Parts, error) {
 		host = "unknown"
 	}
 	p := &Parts{Conn: nc, Specs: specs, Source: "/rotator/" + o.Role + "/" + host}
-	p.Bus, err = events.New(nc, events.Config{Names: names, Source: p.Source, Signer: signer, Verifier: trusted, Logger: o.Logger})
+	p.Bus, err = events.New(nc, events.Config{Names: names, Source: p.Source, Signer: signer, Verifier: trusted, APIPrefix: o.Config.NATS.APIPrefix, Logger: o.Logger})
 	if err == nil && o.Make {
 		err = p.Bus.EnsureStreams(ctx, events.StreamOptions{Replicas: o.Config.NATS.Replicas, EventBridge: o.Forwards && o.Config.EventBridge.On()})
 	}

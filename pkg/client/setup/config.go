@@ -100,8 +100,11 @@ type NATSKV struct {
 // NATS is the bus. Without a URL there is none: rotations are noticed by
 // polling.
 type NATS struct {
-	URL         string      `yaml:"url" env:"ROTATOR_NATS_URL"`
-	Prefix      string      `yaml:"prefix" env:"ROTATOR_NATS_PREFIX"`
+	URL    string `yaml:"url" env:"ROTATOR_NATS_URL"`
+	Prefix string `yaml:"prefix" env:"ROTATOR_NATS_PREFIX"`
+	// APIPrefix is where the JetStream API is in an account of the service's own,
+	// such as ROTATOR.API; without it $JS.API.
+	APIPrefix   string      `yaml:"api_prefix" env:"ROTATOR_NATS_API_PREFIX"`
 	Credentials Credentials `yaml:"credentials"`
 	TLS         TLS         `yaml:"tls"`
 }

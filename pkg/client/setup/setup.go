@@ -214,7 +214,7 @@ func (c *Client) connect(ctx context.Context, o Options, cfg *Config) (client.Bu
 		return nil, err
 	}
 	return events.New(c.conn, events.Config{
-		Names: names, Source: "/service/" + cfg.Service, Verifier: events.NewVerifier(trusted...),
+		Names: names, Source: "/service/" + cfg.Service, Verifier: events.NewVerifier(trusted...), APIPrefix: cfg.NATS.APIPrefix,
 		Logger: o.Logger, MeterProvider: o.MeterProvider, TracerProvider: o.TracerProvider,
 	})
 }
