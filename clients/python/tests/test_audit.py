@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import json
 from collections.abc import AsyncIterator, Callable
@@ -131,6 +132,16 @@ async def test_records_verify_across_rotations(
     assert keys.lookup("env-9") is None
     assert [e["version_id"] for e in logged("audit.secret.loaded")] == ["env-1", "env-2", "env-3"]
     assert (tmp_path / "audit.jsonl").stat().st_mode & 0o777 == 0o600
+
+
+async def test_threads_write_one_chain(manager: Manager, tmp_path: Path) -> None:
+    keys = await Keyring.open(manager, ID)
+    file = AuditFile(tmp_path / "audit.jsonl")
+    log = await AuditLogger.open(manager, keys, file)
+    await asyncio.gather(*(asyncio.to_thread(log.log, "request", {"n": str(n)}) for n in range(200)))
+    file.close()
+    with (tmp_path / "audit.jsonl").open("rb") as lines:
+        assert verify(lines, keys.lookup).records == 200
 
 
 async def test_a_chain_goes_on_after_a_restart(manager: Manager, tmp_path: Path) -> None:

@@ -161,6 +161,12 @@ async def test_a_bus_that_is_not_there_yet_keeps_nothing_from_starting(bus: Test
         await eventually(lambda: text(manager) == "value two")
 
 
+def test_how_to_log_in_is_not_shown() -> None:
+    options = NatsOptions(("nats://127.0.0.1:4222",), user="ada", password=SecretValue("Nats-Password-1!"))
+    assert options.login() == {"user": "ada", "password": "Nats-Password-1!"}
+    assert "Nats-Password" not in repr(options)
+
+
 async def test_a_bus_that_never_comes_keeps_nothing_from_ending(bus: TestBus, store: Counted, logged: Logged) -> None:
     bus.stop()
     before = asyncio.all_tasks()

@@ -16,6 +16,7 @@ from tradepulse_rotator import logs
 from tradepulse_rotator.errors import RejectedError, RotatorError
 from tradepulse_rotator.events import Event, Names, Report, Verifier, check_token, key
 from tradepulse_rotator.metrics import Metrics, SafeMetrics
+from tradepulse_rotator.value import SecretValue
 
 if TYPE_CHECKING:
     import ssl
@@ -66,19 +67,17 @@ class NatsOptions:
     creds_file: str | None = None
     """A file with a user JWT and its key."""
     user: str | None = None
-    password: str | None = None
+    password: SecretValue | None = None
     tls: ssl.SSLContext | None = None
-
-    def __repr__(self) -> str:
-        return f"NatsOptions(servers={self.servers}, name={self.name!r})"
 
     def login(self) -> dict[str, Any]:
         """Return the options of the connection that log in."""
+        password = None if self.password is None else self.password.reveal_text()
         ways = {
             "nkeys_seed": self.nkey_file,
             "user_credentials": self.creds_file,
             "user": self.user,
-            "password": self.password,
+            "password": password,
             "tls": self.tls,
         }
         return {name: way for name, way in ways.items() if way is not None}
