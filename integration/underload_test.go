@@ -66,6 +66,7 @@ func TestServicesUnderLoad(t *testing.T) {
 				t.Fatal(err)
 			}
 			verifyEachOther(t, python, golang, load, token)
+			python.leaves(t, s.bus(nc, "operator"))
 		})
 	}
 }
@@ -212,6 +213,17 @@ func (h halting) same(t *testing.T) {
 	}
 	if want := fmt.Sprintf(`{"pid":%d}`, h.program.cmd.Process.Pid); body != want {
 		t.Errorf("%s answers, started was %s", body, want)
+	}
+}
+
+// leaves ends the process as its operator would, and fails unless it says on the
+// bus that it is gone: its lease is longer than this test waits.
+func (h halting) leaves(t *testing.T, bus *events.Bus) {
+	t.Helper()
+	h.program.drain(t)
+	reports, err := bus.Reports(t.Context())
+	if err != nil || slices.ContainsFunc(reports, func(r events.Report) bool { return r.Service == "tradepulse-api" }) {
+		t.Errorf("it has ended, and %d instances report: %v\n%s", len(reports), err, h.program.out)
 	}
 }
 
