@@ -126,9 +126,13 @@ func TestNothingIsConcludedFromABadListing(t *testing.T) {
 			m.sweep()
 			for range 2 { // with what the scheduler remembers, and without
 				s.list = c.list
+				s.take()
 				r, err := m.s.Sweep(t.Context())
 				if !errors.Is(err, c.err) || r.Gone != 0 {
 					t.Errorf("err %v, gone %d", err, r.Gone)
+				}
+				if n := s.take()["describe"]; c.err != nil && n != 0 {
+					t.Errorf("a store that fails is asked %d times more", n)
 				}
 				m.wantArmed("a", "b")
 				if m.where("a") != "main:a" || m.where("b") != "main:b" {

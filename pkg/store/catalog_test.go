@@ -72,6 +72,7 @@ func TestWhatTheBusSaysIsAHint(t *testing.T) {
 		"in a store that is not there":     {"gone:apps/db", managed, store.ErrUnknownSecret, nil},
 		"outside of what is discovered":    {"main:ops/db", managed, store.ErrUnknownSecret, nil},
 		"a secret that has not opted in":   {"main:apps/db", nil, nil, store.ErrUnknownSecret},
+		"one that only has the id":         {"main:apps/db", map[string]string{"rotator:id": "FOUND"}, nil, store.ErrUnknownSecret},
 		"a secret of another id":           {"main:apps/db", map[string]string{store.TagManaged: "true", "rotator:id": "OTHER"}, nil, store.ErrUnknownSecret},
 		"a secret that is not there":       {"main:apps/none", managed, nil, store.ErrUnknownSecret},
 		"tags that cannot be carried out":  {"main:apps/db", map[string]string{store.TagManaged: "true", "rotator:id": "FOUND", "rotator:ttl": "soon"}, nil, store.ErrInvalidTags},
