@@ -5,11 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"net/http"
-	"net/http/httptest"
-	"net/http/httputil"
-	"net/url"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -23,41 +19,18 @@ import (
 	"github.com/tradepulse/rotator/pkg/store/vault"
 )
 
-// counter stands before a store and counts what is asked of it.
-type counter struct {
-	*httptest.Server
-	mu    sync.Mutex
-	calls map[string]int
-}
-
-func newCounter(t *testing.T, to string, name func(*http.Request) string) *counter {
-	t.Helper()
-	target, err := url.Parse(to)
-	if err != nil {
-		t.Fatal(err)
+// kinds counts calls by what they are: an action of AWS, or a method and the
+// part of the engine.
+func kinds(calls []string) map[string]int {
+	out := map[string]int{}
+	for _, call := range calls {
+		if method, path, ok := strings.Cut(call, " /v1/secret/"); ok {
+			part, _, _ := strings.Cut(path, "/")
+			call = method + " " + part
+		}
+		out[call]++
 	}
-	c := &counter{calls: map[string]int{}}
-	forward := httputil.NewSingleHostReverseProxy(target)
-	c.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		c.mu.Lock()
-		c.calls[name(r)]++
-		c.mu.Unlock()
-		forward.ServeHTTP(w, r)
-	}))
-	t.Cleanup(c.Close)
-	return c
-}
-
-// take returns the calls since it was last asked, and how many they are.
-func (c *counter) take() (calls map[string]int, n int) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	calls = c.calls
-	c.calls = map[string]int{}
-	for _, k := range calls {
-		n += k
-	}
-	return calls, n
+	return out
 }
 
 // sweepSize is how many secrets the sweeps are about; sweepStrangers is how many
@@ -69,7 +42,7 @@ const sweepSize, sweepStrangers = 1000, 200
 func TestSweepCalls(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
-		open func(*testing.T, *store.Discovery) (store.Driver, *counter)
+		open func(*testing.T, *store.Discovery) (store.Driver, *serverstest.Proxy)
 		most int
 	}{
 		"aws":   {sweptAWS, 11},
@@ -80,19 +53,19 @@ func TestSweepCalls(t *testing.T) {
 			found := &store.Discovery{Store: "main", Match: map[string]string{store.TagManaged: "true"}, Defaults: secret.Spec{TTL: 30 * 24 * time.Hour}}
 			d, wire := c.open(t, found)
 			sweep := sweeper(t, d, found)
-			wire.take()
+			wire.Take()
 			if r := sweep(); r.Discovered != sweepSize || r.Armed != sweepSize {
 				t.Errorf("the first sweep: %+v", r)
 			}
-			calls, n := wire.take()
-			t.Logf("the first sweep of %d secrets: %d calls %v", sweepSize, n, calls)
+			calls := wire.Take()
+			t.Logf("the first sweep of %d secrets: %d calls %v", sweepSize, len(calls), kinds(calls))
 			if r := sweep(); r.Discovered+r.Armed+r.Announced+r.Gone != 0 || r.Secrets[scheduler.ReasonScheduled] != sweepSize {
 				t.Errorf("a sweep of what has not changed: %+v", r)
 			}
-			if calls, n = wire.take(); n > c.most {
-				t.Errorf("a sweep of %d secrets that have not changed: %d calls %v, want at most %d", sweepSize, n, calls, c.most)
+			if calls = wire.Take(); len(calls) > c.most {
+				t.Errorf("a sweep of %d secrets that have not changed: %d calls %v, want at most %d", sweepSize, len(calls), kinds(calls), c.most)
 			}
-			t.Logf("a sweep of %d secrets that have not changed: %d calls %v", sweepSize, n, calls)
+			t.Logf("a sweep of %d secrets that have not changed: %d calls %v", sweepSize, len(calls), kinds(calls))
 		})
 	}
 }
@@ -146,17 +119,14 @@ func fillStore(t *testing.T, create func(ctx context.Context, path string, tags 
 	}
 }
 
-func sweptAWS(t *testing.T, found *store.Discovery) (store.Driver, *counter) {
+func sweptAWS(t *testing.T, found *store.Discovery) (store.Driver, *serverstest.Proxy) {
 	t.Helper()
 	moto := serverstest.StartMoto(t)
 	outsider := newAWS(t, moto.URL)
 	fillStore(t, func(ctx context.Context, path string, tags map[string]string) error {
 		return outsider.add(ctx, path, "value", tags)
 	})
-	wire := newCounter(t, moto.URL, func(r *http.Request) string {
-		_, action, _ := strings.Cut(r.Header.Get("X-Amz-Target"), ".")
-		return action
-	})
+	wire := serverstest.StartProxy(t, moto.URL)
 	d, err := awssm.New(newAWS(t, wire.URL).Client, awssm.Config{Tags: maps.Clone(found.Match), Scope: store.NewScope(nil, found)})
 	if err != nil {
 		t.Fatal(err)
@@ -164,7 +134,7 @@ func sweptAWS(t *testing.T, found *store.Discovery) (store.Driver, *counter) {
 	return d, wire
 }
 
-func sweptVault(t *testing.T, found *store.Discovery) (store.Driver, *counter) {
+func sweptVault(t *testing.T, found *store.Discovery) (store.Driver, *serverstest.Proxy) {
 	t.Helper()
 	found.Prefix = "apps/0"
 	bao := serverstest.StartBao(t)
@@ -173,13 +143,7 @@ func sweptVault(t *testing.T, found *store.Discovery) (store.Driver, *counter) {
 		bao.Do(t, http.MethodPost, "secret/data/"+path, map[string]any{"data": map[string]string{"value": "value"}}, nil)
 		return nil
 	})
-	wire := newCounter(t, bao.URL, func(r *http.Request) string {
-		kind, _, _ := strings.Cut(strings.TrimPrefix(r.URL.Path, "/v1/secret/"), "/")
-		if r.URL.Query().Get("list") == "true" {
-			return "list " + kind
-		}
-		return r.Method + " " + kind
-	})
+	wire := serverstest.StartProxy(t, bao.URL)
 	d, err := vault.Open(vault.Config{Address: wire.URL, Auth: vault.Token{Token: bao.Root}, Scope: store.NewScope(nil, found)})
 	if err != nil {
 		t.Fatal(err)
