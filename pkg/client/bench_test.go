@@ -14,9 +14,8 @@ import (
 	"github.com/tradepulse/rotator/pkg/store/storetest"
 )
 
-// opened returns a Manager of n secrets without a bus that is closed with the
-// benchmark.
-func opened(b *testing.B, n int) (*client.Manager, []secret.ID) {
+// configured returns the configuration of a Manager of n secrets without a bus.
+func configured(b *testing.B, n int) client.Config {
 	b.Helper()
 	mem := storetest.NewMem(nil)
 	specs, ids := many(b, mem, n)
@@ -28,7 +27,14 @@ func opened(b *testing.B, n int) (*client.Manager, []secret.ID) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	m, err := client.New(b.Context(), client.Config{Service: "api", Source: client.FromCatalog(catalog), IDs: ids, Logger: quiet})
+	return client.Config{Service: "api", Source: client.FromCatalog(catalog), IDs: ids, Logger: quiet}
+}
+
+// opened returns a Manager of n secrets that is closed with the benchmark.
+func opened(b *testing.B, n int) (*client.Manager, []secret.ID) {
+	b.Helper()
+	cfg := configured(b, n)
+	m, err := client.New(b.Context(), cfg)
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -37,7 +43,7 @@ func opened(b *testing.B, n int) (*client.Manager, []secret.ID) {
 			b.Error(err)
 		}
 	})
-	return m, ids
+	return m, cfg.IDs
 }
 
 // BenchmarkRead reads through a handle and by name, in turn with a bare atomic
@@ -132,20 +138,11 @@ func BenchmarkReadParallel(b *testing.B) {
 // when nothing happens: the value of 32 bytes included, the store not.
 func BenchmarkManySecrets(b *testing.B) {
 	const n = 10_000
-	mem := storetest.NewMem(nil)
-	specs, ids := many(b, mem, n)
-	st, err := store.New("mem", mem, &store.Options{Logger: quiet})
-	if err != nil {
-		b.Fatal(err)
-	}
-	catalog, err := store.NewCatalog([]*store.Store{st}, specs)
-	if err != nil {
-		b.Fatal(err)
-	}
+	cfg := configured(b, n)
 	var bytes, goroutines float64
 	for b.Loop() {
 		heap, running := inUse(), runtime.NumGoroutine()
-		m, err := client.New(b.Context(), client.Config{Service: "api", Source: client.FromCatalog(catalog), IDs: ids, Logger: quiet})
+		m, err := client.New(b.Context(), cfg)
 		if err != nil {
 			b.Fatal(err)
 		}

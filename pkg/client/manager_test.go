@@ -56,7 +56,7 @@ func newRig(t *testing.T) *rig {
 		}
 		return nil
 	}
-	st, err := store.New("mem", r.mem, &store.Options{Logger: quiet})
+	st, err := store.New("mem", r.mem, &store.Options{Circuit: store.Circuit{Failures: -1}, Logger: quiet})
 	if err != nil {
 		t.Fatal(err)
 	}
