@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/tradepulse/rotator/cmd/internal/status"
 	"github.com/tradepulse/rotator/cmd/internal/wire"
 	"github.com/tradepulse/rotator/pkg/events"
 	"github.com/tradepulse/rotator/pkg/scheduler"
@@ -22,13 +23,13 @@ type collector struct {
 }
 
 // collect looks at the secrets with the given ids, or at all.
-func collect(ctx context.Context, p *wire.Parts, only []string) ([]secretStatus, error) {
+func collect(ctx context.Context, p *wire.Parts, only []string) ([]status.Secret, error) {
 	reports, err := p.Bus.Reports(ctx)
 	if err != nil {
 		return nil, err
 	}
 	c := &collector{Parts: p, reports: reports, ids: map[secret.ID]secret.Spec{}}
-	out := make([]secretStatus, 0, len(only))
+	out := make([]status.Secret, 0, len(only))
 	for _, id := range only {
 		spec, _, err := p.Catalog.Find(ctx, secret.ID(id))
 		if err != nil {
@@ -51,10 +52,10 @@ func collect(ctx context.Context, p *wire.Parts, only []string) ([]secretStatus,
 }
 
 // found reads a secret and looks at it.
-func (c *collector) found(ctx context.Context, spec secret.Spec) secretStatus {
+func (c *collector) found(ctx context.Context, spec secret.Spec) status.Secret {
 	_, _, unlisted := c.Catalog.Lookup(spec.ID)
 	spec, meta, err := c.Catalog.Describe(ctx, spec)
-	s := secretStatus{SecretID: spec.ID, Store: spec.Store, Path: spec.StorePath(), Services: spec.Services, Discovered: unlisted != nil}
+	s := status.Secret{SecretID: spec.ID, Store: spec.Store, Path: spec.StorePath(), Services: spec.Services, Discovered: unlisted != nil}
 	if err != nil && !errors.Is(err, store.ErrNotFound) {
 		s.Error = err.Error()
 		return s
@@ -62,23 +63,23 @@ func (c *collector) found(ctx context.Context, spec secret.Spec) secretStatus {
 	if !s.Discovered {
 		s.Problems = c.Catalog.Discovery(spec.Store).Conflicts(spec, meta)
 	}
-	return c.look(ctx, s, spec, meta, err == nil)
+	return s.Look(ctx, spec, scheduler.Facts{Known: err == nil, Meta: meta}, c.Bus, c.reports)
 }
 
 // list looks at every secret that is discovered in a store, in the order of
 // their paths.
-func (c *collector) list(ctx context.Context, st *store.Store) []secretStatus {
-	var out []secretStatus
+func (c *collector) list(ctx context.Context, st *store.Store) []status.Secret {
+	var out []status.Secret
 	d := c.Catalog.Discovery(st.Name())
 	for meta, err := range st.List(ctx) {
 		if err != nil {
-			return append(out, secretStatus{Store: st.Name(), Error: err.Error(), Discovered: true})
+			return append(out, status.Secret{Store: st.Name(), Error: err.Error(), Discovered: true})
 		}
 		if d.Matches(meta.Path, meta.Attributes) && !c.configured(st.Name(), meta.Path) {
 			out = append(out, c.discovered(ctx, d, meta))
 		}
 	}
-	slices.SortFunc(out, func(a, b secretStatus) int { return strings.Compare(a.Path, b.Path) })
+	slices.SortFunc(out, func(a, b status.Secret) int { return strings.Compare(a.Path, b.Path) })
 	return out
 }
 
@@ -87,9 +88,9 @@ func (c *collector) configured(name, path string) bool {
 }
 
 // discovered looks at a secret that no configuration lists.
-func (c *collector) discovered(ctx context.Context, d *store.Discovery, meta secret.Metadata) secretStatus {
+func (c *collector) discovered(ctx context.Context, d *store.Discovery, meta secret.Metadata) status.Secret {
 	spec, problems := d.Spec(meta)
-	s := secretStatus{SecretID: spec.ID, Store: spec.Store, Path: meta.Path, Services: spec.Services, Discovered: true, Problems: problems}
+	s := status.Secret{SecretID: spec.ID, Store: spec.Store, Path: meta.Path, Services: spec.Services, Discovered: true, Problems: problems}
 	if spec.ID != "" {
 		taken, err := c.taken(ctx, spec)
 		if err != nil {
@@ -106,7 +107,7 @@ func (c *collector) discovered(ctx context.Context, d *store.Discovery, meta sec
 		s.Reason, s.Message = scheduler.ReasonInvalid, "not scheduled, see below"
 		return s
 	}
-	return c.look(ctx, s, spec, meta, true)
+	return s.Look(ctx, spec, scheduler.Facts{Known: true, Meta: meta}, c.Bus, c.reports)
 }
 
 // taken returns the problem of a secret whose id another one has. Before a
@@ -122,29 +123,4 @@ func (c *collector) taken(ctx context.Context, spec secret.Spec) (*store.Problem
 	}
 	c.ids[spec.ID] = spec
 	return scheduler.Taken(c.Catalog, spec, said), nil
-}
-
-// look gathers all that is known of one secret, given what its store says.
-func (c *collector) look(ctx context.Context, s secretStatus, spec secret.Spec, meta secret.Metadata, known bool) secretStatus {
-	timer, terr := c.Bus.Timer(ctx, events.TypeNearExpiry, spec.ID)
-	failed, ferr := c.Bus.Last(ctx, events.TypeRotationFailed, spec.ID)
-	rollout, rerr := c.Bus.Last(ctx, events.TypeRollout, spec.ID)
-	if err := errors.Join(terr, ferr, rerr); err != nil {
-		s.Error = err.Error()
-	}
-	d := scheduler.Evaluate(time.Now(), spec, scheduler.Facts{Known: known, Meta: meta, Timer: timer, Failed: failed.Event.Data})
-	s.Reason, s.Message, s.RotateAt, s.Armed = d.Reason, d.Message, d.At, timer.Seq != 0
-	cur := meta.Current()
-	s.VersionID, s.CreatedAt, s.NotAfter = cur.ID, cur.CreatedAt, spec.NotAfter(meta, cur)
-	pending, _ := meta.At(secret.StagePending)
-	previous, _ := meta.At(secret.StagePrevious)
-	s.Pending, s.Previous = pending.ID, previous.ID
-	if cur.ID != "" {
-		s.Rollout = events.RolloutRolling
-		s.Blocking, s.Applied = events.Blocking(c.reports, spec.Services, spec.ID, cur.ID)
-	}
-	if ro := rollout.Event.Data; ro.VersionID == cur.ID && ro.Rollout != nil {
-		s.Rollout = ro.Rollout.State
-	}
-	return s
 }

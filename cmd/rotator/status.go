@@ -12,36 +12,10 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/tradepulse/rotator/cmd/internal/cli"
-	"github.com/tradepulse/rotator/pkg/events"
+	"github.com/tradepulse/rotator/cmd/internal/status"
 	"github.com/tradepulse/rotator/pkg/scheduler"
 	"github.com/tradepulse/rotator/pkg/secret"
-	"github.com/tradepulse/rotator/pkg/store"
 )
-
-// secretStatus is one secret as status and plan show it.
-type secretStatus struct {
-	SecretID secret.ID `json:"secret_id"`
-	Store    string    `json:"store"`
-	Path     string    `json:"path"`
-	// Discovered is true for a secret that no configuration lists.
-	Discovered bool                `json:"discovered"`
-	VersionID  secret.VersionID    `json:"version_id,omitempty"`
-	CreatedAt  time.Time           `json:"created_at,omitzero"`
-	NotAfter   time.Time           `json:"not_after,omitzero"`
-	Pending    secret.VersionID    `json:"pending_version_id,omitempty"`
-	Previous   secret.VersionID    `json:"previous_version_id,omitempty"`
-	RotateAt   time.Time           `json:"rotate_at,omitzero"`
-	Reason     scheduler.Reason    `json:"reason"`
-	Message    string              `json:"message"`
-	Armed      bool                `json:"armed"`
-	Rollout    events.RolloutState `json:"rollout,omitempty"`
-	Applied    int                 `json:"applied"`
-	Blocking   []events.Blocker    `json:"blocking,omitempty"`
-	Services   []string            `json:"services,omitempty"`
-	// Problems are what its owner has to mend about its tags.
-	Problems []store.Problem `json:"problems,omitempty"`
-	Error    string          `json:"error,omitempty"`
-}
 
 func statusCommand(path *string) *cobra.Command {
 	var asJSON bool
@@ -100,7 +74,7 @@ stores, and what is wrong with the tags of either. It changes nothing.`,
 			if err != nil {
 				return err
 			}
-			var due []secretStatus
+			var due []status.Secret
 			now := time.Now()
 			for _, s := range all {
 				if within == 0 || s.Error != "" || s.RotateAt.IsZero() || s.RotateAt.Before(now.Add(within)) {
@@ -118,15 +92,15 @@ stores, and what is wrong with the tags of either. It changes nothing.`,
 	return cmd
 }
 
-func printStatus(w io.Writer, all []secretStatus, now time.Time) error {
+func printStatus(w io.Writer, all []status.Secret, now time.Time) error {
 	t := tabwriter.NewWriter(w, 0, 4, 2, ' ', 0)
 	fmt.Fprintln(t, "SECRET\tSTORE\tVERSION\tAGE\tROTATES\tROLLOUT\tRUNNING")
 	for _, s := range all {
 		if s.Error != "" {
-			fmt.Fprintf(t, "%s\t%s\t%s\n", s.name(), s.Store, s.Error)
+			fmt.Fprintf(t, "%s\t%s\t%s\n", name(s), s.Store, s.Error)
 			continue
 		}
-		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t%d of %d\n", s.name(), s.Store, shortID(s.VersionID), since(s.CreatedAt, now),
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t%d of %d\n", name(s), s.Store, shortID(s.VersionID), since(s.CreatedAt, now),
 			s.Message, s.Rollout, s.Applied, s.Applied+len(s.Blocking))
 	}
 	if err := t.Flush(); err != nil {
@@ -134,7 +108,7 @@ func printStatus(w io.Writer, all []secretStatus, now time.Time) error {
 	}
 	for _, s := range all {
 		for _, b := range s.Blocking {
-			if _, err := fmt.Fprintf(w, "  %s is held back by %s\n", s.name(), b); err != nil {
+			if _, err := fmt.Fprintf(w, "  %s is held back by %s\n", name(s), b); err != nil {
 				return err
 			}
 		}
@@ -142,7 +116,7 @@ func printStatus(w io.Writer, all []secretStatus, now time.Time) error {
 	return printProblems(w, all)
 }
 
-func printPlan(w io.Writer, all []secretStatus, now time.Time) error {
+func printPlan(w io.Writer, all []status.Secret, now time.Time) error {
 	t := tabwriter.NewWriter(w, 0, 4, 2, ' ', 0)
 	fmt.Fprintln(t, "SECRET\tSTORE\tFROM\tWHEN\tWHY\tSERVICES\tINSTANCES")
 	for _, s := range all {
@@ -150,7 +124,7 @@ func printPlan(w io.Writer, all []secretStatus, now time.Time) error {
 		if s.Error != "" {
 			why = s.Error
 		}
-		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t%d\n", s.name(), s.Store, s.from(), when(s.RotateAt, now), why, several(s.Services), s.Applied)
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t%d\n", name(s), s.Store, from(s), when(s.RotateAt, now), why, several(s.Services), s.Applied)
 	}
 	if err := t.Flush(); err != nil {
 		return err
@@ -159,7 +133,7 @@ func printPlan(w io.Writer, all []secretStatus, now time.Time) error {
 }
 
 // printProblems says what is wrong with the tags of secrets.
-func printProblems(w io.Writer, all []secretStatus) error {
+func printProblems(w io.Writer, all []status.Secret) error {
 	t := tabwriter.NewWriter(w, 0, 4, 2, ' ', 0)
 	for _, s := range all {
 		for _, p := range s.Problems {
@@ -180,7 +154,7 @@ func printProblems(w io.Writer, all []secretStatus) error {
 }
 
 // name returns what to call a secret in a table: one without an id by its path.
-func (s secretStatus) name() string {
+func name(s status.Secret) string {
 	switch {
 	case s.SecretID != "":
 		return string(s.SecretID)
@@ -191,7 +165,7 @@ func (s secretStatus) name() string {
 	}
 }
 
-func (s secretStatus) from() string {
+func from(s status.Secret) string {
 	if s.Discovered {
 		return "tags"
 	}
@@ -239,7 +213,7 @@ func since(at, now time.Time) string {
 
 // unhealthy returns an error when a secret cannot be read, is past its end, or
 // is not scheduled because of what it says of itself.
-func unhealthy(all []secretStatus) error {
+func unhealthy(all []status.Secret) error {
 	n := 0
 	for _, s := range all {
 		switch {

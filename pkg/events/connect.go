@@ -1,6 +1,7 @@
 package events
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -33,6 +34,8 @@ type ConnectConfig struct {
 	Background bool
 	// InProcess reaches a server in this process without a socket.
 	InProcess nats.InProcessConnProvider
+	// Timeout bounds one try to reach one server. 0 means 5 s.
+	Timeout time.Duration
 	// Logger hears of lost and regained connections; nil means slog.Default.
 	Logger *slog.Logger
 }
@@ -82,7 +85,7 @@ func (cfg ConnectConfig) url() string {
 func (cfg ConnectConfig) options(log *slog.Logger) ([]nats.Option, error) {
 	opts := []nats.Option{
 		nats.Name(cfg.Name), nats.MaxReconnects(-1), nats.ReconnectWait(500 * time.Millisecond), nats.ReconnectJitter(250*time.Millisecond, time.Second),
-		nats.Timeout(5 * time.Second), nats.PermissionErrOnSubscribe(true),
+		nats.Timeout(cmp.Or(cfg.Timeout, 5*time.Second)), nats.PermissionErrOnSubscribe(true),
 		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) {
 			if err != nil {
 				log.Warn("nats.disconnected", slog.String("error", err.Error()))

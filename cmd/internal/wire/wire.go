@@ -49,6 +49,9 @@ type Options struct {
 	// signing key.
 	Listen bool
 	Logger *slog.Logger
+	// LookupEnv reads the environment variables that hold secrets of the program
+	// itself. Nil means os.LookupEnv.
+	LookupEnv func(string) (string, bool)
 }
 
 // Parts are what a program works with.
@@ -170,6 +173,13 @@ func (p *Parts) Close() error {
 	return err
 }
 
+func (o Options) lookup() func(string) (string, bool) {
+	if o.LookupEnv == nil {
+		return os.LookupEnv
+	}
+	return o.LookupEnv
+}
+
 // keys returns the key that signs events, and those that are believed.
 func (o Options) keys() (*events.Signer, *events.Verifier, error) {
 	var signer *events.Signer
@@ -203,7 +213,7 @@ func (o Options) signer(ref config.Ref, own bool) (*events.Signer, error) {
 		}
 		return s, s.Save(ref.File)
 	}
-	v, err := ref.Read(os.LookupEnv)
+	v, err := ref.Read(o.lookup())
 	if err != nil {
 		return nil, fmt.Errorf("signing key: %w", err)
 	}
@@ -230,7 +240,7 @@ func (o Options) connect(ctx context.Context) (*nats.Conn, error) {
 		c.URL, c.CredsFile, c.NKeyFile, c.User = n.URL, n.Credentials.CredsFile, n.Credentials.NKeyFile, n.Credentials.User
 	}
 	if !n.Credentials.Password.IsZero() {
-		v, err := n.Credentials.Password.Read(os.LookupEnv)
+		v, err := n.Credentials.Password.Read(o.lookup())
 		if err != nil {
 			return nil, fmt.Errorf("nats.credentials.password: %w", err)
 		}
@@ -333,12 +343,9 @@ func (o Options) driver(ctx context.Context, nc *nats.Conn, opts config.StoreOpt
 	case *config.NATSKV:
 		return o.bucket(ctx, nc, s)
 	case *config.AWS:
-		return awssm.Open(ctx, awssm.Config{
-			Region: s.Region, Profile: s.Profile, AssumeRoleARN: s.AssumeRole, ExternalID: s.ExternalID, Endpoint: s.Endpoint,
-			Tags: awsTags(s, paths), Scope: scope, WritesPerSecond: float64(s.WritesPerSecond), Limits: limits,
-		})
+		return openAWS(ctx, s, awsTags(s, paths), scope, limits)
 	case *config.Vault:
-		auth, err := vaultAuth(s.Auth)
+		auth, err := vaultAuth(s.Auth, o.lookup())
 		if err != nil {
 			return nil, err
 		}
@@ -408,11 +415,24 @@ func awsTags(s *config.AWS, paths []string) map[string]string {
 	return s.Tags
 }
 
+// AWS opens the driver of a store in AWS Secrets Manager, for whoever lists
+// nothing. It makes no call.
+func AWS(ctx context.Context, s *config.AWS, limits *awssm.Limits) (*awssm.Driver, error) {
+	return openAWS(ctx, s, s.Tags, nil, limits)
+}
+
+func openAWS(ctx context.Context, s *config.AWS, tags map[string]string, scope *store.Scope, limits *awssm.Limits) (*awssm.Driver, error) {
+	return awssm.Open(ctx, awssm.Config{
+		Region: s.Region, Profile: s.Profile, AssumeRoleARN: s.AssumeRole, ExternalID: s.ExternalID, Endpoint: s.Endpoint,
+		Tags: tags, Scope: scope, WritesPerSecond: float64(s.WritesPerSecond), Limits: limits,
+	})
+}
+
 // vaultAuth returns how to log in; nil leaves it to the environment.
-func vaultAuth(a config.VaultAuth) (vault.Auth, error) {
+func vaultAuth(a config.VaultAuth, lookup func(string) (string, bool)) (vault.Auth, error) {
 	switch a.Method {
 	case "approle":
-		id, err := a.SecretID.Read(os.LookupEnv)
+		id, err := a.SecretID.Read(lookup)
 		if err != nil {
 			return nil, fmt.Errorf("auth.secret_id: %w", err)
 		}
@@ -423,9 +443,9 @@ func vaultAuth(a config.VaultAuth) (vault.Auth, error) {
 		return vault.JWT{Mount: cmp.Or(a.Mount, "kubernetes"), Role: a.Role, File: cmp.Or(a.TokenFile, vault.KubernetesTokenFile)}, nil
 	}
 	if a.Token.IsZero() {
-		return vault.EnvironmentToken(os.LookupEnv), nil
+		return vault.EnvironmentToken(lookup), nil
 	}
-	token, err := a.Token.Read(os.LookupEnv)
+	token, err := a.Token.Read(lookup)
 	if err != nil {
 		return nil, fmt.Errorf("auth.token: %w", err)
 	}
@@ -441,7 +461,7 @@ func (o Options) masterKey(s *config.NATSKV) ([]byte, error) {
 		}
 		return key, err
 	}
-	v, err := ref.Read(os.LookupEnv)
+	v, err := ref.Read(o.lookup())
 	if err != nil {
 		return nil, fmt.Errorf("master key: %w", err)
 	}

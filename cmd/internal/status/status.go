@@ -1,0 +1,83 @@
+// Package status gathers all that is known of one secret, for the programs to
+// show. It changes nothing, and decides nothing that pkg/scheduler does not.
+package status
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/tradepulse/rotator/pkg/events"
+	"github.com/tradepulse/rotator/pkg/scheduler"
+	"github.com/tradepulse/rotator/pkg/secret"
+	"github.com/tradepulse/rotator/pkg/store"
+)
+
+// Secret is one secret as status and plan show it.
+type Secret struct {
+	SecretID secret.ID `json:"secret_id"`
+	Store    string    `json:"store"`
+	Path     string    `json:"path"`
+	// Discovered is true for a secret that no configuration lists.
+	Discovered bool                `json:"discovered"`
+	VersionID  secret.VersionID    `json:"version_id,omitempty"`
+	CreatedAt  time.Time           `json:"created_at,omitzero"`
+	NotAfter   time.Time           `json:"not_after,omitzero"`
+	Pending    secret.VersionID    `json:"pending_version_id,omitempty"`
+	Previous   secret.VersionID    `json:"previous_version_id,omitempty"`
+	RotateAt   time.Time           `json:"rotate_at,omitzero"`
+	Reason     scheduler.Reason    `json:"reason"`
+	Message    string              `json:"message"`
+	Armed      bool                `json:"armed"`
+	Rollout    events.RolloutState `json:"rollout,omitempty"`
+	Applied    int                 `json:"applied"`
+	Blocking   []events.Blocker    `json:"blocking,omitempty"`
+	Services   []string            `json:"services,omitempty"`
+	// Problems are what its owner has to mend about its tags.
+	Problems []store.Problem `json:"problems,omitempty"`
+	Error    string          `json:"error,omitempty"`
+}
+
+// Bus is what is read of the bus; *events.Bus is one.
+type Bus interface {
+	Last(ctx context.Context, t events.Type, id secret.ID) (events.Announcement, error)
+	Timer(ctx context.Context, t events.Type, id secret.ID) (events.Timer, error)
+}
+
+// Look returns s with all that is known of the secret, given what its store
+// says and, unless bus is nil, the reports on the bus. What cannot be read there
+// is in its Error.
+func (s Secret) Look(ctx context.Context, spec secret.Spec, facts scheduler.Facts, bus Bus, reports []events.Report) Secret {
+	meta := facts.Meta
+	var rollout events.Data
+	if bus != nil {
+		rollout = s.ask(ctx, bus, &facts)
+	}
+	d := scheduler.Evaluate(time.Now(), spec, facts)
+	s.Reason, s.Message, s.RotateAt, s.Armed = d.Reason, d.Message, d.At, facts.Timer.Seq != 0
+	cur := meta.Current()
+	s.VersionID, s.CreatedAt, s.NotAfter = cur.ID, cur.CreatedAt, spec.NotAfter(meta, cur)
+	pending, _ := meta.At(secret.StagePending)
+	previous, _ := meta.At(secret.StagePrevious)
+	s.Pending, s.Previous = pending.ID, previous.ID
+	if cur.ID != "" && bus != nil {
+		s.Rollout = events.RolloutRolling
+		s.Blocking, s.Applied = events.Blocking(reports, spec.Services, spec.ID, cur.ID)
+	}
+	if rollout.VersionID == cur.ID && rollout.Rollout != nil {
+		s.Rollout = rollout.Rollout.State
+	}
+	return s
+}
+
+// ask adds what the bus says to the facts, and returns where the rollout is.
+func (s *Secret) ask(ctx context.Context, bus Bus, facts *scheduler.Facts) events.Data {
+	timer, terr := bus.Timer(ctx, events.TypeNearExpiry, s.SecretID)
+	failed, ferr := bus.Last(ctx, events.TypeRotationFailed, s.SecretID)
+	rollout, rerr := bus.Last(ctx, events.TypeRollout, s.SecretID)
+	if err := errors.Join(terr, ferr, rerr); err != nil {
+		s.Error = err.Error()
+	}
+	facts.Timer, facts.Failed = timer, failed.Event.Data
+	return rollout.Event.Data
+}
