@@ -13,7 +13,13 @@ import (
 	"github.com/tradepulse/rotator/cmd/internal/cli"
 )
 
-func main() { os.Exit(cli.Execute(root())) }
+func main() {
+	cmd := root()
+	if lambdaStarts(os.Args, os.LookupEnv) {
+		cmd.SetArgs([]string{"lambda"})
+	}
+	os.Exit(cli.Execute(cmd))
+}
 
 func root() *cobra.Command {
 	cmd := &cobra.Command{
@@ -33,6 +39,6 @@ Start with:
 	}
 	path := cli.ConfigFlag(cmd)
 	cmd.AddCommand(devCommand(), runCommand(path), rotateCommand(path), statusCommand(path), planCommand(path), policyCommand(path), auditCommand(path),
-		keysCommand(path), configCommand(), cli.VersionCommand(), cli.ReferenceCommand())
+		keysCommand(path), lambdaCommand(path), configCommand(), cli.VersionCommand(), cli.ReferenceCommand())
 	return cmd
 }

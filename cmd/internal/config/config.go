@@ -27,6 +27,8 @@ type Config struct {
 	AWSEvents AWSEvents `json:"aws_events,omitzero"`
 	// The sidecar that keeps secrets in files, notifier agent.
 	Agent Agent `json:"agent,omitzero"`
+	// The program as a rotation function of AWS Secrets Manager.
+	Lambda Lambda `json:"lambda,omitzero"`
 	// The stores that hold secrets, by a name of your choice.
 	Stores map[string]Store `json:"stores,omitzero"`
 	// Rules for values, by a name that secrets can refer to.
@@ -161,6 +163,20 @@ type Worker struct {
 type Notifier struct {
 	// Announcements that are handled at a time, in one process.
 	Concurrency int `json:"concurrency,omitzero" default:"16" jsonschema:"minimum=1,maximum=1024"`
+}
+
+// Lambda is about running in AWS Lambda.
+type Lambda struct {
+	// Where a rotation is announced: on NATS if nats.url is set and can be
+	// reached, else on the event bus of eventbridge if that is set (auto), or on
+	// both.
+	Announce string `json:"announce,omitzero" default:"auto" jsonschema:"enum=auto,enum=both"`
+	// How long one invocation waits for NATS before it goes on without.
+	NATSTimeout Duration `json:"nats_timeout,omitzero" default:"2s"`
+	// Secret in Secrets Manager whose value is a JSON object of the variables
+	// that signing.key and nats.credentials name by env, so that none of them
+	// stands in the settings of the function. Variables that are set win.
+	Credentials string `json:"credentials,omitzero" jsonschema:"format=secret-id"`
 }
 
 // SingleNode reports whether the bus is embedded in the program.

@@ -23,6 +23,18 @@ func (c *Config) Specs() ([]secret.Spec, error) {
 	return out, nil
 }
 
+// Unlisted returns what is wanted of a secret that the configuration does not
+// list: what its defaults say. Its id is the name that the store knows it by.
+func (c *Config) Unlisted(name, store string) (secret.Spec, error) {
+	s := Secret{ID: name, Path: name, Settings: c.Defaults}
+	s.Store = store
+	spec, err := c.spec(s)
+	if err == nil {
+		err = spec.Validate()
+	}
+	return spec, err
+}
+
 // Floors returns the least lifetime that the policy check wants left of each
 // secret, negative for none; those that do not say are not in it.
 func (c *Config) Floors() map[secret.ID]time.Duration {

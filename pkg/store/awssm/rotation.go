@@ -15,8 +15,9 @@ import (
 type Rotation struct {
 	// Enabled is whether AWS rotates the secret.
 	Enabled bool
-	// Versions are those that have a staging label.
-	Versions []secret.Version
+	// Metadata has the name of the secret as its path. Whether a pending version
+	// has a value, and dates, are left out.
+	secret.Metadata
 }
 
 // Rotation describes a secret as far as a rotation function has to know it
@@ -26,7 +27,9 @@ func (d *Driver) Rotation(ctx context.Context, path string) (Rotation, error) {
 	if err != nil {
 		return Rotation{}, fmt.Errorf("awssm: describe %s: %w", path, err)
 	}
-	return Rotation{Enabled: aws.ToBool(out.RotationEnabled), Versions: l.versions()}, nil
+	return Rotation{Enabled: aws.ToBool(out.RotationEnabled), Metadata: secret.Metadata{
+		Path: aws.ToString(out.Name), Versions: l.versions(), Attributes: attributes(out.Tags), TTL: lifetime(out.RotationEnabled, out.RotationRules),
+	}}, nil
 }
 
 // Place is where a secret is, as its ARN says.

@@ -3,6 +3,7 @@ package awssm_test
 import (
 	"errors"
 	"testing"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	sm "github.com/aws/aws-sdk-go-v2/service/secretsmanager"
@@ -66,9 +67,8 @@ func TestRotation(t *testing.T) {
 	if calls := front.Take(); len(calls) != 1 {
 		t.Errorf("it takes the calls %v", calls)
 	}
-	m := secret.Metadata{Versions: r.Versions}
-	pending, _ := m.At(secret.StagePending)
-	if !r.Enabled || m.Current().ID != v1 || pending.ID != secret.VersionID(token) || len(r.Versions) != 2 {
+	pending, _ := r.At(secret.StagePending)
+	if !r.Enabled || r.Path != "rotated/by-aws" || r.TTL != 30*24*time.Hour || r.Current().ID != v1 || pending.ID != secret.VersionID(token) || len(r.Versions) != 2 {
 		t.Errorf("%+v, want it enabled, %s current and %s pending", r, v1, token)
 	}
 	if _, err := d.Rotation(t.Context(), "not/there"); !errors.Is(err, store.ErrNotFound) {
