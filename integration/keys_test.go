@@ -69,7 +69,7 @@ func (o crashOrder) open(ctx context.Context, nc *nats.Conn, b *boundaries) (*ev
 }
 
 // logOf returns every event of a type in the log, oldest first, by secret.
-func logOf(t *testing.T, nc *nats.Conn, kind events.Type) map[secret.ID][]events.Data {
+func logOf(t testing.TB, nc *nats.Conn, kind events.Type) map[secret.ID][]events.Data {
 	t.Helper()
 	js, err := jetstream.New(nc)
 	if err != nil {
