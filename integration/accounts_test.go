@@ -16,6 +16,7 @@ import (
 	"math/big"
 	"net"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -28,6 +29,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/nats-io/nkeys"
 
+	"github.com/tradepulse/rotator/internal/serverstest"
 	"github.com/tradepulse/rotator/pkg/client"
 	"github.com/tradepulse/rotator/pkg/client/setup"
 	"github.com/tradepulse/rotator/pkg/events"
@@ -273,12 +275,14 @@ func (a *accounts) loop(t *testing.T, s *site) {
 	if err := m.Close(t.Context()); err != nil {
 		t.Error(err)
 	}
-	a.configured(t, s, operator)
+	vars := a.variables(t, s)
+	a.configured(t, operator, vars)
+	a.python(t, operator, vars)
 }
 
-// configured is a service that its operator has put into an account by
-// environment variables.
-func (a *accounts) configured(t *testing.T, s *site, operator *events.Bus) {
+// variables are the environment of a service that its operator has put into an
+// account.
+func (a *accounts) variables(t *testing.T, s *site) map[string]string {
 	t.Helper()
 	dir := t.TempDir()
 	seed, err := a.keys["AUDIT_API"].Seed()
@@ -288,10 +292,15 @@ func (a *accounts) configured(t *testing.T, s *site, operator *events.Bus) {
 	if err := errors.Join(os.WriteFile(filepath.Join(dir, "service.nk"), seed, 0o600), s.signer.Save(filepath.Join(dir, "signing.key"))); err != nil {
 		t.Fatal(err)
 	}
-	vars := map[string]string{
+	return map[string]string{
 		strings.TrimSuffix(string(accountSecret), "_ID"): "A-Value-For-Tests-1", "ROTATOR_NATS_URL": a.url, "ROTATOR_NATS_API_PREFIX": apiPrefix, "ROTATOR_NATS_TLS_CA": os.Getenv("NATS_TLS_CERT"),
 		"ROTATOR_NATS_CREDENTIALS_NKEY_FILE": filepath.Join(dir, "service.nk"), "ROTATOR_TRUSTED_KEYS": filepath.Join(dir, "signing.key.pub"),
 	}
+}
+
+// configured is a Go service.
+func (a *accounts) configured(t *testing.T, operator *events.Bus, vars map[string]string) {
+	t.Helper()
 	var log lockedBuffer
 	c, err := setup.Open(t.Context(), setup.Options{
 		Service: "audit-api", IDs: []secret.ID{accountSecret}, Logger: slog.New(slog.NewTextHandler(&log, nil)),
@@ -313,6 +322,54 @@ func (a *accounts) configured(t *testing.T, s *site, operator *events.Bus) {
 	// What it may not do shows here only.
 	if text := log.String(); strings.Contains(text, "nats.error") {
 		t.Errorf("not all that it asked for was granted:\n%s", text)
+	}
+}
+
+// pythonService runs until its input ends.
+const pythonService = `
+import asyncio, logging, sys
+from tradepulse_rotator import Manager, bus_from_env, source_from_env
+
+async def main():
+    async with Manager(service="audit-api", instance="python", source=source_from_env(["TRADEPULSE_AUDIT_SECRET_ID"]), bus=bus_from_env()):
+        await asyncio.to_thread(sys.stdin.read)
+
+logging.basicConfig(level=logging.DEBUG)
+asyncio.run(main())
+`
+
+// python is the same in Python.
+func (a *accounts) python(t *testing.T, operator *events.Bus, vars map[string]string) {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), serverstest.Tool(t, "python"), "-c", pythonService) //nolint:gosec // a program of this test
+	cmd.Env = append(os.Environ(), "PYTHONPATH=../clients/python/src")
+	for name, value := range vars {
+		cmd.Env = append(cmd.Env, name+"="+value)
+	}
+	var log lockedBuffer
+	cmd.Stdout, cmd.Stderr = &log, &log
+	stdin, err := cmd.StdinPipe()
+	if err == nil {
+		err = cmd.Start()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, time.Minute, func() error {
+		all, err := operator.Reports(t.Context())
+		if err != nil || len(all) != 1 || all[0].Instance != "python" {
+			return fmt.Errorf("%d reports, none of the service in Python, err %w; it said:\n%s", len(all), err, log.String())
+		}
+		return nil
+	})
+	if err := errors.Join(stdin.Close(), cmd.Wait()); err != nil {
+		t.Error(err)
+	}
+	if text := log.String(); strings.Contains(text, "nats.error") || strings.Contains(text, "secret.last_notified") {
+		t.Errorf("not all that it asked for was granted:\n%s", text)
+	}
+	if all, err := operator.Reports(t.Context()); err != nil || len(all) != 0 {
+		t.Errorf("%d reports after its end, err %v", len(all), err)
 	}
 }
 

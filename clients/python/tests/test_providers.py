@@ -12,7 +12,7 @@ import boto3
 import pytest
 import requests
 
-from conftest import Bao, Server, free_port
+from conftest import Bao, Server, TestBus, free_port
 from tradepulse_rotator import SecretValue, Source, Spec, canonical, errors, times
 from tradepulse_rotator.providers.aws import AwsProvider
 from tradepulse_rotator.providers.env import EnvProvider
@@ -284,6 +284,20 @@ def test_a_bus_without_trusted_keys_is_a_mistake() -> None:
     assert bus_from_env({}) is None
     with pytest.raises(errors.ConfigurationError, match="ROTATOR_TRUSTED_KEYS"):
         bus_from_env({"ROTATOR_NATS_URL": "nats://127.0.0.1:4222"})
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "says"),
+    [
+        ("ROTATOR_NATS_CREDENTIALS_PASSWORD_FILE", "/nowhere/password", "/nowhere/password"),
+        ("ROTATOR_NATS_TLS_CA", "/nowhere/ca.pem", "ROTATOR_NATS_TLS_CA"),
+        ("ROTATOR_NATS_TLS_CERT", "/nowhere/cert.pem", "set both or neither"),
+    ],
+)
+def test_a_file_of_the_bus_that_cannot_be_used_is_named(bus: TestBus, name: str, value: str, says: str) -> None:
+    env = {"ROTATOR_NATS_URL": bus.url, "ROTATOR_TRUSTED_KEYS": str(bus.key), name: value}
+    with pytest.raises(errors.ConfigurationError, match=says):
+        bus_from_env(env)
 
 
 def test_errors_quote_nothing_of_an_answer(bao: Bao) -> None:

@@ -27,7 +27,9 @@ const (
 )
 
 // service answers the two calls that the cache makes.
-type service struct{ secretcache.SecretsManagerAPIClient }
+type service struct {
+	secretcache.SecretsManagerAPIClient
+}
 
 func (service) DescribeSecret(context.Context, *secretsmanager.DescribeSecretInput, ...func(*secretsmanager.Options)) (*secretsmanager.DescribeSecretOutput, error) {
 	return &secretsmanager.DescribeSecretOutput{VersionIdsToStages: map[string][]string{"7": {"AWSCURRENT"}, "6": {"AWSPREVIOUS"}}}, nil

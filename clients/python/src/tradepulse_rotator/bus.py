@@ -69,6 +69,8 @@ class NatsOptions:
     user: str | None = None
     password: SecretValue | None = None
     tls: ssl.SSLContext | None = None
+    api_prefix: str = "$JS.API"
+    """Where the JetStream API is; in an account of the service's own it may be ``ROTATOR.API``."""
 
     def login(self) -> dict[str, Any]:
         """Return the options of the connection that log in."""
@@ -193,7 +195,7 @@ class NatsBus:
     async def last_notified(self, service: str, secret_id: str) -> Event | None:
         """Return the last notification to a service about a secret, None when there is none to be trusted."""
         subject = self._names.notify(service, key(secret_id))
-        js = self._client().jetstream(timeout=_READ_TIMEOUT)
+        js = self._client().jetstream(prefix=self._options.api_prefix, timeout=_READ_TIMEOUT)
         try:
             message = await js.get_last_msg(self._names.notify_stream, subject, direct=True)
         except nats.js.errors.NotFoundError:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import ssl
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tradepulse_rotator.bus import NatsBus, NatsOptions
@@ -79,5 +81,35 @@ def bus_from_env(env: Mapping[str, str] | None = None, *, metrics: Metrics | Non
         servers=tuple(urls),
         nkey_file=variables.get("ROTATOR_NATS_CREDENTIALS_NKEY_FILE"),
         creds_file=variables.get("ROTATOR_NATS_CREDENTIALS_CREDS_FILE"),
+        user=variables.get("ROTATOR_NATS_CREDENTIALS_USER"),
+        password=_password(variables.get("ROTATOR_NATS_CREDENTIALS_PASSWORD_FILE")),
+        tls=_tls(variables),
+        api_prefix=variables.get("ROTATOR_NATS_API_PREFIX") or "$JS.API",
     )
     return NatsBus(options, Verifier.from_files(*keys), prefix=variables.get("ROTATOR_NATS_PREFIX", ""), metrics=metrics)
+
+
+def _password(file: str | None) -> SecretValue | None:
+    if not file:
+        return None
+    try:
+        return SecretValue(Path(file).read_bytes().rstrip(b"\r\n"))
+    except OSError as err:
+        raise ConfigurationError(f"ROTATOR_NATS_CREDENTIALS_PASSWORD_FILE: {file}: {err.strerror}") from None
+
+
+def _tls(variables: Mapping[str, str]) -> ssl.SSLContext | None:
+    """Return what the variables of TLS say, None where they say nothing: then the URL decides, and the system's authorities count."""
+    ca, cert, key = (variables.get(f"ROTATOR_NATS_TLS_{name}") for name in ("CA", "CERT", "KEY"))
+    if not (ca or cert or key):
+        return None
+    if bool(cert) != bool(key):
+        raise ConfigurationError("ROTATOR_NATS_TLS_CERT and ROTATOR_NATS_TLS_KEY: set both or neither")
+    try:
+        context = ssl.create_default_context(cafile=ca or None)
+        context.minimum_version = ssl.TLSVersion.TLSv1_3
+        if cert:
+            context.load_cert_chain(cert, key)
+    except (OSError, ssl.SSLError) as err:
+        raise ConfigurationError(f"ROTATOR_NATS_TLS_CA, _CERT or _KEY: {err.strerror or err}") from None
+    return context
