@@ -246,6 +246,9 @@ func TestStagingIsTriedAgain(t *testing.T) {
 	}
 	next := stage("next")
 	r.eventually("the failure is reported", func() bool { s := r.running(); return s.Status == events.StatusFailed && s.Wanted == next })
+	if err := m.Refresh(t.Context(), key); err == nil || !strings.Contains(err.Error(), "not now") {
+		t.Errorf("looking at the current version hides what failed: %v", err)
+	}
 	broken.Store(false)
 	r.eventually("it is staged after all", func() bool { s := r.running(); return s.Status == events.StatusStaged && s.Wanted == next })
 
