@@ -98,7 +98,7 @@ func (f *Function) look(ctx context.Context, c Command) (any, error) {
 }
 
 // look reads a secret and says what is known of it.
-func (t target) look(ctx context.Context, bus status.Bus, reports []events.Report) status.Secret {
+func (t *target) look(ctx context.Context, bus status.Bus, reports []events.Report) status.Secret {
 	meta, err := t.read(ctx)
 	s := status.Secret{SecretID: t.spec.ID, Store: t.spec.Store, Path: t.spec.StorePath(), Services: t.spec.Services, Discovered: !t.listed}
 	if err != nil && !errors.Is(err, store.ErrNotFound) {

@@ -167,5 +167,5 @@ const source = "/rotator/lambda"
 // function is that somebody.
 func (f *Function) rotator(t target) (*rotation.Rotator, error) {
 	t.spec.Disabled, t.spec.Strategy = true, secret.StrategyGenerate
-	return rotation.New(rotation.Config{Catalog: t, Bus: f.announcer(), Source: source, Logger: f.log})
+	return rotation.New(rotation.Config{Catalog: &t, Bus: f.announcer(), Source: source, Logger: f.log})
 }

@@ -207,7 +207,7 @@ type target struct {
 // tagged returns what is wanted of the secret, given what AWS says of it: the
 // tags of one that is discovered say it themselves. They are not asked whether
 // the secret may be made.
-func (t target) tagged(m secret.Metadata) (secret.Spec, error) {
+func (t *target) tagged(m secret.Metadata) (secret.Spec, error) {
 	if t.tags == nil || !t.tags.Matches(m.Path, m.Attributes) {
 		return t.spec, nil
 	}
@@ -234,7 +234,7 @@ func (t *target) read(ctx context.Context) (secret.Metadata, error) {
 }
 
 // Find implements rotation.Catalog.
-func (t target) Find(_ context.Context, id secret.ID) (secret.Spec, *store.Store, error) {
+func (t *target) Find(_ context.Context, id secret.ID) (secret.Spec, *store.Store, error) {
 	if id != t.spec.ID {
 		return secret.Spec{}, nil, fmt.Errorf("%w: %s", store.ErrUnknownSecret, id)
 	}
@@ -243,7 +243,7 @@ func (t target) Find(_ context.Context, id secret.ID) (secret.Spec, *store.Store
 
 // Describe implements rotation.Catalog. What is wanted of the secret stands
 // since the invocation began.
-func (t target) Describe(ctx context.Context, found secret.Spec) (secret.Spec, secret.Metadata, error) {
+func (t *target) Describe(ctx context.Context, found secret.Spec) (secret.Spec, secret.Metadata, error) {
 	m, err := t.acct.store.Describe(ctx, found.StorePath())
 	return found, m, err
 }

@@ -51,7 +51,10 @@ func (s Secret) Look(ctx context.Context, spec secret.Spec, facts scheduler.Fact
 	meta := facts.Meta
 	var rollout events.Data
 	if bus != nil {
-		rollout = s.ask(ctx, bus, &facts)
+		var err error
+		if rollout, err = ask(ctx, bus, spec.ID, &facts); err != nil {
+			s.Error = err.Error()
+		}
 	}
 	d := scheduler.Evaluate(time.Now(), spec, facts)
 	s.Reason, s.Message, s.RotateAt, s.Armed = d.Reason, d.Message, d.At, facts.Timer.Seq != 0
@@ -71,13 +74,10 @@ func (s Secret) Look(ctx context.Context, spec secret.Spec, facts scheduler.Fact
 }
 
 // ask adds what the bus says to the facts, and returns where the rollout is.
-func (s *Secret) ask(ctx context.Context, bus Bus, facts *scheduler.Facts) events.Data {
-	timer, terr := bus.Timer(ctx, events.TypeNearExpiry, s.SecretID)
-	failed, ferr := bus.Last(ctx, events.TypeRotationFailed, s.SecretID)
-	rollout, rerr := bus.Last(ctx, events.TypeRollout, s.SecretID)
-	if err := errors.Join(terr, ferr, rerr); err != nil {
-		s.Error = err.Error()
-	}
+func ask(ctx context.Context, bus Bus, id secret.ID, facts *scheduler.Facts) (events.Data, error) {
+	timer, terr := bus.Timer(ctx, events.TypeNearExpiry, id)
+	failed, ferr := bus.Last(ctx, events.TypeRotationFailed, id)
+	rollout, rerr := bus.Last(ctx, events.TypeRollout, id)
 	facts.Timer, facts.Failed = timer, failed.Event.Data
-	return rollout.Event.Data
+	return rollout.Event.Data, errors.Join(terr, ferr, rerr)
 }
