@@ -16,7 +16,6 @@ import (
 	"math/big"
 	"net"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -29,7 +28,6 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/nats-io/nkeys"
 
-	"github.com/tradepulse/rotator/internal/serverstest"
 	"github.com/tradepulse/rotator/pkg/client"
 	"github.com/tradepulse/rotator/pkg/client/setup"
 	"github.com/tradepulse/rotator/pkg/events"
@@ -325,47 +323,19 @@ func (a *accounts) configured(t *testing.T, operator *events.Bus, vars map[strin
 	}
 }
 
-// pythonService runs until its input ends.
-const pythonService = `
-import asyncio, logging, sys
-from tradepulse_rotator import Manager, bus_from_env, source_from_env
-
-async def main():
-    async with Manager(service="audit-api", instance="python", source=source_from_env(["TRADEPULSE_AUDIT_SECRET_ID"]), bus=bus_from_env()):
-        await asyncio.to_thread(sys.stdin.read)
-
-logging.basicConfig(level=logging.DEBUG)
-asyncio.run(main())
-`
-
 // python is the same in Python.
 func (a *accounts) python(t *testing.T, operator *events.Bus, vars map[string]string) {
 	t.Helper()
-	cmd := exec.CommandContext(t.Context(), serverstest.Tool(t, "python"), "-c", pythonService) //nolint:gosec // a program of this test
-	cmd.Env = append(os.Environ(), "PYTHONPATH=../clients/python/src")
-	for name, value := range vars {
-		cmd.Env = append(cmd.Env, name+"="+value)
-	}
-	var log lockedBuffer
-	cmd.Stdout, cmd.Stderr = &log, &log
-	stdin, err := cmd.StdinPipe()
-	if err == nil {
-		err = cmd.Start()
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
+	p := startPython(t, "audit-api", vars, accountSecret)
 	eventually(t, time.Minute, func() error {
 		all, err := operator.Reports(t.Context())
-		if err != nil || len(all) != 1 || all[0].Instance != "python" {
-			return fmt.Errorf("%d reports, none of the service in Python, err %w; it said:\n%s", len(all), err, log.String())
+		if err != nil || len(all) != 1 || all[0].Instance != pythonInstance {
+			return fmt.Errorf("%d reports, none of the service in Python, err %w; it said:\n%s", len(all), err, p.log.String())
 		}
 		return nil
 	})
-	if err := errors.Join(stdin.Close(), cmd.Wait()); err != nil {
-		t.Error(err)
-	}
-	if text := log.String(); strings.Contains(text, "nats.error") || strings.Contains(text, "secret.last_notified") {
+	p.stop()
+	if text := p.log.String(); strings.Contains(text, "nats.error") || strings.Contains(text, "secret.last_notified") {
 		t.Errorf("not all that it asked for was granted:\n%s", text)
 	}
 	if all, err := operator.Reports(t.Context()); err != nil || len(all) != 0 {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -355,13 +356,15 @@ func TestLambdaReachesServices(t *testing.T) {
 	for _, rollout := range []secret.RolloutMode{secret.RolloutActivate, secret.RolloutPrepare} {
 		t.Run(string(rollout), func(t *testing.T) {
 			t.Parallel()
-			spec := secret.Spec{ID: "SERVED", Store: "embedded", Path: "served", Services: []string{"api"}, Rollout: rollout}
+			spec := secret.Spec{ID: "SERVED", Store: "embedded", Path: "served", Services: []string{"api", "reports"}, Rollout: rollout}
 			h := newHosted(t, "", spec)
 			arn := h.make("served", firstValue)
 			from := h.current(arn)
 			notifier := h.run("notifier", h.notifier())
 			defer notifier.stop()
 			m := h.service(t, spec)
+			python := h.pythonService(t, "reports", spec)
+			defer python.stop()
 			token := h.begin(arn, true)
 			if err := h.drive(arn, token); err != nil {
 				t.Fatalf("%v\n%s", err, h.fn.Output())
@@ -376,13 +379,33 @@ func TestLambdaReachesServices(t *testing.T) {
 				if err != nil {
 					return err
 				}
-				if d := last.Event.Data; d.VersionID != secret.VersionID(token) || d.Rollout == nil || d.Rollout.State != events.RolloutConverged || d.Rollout.Applied != 1 {
+				if d := last.Event.Data; d.VersionID != secret.VersionID(token) || d.Rollout == nil || d.Rollout.State != events.RolloutConverged || d.Rollout.Applied != 2 {
 					return fmt.Errorf("the rollout is %+v", d.Rollout)
 				}
 				return nil
 			})
 		})
 	}
+}
+
+// pythonService starts a service in Python that uses a secret, and waits until
+// it is heard of.
+func (h *hosted) pythonService(t *testing.T, name string, s secret.Spec) *pythonService {
+	t.Helper()
+	p := startPython(t, name, map[string]string{
+		"ROTATOR_STORE": "aws", string(s.ID): s.StorePath(), "AWS_ENDPOINT_URL": h.backend.URL, "AWS_REGION": "eu-central-1",
+		"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test",
+		"ROTATOR_NATS_URL": h.broker.server.Load().ClientURL(), "ROTATOR_TRUSTED_KEYS": filepath.Join(filepath.Dir(h.config), "key.pub"),
+	}, s.ID)
+	bus := h.site.bus(h.nc, "test")
+	eventually(t, time.Minute, func() error {
+		all, err := bus.Reports(t.Context())
+		if err != nil || !slices.ContainsFunc(all, func(r events.Report) bool { return r.Instance == pythonInstance }) {
+			return fmt.Errorf("no report, err %w; it said:\n%s", err, p.log.String())
+		}
+		return nil
+	})
+	return p
 }
 
 // service starts a service that uses the secrets.

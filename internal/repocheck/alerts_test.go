@@ -54,8 +54,8 @@ func TestEveryAlertIsOfAMetricThatExists(t *testing.T) {
 	}
 	for _, row := range rows {
 		for _, name := range metricName.FindAllString(row[1], -1) {
-			selector := row[1][strings.Index(row[1], name):]
-			selector, _, _ = strings.Cut(selector, " > ")
+			_, selector, _ := strings.Cut(row[1], name)
+			selector, _, _ = strings.Cut(name+selector, " > ")
 			selector, _, _ = strings.Cut(selector, "[")
 			if !strings.Contains(strings.Join(expressions, "\n"), selector) {
 				t.Errorf("no rule has the runbook's %s", row[1])

@@ -154,6 +154,16 @@ def test_aws_errors_have_classes(aws: Any, moto: str, monkeypatch: pytest.Monkey
         AwsProvider(boto3.client("secretsmanager")).read("none")
 
 
+def test_aws_finds_its_region_as_other_sdks_do(aws: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    aws.create_secret(Name="somewhere", SecretString="first")
+    monkeypatch.delenv("AWS_DEFAULT_REGION")
+    monkeypatch.setenv("AWS_CONFIG_FILE", "/nowhere")
+    assert AwsProvider().read("somewhere")[1] == SecretValue("first")
+    monkeypatch.delenv("AWS_REGION")
+    with pytest.raises(errors.ConfigurationError, match="AWS_REGION"):
+        AwsProvider()
+
+
 # Vault and OpenBao.
 
 

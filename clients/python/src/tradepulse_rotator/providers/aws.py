@@ -5,6 +5,7 @@ Region and credentials come from where every AWS program finds them. Needed is `
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any, Final
 
 import boto3
@@ -58,7 +59,12 @@ class AwsProvider:
                 retries={"mode": "adaptive", "max_attempts": 4},
                 user_agent_appid="rotator",
             )
-            client = boto3.client("secretsmanager", config=config)
+            # boto3 knows the second variable only; other SDKs, and Lambda, begin with the first.
+            region = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION")
+            try:
+                client = boto3.client("secretsmanager", region_name=region, config=config)
+            except BotoCoreError as err:
+                raise errors.ConfigurationError(f"aws: {err} Set AWS_REGION, and credentials where every AWS program finds them.") from None
         self._client = client
 
     def read(self, path: str, version: str | None = None) -> tuple[Version, SecretValue]:

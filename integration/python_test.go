@@ -1,0 +1,64 @@
+package integration
+
+import (
+	"errors"
+	"os"
+	"os/exec"
+	"sync"
+	"testing"
+
+	"github.com/tradepulse/rotator/internal/serverstest"
+	"github.com/tradepulse/rotator/pkg/secret"
+)
+
+// pythonInstance is the name under which a service in Python reports.
+const pythonInstance = "python"
+
+// pythonProgram runs a service, which its arguments name with its secrets, until
+// its input ends.
+const pythonProgram = `
+import asyncio, logging, sys
+from tradepulse_rotator import Manager, bus_from_env, source_from_env
+
+async def main(service, instance, *ids):
+    async with Manager(service=service, instance=instance, source=source_from_env(ids), bus=bus_from_env()):
+        await asyncio.to_thread(sys.stdin.read)
+
+logging.basicConfig(level=logging.INFO)
+asyncio.run(main(*sys.argv[1:]))
+`
+
+// pythonService is a process that holds secrets by the client in clients/python.
+type pythonService struct {
+	log  lockedBuffer
+	stop func() // ends it and fails the test unless it ends well
+}
+
+// startPython starts a service whose store and bus the variables say.
+func startPython(t *testing.T, service string, vars map[string]string, ids ...secret.ID) *pythonService {
+	t.Helper()
+	args := []string{"-c", pythonProgram, service, pythonInstance}
+	for _, id := range ids {
+		args = append(args, string(id))
+	}
+	cmd := exec.CommandContext(t.Context(), serverstest.Tool(t, "python"), args...) //nolint:gosec // a program of this test
+	cmd.Env = append(os.Environ(), "PYTHONPATH=../clients/python/src")
+	for name, value := range vars {
+		cmd.Env = append(cmd.Env, name+"="+value)
+	}
+	p := &pythonService{}
+	cmd.Stdout, cmd.Stderr = &p.log, &p.log
+	stdin, err := cmd.StdinPipe()
+	if err == nil {
+		err = cmd.Start()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.stop = sync.OnceFunc(func() {
+		if err := errors.Join(stdin.Close(), cmd.Wait()); err != nil {
+			t.Errorf("the service in Python: %v; it said:\n%s", err, p.log.String())
+		}
+	})
+	return p
+}
