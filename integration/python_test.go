@@ -41,7 +41,7 @@ func startPython(t *testing.T, service string, vars map[string]string, ids ...se
 	for _, id := range ids {
 		args = append(args, string(id))
 	}
-	cmd := exec.CommandContext(t.Context(), serverstest.Tool(t, "python"), args...) //nolint:gosec // a program of this test
+	cmd := exec.CommandContext(t.Context(), serverstest.Tool(t, "python"), args...)
 	cmd.Env = append(os.Environ(), "PYTHONPATH=../clients/python/src")
 	for name, value := range vars {
 		cmd.Env = append(cmd.Env, name+"="+value)
