@@ -24,9 +24,8 @@ func StartMoto(t testing.TB) *Moto {
 	// The server's own log of requests is of no use to a test.
 	cmd.Env = append(os.Environ(), "PYTHONUNBUFFERED=1")
 	p := run(t, cmd)
-	m := &Moto{URL: loopback(port)}
-	p.await(m.URL+"/moto-api/", func(status int) bool { return status == http.StatusOK })
-	return m
+	p.await(loopback(port)+"/moto-api/", func(status int) bool { return status == http.StatusOK })
+	return &Moto{URL: distant(t, loopback(port))}
 }
 
 // Key is an access key of AWS.

@@ -62,6 +62,14 @@ func StartProxy(t testing.TB, to string) *Proxy {
 	return p
 }
 
+// distant returns an endpoint of a server that is not quicker than a network. One
+// on loopback may have answered before the client has let go of the request that
+// it has sent, and the SDK of AWS then closes the connection with the answer in it.
+func distant(t testing.TB, url string) string {
+	t.Helper()
+	return StartProxy(t, url).URL
+}
+
 // Inject makes the next n calls that match go wrong, all from now on when n is
 // negative. A call is named by its action in AWS, such as PutSecretValue, and
 // otherwise by method and path; a nil match means every call.

@@ -361,7 +361,11 @@ func capture(t *testing.T, s *eventstest.Server, b *events.Bus) *nats.Msg {
 	if err := nc.Flush(); err != nil {
 		t.Fatal(err)
 	}
-	stop := consume(t, b, events.ConsumeConfig{Consumer: events.WorkerConsumer}, func(context.Context, events.Delivery) error { return nil })
+	handled := make(chan struct{}, 1)
+	stop := consume(t, b, events.ConsumeConfig{Consumer: events.WorkerConsumer}, func(context.Context, events.Delivery) error {
+		handled <- struct{}{}
+		return nil
+	})
 	if err := b.RotateNow(t.Context(), event(events.TypeNearExpiry, "v1")); err != nil {
 		t.Fatal(err)
 	}
@@ -369,6 +373,7 @@ func capture(t *testing.T, s *eventstest.Server, b *events.Bus) *nats.Msg {
 	if err != nil {
 		t.Fatal(err)
 	}
+	<-handled // the queue may seem empty before the consumer has heard of the message
 	eventually(t, func() error { return queueEmpty(t, b) })
 	stop()
 	return m
