@@ -38,15 +38,18 @@ func TestPolicyCheckOfAnEnvironment(t *testing.T) {
 		code       int
 		says       []string
 	}{
-		"both are fit":      {[]string{audit, admin}, nil, 0, []string{"2 secrets are fit for use"}},
-		"nothing is set":    {nil, nil, 1, []string{"TRADEPULSE_AUDIT_SECRET_ID: missing: ", "TRADEPULSE_ADMIN_TOKEN_ID: missing: ", "2 of 2 secrets"}},
-		"all of it is bad":  {[]string{"TRADEPULSE_AUDIT_SECRET=canaryx", "TRADEPULSE_AUDIT_SECRET_ID_TTL_SECONDS=0", admin, "TRADEPULSE_ADMIN_TOKEN_ID_TTL_SECONDS=1800"}, nil, 1, []string{"AUDIT_SECRET_ID: min_length: ", "AUDIT_SECRET_ID: symbol: ", "AUDIT_SECRET_ID: ttl_invalid: ", "ADMIN_TOKEN_ID: ttl: "}},
-		"a lower floor":     {[]string{audit, admin, "TRADEPULSE_ADMIN_TOKEN_ID_TTL_SECONDS=1800"}, []string{"--min-ttl", "TRADEPULSE_ADMIN_TOKEN_ID=10m"}, 0, nil},
-		"a higher floor":    {[]string{audit, admin, "TRADEPULSE_ADMIN_TOKEN_ID_TTL_SECONDS=7200"}, []string{"--min-ttl", "TRADEPULSE_ADMIN_TOKEN_ID=1d"}, 1, []string{"ADMIN_TOKEN_ID: ttl: "}},
-		"other ids":         {[]string{"DB_PASSWORD=Db-Password-Of-Tests-1"}, []string{"DB_PASSWORD"}, 0, nil},
-		"a floor of nobody": {[]string{audit, admin}, []string{"--min-ttl", "OTHER=1h"}, 2, []string{"OTHER is not among"}},
-		"no duration":       {nil, []string{"--min-ttl", "OTHER=soon"}, 2, []string{"--min-ttl"}},
-		"no file":           {nil, []string{"--config", "/nowhere.yaml"}, 1, []string{"/nowhere.yaml"}},
+		"both are fit":           {[]string{audit, admin}, nil, 0, []string{"2 secrets are fit for use"}},
+		"nothing is set":         {nil, nil, 1, []string{"TRADEPULSE_AUDIT_SECRET_ID: missing: ", "TRADEPULSE_ADMIN_TOKEN_ID: missing: ", "2 of 2 secrets"}},
+		"one is set":             {[]string{audit}, nil, 1, []string{"1 of 2 secrets", "ADMIN_TOKEN_ID: missing: ", "neither TRADEPULSE_ADMIN_TOKEN nor TRADEPULSE_ADMIN_TOKEN_ID is set; set TRADEPULSE_ADMIN_TOKEN\n"}},
+		"an id names a variable": {[]string{"TRADEPULSE_AUDIT_SECRET_ID=MY_KEY", "MY_KEY=Audit-Key-For-Tests-1", admin}, nil, 0, []string{"2 secrets are fit for use"}},
+		"an id is a path":        {[]string{"TRADEPULSE_AUDIT_SECRET_ID=prod/canary/Audit-Key-1", admin}, nil, 1, []string{"1 of 2 secrets", "AUDIT_SECRET_ID: missing: ", "TRADEPULSE_AUDIT_SECRET_ID is set and names no variable that has a value, and TRADEPULSE_AUDIT_SECRET is not set; set TRADEPULSE_AUDIT_SECRET, or give the configuration of its store with --config\n"}},
+		"all of it is bad":       {[]string{"TRADEPULSE_AUDIT_SECRET=canaryx", "TRADEPULSE_AUDIT_SECRET_ID_TTL_SECONDS=0", admin, "TRADEPULSE_ADMIN_TOKEN_ID_TTL_SECONDS=1800"}, nil, 1, []string{"AUDIT_SECRET_ID: min_length: ", "AUDIT_SECRET_ID: symbol: ", "AUDIT_SECRET_ID: ttl_invalid: ", "ADMIN_TOKEN_ID: ttl: "}},
+		"a lower floor":          {[]string{audit, admin, "TRADEPULSE_ADMIN_TOKEN_ID_TTL_SECONDS=1800"}, []string{"--min-ttl", "TRADEPULSE_ADMIN_TOKEN_ID=10m"}, 0, nil},
+		"a higher floor":         {[]string{audit, admin, "TRADEPULSE_ADMIN_TOKEN_ID_TTL_SECONDS=7200"}, []string{"--min-ttl", "TRADEPULSE_ADMIN_TOKEN_ID=1d"}, 1, []string{"ADMIN_TOKEN_ID: ttl: "}},
+		"other ids":              {[]string{"DB_PASSWORD=Db-Password-Of-Tests-1"}, []string{"DB_PASSWORD"}, 0, nil},
+		"a floor of nobody":      {[]string{audit, admin}, []string{"--min-ttl", "OTHER=1h"}, 2, []string{"OTHER is not among"}},
+		"no duration":            {nil, []string{"--min-ttl", "OTHER=soon"}, 2, []string{"--min-ttl"}},
+		"no file":                {nil, []string{"--config", "/nowhere.yaml"}, 1, []string{"/nowhere.yaml"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

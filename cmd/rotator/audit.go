@@ -101,7 +101,7 @@ func openLog(cmd *cobra.Command, name string) (io.ReadCloser, error) {
 // auditKeys returns where versions of the key are read, and what ends that.
 func auditKeys(cmd *cobra.Command, path string, id secret.ID) (lookup func(secret.VersionID) (secret.Value, error), release func() error, err error) {
 	if path == "" {
-		d := env.Open(env.Config{})
+		d := env.Open(env.Config{Elsewhere: elsewhere})
 		return versions(cmd.Context(), string(id), d.Get), d.Close, nil
 	}
 	o, err := options(cmd, path)

@@ -82,6 +82,9 @@ Exit codes:
 	return cmd
 }
 
+// elsewhere is what to do about an identifier that is of no variable.
+const elsewhere = "give the configuration of its store with --config"
+
 func parseIDs(args []string) ([]secret.ID, error) {
 	var out []secret.ID
 	for _, a := range args {
@@ -123,7 +126,7 @@ type check struct {
 
 func newCheck(cmd *cobra.Command, path string, ids []secret.ID) (check, error) {
 	if path == "" {
-		d := env.Open(env.Config{})
+		d := env.Open(env.Config{Elsewhere: elsewhere})
 		secrets := gate.Required(d)
 		if len(ids) > 0 {
 			secrets = nil

@@ -30,19 +30,37 @@ ID = "TRADEPULSE_AUDIT_SECRET_ID"
     [
         ({"TRADEPULSE_AUDIT_SECRET": "the value"}, "the value"),
         ({"TRADEPULSE_AUDIT_SECRET": "the value", ID: "prod/audit"}, "the value"),
-        ({ID: "direct"}, "direct"),
         ({"TRADEPULSE_AUDIT_SECRET": "other", ID: "KEY", "KEY": "named"}, "named"),
         ({"TRADEPULSE_AUDIT_SECRET": "x", ID: ID}, "x"),
-        ({"TRADEPULSE_AUDIT_SECRET": "", ID: "direct"}, "direct"),
+        ({"TRADEPULSE_AUDIT_SECRET": "x", ID: "OTHER_ID", "OTHER_ID": "prod/other"}, "x"),
     ],
 )
 def test_identifiers_map_to_variables(env: dict[str, str], value: str) -> None:
     assert EnvProvider(env).read(ID)[1] == SecretValue(value)
 
 
+@pytest.mark.parametrize(
+    "env",
+    [
+        {ID: "prod/Canary"},
+        {ID: "Canary-Key-For-Tests-1", "TRADEPULSE_AUDIT_SECRET": ""},
+        {ID: "CanaryKey", "CanaryKey": ""},
+        {ID: ID},
+        {ID: "CANARY_ID", "CANARY_ID": "KEY", "KEY": "x"},
+    ],
+)
+def test_the_text_of_an_identifier_is_no_value(env: dict[str, str]) -> None:
+    provider = EnvProvider(env)
+    with pytest.raises(errors.NotFoundError) as caught:
+        provider.read(ID)
+    assert str(caught.value) == f"env: {ID} is set and names no variable that has a value, and TRADEPULSE_AUDIT_SECRET is not set"
+    assert provider.hint(ID) == "set TRADEPULSE_AUDIT_SECRET, or say with ROTATOR_STORE of which store it is"
+
+
 def test_a_variable_that_is_not_set_is_named() -> None:
     with pytest.raises(errors.NotFoundError, match="neither TRADEPULSE_AUDIT_SECRET nor TRADEPULSE_AUDIT_SECRET_ID"):
         EnvProvider({ID: ""}).read(ID)
+    assert EnvProvider({ID: ""}).hint(ID) == "set TRADEPULSE_AUDIT_SECRET"
     with pytest.raises(errors.NotFoundError, match="PLAIN"):
         EnvProvider({}).read("PLAIN")
 

@@ -168,7 +168,7 @@ func (c *Client) open(ctx context.Context, o Options, cfg *Config, p Provider) e
 	return err
 }
 
-// path returns where a secret is. The env provider reads the identifier itself.
+// path returns where a secret is. The env store follows an identifier by itself.
 func (c *Config) path(id secret.ID, lookup func(string) (string, bool)) string {
 	if path := c.Secrets[id]; path != "" || c.Store == envStore {
 		return path

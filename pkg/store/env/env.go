@@ -5,14 +5,16 @@
 // A path names a variable. A path that ends in _ID, such as
 // TRADEPULSE_AUDIT_SECRET_ID, is an identifier, whose value is the first there
 // is of: the variable that TRADEPULSE_AUDIT_SECRET_ID names, the variable
-// without _ID, the text of TRADEPULSE_AUDIT_SECRET_ID itself. A variable that is
-// set to nothing is not set.
+// without _ID. The text of a variable that ends in _ID is never a value: it may
+// be a path in another store, and whoever sees the deployment sees it. A variable
+// that is set to nothing is not set.
 //
 // <path>_TTL_SECONDS sets the lifetime, or else the variable of the value with
 // _TTL_SECONDS behind it.
 package env
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"iter"
@@ -31,6 +33,10 @@ type Config struct {
 	Paths []string
 	// Lookup finds a variable. Nil means os.LookupEnv.
 	Lookup func(string) (string, bool)
+	// Elsewhere is what else there is to do, besides setting a variable, about an
+	// identifier that is set and leads to no value: how to say of which store it
+	// is a path. Without it, to let it name a variable.
+	Elsewhere string
 	// Started is when values count as created. Zero means now.
 	Started time.Time
 }
@@ -64,36 +70,49 @@ func Open(cfg Config) *Driver {
 	return &Driver{cfg: cfg, seen: map[string]*version{}}
 }
 
+// identifier is what the names of variables end in that say where a value is.
+const identifier = "_ID"
+
 // variable returns the value of a path and the name of the variable that has it.
 func (d *Driver) variable(path string) (name, value string, err error) {
 	names := []string{path}
-	if short, ok := strings.CutSuffix(path, "_ID"); ok {
-		names = []string{short, path}
-		if target, ok := d.cfg.Lookup(path); ok && target != path {
-			names = []string{target, short, path}
-		}
+	short, isID := strings.CutSuffix(path, identifier)
+	if isID {
+		target, _ := d.cfg.Lookup(path)
+		names = []string{target, short}
 	}
 	for _, name := range names {
+		if strings.HasSuffix(name, identifier) {
+			continue
+		}
 		if v, ok := d.cfg.Lookup(name); ok && v != "" {
 			return name, v, nil
 		}
 	}
-	// The text of an identifier is never shown: it may be a value.
-	if len(names) > 1 {
-		short := strings.TrimSuffix(path, "_ID")
-		return "", "", &unset{fmt.Sprintf("neither %s nor %s is set", short, path), short}
+	// The text of an identifier is never shown: somebody may have put a value there.
+	switch {
+	case !isID:
+		err = &unset{fmt.Sprintf("the environment variable %s is not set", path), "set " + path}
+	case names[0] == "":
+		err = &unset{fmt.Sprintf("neither %s nor %s is set", short, path), "set " + short}
+	default:
+		elsewhere := cmp.Or(d.cfg.Elsewhere, "let "+path+" name a variable that is set")
+		err = &unset{
+			fmt.Sprintf("%s is set and names no variable that has a value, and %s is not set", path, short),
+			fmt.Sprintf("set %s, or %s", short, elsewhere),
+		}
 	}
-	return "", "", &unset{fmt.Sprintf("the environment variable %s is not set", path), path}
+	return "", "", err
 }
 
-// unset is the error for a path whose variable is not set.
-type unset struct{ message, set string }
+// unset is the error for a path that leads to no value.
+type unset struct{ message, remedy string }
 
 func (e *unset) Error() string { return store.ErrNotFound.Error() + ": " + e.message }
 func (e *unset) Unwrap() error { return store.ErrNotFound }
 
 // Remedy says what to do.
-func (e *unset) Remedy() string { return "set " + e.set }
+func (e *unset) Remedy() string { return e.remedy }
 
 // ttl returns the lifetime of the value of a path that a variable holds, 0 for
 // none.

@@ -27,9 +27,9 @@ func TestIdentifiersMapToVariables(t *testing.T) {
 		want string
 	}{
 		"the variable without _ID holds the value":       {map[string]string{"TRADEPULSE_AUDIT_SECRET": "the value"}, "TRADEPULSE_AUDIT_SECRET_ID", "the value"},
-		"it wins over the identifier's own variable":     {map[string]string{"TRADEPULSE_AUDIT_SECRET": "the value", "TRADEPULSE_AUDIT_SECRET_ID": "prod/audit"}, "TRADEPULSE_AUDIT_SECRET_ID", "the value"},
-		"the identifier's own variable is the last hope": {map[string]string{"TRADEPULSE_AUDIT_SECRET_ID": "direct"}, "TRADEPULSE_AUDIT_SECRET_ID", "direct"},
+		"an identifier of another store changes nothing": {map[string]string{"TRADEPULSE_AUDIT_SECRET": "the value", "TRADEPULSE_AUDIT_SECRET_ID": "prod/audit"}, "TRADEPULSE_AUDIT_SECRET_ID", "the value"},
 		"an identifier names a variable":                 {map[string]string{"TRADEPULSE_AUDIT_SECRET": "other", "TRADEPULSE_AUDIT_SECRET_ID": "KEY", "KEY": "named"}, "TRADEPULSE_AUDIT_SECRET_ID", "named"},
+		"one that names an identifier names nothing":     {map[string]string{"TRADEPULSE_AUDIT_SECRET": "x", "TRADEPULSE_AUDIT_SECRET_ID": "OTHER_ID", "OTHER_ID": "prod/other"}, "TRADEPULSE_AUDIT_SECRET_ID", "x"},
 		"one that names itself names nothing":            {map[string]string{"TRADEPULSE_AUDIT_SECRET": "x", "TRADEPULSE_AUDIT_SECRET_ID": "TRADEPULSE_AUDIT_SECRET_ID"}, "TRADEPULSE_AUDIT_SECRET_ID", "x"},
 		"another path is its variable":                   {map[string]string{"PLAIN": "x"}, "PLAIN", "x"},
 	} {
@@ -40,10 +40,53 @@ func TestIdentifiersMapToVariables(t *testing.T) {
 			}
 		})
 	}
-	_, _, err := open(nil).Get(t.Context(), "TRADEPULSE_ADMIN_TOKEN_ID", store.Selector{})
-	if !errors.Is(err, store.ErrNotFound) || !strings.Contains(err.Error(), "TRADEPULSE_ADMIN_TOKEN ") {
-		t.Errorf("err %v, want not found naming TRADEPULSE_ADMIN_TOKEN", err)
+}
+
+// TestTheTextOfAnIdentifierIsNoValue: it is an error that says what to set, and
+// shows none of the text.
+func TestTheTextOfAnIdentifierIsNoValue(t *testing.T) {
+	t.Parallel()
+	const id = "TRADEPULSE_ADMIN_TOKEN_ID"
+	const astray = id + " is set and names no variable that has a value, and TRADEPULSE_ADMIN_TOKEN is not set"
+	for name, c := range map[string]struct {
+		vars            map[string]string
+		message, remedy string
+	}{
+		"nothing is set":                 {nil, "neither TRADEPULSE_ADMIN_TOKEN nor " + id + " is set", "set TRADEPULSE_ADMIN_TOKEN"},
+		"it is set to nothing":           {map[string]string{id: ""}, "neither TRADEPULSE_ADMIN_TOKEN nor " + id + " is set", "set TRADEPULSE_ADMIN_TOKEN"},
+		"it is a path":                   {map[string]string{id: "prod/Canary"}, astray, "set TRADEPULSE_ADMIN_TOKEN, or ask elsewhere"},
+		"it is a value":                  {map[string]string{id: "Canary-Token-1"}, astray, "set TRADEPULSE_ADMIN_TOKEN, or ask elsewhere"},
+		"its variable is set to nothing": {map[string]string{id: "CanaryKey", "CanaryKey": ""}, astray, "set TRADEPULSE_ADMIN_TOKEN, or ask elsewhere"},
+		"it names itself":                {map[string]string{id: id}, astray, "set TRADEPULSE_ADMIN_TOKEN, or ask elsewhere"},
+		"it names another identifier":    {map[string]string{id: "CANARY_ID", "CANARY_ID": "KEY", "KEY": "x"}, astray, "set TRADEPULSE_ADMIN_TOKEN, or ask elsewhere"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			d := env.Open(env.Config{Elsewhere: "ask elsewhere", Lookup: func(k string) (string, bool) { v, ok := c.vars[k]; return v, ok }})
+			_, v, err := d.Get(t.Context(), id, store.Selector{})
+			if !errors.Is(err, store.ErrNotFound) || v.Len() != 0 {
+				t.Fatalf("err %v and %d bytes, want not found", err, v.Len())
+			}
+			if got := remedy(err); err.Error() != "not found: "+c.message || got != c.remedy {
+				t.Errorf("%v; %s", err, got)
+			}
+		})
 	}
+	_, _, err := open(map[string]string{id: "prod/admin"}).Get(t.Context(), id, store.Selector{})
+	if got := remedy(err); got != "set TRADEPULSE_ADMIN_TOKEN, or let "+id+" name a variable that is set" {
+		t.Errorf("err %v; %s", err, got)
+	}
+}
+
+// remedy returns what an error says to do.
+func remedy(err error) string {
+	own, ok := errors.AsType[interface {
+		error
+		Remedy() string
+	}](err)
+	if !ok {
+		return ""
+	}
+	return own.Remedy()
 }
 
 func TestTTLSeconds(t *testing.T) {

@@ -1,8 +1,9 @@
 """Secrets from environment variables, for development.
 
 A path names a variable. A path that ends in ``_ID``, such as ``TRADEPULSE_AUDIT_SECRET_ID``, is an identifier, whose value is the
-first there is of: the variable that ``TRADEPULSE_AUDIT_SECRET_ID`` names, the variable without ``_ID``, the text of
-``TRADEPULSE_AUDIT_SECRET_ID`` itself. A variable that is set to nothing is not set.
+first there is of: the variable that ``TRADEPULSE_AUDIT_SECRET_ID`` names, the variable without ``_ID``. The text of a variable that
+ends in ``_ID`` is never a value: it may be a path in another store, and whoever sees the deployment sees it. A variable that is set to
+nothing is not set.
 
 ``<path>_TTL_SECONDS`` sets the lifetime, or else the variable of the value with ``_TTL_SECONDS`` behind it.
 """
@@ -11,7 +12,7 @@ from __future__ import annotations
 
 import os
 import threading
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from tradepulse_rotator import times
 from tradepulse_rotator.errors import NotFoundError
@@ -20,6 +21,8 @@ from tradepulse_rotator.value import SecretValue
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+_IDENTIFIER: Final = "_ID"
 
 
 class EnvProvider:
@@ -55,19 +58,21 @@ class EnvProvider:
 
     def _variable(self, path: str) -> tuple[str, str]:
         """Return the name of the variable that has the value of a path, and the value."""
-        names, short = [path], path.removesuffix("_ID")
-        if short != path:
-            names = [short, path]
-            if (target := self._env.get(path, path)) != path:
-                names.insert(0, target)
+        short = path.removesuffix(_IDENTIFIER)
+        names = [path] if short == path else [self._env.get(path, ""), short]
         for name in names:
-            if value := self._env.get(name):
+            if not name.endswith(_IDENTIFIER) and (value := self._env.get(name)):
                 return name, value
-        # The text of an identifier is never shown: it may be a value.
-        if short != path:
-            raise NotFoundError(f"env: neither {short} nor {path} is set")
-        raise NotFoundError(f"env: the environment variable {path} is not set")
+        # The text of an identifier is never shown: somebody may have put a value there.
+        if short == path:
+            raise NotFoundError(f"env: the environment variable {path} is not set")
+        if self._env.get(path):
+            raise NotFoundError(f"env: {path} is set and names no variable that has a value, and {short} is not set")
+        raise NotFoundError(f"env: neither {short} nor {path} is set")
 
     def hint(self, path: str) -> str:
         """Return which variable to set."""
-        return f"set {path.removesuffix('_ID')}"
+        short = path.removesuffix(_IDENTIFIER)
+        if short != path and self._env.get(path):
+            return f"set {short}, or say with ROTATOR_STORE of which store it is"
+        return f"set {short}"
