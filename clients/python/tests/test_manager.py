@@ -400,6 +400,56 @@ async def test_a_staged_version_verifies_before_it_signs(bus: TestBus, bao: Bao)
             await ring.fetch("7")
 
 
+async def test_a_staged_version_that_failed_is_not_in_the_way_once_it_is_current(bus: TestBus, bao: Bao) -> None:
+    bao.put("deadline/key", {"value": "one"})
+    state = '{"pending":{"token":"t","from":1,"data":{"value":"two"},"created_at":"2026-01-01T00:00:00Z"}}'
+    bao.put("rotator-state/deadline/key", {"state": state})
+    provider = VaultProvider(url=bao.url, token=SecretValue("root"), prefix="deadline")
+    promoted, offered, broken = asyncio.Event(), asyncio.Event(), True
+
+    async def hook(change: Change) -> None:
+        if change.staged:
+            await promoted.wait()
+        elif change.version.id == "2":
+            offered.set()
+        if broken and change.version.id == "2":
+            raise OSError("not now")
+
+    async with Manager(
+        service="api",
+        source=Source(provider, [Spec("KEY", path="key")]),
+        bus=nats_bus(bus),
+        poll_interval=None,
+        retry=timedelta(seconds=1),
+    ) as manager:
+        await manager.subscribe("KEY", hook)
+        await eventually(lambda: bus.running("KEY"))
+        bus.notify("api", "KEY", "2", kind="secret.staged")
+        await eventually(manager._entries["KEY"].lock.locked, "the staging")
+        # It takes so long that it is promoted meanwhile, and then it fails, and so does what follows.
+        bao.put("deadline/key", {"value": "two"})
+        bus.notify("api", "KEY", "2")
+        await eventually(lambda: manager._entries["KEY"].waiting, "the reload behind it")
+        promoted.set()
+        await eventually(offered.is_set, "the promoted version")
+        broken = False
+        await eventually(lambda: is_text(manager, "two"), "a try that is not about the staging")
+        await eventually(lambda: bus.running("KEY")["status"] == "applied")
+
+
+async def test_a_staged_version_that_never_comes_keeps_no_other_from_being_found(bus: TestBus, bao: Bao) -> None:
+    bao.put("never/key", {"value": "one"})
+    provider = VaultProvider(url=bao.url, token=SecretValue("root"), prefix="never")
+    async with Manager(
+        service="api", source=Source(provider, [Spec("KEY", path="key")]), bus=nats_bus(bus), poll_interval=SOON, retry=SOON
+    ) as manager:
+        await eventually(lambda: bus.running("KEY"))
+        bus.notify("api", "KEY", "7", kind="secret.staged")
+        await eventually(lambda: bus.running("KEY")["status"] == "failed")
+        bao.put("never/key", {"value": "two"})
+        await eventually(lambda: is_text(manager, "two"), "the poll")
+
+
 async def test_a_key_ring_keeps_what_it_has_seen_for_a_time(store: Counted) -> None:
     async with Manager(service="api", source=source(store), poll_interval=SOON) as manager:
         ever = await Keyring.open(manager, "KEY")

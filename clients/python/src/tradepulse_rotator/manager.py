@@ -396,6 +396,8 @@ class Manager:
             have = entry.current
             if cause is not None and (cause.time <= entry.seen or cause.version_id == have.version.id):
                 return  # replayed, overtaken, or done by a reload in front of this one
+            if cause is not None and entry.unstaged is not None and cause.time > entry.unstaged.time:
+                entry.unstaged = None  # it has been promoted, or overtaken
             wanted = cause.version_id if cause else ""
             try:
                 version, value = await self.read(entry.id)
@@ -424,11 +426,13 @@ class Manager:
         logs.event(logging.INFO, "secret.rotated", **fields)
 
     def _unchanged(self, entry: _Entry, version: Version) -> None:
-        entry.calm()
         entry.asked = times.now_ns()
         not_after = entry.spec.not_after(version)
         if entry.current.stale or entry.current.not_after != not_after:
             entry.current = replace(entry.current, version=version, not_after=not_after, stale=False, expired=False)
+        if entry.unstaged is not None:
+            return  # what failed is another version, which is tried again
+        entry.calm()
         if entry.status.status is events.Status.FAILED:
             entry.status = events.Running(entry.id, version.id, events.Status.APPLIED, entry.current.loaded_at)
             self._dirty.set()
@@ -505,8 +509,7 @@ class Manager:
                     continue
                 if entry.unstaged is not None:
                     self._spawn(self._stage(entry, entry.unstaged))
-                else:
-                    self._reload(entry, None)
+                self._reload(entry, None)
             with suppress(TimeoutError):
                 async with asyncio.timeout(min(self._look_in(clock()), max(poll_at - clock(), 0))):
                     await self._wake.wait()
