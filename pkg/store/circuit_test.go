@@ -229,6 +229,26 @@ func TestACircuitCanBeTurnedOff(t *testing.T) {
 	}
 }
 
+// idle is a driver that passes over the secrets of others for long, and says that
+// it gets on.
+type idle struct{ *storetest.Mem }
+
+func (*idle) List(ctx context.Context) iter.Seq2[secret.Metadata, error] {
+	return func(yield func(secret.Metadata, error) bool) {
+		for range 20 {
+			select {
+			case <-time.After(store.DefaultTimeout - 1):
+			case <-ctx.Done():
+				yield(secret.Metadata{}, ctx.Err())
+				return
+			}
+			if !yield(secret.Metadata{}, nil) {
+				return
+			}
+		}
+	}
+}
+
 // TestAListMayTakeLongAndNotHang: what the store takes for one secret is bounded,
 // what it takes for all of them and what is done with each is not.
 func TestAListMayTakeLongAndNotHang(t *testing.T) {
@@ -246,6 +266,9 @@ func TestAListMayTakeLongAndNotHang(t *testing.T) {
 		}
 		if n != 20 {
 			t.Errorf("%d of 20 secrets", n)
+		}
+		for m, err := range newStore(t, &idle{d.Mem}, store.Options{}).List(t.Context()) {
+			t.Errorf("of a store with secrets of others only: %+v, %v", m, err)
 		}
 		d.takes.Store(int64(ever))
 		begin := time.Now()

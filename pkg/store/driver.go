@@ -27,7 +27,9 @@ type Driver interface {
 
 	// List yields every secret of the store in bulk calls, in no order. It
 	// stops after yielding an error. What a bulk call does not tell is left
-	// zero and declared in Features.
+	// zero and declared in Features. The zero Metadata is no secret: a driver
+	// that passes over others for long yields it to say that it gets on, since
+	// one that yields nothing for [Options.Timeout] counts as dead.
 	List(ctx context.Context) iter.Seq2[secret.Metadata, error]
 
 	// Get reads one version and its value. ErrNotFound when there is no such

@@ -161,7 +161,8 @@ func (s *Store) List(ctx context.Context) iter.Seq2[secret.Metadata, error] {
 		ctx, span := s.tracer.Start(ctx, "secret.list", trace.WithAttributes(attribute.String("secret.store", s.name)))
 		defer span.End()
 		begin := time.Now()
-		err := s.list(ctx, func(m secret.Metadata) bool { return yield(m, nil) })
+		// The zero Metadata only says that the driver gets on.
+		err := s.list(ctx, func(m secret.Metadata) bool { return m.Path == "" || yield(m, nil) })
 		if err != nil {
 			err = fmt.Errorf("store %s: list: %w", s.name, err)
 			span.SetStatus(codes.Error, Reason(err))

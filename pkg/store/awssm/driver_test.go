@@ -289,6 +289,22 @@ func TestCalls(t *testing.T) {
 			t.Errorf("%s: %d secrets by %d calls %v, want %d by at most 11", when, n, total, calls, secrets)
 		}
 	}
+
+	cfg := fast
+	cfg.Scope = store.NewScope([]string{"calls/none"}, nil)
+	others, err := awssm.New(client(front.URL, root), cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	signs := 0
+	for m, err := range others.List(t.Context()) {
+		if signs++; err != nil || m.Path != "" {
+			t.Errorf("of the secrets of others: %+v, %v", m, err)
+		}
+	}
+	if want := secrets/100 - 1; signs != want {
+		t.Errorf("%d signs of life for %d pages of the secrets of others, want %d", signs, want+1, want)
+	}
 }
 
 func describe(t *testing.T, d store.Driver, path string) secret.VersionID {

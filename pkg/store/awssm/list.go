@@ -37,6 +37,9 @@ func (d *Driver) List(ctx context.Context) iter.Seq2[secret.Metadata, error] {
 				yield(secret.Metadata{}, err)
 				return
 			}
+			if len(page) == 0 && next != "" {
+				page = append(page, secret.Metadata{}) // nothing that anybody asked for, and more to come
+			}
 			for _, m := range page {
 				if !yield(m, nil) {
 					return

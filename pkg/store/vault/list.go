@@ -44,13 +44,16 @@ func (d *Driver) walk(ctx context.Context, folder string, visit func(secret.Meta
 			paths = append(paths, path)
 		}
 	}
+	if !visit(secret.Metadata{}) { // it gets on, though there may be nothing here
+		return false, nil
+	}
 	for some := range slices.Chunk(paths, atOnce) {
 		found, err := d.all(ctx, some)
 		if err != nil {
 			return true, err
 		}
-		for _, m := range found {
-			if m.Path != "" && !visit(m) {
+		for _, m := range found { // an empty one says that too
+			if !visit(m) {
 				return false, nil
 			}
 		}

@@ -208,15 +208,19 @@ func TestNamespace(t *testing.T) {
 		d    store.Driver
 		want int
 	}{{d, 1}, {open(t, asRoot(bao)), 0}} {
-		n := 0
-		for _, err := range c.d.List(t.Context()) {
-			if err != nil {
+		n, signs := 0, 0
+		for m, err := range c.d.List(t.Context()) {
+			switch {
+			case err != nil:
 				t.Fatal(err)
+			case m.Path == "":
+				signs++
+			default:
+				n++
 			}
-			n++
 		}
-		if n != c.want {
-			t.Errorf("%d secrets, want %d", n, c.want)
+		if n != c.want || signs == 0 {
+			t.Errorf("%d secrets and %d signs of life, want %d and one for each folder", n, signs, c.want)
 		}
 	}
 }
