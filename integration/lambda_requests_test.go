@@ -71,6 +71,9 @@ func TestLambdaHostileRequests(t *testing.T) {
 	if n := h.fn.Starts(); n != 1 {
 		t.Errorf("it took %d processes: something ended one", n)
 	}
+	if !strings.Contains(h.fn.Output(), `"msg":"lambda.event_failed"`) {
+		t.Error("the log does not say that an event failed")
+	}
 	if err := h.drive(arn, token); err != nil {
 		t.Fatal(err)
 	}
@@ -86,7 +89,8 @@ func TestLambdaHostileRequests(t *testing.T) {
 // TestLambdaCommands invokes the function directly.
 func TestLambdaCommands(t *testing.T) {
 	t.Parallel()
-	h := newHosted(t, "", secret.Spec{ID: "COMMANDED", Store: "embedded", Path: "commanded"})
+	h := newHosted(t, "", secret.Spec{ID: "COMMANDED", Store: "embedded", Path: "commanded"},
+		secret.Spec{ID: "FOREIGN", Store: "embedded", Path: "foreign", Strategy: secret.StrategyManaged})
 	arn := h.make("commanded", firstValue)
 	from := h.current(arn)
 	for _, name := range []string{"COMMANDED", arn, "commanded"} {
@@ -104,6 +108,11 @@ func TestLambdaCommands(t *testing.T) {
 		}
 		from = got.To
 	}
+	foreign := h.make("foreign", firstValue)
+	was := h.current(foreign)
+	if _, err := h.fn.Invoke(`{"action":"rotate","secret_id":"FOREIGN"}`, fnTimeout); err == nil || !strings.Contains(err.Error(), "rotate-secret") || h.current(foreign) != was {
+		t.Errorf("rotate a secret of another function: %v, want to be told how", err)
+	}
 	for _, action := range []string{"plan", "status"} {
 		var all []struct {
 			ID      secret.ID `json:"secret_id"`
@@ -111,7 +120,7 @@ func TestLambdaCommands(t *testing.T) {
 			Rollout string    `json:"rollout"`
 		}
 		h.ask(t, `{"action":"`+action+`"}`, &all)
-		if len(all) != 1 || all[0].ID != "COMMANDED" || all[0].Version != from || (all[0].Rollout != "") != (action == "status") {
+		if len(all) != 2 || all[0].ID != "COMMANDED" || all[0].Version != from || (all[0].Rollout != "") != (action == "status") {
 			t.Errorf("%s: %+v", action, all)
 		}
 	}

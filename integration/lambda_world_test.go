@@ -273,7 +273,8 @@ func listed(specs []secret.Spec) string {
 	}
 	text := "secrets:\n"
 	for _, s := range specs {
-		text += fmt.Sprintf("  - {id: %q, path: %q, rollout: %q, services: [%s]}\n", s.ID, s.StorePath(), cmp.Or(s.Rollout, secret.RolloutActivate), strings.Join(s.Services, ","))
+		text += fmt.Sprintf("  - {id: %q, path: %q, rollout: %q, strategy: %q, services: [%s]}\n",
+			s.ID, s.StorePath(), cmp.Or(s.Rollout, secret.RolloutActivate), cmp.Or(s.Strategy, secret.StrategyGenerate), strings.Join(s.Services, ","))
 	}
 	return text
 }

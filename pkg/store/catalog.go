@@ -90,7 +90,7 @@ func (c *Catalog) Discover(discoveries []*Discovery, locate Locator) error {
 		case len(d.Match) == 0:
 			return fmt.Errorf("discovery in the store %s matches every secret: name a tag", d.Store)
 		}
-		d.manages = c.stores[d.Store].Manages()
+		d.Manages = c.stores[d.Store].Manages()
 		c.discovery[d.Store] = d
 	}
 	return nil

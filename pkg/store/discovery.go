@@ -32,8 +32,10 @@ type Discovery struct {
 	Defaults secret.Spec
 	// Policies are those that tags can name.
 	Policies map[string]*secret.Policy
+	// Manages says that the store can have secrets rotated by somebody else.
+	// [Catalog.Discover] sets it.
+	Manages bool
 
-	manages bool // the store can have secrets rotated by somebody else
 	windows parsed
 }
 
@@ -125,7 +127,7 @@ func (d *Discovery) apply(spec *secret.Spec, attributes map[string]string) []Pro
 // check finds what is wrong with tags that are all right by themselves.
 func (d *Discovery) check(spec secret.Spec, m secret.Metadata) []Problem {
 	var problems []Problem
-	if spec.Strategy == secret.StrategyManaged && !d.manages {
+	if spec.Strategy == secret.StrategyManaged && !d.Manages {
 		problems = append(problems, Problem{Kind: ProblemTag, Message: "the strategy is managed, and the store runs no rotations itself"})
 	}
 	if life := spec.Lifetime(m); spec.TTL == 0 && life > 0 && spec.Margin() >= life {

@@ -39,6 +39,9 @@ func (f *Function) command(ctx context.Context, c Command) (any, error) {
 	return answer, nil
 }
 
+// errManaged keeps a value of ours from a secret whose function may be another.
+var errManaged = errors.New("its strategy is managed, so that AWS has its function rotate it: ask with aws secretsmanager rotate-secret")
+
 // rotate takes a secret to its next version at once, as a worker does.
 func (f *Function) rotate(ctx context.Context, name string) (any, error) {
 	t, err := f.secrets.locate(ctx, name)
@@ -48,6 +51,9 @@ func (f *Function) rotate(ctx context.Context, name string) (any, error) {
 	meta, err := t.read(ctx)
 	if err != nil && (!errors.Is(err, store.ErrNotFound) || !t.spec.Create) {
 		return nil, err
+	}
+	if t.spec.Strategy == secret.StrategyManaged {
+		return nil, errManaged
 	}
 	rot, err := f.rotator(t)
 	if err != nil {

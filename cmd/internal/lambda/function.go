@@ -104,7 +104,12 @@ func (f *Function) serve(ctx context.Context, payload []byte) (any, error) {
 	case r.rotation != nil:
 		return f.step(ctx, *r.rotation)
 	case r.event != nil:
-		return f.event(ctx, r.event)
+		err := f.event(ctx, r.event)
+		if err != nil {
+			err = fmt.Errorf("event: %w", err)
+			f.log.LogAttrs(ctx, slog.LevelError, "lambda.event_failed", slog.String("error", err.Error()))
+		}
+		return nil, err
 	default:
 		return f.command(ctx, *r.command)
 	}
@@ -112,30 +117,27 @@ func (f *Function) serve(ctx context.Context, payload []byte) (any, error) {
 
 // event has the secrets looked at that an event of EventBridge names, as a
 // scheduler looks at them: the event itself is not believed.
-func (f *Function) event(ctx context.Context, e json.RawMessage) (any, error) {
+func (f *Function) event(ctx context.Context, e json.RawMessage) error {
 	if f.o.Config.SingleNode() {
-		return nil, refuse("events of EventBridge need nats.url")
+		return refuse("events of EventBridge need nats.url")
 	}
 	parts, err := f.link.reach(ctx)
 	if err != nil {
-		return nil, fmt.Errorf("event: %w", err)
+		return err
 	}
 	catalog, err := f.secrets.catalog(ctx)
 	if err != nil {
-		return nil, fmt.Errorf("event: %w", err)
+		return err
 	}
 	sch, err := scheduler.New(scheduler.Config{Catalog: catalog, Bus: parts.Bus, Source: source, Logger: f.log})
 	if err != nil {
-		return nil, err
+		return err
 	}
 	in, err := parts.Intake(f.o.Config, sch, f.log)
-	if err == nil {
-		err = in.Handle(ctx, e)
-	}
 	if err != nil {
-		return nil, fmt.Errorf("event: %w", err)
+		return err
 	}
-	return nil, nil
+	return in.Handle(ctx, e)
 }
 
 // publisher opens the event bus of the configuration.

@@ -54,12 +54,14 @@ func newSecrets(cfg *config.Config, region string, open func(string, store.Drive
 		cfg: cfg, specs: specs, region: region, open: open, stores: map[string]*config.AWS{}, tags: map[string]*store.Discovery{},
 		opened: map[string]account{}, limits: awssm.NewLimits(),
 	}
-	for _, d := range discoveries {
-		s.tags[d.Store] = d
-	}
 	for name, st := range cfg.Stores {
 		if o, ok := st.Options.(*config.AWS); ok {
 			s.stores[name] = o
+		}
+	}
+	for _, d := range discoveries {
+		if s.stores[d.Store] != nil {
+			s.tags[d.Store], d.Manages = d, true
 		}
 	}
 	if len(s.stores) == 0 {
