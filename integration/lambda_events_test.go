@@ -14,6 +14,7 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	sm "github.com/aws/aws-sdk-go-v2/service/secretsmanager"
+	"github.com/aws/aws-sdk-go-v2/service/secretsmanager/types"
 
 	"github.com/tradepulse/rotator/internal/serverstest"
 	"github.com/tradepulse/rotator/pkg/events"
@@ -108,10 +109,7 @@ func TestLambdaHearsEvents(t *testing.T) {
 	arn := h.make("heard", firstValue)
 	heard := func(name, id string) {
 		t.Helper()
-		event := fmt.Sprintf(`{"version":"0","id":"5b0a3cd2-8a1a-4f0c-a9a4-9b2d6f1f4c11","detail-type":"AWS API Call via CloudTrail","source":"aws.secretsmanager",
-			"account":"123456789012","time":"2026-01-01T00:00:00Z","region":"eu-central-1","resources":[],
-			"detail":{"eventSource":"secretsmanager.amazonaws.com","eventName":%q,"requestParameters":{"secretId":%q}}}`, name, id)
-		if _, err := h.fn.Invoke(event, fnTimeout); err != nil {
+		if _, err := h.fn.Invoke(change("AWS API Call via CloudTrail", name, id), fnTimeout); err != nil {
 			t.Errorf("%s of %s: %v", name, id, err)
 		}
 	}
@@ -130,6 +128,53 @@ func TestLambdaHearsEvents(t *testing.T) {
 	log := logOf(t, h.nc, events.TypeRotated)
 	if got := log["HEARD"]; len(log) != 1 || len(got) != 2 || got[0].VersionID != first || got[1].VersionID != secret.VersionID(*out.VersionId) || got[1].Reason != events.ReasonExternal {
 		t.Errorf("announced: %+v", log)
+	}
+}
+
+// TestLambdaOfDiscoveredSecrets: what stands in the tags of a secret holds for
+// the function too. One that a scheduler has AWS rotate is rotated, and an event
+// about one that nobody knows yet has it discovered.
+func TestLambdaOfDiscoveredSecrets(t *testing.T) {
+	t.Parallel()
+	h := newHosted(t, "")
+	text, err := os.ReadFile(h.config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	discovering := strings.Replace(string(text), "{type: aws,", "{type: aws, discover: {id_prefix: found/},", 1)
+	if err := os.WriteFile(h.config, []byte(discovering), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	tagged := func(name string, tags ...types.Tag) (arn, version string) {
+		t.Helper()
+		tags = append(tags, types.Tag{Key: aws.String("rotator:managed"), Value: aws.String("true")})
+		out, err := h.sm.CreateSecret(t.Context(), &sm.CreateSecretInput{Name: &name, SecretString: aws.String(firstValue), Tags: tags})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return *out.ARN, *out.VersionId
+	}
+	arn, from := tagged("triggered", types.Tag{Key: aws.String("rotator:strategy"), Value: aws.String("managed")})
+	token := h.begin(arn, true)
+	if err := h.drive(arn, token); err != nil {
+		t.Fatalf("%v\n%s", err, h.fn.Output())
+	}
+	h.settle(arn, token)
+	h.rotated("triggered by a scheduler", arn, "found/triggered", token, from)
+
+	arn, first := tagged("tagged")
+	h.make("untagged", firstValue)
+	for _, name := range []string{"tagged", arn, "untagged", "not/there"} {
+		if _, err := h.fn.Invoke(change("AWS API Call via CloudTrail", "TagResource", name), fnTimeout); err != nil {
+			t.Errorf("%s: %v\n%s", name, err, h.fn.Output())
+		}
+	}
+	discovered := logOf(t, h.nc, events.TypeDiscovered)
+	if got := discovered["found/tagged"]; len(discovered) != 1 || len(got) != 1 || got[0].Discovered.Path != "tagged" {
+		t.Errorf("discovered: %+v", discovered)
+	}
+	if n := countVersion(logOf(t, h.nc, events.TypeRotated)["found/tagged"], secret.VersionID(first)); n != 1 {
+		t.Errorf("its version was announced %d times, want once", n)
 	}
 }
 

@@ -37,6 +37,19 @@ type hint struct {
 	names []string // :: names and ARNs of secrets, as they were written
 }
 
+// paths returns the paths that its names may stand for, see [Paths], each once.
+func (h hint) paths() []string {
+	var out []string
+	for _, name := range h.names {
+		for _, path := range Paths(name) {
+			if !slices.Contains(out, path) {
+				out = append(out, path)
+			}
+		}
+	}
+	return out
+}
+
 // Errors of what is no hint. Their texts hold nothing of the event.
 var (
 	errOversized = errors.New("the event is larger than EventBridge makes them")

@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
+	"strings"
 	"time"
 
 	"go.opentelemetry.io/otel"
@@ -21,6 +23,8 @@ import (
 // queue, so all that it does must rest on what it reads.
 type Looker interface {
 	Look(ctx context.Context, id secret.ID) error
+	// LookAt is about what is discovered at a path of a store, if anything is.
+	LookAt(ctx context.Context, store, path string) error
 }
 
 // DefaultLookTimeout is [IntakeConfig.Timeout] unless a configuration says
@@ -34,6 +38,9 @@ type IntakeConfig struct {
 	// see [Paths]: more than one where stores of several accounts or regions
 	// have one of that name.
 	Secrets func(path string) []secret.ID
+	// Discovering returns the stores of Secrets Manager in which a secret that
+	// has no configuration may be discovered at a path. Nil means none.
+	Discovering func(path string) []string
 	// Timeout bounds the look at one secret. 0 means DefaultLookTimeout.
 	Timeout time.Duration
 
@@ -71,10 +78,10 @@ func NewIntake(cfg IntakeConfig) (*Intake, error) {
 }
 
 // Handle takes one event as EventBridge delivers it, in JSON, and has every
-// configured secret that it names looked at. Nothing else in it is used, so
-// whoever repeats, reorders or forges events causes reads. Its error is the
-// outcome: nil is done, [events.Permanent] is no event that could ever be
-// handled, any other is to be delivered again.
+// secret looked at that it names and that is configured or may be discovered.
+// Nothing else in it is used, so whoever repeats, reorders or forges events
+// causes reads. Its error is the outcome: nil is done, [events.Permanent] is no
+// event that could ever be handled, any other is to be delivered again.
 func (i *Intake) Handle(ctx context.Context, body []byte) error {
 	h, ok, err := parseHint(body)
 	switch {
@@ -84,42 +91,71 @@ func (i *Intake) Handle(ctx context.Context, body []byte) error {
 		i.count(ctx, "", "ignored")
 		return nil
 	}
-	ids := i.ids(h)
-	if len(ids) == 0 {
+	looks := append(i.configured(h), i.discovering(h)...)
+	if len(looks) == 0 {
 		i.count(ctx, h.event, "not_ours")
 		return nil
 	}
 	var errs []error
-	for _, id := range ids {
-		errs = append(errs, i.look(ctx, h, id))
+	for _, l := range looks {
+		errs = append(errs, i.look(ctx, h, l))
 	}
 	return errors.Join(errs...)
 }
 
-// ids returns the configured secrets that a hint may be about, each once.
-func (i *Intake) ids(h hint) []secret.ID {
-	var out []secret.ID
+// look is one thing to look at.
+type look struct {
+	what string // for people
+	attr slog.Attr
+	do   func(context.Context) error
+}
+
+// configured returns the configured secrets that a hint may be about, each once.
+func (i *Intake) configured(h hint) []look {
+	var out []look
 	seen := map[secret.ID]bool{}
-	for _, name := range h.names {
-		for _, path := range Paths(name) {
-			for _, id := range i.cfg.Secrets(path) {
-				if !seen[id] {
-					seen[id], out = true, append(out, id)
-				}
+	for _, path := range h.paths() {
+		for _, id := range i.cfg.Secrets(path) {
+			if seen[id] {
+				continue
 			}
+			seen[id] = true
+			out = append(out, look{string(id), slog.String("secret_id", string(id)), func(ctx context.Context) error { return i.cfg.Looker.Look(ctx, id) }})
 		}
 	}
 	return out
 }
 
-func (i *Intake) look(ctx context.Context, h hint, id secret.ID) error {
+// discovering returns the places at which a hint may have a secret discovered.
+// An event is about one secret, which it writes in some ways; one that names
+// many is not from AWS, and costs no more than another.
+func (i *Intake) discovering(h hint) []look {
+	if i.cfg.Discovering == nil {
+		return nil
+	}
+	paths := slices.DeleteFunc(h.paths(), func(path string) bool {
+		return strings.HasPrefix(path, "arn:") || secret.ID(path).Validate() != nil
+	})
+	var out []look
+	for _, path := range paths[:min(len(paths), maxPlaces)] {
+		for _, name := range i.cfg.Discovering(path) {
+			out = append(out, look{"a secret in the store " + name, slog.String("store", name), func(ctx context.Context) error { return i.cfg.Looker.LookAt(ctx, name, path) }})
+		}
+	}
+	return out
+}
+
+// maxPlaces bounds at how many paths one event has secrets discovered.
+const maxPlaces = 3
+
+func (i *Intake) look(ctx context.Context, h hint, l look) error {
 	ctx, cancel := context.WithTimeout(ctx, i.cfg.Timeout)
 	defer cancel()
-	attrs := []slog.Attr{slog.String("secret_id", string(id)), slog.String("event", h.event)}
-	if err := i.cfg.Looker.Look(ctx, id); err != nil {
+	attrs := []slog.Attr{l.attr, slog.String("event", h.event)}
+	if err := l.do(ctx); err != nil {
 		i.count(ctx, h.event, "failed")
 		i.cfg.Logger.LogAttrs(ctx, slog.LevelWarn, "eventbridge.look_failed", append(attrs, slog.String("error", err.Error()))...)
-		return fmt.Errorf("eventbridge: look at %s: %w", id, err)
+		return fmt.Errorf("eventbridge: look at %s: %w", l.what, err)
 	}
 	i.count(ctx, h.event, "looked")
 	i.cfg.Logger.LogAttrs(ctx, slog.LevelDebug, "eventbridge.looked", attrs...)

@@ -33,15 +33,23 @@ func configured(path string) []secret.ID {
 
 // looker notes at what it was asked to look.
 type looker struct {
-	mu   sync.Mutex
-	at   []secret.ID
-	fail error
+	mu     sync.Mutex
+	at     []secret.ID
+	places []string
+	fail   error
 }
 
 func (l *looker) Look(_ context.Context, id secret.ID) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.at = append(l.at, id)
+	return l.fail
+}
+
+func (l *looker) LookAt(_ context.Context, store, path string) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.places = append(l.places, store+": "+path)
 	return l.fail
 }
 
@@ -156,6 +164,56 @@ func TestWhatIsNoEventIsRejectedWithoutItsContent(t *testing.T) {
 	}
 }
 
+// TestAnEventMayBeAboutADiscoveredSecret holds at which places one is looked for,
+// and that an event that names many costs no more than another.
+func TestAnEventMayBeAboutADiscoveredSecret(t *testing.T) {
+	t.Parallel()
+	const other = "arn:aws:secretsmanager:us-east-1:123456789012:secret:team/key-a1B2c3"
+	many := `"x"`
+	for i := range 50 {
+		many += fmt.Sprintf(`,"team/%d"`, i)
+	}
+	for name, c := range map[string]struct {
+		body string
+		want []string
+	}{
+		"by name":              {apiCall("TagResource", `{"secretId":"team/key"}`, `null`), []string{"east: team/key", "west: team/key"}},
+		"by ARN":               {apiCall("PutSecretValue", `{"secretId":"`+other+`"}`, `null`), []string{"east: team/key", "east: team/key-a1B2c3", "west: team/key", "west: team/key-a1B2c3"}},
+		"elsewhere":            {apiCall("PutSecretValue", `{"secretId":"theirs"}`, `null`), nil},
+		"what names no secret": {apiCall("PutSecretValue", `{"secretId":"team/a key"}`, `null`), nil},
+		"many": {strings.Replace(labelMoved, `"resources":["`+arn+`"]`, `"resources":[`+strings.Replace(many, `"x",`, "", 1)+`]`, 1),
+			[]string{"east: team/0", "east: team/1", "west: team/0", "west: team/1"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			var l looker
+			in, err := eventbridge.NewIntake(eventbridge.IntakeConfig{
+				Looker: &l, Secrets: configured, Logger: slog.New(slog.DiscardHandler),
+				Discovering: func(path string) []string {
+					if strings.HasPrefix(path, "team/") {
+						return []string{"east", "west"}
+					}
+					return nil
+				},
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := in.Handle(t.Context(), []byte(c.body)); err != nil {
+				t.Fatal(err)
+			}
+			slices.Sort(l.places)
+			if !slices.Equal(l.places, c.want) {
+				t.Errorf("looked at %v, want %v", l.places, c.want)
+			}
+			l.fail = errors.New("store unavailable")
+			if err := in.Handle(t.Context(), []byte(c.body)); c.want != nil && (err == nil || events.IsPermanent(err)) {
+				t.Errorf("error %v, want one after which the event comes back", err)
+			}
+		})
+	}
+}
+
 func TestALookThatFailsComesBack(t *testing.T) {
 	t.Parallel()
 	l := looker{fail: errors.New("store unavailable")}
@@ -181,6 +239,9 @@ func FuzzHandle(f *testing.F) {
 		err := newIntake(t, &l, slog.New(slog.NewTextHandler(&out, nil))).Handle(t.Context(), body)
 		if err != nil && !events.IsPermanent(err) {
 			t.Fatalf("%v would come back for ever", err)
+		}
+		if len(l.places) > 0 {
+			t.Fatalf("looked at %v, where nothing is discovered", l.places)
 		}
 		for _, id := range l.looked() {
 			if id != "ORDERS_DB" && id != "ORDERS_DB_WEST" && id != "BILLING" {

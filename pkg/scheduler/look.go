@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	"go.opentelemetry.io/otel/attribute"
@@ -43,4 +45,46 @@ func (s *Scheduler) Look(ctx context.Context, id secret.ID) error {
 		return fmt.Errorf("scheduler: look at %s: %w", id, err)
 	}
 	return nil
+}
+
+// LookAt is Look at the path of a store in which secrets are discovered: one
+// that wants to be managed is discovered now, or looked at again. Whoever names
+// the path may be mistaken, or lie. What the configuration lists, what cannot be
+// found or read there and what does not want to be managed is left alone; a
+// secret that was discovered and is gone the sweep lets go.
+func (s *Scheduler) LookAt(ctx context.Context, name, path string) error {
+	i := slices.IndexFunc(s.shelves, func(sh *shelf) bool { return sh.name == name })
+	if i < 0 || !s.shelves[i].discovers(path) {
+		return nil
+	}
+	sh := s.shelves[i]
+	ctx, span := s.tracer.Start(ctx, "look", trace.WithAttributes(attribute.String("secret.store", name)))
+	defer span.End()
+	m, err := sh.st.Describe(ctx, path)
+	switch {
+	case errors.Is(err, store.ErrNotFound), errors.Is(err, store.ErrAccessDenied):
+		return nil
+	case err != nil:
+		return fmt.Errorf("scheduler: look: %w", err)
+	case !sh.found.Matches(m.Path, m.Attributes):
+		return nil
+	}
+	spec, _ := sh.found.Spec(m) // its problems are found again
+	p := pass{sweep: &sweep{s: s, armed: map[secret.Key]struct{}{spec.ID.Key(): {}}}, shelf: sh.blank(), all: true, result: newResult()}
+	if err := p.discover(ctx, m); err != nil {
+		return fmt.Errorf("scheduler: look at %w", err)
+	}
+	return nil
+}
+
+// discovers reports whether a secret that the configuration does not list may be
+// discovered at a path.
+func (sh *shelf) discovers(path string) bool {
+	_, listed := sh.specs[path]
+	return !listed && sh.found != nil && strings.HasPrefix(path, sh.found.Prefix)
+}
+
+// blank returns the store without what sweeps remember of it.
+func (sh *shelf) blank() *shelf {
+	return &shelf{name: sh.name, st: sh.st, specs: sh.specs, found: sh.found, seen: map[secret.ID]remembered{}, noted: map[string]noted{}}
 }

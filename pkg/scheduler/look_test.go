@@ -181,3 +181,76 @@ func TestLooksAndSweepsTogetherAnnounceOnce(t *testing.T) {
 	}
 	x.wants(v, 1)
 }
+
+func TestALookAtAPathDiscovers(t *testing.T) {
+	t.Parallel()
+	s := newShop()
+	m := newMall(t, []secret.Spec{{ID: "LISTED", Store: "main", Path: "listed", TTL: time.Hour}}, map[string]*shop{"main": s})
+	at := func(path string, reads int) {
+		t.Helper()
+		s.take()
+		if err := m.s.LookAt(t.Context(), "main", path); err != nil {
+			t.Errorf("%s: %v", path, err)
+		}
+		if calls := s.take(); calls["describe"] > reads || len(calls) > reads {
+			t.Errorf("%s: it costs %v, want %d reads", path, calls, reads)
+		}
+	}
+	s.put(t, "foreign")
+	s.put(t, "listed", "managed=true")
+	at("foreign", 1)
+	at("not/there", 1)
+	at("listed", 0)
+	if err := m.s.LookAt(t.Context(), "no such store", "foreign"); err != nil {
+		t.Error(err)
+	}
+	m.wantArmed()
+
+	s.put(t, "a", "managed=true", "ttl=1h")
+	at("a", 2) // reads again before it announces
+	m.wantArmed("a")
+	first, err := m.bus.Last(t.Context(), events.TypeRotated, "a")
+	if got := m.where("a"); err != nil || got != "main:a" || first.Event.Data.Reason != events.ReasonExternal {
+		t.Errorf("discovered at %q, announced as %+v, err %v", got, first.Event.Data, err)
+	}
+	at("a", 1)
+	if again, err := m.bus.Last(t.Context(), events.TypeRotated, "a"); err != nil || again.Seq != first.Seq {
+		t.Errorf("announced again as %d, err %v", again.Seq, err)
+	}
+	if r := m.sweep(); r.Discovered+r.Gone != 0 || r.Announced != 1 || r.Armed != 1 { // LISTED
+		t.Errorf("a sweep after the look: %+v", r)
+	}
+
+	s.tag("a", "managed=true", "ttl=soon")
+	at("a", 1)
+	m.wantArmed("LISTED")
+	s.tag("a", "managed=true", "ttl=2h")
+	at("a", 1)
+	m.wantArmed("LISTED", "a")
+	s.tag("a")
+	at("a", 1)
+	m.wantArmed("LISTED", "a")
+	if r := m.sweep(); r.Gone != 1 {
+		t.Errorf("the sweep does not let go what is not managed any more: %+v", r)
+	}
+	m.wantArmed("LISTED")
+}
+
+func TestALookAtAPathFails(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		fault error
+		fails bool
+	}{
+		"the store is down":         {store.ErrUnavailable, true},
+		"it is not ours to be read": {store.ErrAccessDenied, false},
+	} {
+		s := newShop()
+		m := newMall(t, nil, map[string]*shop{"main": s})
+		s.put(t, "a", "managed=true")
+		s.Fault = func(string, string) error { return c.fault }
+		if err := m.s.LookAt(t.Context(), "main", "a"); errors.Is(err, c.fault) != c.fails || !c.fails && err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}

@@ -102,7 +102,7 @@ func shelves(c *store.Catalog) []*shelf {
 	}
 	var out []*shelf
 	for _, st := range c.Stores() {
-		sh := &shelf{name: st.Name(), st: st, specs: specs[st.Name()], found: c.Discovery(st.Name()), seen: map[secret.ID]remembered{}, noted: map[string]noted{}}
+		sh := (&shelf{name: st.Name(), st: st, specs: specs[st.Name()], found: c.Discovery(st.Name())}).blank()
 		if len(sh.specs) > 0 || sh.found != nil {
 			out = append(out, sh)
 		}

@@ -173,7 +173,8 @@ func (s *secrets) account(ctx context.Context, name string) (account, error) {
 	return s.opened[name], nil
 }
 
-// catalog returns the secrets of the configuration that are in Secrets Manager.
+// catalog returns the secrets of the configuration that are in Secrets Manager,
+// and what is discovered there. It finds no discovered secret by its id.
 func (s *secrets) catalog(ctx context.Context) (*store.Catalog, error) {
 	var stores []*store.Store
 	for _, name := range slices.Sorted(maps.Keys(s.stores)) {
@@ -183,7 +184,16 @@ func (s *secrets) catalog(ctx context.Context) (*store.Catalog, error) {
 		}
 		stores = append(stores, a.store)
 	}
-	return store.NewCatalog(stores, s.listed())
+	c, err := store.NewCatalog(stores, s.listed())
+	if err != nil {
+		return nil, err
+	}
+	discoveries, err := s.cfg.Discoveries() // a catalog keeps them
+	if err != nil {
+		return nil, err
+	}
+	discoveries = slices.DeleteFunc(discoveries, func(d *store.Discovery) bool { return s.stores[d.Store] == nil })
+	return c, c.Discover(discoveries, nil)
 }
 
 // close closes what has been opened.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"strings"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	eb "github.com/aws/aws-sdk-go-v2/service/eventbridge"
@@ -44,7 +45,7 @@ func (p *Parts) Forward(ctx context.Context, c config.EventBridge, log *slog.Log
 }
 
 // Intake returns what takes events of Secrets Manager and has l look at the
-// configured secrets that they name.
+// secrets that they name.
 func (p *Parts) Intake(c *config.Config, l eventbridge.Looker, log *slog.Logger) (*eventbridge.Intake, error) {
 	paths := map[string][]secret.ID{}
 	for _, s := range p.Specs {
@@ -52,8 +53,20 @@ func (p *Parts) Intake(c *config.Config, l eventbridge.Looker, log *slog.Logger)
 			paths[s.StorePath()] = append(paths[s.StorePath()], s.ID)
 		}
 	}
+	discoveries, err := c.Discoveries()
+	if err != nil {
+		return nil, err
+	}
+	discovering := func(path string) (names []string) {
+		for _, d := range discoveries {
+			if _, ok := c.Stores[d.Store].Options.(*config.AWS); ok && strings.HasPrefix(path, d.Prefix) {
+				names = append(names, d.Store)
+			}
+		}
+		return names
+	}
 	return eventbridge.NewIntake(eventbridge.IntakeConfig{
-		Looker: l, Secrets: func(path string) []secret.ID { return paths[path] }, Logger: log,
+		Looker: l, Secrets: func(path string) []secret.ID { return paths[path] }, Discovering: discovering, Logger: log,
 	})
 }
 
