@@ -162,7 +162,7 @@ func TestLambdaOfDiscoveredSecrets(t *testing.T) {
 	h.settle(arn, token)
 	h.rotated("triggered by a scheduler", arn, "found/triggered", token, from)
 
-	arn, first := tagged("tagged")
+	arn, first := tagged("tagged", types.Tag{Key: aws.String("rotator:ttl"), Value: aws.String("1d")})
 	h.make("untagged", firstValue)
 	for _, name := range []string{"tagged", arn, "untagged", "not/there"} {
 		if _, err := h.fn.Invoke(change("AWS API Call via CloudTrail", "TagResource", name), fnTimeout); err != nil {
@@ -175,6 +175,9 @@ func TestLambdaOfDiscoveredSecrets(t *testing.T) {
 	}
 	if n := countVersion(logOf(t, h.nc, events.TypeRotated)["found/tagged"], secret.VersionID(first)); n != 1 {
 		t.Errorf("its version was announced %d times, want once", n)
+	}
+	if armed, err := h.site.bus(h.nc, "test").ArmedKeys(t.Context()); err != nil || len(armed) != 0 {
+		t.Errorf("the function armed %v, err %v: two would schedule", armed, err)
 	}
 }
 

@@ -49,7 +49,7 @@ func (p *pass) refuse(ctx context.Context, path string, spec secret.Spec, why Re
 // finds its services.
 func (p *pass) suspend(ctx context.Context, spec secret.Spec) error {
 	p.own(spec, 0)
-	if _, armed := p.armed[spec.ID.Key()]; !armed {
+	if _, armed := p.armed[spec.ID.Key()]; !armed || p.s.LeaveTimers {
 		return nil
 	}
 	return p.s.Bus.Disarm(ctx, events.TypeNearExpiry, spec.ID)

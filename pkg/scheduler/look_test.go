@@ -254,3 +254,39 @@ func TestALookAtAPathFails(t *testing.T) {
 		}
 	}
 }
+
+// TestALookLeavesTimers: a program that is no scheduler announces, and neither
+// sets a timer nor takes one away.
+func TestALookLeavesTimers(t *testing.T) {
+	t.Parallel()
+	s := newShop()
+	m := newMall(t, []secret.Spec{{ID: "LISTED", Store: "main", Path: "listed", TTL: time.Hour}}, map[string]*shop{"main": s})
+	bystander, err := scheduler.New(scheduler.Config{Catalog: m.catalog, Bus: m.bus, Source: "/test", LeaveTimers: true, Logger: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	looks := func() {
+		t.Helper()
+		if err := errors.Join(bystander.Look(t.Context(), "LISTED"), bystander.LookAt(t.Context(), "main", "a")); err != nil {
+			t.Error(err)
+		}
+	}
+	s.put(t, "listed")
+	s.put(t, "a", "managed=true")
+	looks()
+	m.wantArmed()
+	for _, id := range []secret.ID{"LISTED", "a"} {
+		if last, err := m.bus.Last(t.Context(), events.TypeRotated, id); err != nil || last.Seq == 0 {
+			t.Errorf("%s is not announced, err %v", id, err)
+		}
+	}
+	m.sweep()
+	m.wantArmed("LISTED", "a")
+	for _, ttl := range []string{"none", "soon"} { // is never due; cannot be carried out
+		s.tag("a", "managed=true", "ttl="+ttl)
+		looks()
+		m.wantArmed("LISTED", "a")
+	}
+	m.sweep()
+	m.wantArmed("LISTED")
+}

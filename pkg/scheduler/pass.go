@@ -219,6 +219,9 @@ func (p *pass) act(ctx context.Context, spec secret.Spec, f Facts, d Decision) e
 			slog.String("reason", string(d.Reason)), slog.String("message", d.Message))
 	default:
 	}
+	if p.s.LeaveTimers {
+		return nil
+	}
 	if d.Disarm && f.Timer.Seq != 0 {
 		return p.s.Bus.Disarm(ctx, events.TypeNearExpiry, spec.ID)
 	}

@@ -38,6 +38,10 @@ type Config struct {
 	// SweepEvery is how often the stores are compared with the bus. 0 means
 	// DefaultSweepEvery; less than a second is an error.
 	SweepEvery time.Duration
+	// LeaveTimers has [Scheduler.Look] and [Scheduler.LookAt] announce and
+	// discover only, in a program that does not schedule: no timer is set, moved
+	// or taken away.
+	LeaveTimers bool
 
 	// Nil means slog.Default and the global providers.
 	Logger         *slog.Logger

@@ -116,7 +116,8 @@ func (f *Function) serve(ctx context.Context, payload []byte) (any, error) {
 }
 
 // event has the secrets looked at that an event of EventBridge names, as a
-// scheduler looks at them: the event itself is not believed.
+// scheduler looks at them: the event itself is not believed. Timers are left to
+// the schedulers, if there are any: what AWS schedules needs none.
 func (f *Function) event(ctx context.Context, e json.RawMessage) error {
 	if f.o.Config.SingleNode() {
 		return refuse("events of EventBridge need nats.url")
@@ -129,7 +130,7 @@ func (f *Function) event(ctx context.Context, e json.RawMessage) error {
 	if err != nil {
 		return err
 	}
-	sch, err := scheduler.New(scheduler.Config{Catalog: catalog, Bus: parts.Bus, Source: source, Logger: f.log})
+	sch, err := scheduler.New(scheduler.Config{Catalog: catalog, Bus: parts.Bus, Source: source, LeaveTimers: true, Logger: f.log})
 	if err != nil {
 		return err
 	}
