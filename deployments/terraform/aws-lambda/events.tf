@@ -7,18 +7,26 @@ resource "aws_cloudwatch_event_rule" "secret_changes" {
   event_pattern = jsonencode({
     source = ["aws.secretsmanager"]
     detail = {
-      eventSource = ["secretsmanager.amazonaws.com"]
-      eventName = [
-        "CancelRotateSecret",
-        "CreateSecret",
-        "DeleteSecret",
-        "PutSecretValue",
-        "RestoreSecret",
-        "RotationAbandoned",
-        "RotationFailed",
-        "RotationSucceeded",
-        "UpdateSecret",
-        "UpdateSecretVersionStage",
+      "$or" = [
+        { labelUpdated = ["AWSCURRENT"] },
+        {
+          eventSource = ["secretsmanager.amazonaws.com"]
+          eventName = [
+            "CancelRotateSecret",
+            "CreateSecret",
+            "DeleteSecret",
+            "PutSecretValue",
+            "RestoreSecret",
+            "RotationAbandoned",
+            "RotationFailed",
+            "RotationStarted",
+            "RotationSucceeded",
+            "TagResource",
+            "UntagResource",
+            "UpdateSecret",
+            "UpdateSecretVersionStage",
+          ]
+        },
       ]
     }
   })
