@@ -25,11 +25,11 @@ var root = serverstest.Key{ID: "root", Secret: "root"}
 // fast leaves the quotas to the tests that are about them.
 var fast = awssm.Config{WritesPerSecond: -1, ReadsPerSecond: -1, ListsPerSecond: -1, Attempts: -1}
 
-func client(endpoint string, k serverstest.Key, options ...func(*sm.Options)) *sm.Client {
+func client(endpoint string, k serverstest.Key) *sm.Client {
 	return sm.New(sm.Options{
 		Region: "us-east-1", BaseEndpoint: &endpoint, RetryMaxAttempts: 1,
 		Credentials: credentials.NewStaticCredentialsProvider(k.ID, k.Secret, ""),
-	}, options...)
+	})
 }
 
 func newDriver(t *testing.T, endpoint string, k serverstest.Key) *awssm.Driver {
