@@ -168,8 +168,8 @@ func (c *consumer) pull(ctx context.Context) error {
 	defer iter.Stop()
 	stop := context.AfterFunc(ctx, iter.Drain)
 	defer stop()
-	for {
-		m, err := iter.Next()
+	for next := steady(iter); ; {
+		m, err := next()
 		if err != nil {
 			return err
 		}

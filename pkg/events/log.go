@@ -132,8 +132,8 @@ func (b *Bus) watchOnce(ctx context.Context, stream string, subjects []string, f
 	stop := context.AfterFunc(ctx, iter.Stop)
 	defer stop()
 	defer iter.Stop()
-	for {
-		m, err := iter.Next()
+	for next := steady(iter); ; {
+		m, err := next()
 		if err != nil {
 			return err
 		}

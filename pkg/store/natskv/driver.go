@@ -254,6 +254,10 @@ func (d *Driver) list(ctx context.Context, yield func(secret.Metadata) bool) err
 	})
 }
 
+// scanPause is how long the next message of a scan is waited for before it is
+// asked for again.
+const scanPause = time.Second
+
 // scan calls fn with the message of every key that fits the pattern, until it
 // returns false.
 func (d *Driver) scan(ctx context.Context, pattern string, fn func(jetstream.Msg) (bool, error)) error {
@@ -274,7 +278,12 @@ func (d *Driver) scan(ctx context.Context, pattern string, fn func(jetstream.Msg
 	stop := context.AfterFunc(ctx, msgs.Stop)
 	defer stop()
 	for {
-		m, err := msgs.Next()
+		// Of a long list it may forget to request the rest while it is still sending
+		// the request before. Asked again, it does.
+		m, err := msgs.Next(jetstream.NextMaxWait(scanPause))
+		if errors.Is(err, nats.ErrTimeout) && ctx.Err() == nil {
+			continue
+		}
 		if err != nil {
 			return classify(errors.Join(ctx.Err(), err))
 		}
