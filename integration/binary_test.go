@@ -285,6 +285,9 @@ func TestNoValueLeaves(t *testing.T) {
 		t.Errorf("it died without a dump:\n%s", dying.out)
 	}
 	leak := regexp.MustCompile(`[QXZJWKVqxzjwkv]{12}`)
+	if !strings.Contains(status, `"canary"`) || !strings.Contains(metrics, "rotator_") {
+		t.Errorf("nothing to search: the status is %q, of metrics there are %d bytes", status, len(metrics))
+	}
 	for name, text := range map[string]string{"output": node.out.String(), "dump": dying.out.String(), "metrics": metrics, "status": status} {
 		if leak.MatchString(text) {
 			t.Errorf("%s holds a value", name)

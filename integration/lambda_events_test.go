@@ -176,6 +176,14 @@ func TestLambdaOfDiscoveredSecrets(t *testing.T) {
 	if n := countVersion(logOf(t, h.nc, events.TypeRotated)["found/tagged"], secret.VersionID(first)); n != 1 {
 		t.Errorf("its version was announced %d times, want once", n)
 	}
+	var seen []struct {
+		ID         secret.ID `json:"secret_id"`
+		Discovered bool      `json:"discovered"`
+	}
+	h.ask(t, `{"action":"plan","secret_ids":["tagged","untagged"]}`, &seen)
+	if len(seen) != 2 || seen[0].ID != "found/tagged" || !seen[0].Discovered || seen[1].Discovered {
+		t.Errorf("plan: %+v", seen)
+	}
 	if armed, err := h.site.bus(h.nc, "test").ArmedKeys(t.Context()); err != nil || len(armed) != 0 {
 		t.Errorf("the function armed %v, err %v: two would schedule", armed, err)
 	}

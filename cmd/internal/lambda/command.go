@@ -106,7 +106,7 @@ func (f *Function) look(ctx context.Context, c Command) (any, error) {
 // look reads a secret and says what is known of it.
 func (t *target) look(ctx context.Context, bus status.Bus, reports []events.Report) status.Secret {
 	meta, err := t.read(ctx)
-	s := status.Secret{SecretID: t.spec.ID, Store: t.spec.Store, Path: t.spec.StorePath(), Services: t.spec.Services, Discovered: !t.listed}
+	s := status.Secret{SecretID: t.spec.ID, Store: t.spec.Store, Path: t.spec.StorePath(), Services: t.spec.Services, Discovered: t.found}
 	if err != nil && !errors.Is(err, store.ErrNotFound) {
 		s.Error = err.Error()
 		return s

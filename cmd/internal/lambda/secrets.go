@@ -147,7 +147,7 @@ func (s *secrets) locate(ctx context.Context, name string) (target, error) {
 		return target{}, err
 	}
 	acct, err := s.account(ctx, spec.Store)
-	t := target{spec: spec, acct: acct, listed: listed}
+	t := target{spec: spec, acct: acct}
 	if !listed {
 		t.tags = s.tags[spec.Store]
 	}
@@ -210,10 +210,10 @@ func (s *secrets) close() error {
 // target is the secret that an invocation is about. It is a catalog of that
 // secret alone.
 type target struct {
-	spec   secret.Spec
-	acct   account
-	listed bool
-	tags   *store.Discovery // of a secret that is not listed, nil where none are read
+	spec  secret.Spec
+	acct  account
+	tags  *store.Discovery // of a secret that is not listed, nil where none are read
+	found bool             // its tags say what is wanted of it
 }
 
 // tagged returns what is wanted of the secret, given what AWS says of it: the
@@ -223,6 +223,7 @@ func (t *target) tagged(m secret.Metadata) (secret.Spec, error) {
 	if t.tags == nil || !t.tags.Matches(m.Path, m.Attributes) {
 		return t.spec, nil
 	}
+	t.found = true
 	spec, problems := t.tags.Spec(m)
 	if len(problems) > 0 {
 		return t.spec, fmt.Errorf("%w: %s", store.ErrInvalidTags, problems[0])

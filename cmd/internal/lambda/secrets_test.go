@@ -98,7 +98,7 @@ secrets: [{id: LISTED, path: listed, ttl: 1h}]
 		if err != nil {
 			t.Fatal(err)
 		}
-		to := target{spec: spec, listed: listed}
+		to := target{spec: spec}
 		if !listed {
 			to.tags = s.tags["aws"]
 		}

@@ -18,7 +18,8 @@ type Secret struct {
 	SecretID secret.ID `json:"secret_id"`
 	Store    string    `json:"store"`
 	Path     string    `json:"path"`
-	// Discovered is true for a secret that no configuration lists.
+	// Discovered is true for a secret that no configuration lists and that says
+	// itself what is wanted of it.
 	Discovered bool                `json:"discovered"`
 	VersionID  secret.VersionID    `json:"version_id,omitempty"`
 	CreatedAt  time.Time           `json:"created_at,omitzero"`
