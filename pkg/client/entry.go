@@ -251,7 +251,11 @@ func (e *entry) refresh(ctx context.Context, cause events.Event) {
 	e.tried = time.Now()
 	v, val, err := e.m.cfg.Source.Read(ctx, e.id, store.Selector{})
 	if err != nil {
-		e.failed(ctx, cause.Data.VersionID, err, events.Event{})
+		wanted, again := cause.Data.VersionID, events.Event{}
+		if cause.Time.IsZero() && e.again.Type == events.TypeStaged {
+			wanted, again = e.again.Data.VersionID, e.again // a look makes no staged version be forgotten
+		}
+		e.failed(ctx, wanted, err, again)
 		return
 	}
 	if !cause.Time.IsZero() {

@@ -44,8 +44,12 @@ func (m *Manager) loop() {
 		case <-look.C:
 			now := time.Now()
 			for _, e := range m.entries {
-				if again, due := e.attend(m.work, now); due {
+				again, due := e.attend(m.work, now)
+				if due && again.Type == events.TypeStaged {
 					m.reload(m.work, e, again)
+				}
+				if due {
+					m.reload(m.work, e, events.Event{})
 				}
 			}
 			look.Reset(m.lookIn())
