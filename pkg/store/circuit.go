@@ -161,6 +161,9 @@ func (b *breaker) watch(ctx context.Context) (context.Context, func()) {
 	timer = time.AfterFunc(b.cfg.Stall, func() {
 		b.mu.Lock()
 		defer b.mu.Unlock()
+		if ctx.Err() != nil {
+			return // it has ended while this waited for the lock
+		}
 		since := begin
 		if b.good.After(since) {
 			since = b.good
