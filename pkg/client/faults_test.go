@@ -354,6 +354,13 @@ func TestRefreshAsksNow(t *testing.T) {
 	if err := m.Refresh(t.Context(), token); err == nil || !strings.Contains(err.Error(), "no permission") {
 		t.Errorf("err %v", err)
 	}
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	r.write(key, "third-value")
+	r.eventually("a refresh is not too soon", func() bool { return m.Refresh(ended, key) != nil })
+	if got := m.Secret(key).Get(); got.Version.ID != v2 {
+		t.Errorf("a refresh whose context had ended took %s into use", got.Version.ID)
+	}
 	if err := m.Refresh(t.Context(), "NOT_HELD"); !errors.Is(err, client.ErrUnknown) {
 		t.Errorf("err %v", err)
 	}

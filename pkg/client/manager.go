@@ -315,6 +315,9 @@ func (m *Manager) Refresh(ctx context.Context, id secret.ID) error {
 	e.mu.Unlock()
 	if !recent {
 		e.refresh(ctx, events.Event{})
+		if err := ctx.Err(); err != nil {
+			return fmt.Errorf("client: refresh %s: %w", id, err)
+		}
 	}
 	if s := e.status.Load(); s.Status == events.StatusFailed {
 		return fmt.Errorf("client: refresh %s: %s", id, s.Reason)
