@@ -36,8 +36,8 @@ func policyCheckCommand(path *string) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "check [ID...]",
 		Short: "Check presence, complexity and remaining lifetime, and list every violation",
-		Long: `Reads the secrets with the given ids, or all of the configuration, and lists
-everything that is wrong at once, each with what to do: a secret that is missing,
+		Long: `Reads the secrets with the given ids, or all that the configuration lists, and
+lists everything that is wrong at once, each with what to do: a secret that is missing,
 a value that breaks its policy, a lifetime of which not more than the floor is
 left. It changes nothing, and shows no value.
 
@@ -141,7 +141,7 @@ func newCheck(cmd *cobra.Command, path string, ids []secret.ID) (check, error) {
 		return check{}, err
 	}
 	if len(o.Config.Secrets) == 0 && len(ids) == 0 {
-		return check{}, cli.UsageError{Err: fmt.Errorf("%s has no secrets to check", path)}
+		return check{}, cli.UsageError{Err: fmt.Errorf("%s lists no secrets to check: list those that have to be fit for use under secrets:; discovered ones are not checked", path)}
 	}
 	if o.NeedsBus() {
 		if err := hasRun(o, path); err != nil {
