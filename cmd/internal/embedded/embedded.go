@@ -47,9 +47,12 @@ type Server struct {
 	*server.Server
 	// Operator is the key with which this process connects.
 	Operator nkeys.KeyPair
+
+	lock *os.File
 }
 
-// Start runs a server and returns when its streams are recovered.
+// Start runs a server and returns when its streams are recovered. It fails when
+// another process has the directory or the address.
 func Start(ctx context.Context, o Options) (*Server, error) {
 	own, err := nkeys.CreateUser()
 	if err != nil {
@@ -59,9 +62,24 @@ func Start(ctx context.Context, o Options) (*Server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("embedded nats-server: %w", err)
 	}
-	s, err := server.NewServer(opts)
+	held, err := lock(o.StoreDir)
 	if err != nil {
 		return nil, fmt.Errorf("embedded nats-server: %w", err)
+	}
+	s, err := o.start(ctx, opts)
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("embedded nats-server: %w", err), held.Close())
+	}
+	return &Server{Server: s, Operator: own, lock: held}, nil
+}
+
+func (o Options) start(ctx context.Context, opts *server.Options) (*server.Server, error) {
+	if err := free(ctx, o.Listen); err != nil {
+		return nil, err
+	}
+	s, err := server.NewServer(opts)
+	if err != nil {
+		return nil, err
 	}
 	log := o.Logger
 	if log == nil {
@@ -72,9 +90,9 @@ func Start(ctx context.Context, o Options) (*Server, error) {
 	if err := ready(ctx, s); err != nil {
 		s.Shutdown()
 		s.WaitForShutdown()
-		return nil, fmt.Errorf("embedded nats-server: %w", err)
+		return nil, err
 	}
-	return &Server{Server: s, Operator: own}, nil
+	return s, nil
 }
 
 func (o Options) server(own nkeys.KeyPair) (*server.Options, error) {
@@ -135,6 +153,7 @@ func ready(ctx context.Context, s *server.Server) error {
 func (s *Server) Close() {
 	s.Shutdown()
 	s.WaitForShutdown()
+	_ = s.lock.Close() // closed twice by those who close twice
 }
 
 // OperatorKey returns the key under which commands of this machine's operator
