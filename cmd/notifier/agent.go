@@ -141,7 +141,7 @@ func runAgent(ctx context.Context, cfg *config.Config) (err error) {
 	if listen := cfg.HTTP.AgentListen; listen != "none" {
 		srv, err := httpd.Listen(ctx, httpd.Config{Listen: listen, Metrics: tel.Metrics, Checks: []httpd.Check{delivered(&a)}, Logger: tel.Logger})
 		if err != nil {
-			return err
+			return fmt.Errorf("http.agent_listen: %w; choose another address, or none", err)
 		}
 		tel.Logger.LogAttrs(ctx, slog.LevelInfo, "http.listening", slog.String("url", srv.URL()))
 		g.Go(func() error { return srv.Run(ctx) })

@@ -8,6 +8,7 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -71,7 +72,7 @@ func run(ctx context.Context, cfg *config.Config) (err error) {
 	if listen := cfg.HTTP.NotifierListen; listen != "none" {
 		srv, err := httpd.Listen(ctx, httpd.Config{Listen: listen, Metrics: tel.Metrics, Checks: []httpd.Check{check(&ready)}, Logger: tel.Logger})
 		if err != nil {
-			return err
+			return fmt.Errorf("http.notifier_listen: %w; choose another address, or none", err)
 		}
 		tel.Logger.LogAttrs(ctx, slog.LevelInfo, "http.listening", slog.String("url", srv.URL()))
 		g.Go(func() error { return srv.Run(ctx) })

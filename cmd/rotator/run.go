@@ -97,7 +97,7 @@ func (n *node) run(ctx context.Context) error {
 	if listen := n.cfg.HTTP.Listen; listen != "none" {
 		srv, err := httpd.Listen(ctx, httpd.Config{Listen: listen, Metrics: n.tel.Metrics, Checks: n.ready.checks(), Logger: n.log})
 		if err != nil {
-			return err
+			return fmt.Errorf("http.listen: %w; choose another address, or none", err)
 		}
 		n.log.LogAttrs(ctx, slog.LevelInfo, "http.listening", slog.String("url", srv.URL()))
 		g.Go(func() error { return srv.Run(ctx) })
