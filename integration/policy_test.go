@@ -49,7 +49,7 @@ func TestPolicyCheckOfAnEnvironment(t *testing.T) {
 		"other ids":              {[]string{"DB_PASSWORD=Db-Password-Of-Tests-1"}, []string{"DB_PASSWORD"}, 0, nil},
 		"a floor of nobody":      {[]string{audit, admin}, []string{"--min-ttl", "OTHER=1h"}, 2, []string{"OTHER is not among"}},
 		"no duration":            {nil, []string{"--min-ttl", "OTHER=soon"}, 2, []string{"--min-ttl"}},
-		"no file":                {nil, []string{"--config", "/nowhere.yaml"}, 1, []string{"/nowhere.yaml"}},
+		"no file":                {nil, []string{"--config", "/nowhere.yaml"}, 2, []string{"/nowhere.yaml"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -30,7 +30,7 @@ import (
 func main() { os.Exit(cli.Execute(root())) }
 
 func root() *cobra.Command {
-	cmd := &cobra.Command{
+	cmd := cli.Group(&cobra.Command{
 		Use:   "notifier",
 		Short: "Tell services of rotations and follow every rollout",
 		Long: `notifier fans secret.rotated out to the services that use a secret and follows
@@ -38,9 +38,7 @@ what their instances report, until every one runs the new version. For programs
 that have no client, notifier agent keeps secrets in files.
 
 ` + cli.ExitCodes,
-		Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
-	}
+	})
 	path := cli.ConfigFlag(cmd)
 	cmd.AddCommand(&cobra.Command{
 		Use:     "run",

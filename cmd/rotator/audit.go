@@ -21,12 +21,10 @@ import (
 )
 
 func auditCommand(path *string) *cobra.Command {
-	cmd := &cobra.Command{
+	cmd := cli.Group(&cobra.Command{
 		Use:   "audit",
 		Short: "Verify audit logs",
-		Args:  cli.Exactly(0),
-		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
-	}
+	})
 	cmd.AddCommand(auditVerifyCommand(path))
 	return cmd
 }

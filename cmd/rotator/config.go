@@ -2,7 +2,6 @@ package main
 
 import (
 	"fmt"
-	"os"
 
 	"github.com/spf13/cobra"
 
@@ -10,19 +9,18 @@ import (
 	"github.com/tradepulse/rotator/cmd/internal/config"
 )
 
-func configCommand() *cobra.Command {
-	cmd := &cobra.Command{
+func configCommand(path *string) *cobra.Command {
+	cmd := cli.Group(&cobra.Command{
 		Use:   "config",
 		Short: "Check, show and describe the configuration",
-		Args:  cli.Exactly(0),
-		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
-	}
+	})
 	cmd.AddCommand(
 		&cobra.Command{
-			Use: "validate FILE", Short: "Check a configuration and list every problem with its line", Args: cli.Exactly(1),
+			Use: "validate [FILE]", Short: "Check a configuration and list every problem with its line", Args: fileOrFlag,
 			Example: "  rotator config validate docs/examples/single-node.yaml",
 			RunE: func(cmd *cobra.Command, args []string) error {
-				cfg, err := cli.Load(cmd, args[0])
+				file := theFile(args, path)
+				cfg, err := cli.Load(cmd, file)
 				if err != nil {
 					return err
 				}
@@ -34,14 +32,14 @@ func configCommand() *cobra.Command {
 				if len(found) > 0 {
 					more = fmt.Sprintf(", and those that tags name in %d of them", len(found))
 				}
-				_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s: ok, %d secrets in %d stores%s\n", args[0], len(cfg.Secrets), len(cfg.Stores), more)
+				_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s: ok, %d secrets in %d stores%s\n", file, len(cfg.Secrets), len(cfg.Stores), more)
 				return err
 			},
 		},
 		&cobra.Command{
-			Use: "show FILE", Short: "Print the configuration in force: the file, the environment and the defaults", Args: cli.Exactly(1),
+			Use: "show [FILE]", Short: "Print the configuration in force: the file, the environment and the defaults", Args: fileOrFlag,
 			RunE: func(cmd *cobra.Command, args []string) error {
-				cfg, err := config.Load(args[0], os.Environ())
+				cfg, err := cli.Load(cmd, theFile(args, path))
 				if err != nil {
 					return err
 				}
@@ -62,4 +60,19 @@ func configCommand() *cobra.Command {
 		},
 	)
 	return cmd
+}
+
+// fileOrFlag takes one argument at most: without one the file is that of --config.
+func fileOrFlag(cmd *cobra.Command, args []string) error {
+	if len(args) > 1 {
+		return cli.Exactly(1)(cmd, args)
+	}
+	return nil
+}
+
+func theFile(args []string, flag *string) string {
+	if len(args) > 0 {
+		return args[0]
+	}
+	return *flag
 }

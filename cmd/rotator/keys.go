@@ -19,12 +19,10 @@ import (
 )
 
 func keysCommand(path *string) *cobra.Command {
-	cmd := &cobra.Command{
+	cmd := cli.Group(&cobra.Command{
 		Use:   "keys",
 		Short: "Rotate the keys that seal the values of an embedded store",
-		Args:  cli.Exactly(0),
-		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
-	}
+	})
 	name := cmd.PersistentFlags().String("store", "", "the store; without it the only one of type natskv")
 	cmd.AddCommand(keysRotateCommand(path, name), keysChangeMasterCommand(path, name))
 	return cmd

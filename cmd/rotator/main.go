@@ -22,7 +22,7 @@ func main() {
 }
 
 func root() *cobra.Command {
-	cmd := &cobra.Command{
+	cmd := cli.Group(&cobra.Command{
 		Use:   "rotator",
 		Short: "Rotate secrets, proven to have reached every process before the old value dies",
 		Long: `rotator replaces secrets before they expire and retires the old version once
@@ -34,11 +34,9 @@ Start with:
   rotator run --config FILE        run it: a single node, or part of a cluster
 
 ` + cli.ExitCodes,
-		Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
-	}
+	})
 	path := cli.ConfigFlag(cmd)
 	cmd.AddCommand(devCommand(), runCommand(path), rotateCommand(path), statusCommand(path), planCommand(path), policyCommand(path), auditCommand(path),
-		keysCommand(path), lambdaCommand(path), configCommand(), cli.VersionCommand(), cli.ReferenceCommand())
+		keysCommand(path), lambdaCommand(path), configCommand(path), cli.VersionCommand(), cli.ReferenceCommand())
 	return cmd
 }

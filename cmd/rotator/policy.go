@@ -20,12 +20,10 @@ import (
 )
 
 func policyCommand(path *string) *cobra.Command {
-	cmd := &cobra.Command{
+	cmd := cli.Group(&cobra.Command{
 		Use:   "policy",
 		Short: "Check that secrets are fit for use",
-		Args:  cli.Exactly(0),
-		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
-	}
+	})
 	cmd.AddCommand(policyCheckCommand(path))
 	return cmd
 }

@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/signal"
 	"runtime/debug"
+	"strings"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -48,6 +49,8 @@ func Execute(root *cobra.Command) int {
 	defer stop()
 	context.AfterFunc(ctx, stop) // the next signal has its usual effect
 	root.SilenceErrors, root.SilenceUsage = true, true
+	root.Version = Version()
+	root.SetVersionTemplate("{{.Version}}\n")
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return UsageError{err} })
 	cmd, err := root.ExecuteContextC(ctx)
 	if err == nil {
@@ -87,6 +90,24 @@ func given(n int) string {
 	}
 }
 
+// Group makes of cmd a command that only has others below it: alone it shows its
+// help, and a name that it does not have is an error that offers those it has.
+func Group(cmd *cobra.Command) *cobra.Command {
+	cmd.SuggestionsMinimumDistance = 2
+	cmd.Args = func(cmd *cobra.Command, args []string) error {
+		if len(args) == 0 {
+			return nil
+		}
+		err := fmt.Errorf("unknown command %q for %q", args[0], cmd.CommandPath())
+		if like := cmd.SuggestionsFor(args[0]); len(like) > 0 {
+			err = fmt.Errorf("%w; did you mean %s?", err, strings.Join(like, " or "))
+		}
+		return UsageError{err}
+	}
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error { return cmd.Help() }
+	return cmd
+}
+
 // ConfigFlag adds --config to a command and returns where it will be.
 func ConfigFlag(cmd *cobra.Command) *string {
 	path := cmd.PersistentFlags().StringP("config", "c", os.Getenv("ROTATOR_CONFIG"), "configuration file; $ROTATOR_CONFIG")
@@ -100,6 +121,9 @@ func Load(cmd *cobra.Command, path string) (*config.Config, error) {
 		return nil, UsageError{errors.New("which configuration? Give --config FILE or set ROTATOR_CONFIG; docs/examples has some")}
 	}
 	cfg, err := config.Load(path, os.Environ())
+	if _, ok := errors.AsType[config.Problems](err); err != nil && !ok {
+		return nil, UsageError{err} // there is no such file
+	}
 	if err != nil {
 		return nil, err
 	}
