@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -33,7 +34,7 @@ func collect(ctx context.Context, p *wire.Parts, only []string) ([]status.Secret
 	for _, id := range only {
 		spec, _, err := p.Catalog.Find(ctx, secret.ID(id))
 		if err != nil {
-			return nil, err
+			return nil, unknown(err)
 		}
 		out = append(out, c.found(ctx, spec))
 	}
@@ -49,6 +50,14 @@ func collect(ctx context.Context, p *wire.Parts, only []string) ([]status.Secret
 		}
 	}
 	return out, nil
+}
+
+// unknown adds to the error of a secret that was not found where to look.
+func unknown(err error) error {
+	if errors.Is(err, store.ErrUnknownSecret) {
+		return fmt.Errorf("%w; 'rotator status' lists those that are", err)
+	}
+	return err
 }
 
 // found reads a secret and looks at it.

@@ -77,7 +77,7 @@ func orNone(v secret.VersionID) string {
 func rotate(ctx context.Context, p *wire.Parts, id secret.ID, wait time.Duration) (rotated, error) {
 	spec, _, err := p.Catalog.Find(ctx, id)
 	if err != nil {
-		return rotated{}, fmt.Errorf("%w; 'rotator status' lists those that are", err)
+		return rotated{}, unknown(err)
 	}
 	spec, meta, err := p.Catalog.Describe(ctx, spec)
 	if err != nil && (!errors.Is(err, store.ErrNotFound) || !spec.Create) {
@@ -138,6 +138,6 @@ func await(ctx context.Context, bus *events.Bus, id secret.ID, from secret.Versi
 	case err != nil:
 		return "", err
 	default:
-		return "", fmt.Errorf("no new version of %s within %s; is a worker running? See 'rotator status'", id, wait)
+		return "", fmt.Errorf("no new version of %s within %s; 'rotator status %s' says what holds it back, or is no worker running?", id, wait, id)
 	}
 }

@@ -74,7 +74,7 @@ stores, and what is wrong with the tags of either. It changes nothing.`,
 			if err != nil {
 				return err
 			}
-			var due []status.Secret
+			due := []status.Secret{} // an empty array is one in JSON, too
 			now := time.Now()
 			for _, s := range all {
 				if within == 0 || s.Error != "" || s.RotateAt.IsZero() || s.RotateAt.Before(now.Add(within)) {
@@ -101,12 +101,15 @@ func printStatus(w io.Writer, all []status.Secret, now time.Time) error {
 			continue
 		}
 		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t%d of %d\n", name(s), s.Store, shortID(s.VersionID), since(s.CreatedAt, now),
-			s.Message, s.Rollout, s.Applied, s.Applied+len(s.Blocking))
+			brief(s), s.Rollout, s.Applied, s.Applied+len(s.Blocking))
 	}
 	if err := t.Flush(); err != nil {
 		return err
 	}
 	for _, s := range all {
+		if _, err := io.WriteString(w, note(s)); err != nil {
+			return err
+		}
 		for _, b := range s.Blocking {
 			if _, err := fmt.Fprintf(w, "  %s is held back by %s\n", name(s), b); err != nil {
 				return err
@@ -120,7 +123,10 @@ func printPlan(w io.Writer, all []status.Secret, now time.Time) error {
 	t := tabwriter.NewWriter(w, 0, 4, 2, ' ', 0)
 	fmt.Fprintln(t, "SECRET\tSTORE\tFROM\tWHEN\tWHY\tSERVICES\tINSTANCES")
 	for _, s := range all {
-		why := string(s.Reason) + ": " + s.Message
+		why := string(s.Reason)
+		if b := brief(s); b != why {
+			why += ": " + b
+		}
 		if s.Error != "" {
 			why = s.Error
 		}
@@ -129,7 +135,37 @@ func printPlan(w io.Writer, all []status.Secret, now time.Time) error {
 	if err := t.Flush(); err != nil {
 		return err
 	}
+	for _, s := range all {
+		if _, err := io.WriteString(w, note(s)); err != nil {
+			return err
+		}
+	}
 	return printProblems(w, all)
+}
+
+// brief says in a column of a table when a secret rotates; what does not fit
+// there is in note.
+func brief(s status.Secret) string {
+	const fits = 48
+	before, _, _ := strings.Cut(s.Message, after)
+	if len(before) > fits {
+		return string(s.Reason)
+	}
+	return before
+}
+
+// after is what stands before the reason of a try that failed.
+const after = " after: "
+
+// note returns the line about a secret for below a table, or nothing.
+func note(s status.Secret) string {
+	if s.Error != "" || brief(s) == s.Message {
+		return ""
+	}
+	if _, failure, ok := strings.Cut(s.Message, after); ok {
+		return fmt.Sprintf("  %s is tried again after: %s\n", name(s), failure)
+	}
+	return fmt.Sprintf("  %s: %s\n", name(s), s.Message)
 }
 
 // printProblems says what is wrong with the tags of secrets.
@@ -180,7 +216,7 @@ func when(at, now time.Time) string {
 	case !at.After(now):
 		return "now"
 	default:
-		return at.Local().Format("2006-01-02 15:04:05")
+		return at.Local().Format("2006-01-02 15:04:05 MST")
 	}
 }
 
