@@ -4,6 +4,7 @@
 //
 //	TRADEPULSE_AUDIT_SECRET=... TRADEPULSE_ADMIN_TOKEN=... go run ./examples/service
 //
+// It listens on $LISTEN (127.0.0.1:8090) and writes $AUDIT_LOG (audit.log).
 // docs/services.md says how its operator chooses a store and a bus.
 package main
 
