@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -291,6 +292,14 @@ def test_vault_says_that_a_login_was_refused(bao: Bao, role: AppRole, tmp_path: 
 
 
 # The environment says which.
+
+
+@pytest.mark.parametrize(("store", "sdk"), [("aws", "boto3"), ("vault", "hvac")])
+def test_a_store_whose_sdk_is_not_installed_says_what_to_install(monkeypatch: pytest.MonkeyPatch, store: str, sdk: str) -> None:
+    monkeypatch.setitem(sys.modules, sdk, None)
+    monkeypatch.delitem(sys.modules, f"tradepulse_rotator.providers.{store}", raising=False)
+    with pytest.raises(errors.ConfigurationError, match=rf"tradepulse-rotator\[{store}\]"):
+        provider_from_env({"ROTATOR_STORE": store})
 
 
 def test_settings_choose_the_store(bao: Bao, role: AppRole, aws: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import ssl
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,7 +16,7 @@ from tradepulse_rotator.store import Source, Spec
 from tradepulse_rotator.value import SecretValue
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from tradepulse_rotator.metrics import Metrics
     from tradepulse_rotator.store import Provider
@@ -29,7 +30,8 @@ def provider_from_env(env: Mapping[str, str] | None = None) -> Provider:
         case "env":
             return EnvProvider(variables)
         case "aws":
-            from tradepulse_rotator.providers.aws import AwsProvider  # noqa: PLC0415  # boto3 may not be installed
+            with _extra("aws"):
+                from tradepulse_rotator.providers.aws import AwsProvider  # noqa: PLC0415  # boto3 may not be installed
 
             return AwsProvider()
         case "vault":
@@ -37,8 +39,18 @@ def provider_from_env(env: Mapping[str, str] | None = None) -> Provider:
     raise ConfigurationError(f"ROTATOR_STORE is {kind!r}: use env, aws or vault")
 
 
+@contextmanager
+def _extra(name: str) -> Iterator[None]:
+    """Say what to install when the SDK of a store is not there."""
+    try:
+        yield
+    except ModuleNotFoundError as e:
+        raise ConfigurationError(f"ROTATOR_STORE is {name!r}: {e}; install tradepulse-rotator[{name}]") from e
+
+
 def _vault(env: Mapping[str, str]) -> Provider:
-    from tradepulse_rotator.providers.vault import AppRole, VaultProvider  # noqa: PLC0415  # hvac may not be installed
+    with _extra("vault"):
+        from tradepulse_rotator.providers.vault import AppRole, VaultProvider  # noqa: PLC0415  # hvac may not be installed
 
     role, secret_id, token = env.get("VAULT_ROLE_ID"), env.get("VAULT_SECRET_ID"), env.get("VAULT_TOKEN") or env.get("BAO_TOKEN")
     login = AppRole(role, SecretValue(secret_id)) if role and secret_id else None
