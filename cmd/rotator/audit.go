@@ -107,7 +107,7 @@ func auditKeys(cmd *cobra.Command, path string, id secret.ID) (lookup func(secre
 		return nil, nil, err
 	}
 	if o.NeedsBus() {
-		if err := hasRun(o, path); err != nil {
+		if err := runs(cmd.Context(), o, path); err != nil {
 			return nil, nil, err
 		}
 	}

@@ -5,8 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"os"
 	"path/filepath"
+	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -28,7 +30,7 @@ func attach(cmd *cobra.Command, path string) (*wire.Parts, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := hasRun(o, path); err != nil {
+	if err := runs(cmd.Context(), o, path); err != nil {
 		return nil, err
 	}
 	ctx, cancel := context.WithTimeout(cmd.Context(), reach)
@@ -47,16 +49,27 @@ func unreached(err error) error {
 	return fmt.Errorf("%w; is 'rotator run' running?", err)
 }
 
-// hasRun returns an error when this machine has to have a single node and never
-// had one.
-func hasRun(o wire.Options, path string) error {
+// runs returns an error when this machine has to have a single node and has
+// none: then nobody has to wait for it.
+func runs(ctx context.Context, o wire.Options, path string) error {
 	if o.Connect.NKeyFile == "" {
 		return nil
+	}
+	listen := o.Config.Node.Listen
+	if listen == "none" {
+		return errors.New("node.listen is none, so that commands cannot reach the node; give it an address")
 	}
 	if _, err := os.Stat(o.Connect.NKeyFile); err != nil {
 		return fmt.Errorf("no single node has run with this configuration: %w; start it with 'rotator run --config %s'", err, path)
 	}
-	return nil
+	c, err := new(net.Dialer).DialContext(ctx, "tcp", listen)
+	if errors.Is(err, syscall.ECONNREFUSED) {
+		return fmt.Errorf("no single node runs with this configuration: %w; start it with 'rotator run --config %s'", err, path)
+	}
+	if err == nil {
+		return c.Close()
+	}
+	return nil // the connection itself has more to say
 }
 
 // options returns how a command works with a configuration.

@@ -132,7 +132,7 @@ func bucket(cmd *cobra.Command, path, name string) (*wire.Bucket, string, error)
 	case len(names) > 1:
 		return nil, "", cli.UsageError{Err: fmt.Errorf("--store: choose one of %s", strings.Join(names, ", "))}
 	}
-	if err := hasRun(o, path); err != nil {
+	if err := runs(cmd.Context(), o, path); err != nil {
 		return nil, "", err
 	}
 	ctx, cancel := context.WithTimeout(cmd.Context(), reach)

@@ -142,7 +142,7 @@ func newCheck(cmd *cobra.Command, path string, ids []secret.ID) (check, error) {
 		return check{}, cli.UsageError{Err: fmt.Errorf("%s lists no secrets to check: list those that have to be fit for use under secrets:; discovered ones are not checked", path)}
 	}
 	if o.NeedsBus() {
-		if err := hasRun(o, path); err != nil {
+		if err := runs(cmd.Context(), o, path); err != nil {
 			return check{}, err
 		}
 	}

@@ -13,6 +13,7 @@ import (
 
 	"github.com/tradepulse/rotator/cmd/internal/cli"
 	"github.com/tradepulse/rotator/cmd/internal/status"
+	"github.com/tradepulse/rotator/pkg/events"
 	"github.com/tradepulse/rotator/pkg/scheduler"
 	"github.com/tradepulse/rotator/pkg/secret"
 )
@@ -111,7 +112,11 @@ func printStatus(w io.Writer, all []status.Secret, now time.Time) error {
 			return err
 		}
 		for _, b := range s.Blocking {
-			if _, err := fmt.Fprintf(w, "  %s is held back by %s\n", name(s), b); err != nil {
+			how := "is held back by"
+			if s.Rollout == events.RolloutRetired {
+				how = "is not run by" // and nothing is left to hold back
+			}
+			if _, err := fmt.Fprintf(w, "  %s %s %s\n", name(s), how, b); err != nil {
 				return err
 			}
 		}
