@@ -55,6 +55,7 @@ Exit codes:
 		Example: `  rotator policy check
   rotator policy check --config docs/examples/tradepulse.yaml --min-ttl TRADEPULSE_AUDIT_SECRET_ID=2h
   rotator policy check --json | jq -r '.violations[].remedy'`,
+		ValidArgsFunction: completeIDs(path, 0),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			ids, err := parseIDs(args)
 			if err != nil {

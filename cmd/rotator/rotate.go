@@ -25,8 +25,9 @@ func rotateCommand(path *string) *cobra.Command {
 		Long: `Asks the workers to rotate a secret now, whatever its schedule and its windows
 say, and waits until the new version is announced. Asking twice for the same
 version rotates once.`,
-		Example: "  rotator rotate TRADEPULSE_AUDIT_SECRET_ID --config docs/examples/tradepulse.yaml",
-		Args:    cli.Exactly(1),
+		Example:           "  rotator rotate TRADEPULSE_AUDIT_SECRET_ID --config docs/examples/tradepulse.yaml",
+		Args:              cli.Exactly(1),
+		ValidArgsFunction: completeIDs(path, 1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			id, err := secret.ParseID(args[0])
 			if err != nil {

@@ -32,6 +32,7 @@ The exit code is 1 when a secret cannot be read, is past its end, or is not
 scheduled because of its tags.`,
 		Example: `  rotator status --config docs/examples/single-node.yaml
   rotator status --json | jq '.[] | select(.blocking)'`,
+		ValidArgsFunction: completeIDs(path, 0),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			parts, err := attach(cmd, *path)
 			if err != nil {
@@ -64,7 +65,8 @@ func planCommand(path *string) *cobra.Command {
 rotates within the given time, with the services and instances that will have to
 reload: first those of the configuration, then those that are discovered in the
 stores, and what is wrong with the tags of either. It changes nothing.`,
-		Example: "  rotator plan --within 7d --config docs/examples/cluster.yaml",
+		Example:           "  rotator plan --within 7d --config docs/examples/cluster.yaml",
+		ValidArgsFunction: completeIDs(path, 0),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			parts, err := attach(cmd, *path)
 			if err != nil {
