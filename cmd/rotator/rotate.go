@@ -115,8 +115,8 @@ var errGivenUp = errors.New("the rotation was given up")
 
 // await watches the log until a version after from is announced or the rotation
 // is given up.
-func await(ctx context.Context, bus *events.Bus, id secret.ID, from secret.VersionID, wait time.Duration) (secret.VersionID, error) {
-	ctx, cancel := context.WithTimeout(ctx, wait)
+func await(parent context.Context, bus *events.Bus, id secret.ID, from secret.VersionID, wait time.Duration) (secret.VersionID, error) {
+	ctx, cancel := context.WithTimeout(parent, wait)
 	defer cancel()
 	begin := time.Now()
 	var to secret.VersionID
@@ -138,6 +138,8 @@ func await(ctx context.Context, bus *events.Bus, id secret.ID, from secret.Versi
 		return to, nil
 	case err != nil:
 		return "", err
+	case parent.Err() != nil:
+		return "", fmt.Errorf("interrupted; the rotation of %s goes on", id)
 	default:
 		return "", fmt.Errorf("no new version of %s within %s; 'rotator status %s' says what holds it back, or is no worker running?", id, wait, id)
 	}
