@@ -32,7 +32,7 @@ func configCommand(path *string) *cobra.Command {
 				if len(found) > 0 {
 					more = fmt.Sprintf(", and those that tags name in %d of them", len(found))
 				}
-				_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s: ok, %d secrets in %d stores%s\n", file, len(cfg.Secrets), len(cfg.Stores), more)
+				_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s: ok, %s in %s%s\n", file, count(len(cfg.Secrets), "secret"), count(len(cfg.Stores), "store"), more)
 				return err
 			},
 		},
@@ -75,4 +75,11 @@ func theFile(args []string, flag *string) string {
 		return args[0]
 	}
 	return *flag
+}
+
+func count(n int, what string) string {
+	if n != 1 {
+		what += "s"
+	}
+	return fmt.Sprintf("%d %s", n, what)
 }
