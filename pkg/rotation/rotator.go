@@ -164,7 +164,11 @@ func (r *Rotator) Handle(ctx context.Context, d events.Delivery) error {
 func (r *Rotator) Rotate(ctx context.Context, cause events.Data) (Outcome, error) {
 	attrs := []slog.Attr{slog.String("secret_id", string(cause.SecretID)), slog.String("version_id", string(cause.VersionID)),
 		slog.String("reason", string(cause.Reason)), slog.Int("attempt", cause.Attempt)}
-	r.log.LogAttrs(ctx, slog.LevelWarn, "secret.near_expiry", attrs...)
+	level := slog.LevelWarn
+	if cause.Attempt > 0 {
+		level = slog.LevelInfo // it has been said
+	}
+	r.log.LogAttrs(ctx, level, "secret.near_expiry", attrs...)
 	r.near.Add(ctx, 1, metric.WithAttributes(attribute.String("reason", string(cause.Reason))))
 	return r.RotatePart(ctx, cause, PartWhole)
 }
@@ -212,7 +216,11 @@ func (r *Rotator) giveUp(ctx context.Context, cause events.Data, part Part, err 
 	attrs := []slog.Attr{slog.String("secret_id", string(cause.SecretID)), slog.String("step", f.Step), slog.String("code", f.Code),
 		slog.String("error", err.Error()), slog.Int("attempt", cause.Attempt)}
 	if !final {
-		r.log.LogAttrs(ctx, slog.LevelWarn, "rotation.retry", attrs...)
+		level := slog.LevelWarn
+		if errors.Is(err, ErrAwaiting) || errors.Is(err, ErrRunning) {
+			level = slog.LevelInfo // nothing is wrong yet: others have to do their part
+		}
+		r.log.LogAttrs(ctx, level, "rotation.retry", attrs...)
 		return err
 	}
 	r.log.LogAttrs(ctx, slog.LevelError, "secret.rotation_failed", attrs...)
