@@ -25,7 +25,7 @@ type Lambda struct {
 	bootstrap string
 	env       []string
 	api       *httptest.Server
-	out       lockedBuffer
+	out       *os.File // written to by the processes themselves: what they print is there before they answer
 
 	mu       sync.Mutex
 	process  *lambdaProcess
@@ -76,7 +76,11 @@ func (e FunctionError) Error() string { return e.Type + ": " + e.Message }
 // before the first invocation.
 func NewLambda(t testing.TB, bootstrap string, env ...string) *Lambda {
 	t.Helper()
-	l := &Lambda{t: t, bootstrap: bootstrap, env: env}
+	out, err := os.OpenFile(filepath.Join(t.TempDir(), "output"), os.O_CREATE|os.O_RDWR|os.O_APPEND, 0o600)
+	if err != nil {
+		t.Fatal(err)
+	}
+	l := &Lambda{t: t, bootstrap: bootstrap, env: env, out: out}
 	mux := http.NewServeMux()
 	const base = "/2018-06-01/runtime/"
 	mux.HandleFunc("GET "+base+"invocation/next", l.serveNext)
@@ -87,12 +91,21 @@ func NewLambda(t testing.TB, bootstrap string, env ...string) *Lambda {
 		l.Kill()
 		l.api.CloseClientConnections()
 		l.api.Close()
+		if err := out.Close(); err != nil {
+			t.Error(err)
+		}
 	})
 	return l
 }
 
 // Output returns all that the processes have printed.
-func (l *Lambda) Output() string { return l.out.String() }
+func (l *Lambda) Output() string {
+	b, err := os.ReadFile(l.out.Name())
+	if err != nil {
+		l.t.Error(err)
+	}
+	return string(b)
+}
 
 // Starts returns how many processes there have been.
 func (l *Lambda) Starts() int {
@@ -186,7 +199,7 @@ func (l *Lambda) running() *lambdaProcess {
 		"AWS_LAMBDA_FUNCTION_NAME=rotator", "AWS_LAMBDA_FUNCTION_VERSION=$LATEST", "AWS_LAMBDA_FUNCTION_MEMORY_SIZE=128",
 		"AWS_REGION=eu-central-1", "AWS_DEFAULT_REGION=eu-central-1", "AWS_ACCESS_KEY_ID=test", "AWS_SECRET_ACCESS_KEY=test", "AWS_SESSION_TOKEN=test",
 	}, l.env...)
-	p.cmd.Stdout, p.cmd.Stderr = &l.out, &l.out
+	p.cmd.Stdout, p.cmd.Stderr = l.out, l.out
 	if err := p.cmd.Start(); err != nil {
 		l.t.Fatal(err)
 	}
