@@ -3,6 +3,7 @@ package events
 import (
 	"cmp"
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -65,6 +66,7 @@ type Bus struct {
 	js        jetstream.JetStream
 	log       *slog.Logger
 	tracer    trace.Tracer
+	nonce     string   // tells the barriers of this Bus from those of others
 	streams   sync.Map // :: name → jetstream.Stream
 	ensured   atomic.Pointer[StreamOptions]
 	published metric.Int64Counter
@@ -102,7 +104,7 @@ func New(nc *nats.Conn, cfg Config) (*Bus, error) {
 	if err != nil {
 		return nil, fmt.Errorf("events: %w", err)
 	}
-	b := &Bus{cfg: cfg, nc: nc, js: js, log: cfg.Logger, tracer: cfg.TracerProvider.Tracer(scope)}
+	b := &Bus{cfg: cfg, nc: nc, js: js, nonce: rand.Text(), log: cfg.Logger, tracer: cfg.TracerProvider.Tracer(scope)}
 	return b, b.instruments(cfg.MeterProvider.Meter(scope))
 }
 

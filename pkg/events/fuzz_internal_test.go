@@ -49,17 +49,27 @@ func FuzzDecode(f *testing.F) {
 	})
 }
 
-// FuzzReport takes any body for a report: nothing panics, and what is taken is
-// about the instance that its subject names.
+// FuzzReport takes any body for a report: nothing panics, what is understood is
+// about the instance that its subject names, and nothing of the body is in the
+// text that says why it is not.
 func FuzzReport(f *testing.F) {
-	b := &Bus{}
 	f.Add([]byte(`{"service":"api","instance":"one","secrets":[{"secret_id":"a","version_id":"v1","status":"applied"}]}`))
+	f.Add([]byte(`{"service":"api","instance":"one","secrets":[{"secret_id":"a","version_id":"v1","status":"activating"}]}`))
+	f.Add([]byte(`{"service":"api","instance":"two","secrets":[{"secret_id":"a b"}]}`))
 	f.Add([]byte(``))
 	f.Add([]byte(`[]`))
+	texts := map[string]bool{}
+	for _, body := range []string{`[`, `{"service":"_","instance":"one","secrets":[{"secret_id":"a b"}]}`, `{"service":"api","instance":"two"}`} {
+		_, err := decodeReport("api", "one", []byte(body))
+		texts[err.Error()] = true
+	}
 	f.Fuzz(func(t *testing.T, body []byte) {
-		e, err := b.reportOf(b.cfg.Names.Report("api", "one"), body)
-		if err == nil && (e.Report.Service != "api" || e.Report.Instance != "one") {
-			t.Fatalf("taken for a report of %s/%s", e.Report.Service, e.Report.Instance)
+		r, err := decodeReport("api", "one", body)
+		if err == nil && (r.Service != "api" || r.Instance != "one") {
+			t.Fatalf("taken for a report of %s/%s", r.Service, r.Instance)
+		}
+		if err != nil && !texts[err.Error()] && len(body) <= MaxReportSize {
+			t.Fatalf("the text %q is not one of the constant ones", err)
 		}
 	})
 }

@@ -20,9 +20,14 @@ type Report struct {
 	At time.Time `json:"at"`
 	// Secrets is what it runs, one entry per secret it watches.
 	Secrets []Running `json:"secrets"`
+	// Problem says why a report that was received is not understood, "" for one
+	// that is. Nothing is known then of what the instance runs: it may be any
+	// version of any secret of its service.
+	Problem string `json:"-"`
 }
 
-// ApplyStatus says whether an instance uses the version it was told of.
+// ApplyStatus says whether an instance uses the version it was told of. A reader
+// may meet values that a later client has added; they never count as applied.
 type ApplyStatus string
 
 // The outcome of a reload.
@@ -35,6 +40,10 @@ const (
 	// StatusStaged: the version is loaded for verification only.
 	StatusStaged ApplyStatus = "staged"
 )
+
+func (s ApplyStatus) known() bool {
+	return s == StatusApplied || s == StatusFailed || s == StatusStaged
+}
 
 // Running is what an instance runs of one secret.
 type Running struct {
@@ -62,6 +71,9 @@ const (
 	BlockOldVersion BlockReason = "runs_other_version"
 	// BlockFailed: the instance could not load the version.
 	BlockFailed BlockReason = "failed"
+	// BlockNotUnderstood: the instance is alive, and what it reports is not
+	// understood here. Its client may be newer than this program.
+	BlockNotUnderstood BlockReason = "report_not_understood"
 	// BlockNoInstance: no live instance of a subscribed service reports the
 	// secret.
 	BlockNoInstance BlockReason = "no_live_instance"
@@ -126,6 +138,12 @@ func blocking(reports []Report, services []string, id secret.ID, judge func(Runn
 			free++
 		}
 	}
+	for _, r := range reports {
+		if r.Problem != "" && (seen[r.Service] || slices.Contains(services, r.Service)) {
+			seen[r.Service] = true
+			blockers = append(blockers, Blocker{Service: r.Service, Instance: r.Instance, Reason: BlockNotUnderstood, Detail: r.Problem})
+		}
+	}
 	return absent(blockers, services, seen), free
 }
 
@@ -150,6 +168,8 @@ func absent(blockers []Blocker, services []string, seen map[string]bool) []Block
 // version after it still runs want.
 func (s Running) blocker(want secret.VersionID) (Blocker, bool) {
 	switch {
+	case !s.Status.known():
+		return Blocker{VersionID: s.VersionID, Reason: BlockNotUnderstood, Detail: "unknown status " + string(s.Status)}, true
 	case s.VersionID == want:
 		return Blocker{}, false
 	case s.Status == StatusFailed && s.Wanted == want:

@@ -5,14 +5,11 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"maps"
-	"slices"
 	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
-	"github.com/synadia-io/orbit.go/jetstreamext"
 )
 
 // MaxReportSize bounds a report in bytes: some 4,000 secrets per instance.
@@ -47,29 +44,35 @@ func (b *Bus) Withdraw(ctx context.Context, service, instance string) error {
 	return wrap("withdraw report", err)
 }
 
+// validate holds a report to what its reader can understand. A status that the
+// reader does not know yet is not an error: it never counts as applied.
 func (r Report) validate() error {
 	if err := errors.Join(ValidToken(r.Service), ValidToken(r.Instance)); err != nil {
 		return err
+	}
+	if r.Service == barrierService {
+		return fmt.Errorf("service %s: the name is reserved", barrierService)
 	}
 	for _, s := range r.Secrets {
 		if err := s.SecretID.Validate(); err != nil {
 			return err
 		}
-		if s.VersionID != "" && s.VersionID.Validate() != nil || s.Wanted != "" && s.Wanted.Validate() != nil || len(s.Reason) > maxText {
-			return fmt.Errorf("%s: a version id or the reason is malformed", s.SecretID)
+		if s.VersionID != "" && s.VersionID.Validate() != nil || s.Wanted != "" && s.Wanted.Validate() != nil {
+			return fmt.Errorf("%s: a version ID is malformed", s.SecretID)
 		}
-		switch s.Status {
-		case StatusApplied, StatusFailed, StatusStaged:
-		default:
-			return fmt.Errorf("%s: unknown status", s.SecretID)
+		if len(s.Status) > maxStatus || len(s.Reason) > maxText {
+			return fmt.Errorf("%s: the status or the reason is too long", s.SecretID)
 		}
 	}
 	return nil
 }
 
+// maxStatus bounds an [ApplyStatus] in bytes.
+const maxStatus = 64
+
 // ReportEvent is a change of the fleet.
 type ReportEvent struct {
-	// Report is what an instance says; of one that is gone only Service and
+	// Report is what an instance says. Of one that is gone only Service and
 	// Instance are set.
 	Report Report
 	// Gone is true when the instance has closed or its lease has ended.
@@ -81,13 +84,13 @@ type ReportEvent struct {
 
 // WatchReports calls fn with the report of every live instance, then once with
 // Synced, then with every change, until ctx ends (it returns nil) or fn fails.
+// A report that is not understood is passed on with [Report.Problem] set.
 // When the stream was lost it begins anew, without a second Synced.
 func (b *Bus) WatchReports(ctx context.Context, fn func(ReportEvent) error) error {
 	synced := false
 	return b.watch(ctx, b.cfg.Names.ReportsStream(), []string{b.cfg.Names.Report("*", "*")}, func(m jetstream.Msg) error {
-		e, err := b.reportOf(m.Subject(), m.Data())
-		if err != nil {
-			b.note(ctx, m.Subject(), err)
+		e, ok := b.reportOf(ctx, m.Subject(), m.Data())
+		if !ok {
 			return nil
 		}
 		return fn(e)
@@ -100,68 +103,59 @@ func (b *Bus) WatchReports(ctx context.Context, fn func(ReportEvent) error) erro
 	})
 }
 
-// reportBatch is how many reports are read in one call; the server answers at
-// most 1,024 subjects.
-const reportBatch = 1000
-
-// Reports returns the reports of all live instances.
+// Reports returns the report of every live instance: all that the bus had
+// acknowledged before the call, or an error, which wraps [ErrIncomplete] when a
+// part of the answer is missing and a later call may succeed. Reports that are
+// not understood are among them, with [Report.Problem] set.
 func (b *Bus) Reports(ctx context.Context) ([]Report, error) {
-	ctx, cancel := context.WithTimeout(ctx, callTimeout)
-	defer cancel()
-	name := b.cfg.Names.ReportsStream()
-	s, err := b.stream(ctx, name)
-	if err != nil {
-		return nil, err
-	}
-	info, err := s.Info(ctx, jetstream.WithSubjectFilter(b.cfg.Names.Report("*", "*")))
-	if err != nil {
-		return nil, wrap("list the reports", err)
-	}
 	var out []Report
-	for subjects := range slices.Chunk(slices.Sorted(maps.Keys(info.State.Subjects)), reportBatch) {
-		msgs, err := jetstreamext.GetLastMsgsFor(ctx, b.js, name, subjects)
-		if err != nil {
-			return nil, wrap("read the reports", err)
+	err := b.snapshot(ctx, b.cfg.Names.ReportsStream(), b.cfg.Names.Report("*", "*"), b.barrier, func(subject string, body []byte) {
+		if e, ok := b.reportOf(ctx, subject, body); ok && !e.Gone {
+			out = append(out, e.Report)
 		}
-		for m, err := range msgs {
-			if errors.Is(err, jetstreamext.ErrNoMessages) {
-				break // all of them have ended meanwhile
-			}
-			if err != nil {
-				return nil, wrap("read the reports", err)
-			}
-			e, err := b.reportOf(m.Subject, m.Data)
-			if err != nil {
-				b.note(ctx, m.Subject, err)
-			} else if !e.Gone {
-				out = append(out, e.Report)
-			}
-		}
+	})
+	if err != nil {
+		return nil, wrap("read the reports", err)
 	}
 	return out, nil
 }
 
-// reportOf returns the change that a message on the reports' subject stands
-// for: a marker of the server and an empty report both say that an instance is
-// gone.
-func (b *Bus) reportOf(subject string, body []byte) (ReportEvent, error) {
+// reportOf returns the change that a message on the reports' subject describes,
+// and false for a barrier. A marker of the server and an empty report both say
+// that an instance is gone. A message that is not understood is still a sign of
+// a live instance.
+func (b *Bus) reportOf(ctx context.Context, subject string, body []byte) (ReportEvent, bool) {
 	tokens := strings.Split(subject, ".")
 	service, instance := tokens[len(tokens)-2], tokens[len(tokens)-1]
-	if len(body) == 0 {
-		return ReportEvent{Report: Report{Service: service, Instance: instance}, Gone: true}, nil
+	if service == barrierService {
+		return ReportEvent{}, false
 	}
+	if len(body) == 0 {
+		return ReportEvent{Report: Report{Service: service, Instance: instance}, Gone: true}, true
+	}
+	r, err := decodeReport(service, instance, body)
+	if err != nil {
+		b.note(ctx, subject, err)
+		r = Report{Service: service, Instance: instance, Problem: err.Error()}
+	}
+	return ReportEvent{Report: r}, true
+}
+
+// decodeReport returns the report of an instance, or a [rejection], whose text
+// holds nothing of the body.
+func decodeReport(service, instance string, body []byte) (Report, error) {
 	if len(body) > MaxReportSize {
-		return ReportEvent{}, reject(rejectOversized, "%d bytes, the limit is %d", len(body), MaxReportSize)
+		return Report{}, reject(rejectOversized, "%d bytes, the limit is %d", len(body), MaxReportSize)
 	}
 	var r Report
 	if err := json.Unmarshal(body, &r); err != nil {
-		return ReportEvent{}, reject(rejectMalformed, "the report does not decode")
+		return Report{}, reject(rejectMalformed, "the report does not decode")
 	}
 	if err := r.validate(); err != nil {
-		return ReportEvent{}, rejection{rejectMalformed, err}
+		return Report{}, reject(rejectMalformed, "the report has an ID, a status or a reason that is malformed")
 	}
 	if r.Service != service || r.Instance != instance {
-		return ReportEvent{}, reject(rejectSubject, "the report is about another instance than its subject says")
+		return Report{}, reject(rejectSubject, "the report is about another instance than its subject says")
 	}
-	return ReportEvent{Report: r}, nil
+	return r, nil
 }

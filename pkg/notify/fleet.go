@@ -20,7 +20,8 @@ import (
 type fleet struct {
 	instances map[name]*instance
 	secrets   map[secret.ID]*users
-	services  map[string]int // :: service → live instances
+	services  map[string]int         // :: service → live instances
+	unclear   map[*instance]struct{} // whose report is not understood
 	round     uint64
 	scratch   []events.Report
 	running   []events.Running
@@ -33,6 +34,8 @@ type instance struct {
 	name
 	uses  []*use // in the order of the secrets
 	round uint64 // in which it was last heard of
+	// problem says why its report is not understood, "" for one that is.
+	problem string
 }
 
 // users are the uses of one secret, in no order.
@@ -52,18 +55,31 @@ type use struct {
 }
 
 func newFleet() *fleet {
-	return &fleet{instances: map[name]*instance{}, secrets: map[secret.ID]*users{}, services: map[string]int{}}
+	return &fleet{instances: map[name]*instance{}, secrets: map[secret.ID]*users{}, services: map[string]int{}, unclear: map[*instance]struct{}{}}
 }
 
 // apply takes a report and calls changed with every secret of which it says
-// something new. It may reorder the report.
-func (f *fleet) apply(r events.Report, changed func(secret.ID)) {
+// something new. It returns true when any secret of the service may be affected,
+// because the report is not understood or the one before was not. It may reorder
+// the report.
+func (f *fleet) apply(r events.Report, changed func(secret.ID)) (any bool) {
 	who := f.instance(name{r.Service, r.Instance})
 	who.round = f.round
-	order(&r)
-	if who.same(r.Secrets) {
-		return
+	any = who.problem != r.Problem
+	if who.problem = strings.Clone(r.Problem); r.Problem != "" {
+		f.unclear[who] = struct{}{}
+	} else {
+		delete(f.unclear, who)
 	}
+	order(&r)
+	if !who.same(r.Secrets) {
+		f.update(who, r, changed)
+	}
+	return any
+}
+
+// update replaces the uses of an instance by those of its report.
+func (f *fleet) update(who *instance, r events.Report, changed func(secret.ID)) {
 	next := make([]*use, 0, len(r.Secrets))
 	old := who.uses
 	for _, s := range r.Secrets {
@@ -152,19 +168,22 @@ func (f *fleet) drop(u *use, changed func(secret.ID)) {
 	changed(u.of.id)
 }
 
-// remove forgets an instance.
-func (f *fleet) remove(n name, changed func(secret.ID)) {
+// remove forgets an instance. It returns true when any secret of the service may
+// be affected.
+func (f *fleet) remove(n name, changed func(secret.ID)) (any bool) {
 	who := f.instances[n]
 	if who == nil {
-		return
+		return false
 	}
 	for _, u := range who.uses {
 		f.drop(u, changed)
 	}
 	delete(f.instances, n)
+	delete(f.unclear, who)
 	if f.services[n.service]--; f.services[n.service] == 0 {
 		delete(f.services, n.service)
 	}
+	return who.problem != ""
 }
 
 // begin starts a round in which every live instance is heard of.
@@ -179,14 +198,18 @@ func (f *fleet) sweep(changed func(secret.ID)) {
 	}
 }
 
-// of returns what is reported of one secret, as [events.Blocking] takes it. The
-// result is valid until the next call.
+// of returns what is reported of one secret, as [events.Blocking] takes it, and
+// every report that is not understood. The result is valid until the next call.
 func (f *fleet) of(id secret.ID) []events.Report {
+	f.scratch = f.scratch[:0]
+	for who := range f.unclear {
+		f.scratch = append(f.scratch, events.Report{Service: who.service, Instance: who.instance, Problem: who.problem})
+	}
 	of := f.secrets[id]
 	if of == nil {
-		return nil
+		return f.scratch
 	}
-	f.scratch, f.running = f.scratch[:0], slices.Grow(f.running[:0], len(of.list))
+	f.running = slices.Grow(f.running[:0], len(of.list))
 	for i, u := range of.list {
 		f.running = append(f.running, events.Running{
 			SecretID: id, VersionID: u.version.Value(), Status: u.status.Value(), Wanted: u.wanted.Value(), Reason: u.reason,

@@ -222,6 +222,14 @@ func (s *site) reportFor(lease time.Duration, service, instance string, v secret
 	}
 }
 
+// raw publishes any body as the report of an instance.
+func (s *site) raw(service, instance, body string) {
+	s.t.Helper()
+	if _, err := s.js.Publish(s.t.Context(), s.bus.Names().Report(service, instance), []byte(body)); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
 // told returns the version of the test's secret of which a service was notified
 // last.
 func (s *site) told(service string) secret.VersionID {

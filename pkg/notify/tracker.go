@@ -212,11 +212,22 @@ func (t *tracker) reported(e events.ReportEvent) error {
 	case e.Synced:
 		t.sync()
 	case e.Gone:
-		t.fleet.remove(name{e.Report.Service, e.Report.Instance}, t.touched)
+		if t.fleet.remove(name{e.Report.Service, e.Report.Instance}, t.touched) {
+			t.touchAll()
+		}
 	default:
-		t.fleet.apply(e.Report, t.touched)
+		if t.fleet.apply(e.Report, t.touched) {
+			t.touchAll()
+		}
 	}
 	return nil
+}
+
+// touchAll has the next pass look at every rollout that has not ended.
+func (t *tracker) touchAll() {
+	for _, tr := range slices.Clone(t.wakes) { // touch may change it
+		t.touch(tr)
+	}
 }
 
 // sync notes that every live instance has been heard of.
@@ -226,9 +237,7 @@ func (t *tracker) sync() {
 		close(t.heard)
 	}
 	t.synced, t.reading = time.Now(), false
-	for _, tr := range slices.Clone(t.wakes) { // touch may change it
-		t.touch(tr)
-	}
+	t.touchAll()
 }
 
 // refresh has the reports read from their start, unless that is being done. An

@@ -202,7 +202,7 @@ func plain(t reflect.Type) *jsonschema.Schema {
 	case reflect.TypeFor[events.ApplyStatus]():
 		return enum(events.StatusApplied, events.StatusFailed, events.StatusStaged)
 	case reflect.TypeFor[events.BlockReason]():
-		return enum(events.BlockOldVersion, events.BlockFailed, events.BlockNoInstance, events.BlockNoSubscriber)
+		return enum(events.BlockOldVersion, events.BlockFailed, events.BlockNotUnderstood, events.BlockNoInstance, events.BlockNoSubscriber)
 	}
 	return nil
 }
