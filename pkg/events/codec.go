@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/nats-io/nats.go"
 
@@ -183,6 +184,22 @@ func (e Event) validateDiscovered() error {
 	default:
 		return e.Data.Discovered.validate()
 	}
+}
+
+// Clip returns s, or its beginning and an ellipsis if it is longer than most
+// bytes. The result is at most that long and valid UTF-8, so that a text of any
+// length and kind fits into an event or a report.
+func Clip(s string, most int) string {
+	const ellipsis = "…"
+	s = strings.ToValidUTF8(s, "�")
+	if len(s) <= most {
+		return s
+	}
+	cut := max(0, most-len(ellipsis))
+	for cut > 0 && !utf8.RuneStart(s[cut]) {
+		cut--
+	}
+	return s[:cut] + ellipsis
 }
 
 // plainText reports whether s fits into a header without any escape.

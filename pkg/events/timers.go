@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"go.opentelemetry.io/otel/trace"
 
@@ -15,7 +16,7 @@ import (
 
 // Timer is a schedule on the bus that turns into an event at its time.
 type Timer struct {
-	// At is when it fires.
+	// At is when it fires, zero for a timer that was disarmed a moment ago.
 	At time.Time
 	// Seq is its sequence; 0 means that there is no timer.
 	Seq uint64
@@ -44,6 +45,9 @@ func (b *Bus) Timer(ctx context.Context, t Type, id secret.ID) (Timer, error) {
 	m, err := b.stored(ctx, b.cfg.Names.RotationStream(), subject)
 	if m == nil || err != nil {
 		return Timer{}, wrap("read timer", err)
+	}
+	if len(m.Data) == 0 && m.Header.Get(jetstream.ScheduleHeader) == "" {
+		return Timer{Seq: m.Sequence}, nil // disarmed a moment ago
 	}
 	at, err := time.Parse(time.RFC3339Nano, strings.TrimPrefix(m.Header.Get(jetstream.ScheduleHeader), atPattern))
 	if err != nil {
@@ -103,11 +107,25 @@ func (e Event) sameWork(o Event) bool {
 
 // Disarm removes a timer. Removing one that is not there is success.
 func (b *Bus) Disarm(ctx context.Context, t Type, id secret.ID) error {
+	subject := b.timerSubject(t, id.Key())
+	if t == TypeRetire {
+		return wrap("disarm", b.replace(ctx, subject))
+	}
 	s, err := b.stream(ctx, b.cfg.Names.RotationStream())
 	if err != nil {
 		return err
 	}
-	return wrap("disarm", s.Purge(ctx, jetstream.WithPurgeSubject(b.timerSubject(t, id.Key()))))
+	return wrap("disarm", s.Purge(ctx, jetstream.WithPurgeSubject(subject)))
+}
+
+// replace puts an empty message, which goes after a second, in the place of a
+// schedule. A notifier disarms so: the right to purge would be that to purge
+// every timer and all work.
+func (b *Bus) replace(ctx context.Context, subject string) error {
+	m := nats.NewMsg(subject)
+	m.Header.Set(jetstream.MsgRollup, jetstream.MsgRollupSubject)
+	_, err := b.js.PublishMsg(ctx, m, jetstream.WithMsgTTL(time.Second))
+	return err
 }
 
 // ArmedKeys returns the secrets that have a timer for their next rotation, in

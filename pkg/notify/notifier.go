@@ -26,6 +26,7 @@ type Bus interface {
 	Last(ctx context.Context, t events.Type, id secret.ID) (events.Announcement, error)
 	PublishAfter(ctx context.Context, e events.Event, after uint64) (uint64, error)
 	Arm(ctx context.Context, e events.Event, at time.Time) (bool, error)
+	Disarm(ctx context.Context, t events.Type, id secret.ID) error
 }
 
 // DefaultConcurrency is [Config.Concurrency] unless a configuration says

@@ -219,6 +219,10 @@ func (t *tracker) perform(ctx context.Context, d decision) error {
 			if err := t.arm(ctx, d, a); err != nil {
 				return err
 			}
+		case ActionDisarmRetire:
+			if err := t.bus.Disarm(ctx, events.TypeRetire, d.next.SecretID); err != nil {
+				return err
+			}
 		case ActionRefresh:
 			t.refresh()
 		}

@@ -2,7 +2,6 @@ package notify
 
 import (
 	"encoding/json"
-	"strings"
 	"time"
 
 	"github.com/tradepulse/rotator/pkg/events"
@@ -49,7 +48,7 @@ func listed(all []events.Blocker) []events.Blocker {
 	var out []events.Blocker
 	room := maxListed
 	for _, b := range all[:min(len(all), events.MaxBlocking)] {
-		b.Detail = clip(b.Detail)
+		b.Detail = events.Clip(b.Detail, maxDetail)
 		text, err := json.Marshal(b)
 		if room -= len(text); err != nil || room < 0 {
 			break
@@ -57,11 +56,4 @@ func listed(all []events.Blocker) []events.Blocker {
 		out = append(out, b)
 	}
 	return out
-}
-
-func clip(s string) string {
-	if len(s) <= maxDetail {
-		return s
-	}
-	return strings.ToValidUTF8(s[:maxDetail], "") + "…"
 }

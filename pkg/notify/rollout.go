@@ -128,6 +128,8 @@ const (
 	// ActionArmRetire: have the retirement of the previous version asked for at
 	// Action.At.
 	ActionArmRetire ActionKind = "arm_retire"
+	// ActionDisarmRetire: take back what ActionArmRetire asked for.
+	ActionDisarmRetire ActionKind = "disarm_retire"
 	// ActionRefresh: read the reports from their start.
 	ActionRefresh ActionKind = "refresh"
 )
@@ -272,7 +274,8 @@ func (r Rollout) converged(now time.Time, f Facts) (Rollout, []Action) {
 	switch {
 	case len(f.Blocking) > 0:
 		r.RetireAt, r.Reminder = time.Time{}, time.Time{}
-		return r.move(now, events.RolloutRolling, ReasonFellBack)
+		r, do := r.move(now, events.RolloutRolling, ReasonFellBack)
+		return r, append(do, Action{Kind: ActionDisarmRetire, Reason: ReasonFellBack})
 	case r.Reminder.IsZero():
 		return r.remind(now, ReasonGrace)
 	case !now.Before(r.Reminder):

@@ -58,6 +58,7 @@ func TestAdvance(t *testing.T) {
 		return Action{Kind: ActionArmRetire, Reason: why, At: t0.Add(at)}
 	}
 	refresh := Action{Kind: ActionRefresh, Reason: ReasonNotFresh}
+	disarm := Action{Kind: ActionDisarmRetire, Reason: ReasonFellBack}
 
 	for name, tt := range map[string]struct {
 		r     Rollout
@@ -94,10 +95,10 @@ func TestAdvance(t *testing.T) {
 			inState(events.RolloutStalled), time.Hour, but(facts(old), endless), events.RolloutRolling, []Action{publish(ReasonNoDeadline)},
 		},
 		"a converged version falls back when an instance appears that runs another": {
-			inState(events.RolloutConverged), time.Minute, facts(old), events.RolloutRolling, []Action{publish(ReasonFellBack)},
+			inState(events.RolloutConverged), time.Minute, facts(old), events.RolloutRolling, []Action{publish(ReasonFellBack), disarm},
 		},
 		"a converged version falls back when its subscriber goes silent": {
-			inState(events.RolloutConverged), time.Minute, facts(silent), events.RolloutRolling, []Action{publish(ReasonFellBack)},
+			inState(events.RolloutConverged), time.Minute, facts(silent), events.RolloutRolling, []Action{publish(ReasonFellBack), disarm},
 		},
 		"a version that fell back is held before it converges again": {with(inState(events.RolloutRolling), fellBack), holdOff - 1, facts(nil), events.RolloutRolling, nil},
 		"a version that fell back converges after that": {

@@ -155,6 +155,44 @@ func TestADeadInstanceDoesNotKeepTheOthersWaiting(t *testing.T) {
 	})
 }
 
+// TestAReportThatIsNotUnderstoodHoldsTheRolloutUp: of an instance whose report
+// does not decode it is known that it lives, and nothing else. It holds up the
+// secrets of its service, listed or not, and no others.
+func TestAReportThatIsNotUnderstoodHoldsTheRolloutUp(t *testing.T) {
+	onSite(t, func(t *testing.T, s *site) {
+		const unlisted, other = secret.ID("UNLISTED"), secret.ID("OTHER")
+		s.configure(secret.Spec{ID: id, Store: "mem", Services: []string{"api"}})
+		s.configure(secret.Spec{ID: unlisted, Store: "mem"})
+		s.configure(secret.Spec{ID: other, Store: "mem", Services: []string{"web"}})
+		s.start().ready()
+		for _, of := range []secret.ID{id, unlisted, other} {
+			s.announce(of, "v2", "v1")
+		}
+		s.raw("api", "torn", `{"service":"api","instance":"torn","secrets":[`)
+		s.reportFor(long, "api", "1", "v2", id, unlisted)
+		s.reportFor(long, "web", "1", "v2", other)
+		s.becomes(other, "v2", rolling, converged)
+		for _, of := range []secret.ID{id, unlisted} {
+			s.becomes(of, "v2", rolling)
+		}
+		s.raw("api", "torn", `{"service":"api","instance":"torn","secrets":[{"secret_id":"AUDIT","version_id":"v2","status":"of a later client"}]}`)
+		s.becomes(unlisted, "v2", rolling, converged)
+		s.becomes(id, "v2", rolling)
+		s.reportFor(long, "api", "torn", "v2", id)
+		s.becomes(id, "v2", rolling, converged)
+		s.raw("api", "torn", "no report")
+		s.becomes(id, "v2", rolling, converged, rolling)
+		if b := s.last(id).Rollout.Blocking; len(b) != 1 || b[0].Instance != "torn" || b[0].Reason != events.BlockNotUnderstood {
+			t.Errorf("got %v", b)
+		}
+		if err := s.bus.Withdraw(t.Context(), "api", "torn"); err != nil {
+			t.Fatal(err)
+		}
+		live(holdOff)
+		s.becomes(id, "v2", rolling, converged, rolling, converged)
+	})
+}
+
 func TestALateJoinerWithTheOldVersionHoldsTheRetirementUp(t *testing.T) {
 	onSite(t, func(t *testing.T, s *site) {
 		s.configure(secret.Spec{ID: id, Store: "mem", Services: []string{"api"}})
@@ -167,6 +205,9 @@ func TestALateJoinerWithTheOldVersionHoldsTheRetirementUp(t *testing.T) {
 		s.becomes(id, "v2", rolling, converged, rolling)
 		if b := s.last(id).Rollout.Blocking; len(b) != 1 || b[0].Instance != "late" {
 			t.Errorf("got %v", b)
+		}
+		if timer, err := s.bus.Timer(t.Context(), events.TypeRetire, id); err != nil || !timer.At.IsZero() {
+			t.Errorf("the retirement is still asked for at %s, err %v", timer.At, err)
 		}
 		s.reportFor(long, "api", "late", "v2", id)
 		live(holdOff)

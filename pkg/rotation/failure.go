@@ -26,9 +26,14 @@ type stepError struct {
 func (e stepError) Error() string { return "rotation: " + string(e.step) + ": " + e.err.Error() }
 func (e stepError) Unwrap() error { return e.err }
 
+// maxMessage bounds what an event says about a failure, in bytes: an error may
+// quote a whole page of a proxy, and an event that is too large is never heard
+// of.
+const maxMessage = 1 << 10
+
 // failure describes err for an event.
 func failure(err error) *events.Failure {
-	f := &events.Failure{Code: code(err), Message: err.Error()}
+	f := &events.Failure{Code: code(err), Message: events.Clip(err.Error(), maxMessage)}
 	if s, ok := errors.AsType[stepError](err); ok {
 		f.Step = string(s.step)
 	}

@@ -5,7 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"strings"
 	"testing"
+	"time"
+	"unicode/utf8"
 
 	"github.com/tradepulse/rotator/pkg/events"
 	"github.com/tradepulse/rotator/pkg/events/eventstest"
@@ -14,6 +17,32 @@ import (
 	"github.com/tradepulse/rotator/pkg/store"
 	"github.com/tradepulse/rotator/pkg/store/storetest"
 )
+
+// TestALongErrorIsHeardOf: an error may quote a whole page, in any bytes. It is
+// announced, retried and acknowledged like a short one.
+func TestALongErrorIsHeardOf(t *testing.T) {
+	t.Parallel()
+	page := strings.Repeat("<p>Überlast\xff</p>", 8000)
+	x := newRig(t, func(c *rotation.Config) { c.RetryBase = time.Hour })
+	x.mem.Fault = func(string, string) error { return fmt.Errorf("%w: %s", store.ErrInvalid, page) }
+	if err := x.rotate(t, x.v1); !events.IsPermanent(err) {
+		t.Fatalf("err %.200v, want a permanent one", err)
+	}
+	last, err := x.bus.Last(t.Context(), events.TypeRotationFailed, "ID")
+	if err != nil || last.Seq == 0 {
+		t.Fatalf("announced as %d, err %v", last.Seq, err)
+	}
+	if m := last.Event.Data.Failure.Message; !utf8.ValidString(m) || len(m) > 1024 || !strings.HasSuffix(m, "…") {
+		t.Errorf("announced in %d bytes: %.100q", len(m), m)
+	}
+	d := events.Delivery{Event: events.Event{Type: events.TypeNearExpiry, Data: events.Data{SecretID: "ID", VersionID: x.v1, Reason: events.ReasonManual}}}
+	if err := x.r.Retry(t.Context(), d, fmt.Errorf("%w: %s", store.ErrUnavailable, page)); err != nil {
+		t.Errorf("no retry is armed: %v", err)
+	}
+	if timer, err := x.bus.Timer(t.Context(), events.TypeNearExpiry, "ID"); err != nil || timer.Event.Data.Failure == nil {
+		t.Errorf("the timer of the retry is %+v, err %v", timer, err)
+	}
+}
 
 // TestGivingUpIsLoud: what no retry can mend ends in an event, and is not tried
 // again; what may end by itself is tried again, quietly.

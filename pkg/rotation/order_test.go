@@ -48,6 +48,7 @@ type rig struct {
 	r     *rotation.Rotator
 	mem   *storetest.Mem
 	st    *store.Store
+	srv   *eventstest.Server
 	bus   *events.Bus
 	probe *probe
 	v1    secret.VersionID
@@ -57,7 +58,8 @@ type rig struct {
 func newRig(t *testing.T, change func(*rotation.Config)) *rig {
 	t.Helper()
 	quiet := slog.New(slog.DiscardHandler)
-	x := &rig{bus: eventstest.NewServer(t).NewBus(events.StreamOptions{}), spec: secret.Spec{ID: "ID", Store: "mem", Services: []string{"api"}, Create: true}}
+	srv := eventstest.NewServer(t)
+	x := &rig{srv: srv, bus: srv.NewBus(events.StreamOptions{}), spec: secret.Spec{ID: "ID", Store: "mem", Services: []string{"api"}, Create: true}}
 	var err error
 	x.mem = storetest.NewMem(nil)
 	if x.st, err = store.New("mem", x.mem, &store.Options{Logger: quiet}); err != nil {

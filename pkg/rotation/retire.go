@@ -55,15 +55,15 @@ func (r *Rotator) retire(ctx context.Context, want events.Data) error {
 	if err != nil && !errors.Is(err, events.ErrUntrusted) {
 		return stepError{StepRead, err}
 	}
-	if left := graceLeft(want, log.Event.Data, time.Now()); left > 0 {
-		return stepError{stepProve, events.RetryAfter(fmt.Errorf("%w: its grace period lasts another %s", ErrBlocked, left.Round(time.Second)), left)}
-	}
 	spec, meta, err := r.Catalog.Describe(ctx, spec)
 	if err != nil {
 		return stepError{StepRead, judge(want, err)}
 	}
 	if meta.Current().ID != want.VersionID {
 		return nil // superseded: the rollout of the next version retires both
+	}
+	if err := mayRetire(want, log.Event.Data, time.Now()); err != nil {
+		return stepError{stepProve, err}
 	}
 	applied, err := r.provenUse(ctx, spec, want.VersionID)
 	if err != nil {
@@ -77,18 +77,35 @@ func (r *Rotator) retire(ctx context.Context, want events.Data) error {
 	return r.announceRetired(ctx, want, log, applied)
 }
 
-// graceLeft returns for how long the rollout that want names still keeps the
-// version before: by the log if that speaks of the same version, since want may
-// be older than what has happened since.
-func graceLeft(want, logged events.Data, now time.Time) time.Duration {
-	ro := want.Rollout
-	if logged.VersionID == want.VersionID && logged.Rollout != nil {
-		ro = logged.Rollout
+// mayRetire returns nil if the last rollout event, logged, says that the rollout
+// that the order names has converged and that its grace period is over. The
+// order itself may be older than what has happened since: an instance with
+// another version may have appeared, the version may have been announced again,
+// or the log may have been lost. Each of these blocks; the notifier orders the
+// retirement again once the rollout has converged.
+func mayRetire(order, logged events.Data, now time.Time) error {
+	blocked := func(format string, args ...any) error {
+		return events.RetryAfter(fmt.Errorf("%w: %s", ErrBlocked, fmt.Sprintf(format, args...)), retireRetry)
 	}
-	if ro == nil || ro.RetireAt.IsZero() || now.Add(clockSkew).After(ro.RetireAt) {
-		return 0
+	ro := logged.Rollout
+	switch {
+	case ro == nil:
+		return blocked("the log has no rollout of the secret")
+	case logged.VersionID != order.VersionID:
+		return blocked("the last rollout in the log is that of version %s", logged.VersionID)
+	case order.Rollout == nil || !ro.StartedAt.Equal(order.Rollout.StartedAt):
+		return blocked("the version was announced again at %s", ro.StartedAt.UTC().Format(time.RFC3339))
+	case ro.State == events.RolloutRetired:
+		return nil // an earlier run got this far
+	case ro.State != events.RolloutConverged:
+		return blocked("its rollout is %s", ro.State)
+	case ro.RetireAt.IsZero():
+		return blocked("its rollout has no time of retirement")
 	}
-	return ro.RetireAt.Sub(now)
+	if left := ro.RetireAt.Sub(now.Add(clockSkew)); left > 0 {
+		return events.RetryAfter(fmt.Errorf("%w: its grace period lasts another %s", ErrBlocked, left.Round(time.Second)), left)
+	}
+	return nil
 }
 
 // The steps of a retirement that a rotation does not have.
