@@ -26,33 +26,46 @@ import (
 )
 
 func main() {
-	dir := flag.String("dir", "", "where streams and the signing key are kept")
-	port := flag.Int("port", server.RANDOM_PORT, "port on loopback")
-	prefix := flag.String("prefix", "", "prefix of the names")
+	var cfg config
+	flag.StringVar(&cfg.dir, "dir", "", "where streams and the signing key are kept")
+	flag.IntVar(&cfg.port, "port", server.RANDOM_PORT, "port on loopback")
+	flag.StringVar(&cfg.prefix, "prefix", "", "prefix of the names")
+	flag.StringVar(&cfg.password, "password", "", "password of the user client; empty lets everyone in")
+	flag.StringVar(&cfg.nkey, "nkey", "", "public nkey that may log in, too")
 	flag.Parse()
-	if err := run(context.Background(), *dir, *port, *prefix); err != nil {
+	if err := run(context.Background(), cfg); err != nil {
 		fmt.Fprintln(os.Stderr, "testbus:", err)
 		os.Exit(1)
 	}
 }
 
-func run(ctx context.Context, dir string, port int, prefix string) error {
+type config struct {
+	dir, prefix    string
+	port           int
+	password, nkey string
+}
+
+// own is the user that this program connects as.
+const own = "testbus"
+
+func run(ctx context.Context, cfg config) error {
+	dir := cfg.dir
 	signer, err := key(filepath.Join(dir, "signing.key"))
 	if err != nil {
 		return err
 	}
-	s, err := start(dir, port)
+	s, err := start(cfg)
 	if err != nil {
 		return err
 	}
 	defer s.WaitForShutdown()
 	defer s.Shutdown()
-	nc, err := nats.Connect(s.ClientURL())
+	nc, err := nats.Connect(s.ClientURL(), nats.UserInfo(own, own))
 	if err != nil {
 		return err
 	}
 	defer nc.Close()
-	names, err := events.NewNames(prefix)
+	names, err := events.NewNames(cfg.prefix)
 	if err != nil {
 		return err
 	}
@@ -69,7 +82,7 @@ func run(ctx context.Context, dir string, port int, prefix string) error {
 	if err := out.Encode(map[string]string{"url": s.ClientURL(), "key": filepath.Join(dir, "signing.key.pub")}); err != nil {
 		return err
 	}
-	return serve(ctx, bus, out)
+	return serve(ctx, driver{bus: bus, server: s, cfg: cfg}, out)
 }
 
 // key returns the key of an earlier run, or a fresh one.
@@ -84,10 +97,8 @@ func key(path string) (*events.Signer, error) {
 	return signer, signer.Save(path)
 }
 
-func start(dir string, port int) (*server.Server, error) {
-	s, err := server.NewServer(&server.Options{
-		ServerName: "testbus", JetStream: true, StoreDir: filepath.Join(dir, "nats"), NoSigs: true, NoLog: true, Host: "127.0.0.1", Port: port,
-	})
+func start(cfg config) (*server.Server, error) {
+	s, err := server.NewServer(cfg.options())
 	if err != nil {
 		return nil, err
 	}
@@ -98,9 +109,23 @@ func start(dir string, port int) (*server.Server, error) {
 	return s, nil
 }
 
+func (cfg config) options() *server.Options {
+	opts := &server.Options{
+		ServerName: "testbus", JetStream: true, StoreDir: filepath.Join(cfg.dir, "nats"), NoSigs: true, NoLog: true,
+		Host: "127.0.0.1", Port: cfg.port,
+	}
+	if cfg.password != "" {
+		opts.Users = []*server.User{{Username: own, Password: own}, {Username: "client", Password: cfg.password}}
+	}
+	if cfg.nkey != "" {
+		opts.Nkeys = []*server.NkeyUser{{Nkey: cfg.nkey}}
+	}
+	return opts
+}
+
 // command is one line of input.
 type command struct {
-	// Op is notify or reports.
+	// Op is notify, reports or password.
 	Op        string           `json:"op"`
 	Service   string           `json:"service"`
 	Type      events.Type      `json:"type"`
@@ -108,16 +133,24 @@ type command struct {
 	VersionID secret.VersionID `json:"version_id"`
 	At        time.Time        `json:"at"`
 	Seq       uint64           `json:"seq"`
+	Password  string           `json:"password"`
 }
 
-func serve(ctx context.Context, bus *events.Bus, out *json.Encoder) error {
+// driver does what commands say.
+type driver struct {
+	bus    *events.Bus
+	server *server.Server
+	cfg    config
+}
+
+func serve(ctx context.Context, d driver, out *json.Encoder) error {
 	in := bufio.NewScanner(os.Stdin)
 	for in.Scan() {
 		var c command
 		if err := json.Unmarshal(in.Bytes(), &c); err != nil {
 			return err
 		}
-		answer, err := c.do(ctx, bus)
+		answer, err := d.do(ctx, c)
 		if err != nil {
 			answer = map[string]string{"error": err.Error()}
 		}
@@ -128,17 +161,22 @@ func serve(ctx context.Context, bus *events.Bus, out *json.Encoder) error {
 	return in.Err()
 }
 
-func (c command) do(ctx context.Context, bus *events.Bus) (any, error) {
+func (d driver) do(ctx context.Context, c command) (any, error) {
 	switch c.Op {
 	case "notify":
 		e := events.Event{
 			ID: fmt.Sprintf("%s/%s/%d", c.SecretID, c.VersionID, c.Seq), Type: c.Type, Source: "/testbus", Time: c.At,
 			Data: events.Data{SecretID: c.SecretID, Store: "main", VersionID: c.VersionID, Reason: events.ReasonManual, OccurredAt: c.At},
 		}
-		return map[string]string{}, bus.Notify(ctx, c.Service, e, c.Seq)
+		return map[string]string{}, d.bus.Notify(ctx, c.Service, e, c.Seq)
 	case "reports":
-		reports, err := bus.Reports(ctx)
+		reports, err := d.bus.Reports(ctx)
 		return map[string]any{"reports": reports}, err
+	case "password":
+		// The server closes the connections that the old password opened.
+		cfg := d.cfg
+		cfg.password = c.Password
+		return map[string]string{}, d.server.ReloadOptions(cfg.options())
 	default:
 		return nil, fmt.Errorf("no operation %q", c.Op)
 	}
