@@ -27,12 +27,12 @@ ROOT = Path(__file__).parents[3]
 _PATIENCE = 60.0  # on a machine that is busy
 
 
-async def eventually(ok: Callable[[], object], what: str = "it") -> None:
-    """Wait until ``ok`` returns something true."""
+async def eventually(ok: Callable[[], object], what: str = "it", state: Callable[[], object] | None = None) -> None:
+    """Wait until ``ok`` returns something true. ``state`` is what a failure shows, without it what ``ok`` returned last."""
     deadline = time.monotonic() + _PATIENCE
-    while not ok():
+    while not (last := ok()):
         if time.monotonic() > deadline:
-            pytest.fail(f"{what} did not happen")
+            pytest.fail(f"{what} did not happen within {_PATIENCE:.0f} s; the state is {state() if state is not None else last!r}")
         await asyncio.sleep(0.01)
 
 
@@ -98,6 +98,7 @@ class TestBus:
 
     def __init__(self, binary: Path, folder: Path, prefix: str = "") -> None:
         self._binary, self._folder, self._prefix = binary, folder, prefix
+        self.password, self.nkey = "", ""
         self._port = free_port()
         self._seq = 0
         self.start()
@@ -105,9 +106,22 @@ class TestBus:
     def start(self) -> None:
         """Start it on the files that it had."""
         args = [str(self._binary), "-dir", str(self._folder), "-port", str(self._port), "-prefix", self._prefix]
+        args += ["-password", self.password, "-nkey", self.nkey]
         self._process = subprocess.Popen(args, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         hello = self._answer()
         self.url, self.key = hello["url"], Path(hello["key"])
+        self.signing_key = self.key.with_suffix("")
+
+    def restart(self, *, password: str = "", nkey: str = "") -> None:
+        """Restart it with other credentials: a password of the user ``client``, and a public nkey."""
+        self.stop()
+        self.password, self.nkey = password, nkey
+        self.start()
+
+    def change_password(self, password: str) -> None:
+        """Change the password while it runs, which closes the connections that the old one opened."""
+        self.password = password
+        self._do(op="password", password=password)
 
     def stop(self) -> None:
         """End it at once."""
@@ -232,4 +246,4 @@ def metrics() -> Recorder:
 def logged(caplog: pytest.LogCaptureFixture) -> Callable[[str], list[dict[str, Any]]]:
     """Return a function that gives the fields of every event of a name."""
     caplog.set_level(logging.DEBUG, logger="tradepulse_rotator")
-    return lambda name: [r.__dict__["rotator_fields"] for r in caplog.records if r.name == "tradepulse_rotator" and r.msg == name]
+    return lambda name: [r.__dict__["rotator_fields"] for r in caplog.records if r.__dict__.get("rotator_event") == name]
