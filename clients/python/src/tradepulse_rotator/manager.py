@@ -14,9 +14,10 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Final, Self, TypeVar
 
-from tradepulse_rotator import events, logs, times
+from tradepulse_rotator import events, logs, tasks, times
 from tradepulse_rotator.errors import (
     ConfigurationError,
     InvalidError,
@@ -204,6 +205,9 @@ class Manager:
         self._tasks: set[asyncio.Task[None]] = set()
         self._closed = False
         self._missed: list[events.Event] = []  # announced before the first values were there
+        self._unanswered: list[str] = []  # secrets whose last notification was not read yet
+        self._unreported = False  # True after a report that failed
+        self._poll_at = 0.0  # on the clock of the loop
 
     async def __aenter__(self) -> Self:
         if not self._entries:
@@ -232,10 +236,12 @@ class Manager:
         except BaseException:
             await self._end()
             raise
-        self._spawn(self._loop())
+        self._poll_at = asyncio.get_running_loop().time() + self._poll_in()
+        self._spawn(tasks.forever("poll", self._look, self._metrics))
         if self._bus is not None:
-            self._spawn(self._report_loop(self._bus))
-            self._spawn(self._hear_missed(self._bus))
+            report, hear = partial(self._report, self._bus), partial(self._hear_missed, self._bus)
+            self._spawn(tasks.forever("report", report, self._metrics, longest=self._report_again()))
+            self._spawn(tasks.forever("missed", hear, self._metrics))
             self._dirty.set()
         for event in self._missed:
             self._notified(event)
@@ -251,15 +257,17 @@ class Manager:
         try:
             if self._bus is not None and self._entries:
                 await self._bus.withdraw(self._service, self.instance)
-        except RotatorError as err:
-            logs.event(logging.WARNING, "secret.report", error=str(err), detail="the report ends with its lease")
+        except Exception as err:  # noqa: BLE001  # what ends must end whatever the bus does
+            logs.event(logging.WARNING, "secret.report", error=_explain(err), detail="the report ends with its lease")
         finally:
             await self._end()
 
     async def _end(self) -> None:
-        if self._bus is not None:
-            await self._bus.close()
-        self._threads.shutdown(wait=False, cancel_futures=True)
+        try:
+            if self._bus is not None:
+                await self._bus.close()
+        finally:
+            self._threads.shutdown(wait=False, cancel_futures=True)
 
     def _spawn(self, work: Awaitable[None]) -> None:
         task = asyncio.ensure_future(work)
@@ -269,7 +277,7 @@ class Manager:
     def _done(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
-            logs.event(logging.ERROR, "secret.task.failed", error=type(error).__name__)
+            tasks.failed("secret", error, self._metrics)
 
     # Reading.
 
@@ -393,28 +401,31 @@ class Manager:
         """Read the current version and take it into use if it is another one."""
         async with entry.lock:
             cause, entry.queued, entry.waiting = entry.queued, None, False
-            have = entry.current
-            if cause is not None and (cause.time <= entry.seen or cause.version_id == have.version.id):
-                return  # replayed, overtaken, or done by a reload in front of this one
-            if cause is not None and entry.unstaged is not None and cause.time > entry.unstaged.time:
-                entry.unstaged = None  # it has been promoted, or overtaken
-            wanted = cause.version_id if cause else ""
             try:
-                version, value = await self.read(entry.id)
-            except StoreError as err:
-                self._failed(entry, wanted, str(err), reason_of(err))
-                return
-            if cause is not None:
-                entry.seen = cause.time
-            if version.id == have.version.id:
-                self._unchanged(entry, version)
-                return
-            change = Change(entry.id, version, value, traceparent=cause.traceparent if cause else "")
-            if not await self._offer(entry, change):
-                return
-            entry.use(version, value)
-            self._installed(entry, cause)
-            self._dirty.set()
+                await self._take_current(entry, cause)
+            except BaseException as err:
+                if tasks.ends(err):
+                    raise
+                self._raised("reload", entry, cause, err)
+
+    async def _take_current(self, entry: _Entry, cause: events.Event | None) -> None:
+        have = entry.current
+        if cause is not None and (cause.time <= entry.seen or cause.version_id == have.version.id):
+            return  # replayed, overtaken, or done by a reload in front of this one
+        if cause is not None and entry.unstaged is not None and cause.time > entry.unstaged.time:
+            entry.unstaged = None  # it has been promoted, or overtaken
+        version, value = await self.read(entry.id)
+        if cause is not None:
+            entry.seen = cause.time
+        if version.id == have.version.id:
+            self._unchanged(entry, version)
+            return
+        change = Change(entry.id, version, value, traceparent=cause.traceparent if cause else "")
+        if not await self._offer(entry, change):
+            return
+        entry.use(version, value)
+        self._installed(entry, cause)
+        self._dirty.set()
 
     def _installed(self, entry: _Entry, cause: events.Event | None = None) -> None:
         fields = {"secret_id": entry.id, "version_id": entry.current.version.id}
@@ -442,11 +453,19 @@ class Manager:
         for hook in tuple(entry.hooks):
             try:
                 await _call(hook, change)
-            except Exception as err:  # noqa: BLE001  # a hook may raise anything, and the version before has to stay in use
+            except BaseException as err:  # a hook may raise anything, and the version before has to stay in use
+                if tasks.ends(err):
+                    raise
                 text = change.value.scrub(f"the hook failed: {type(err).__name__}: {err}")
                 self._failed(entry, change.version.id, text, reason_of(err))
                 return False
         return True
+
+    def _raised(self, task: str, entry: _Entry, cause: events.Event | None, error: BaseException) -> None:
+        """Note that a version was not taken into use because of an exception, which no task may end with."""
+        if not isinstance(error, RotatorError):
+            tasks.failed(task, error, self._metrics)
+        self._failed(entry, cause.version_id if cause else "", _explain(error), reason_of(error))
 
     def _failed(self, entry: _Entry, wanted: str, text: str, reason: str) -> None:
         """Note that a version could not be taken into use: the one before stays, the bus hears of it, it is tried again."""
@@ -472,47 +491,59 @@ class Manager:
     async def _stage(self, entry: _Entry, cause: events.Event) -> None:
         """Offer a pending version for verification."""
         async with entry.lock:
-            have, held = entry.current, entry.status
-            staged = held.status is events.Status.STAGED and held.wanted == cause.version_id
-            if staged or have.version.id == cause.version_id or cause.time <= entry.seen:
-                return
             try:
-                version, value = await self.read(entry.id, cause.version_id)
-            except StoreError as err:
+                await self._take_staged(entry, cause)
+            except BaseException as err:
+                if tasks.ends(err):
+                    raise
                 entry.unstaged = cause
-                self._failed(entry, cause.version_id, str(err), reason_of(err))
+                self._raised("stage", entry, cause, err)
+
+    async def _take_staged(self, entry: _Entry, cause: events.Event) -> None:
+        have, held = entry.current, entry.status
+        staged = held.status is events.Status.STAGED and held.wanted == cause.version_id
+        if staged or have.version.id == cause.version_id or cause.time <= entry.seen:
+            return
+        version, value = await self.read(entry.id, cause.version_id)
+        entry.unstaged = None
+        if version.pending:
+            if not await self._offer(entry, Change(entry.id, version, value, staged=True, traceparent=cause.traceparent)):
+                entry.unstaged = cause
                 return
-            entry.unstaged = None
-            if version.pending:
-                if not await self._offer(entry, Change(entry.id, version, value, staged=True, traceparent=cause.traceparent)):
-                    entry.unstaged = cause
-                    return
-                entry.status = events.Running(entry.id, have.version.id, events.Status.STAGED, have.loaded_at, wanted=version.id)
-                self._dirty.set()
-            # Otherwise it was promoted or given up meanwhile.
-            entry.seen = cause.time
-            entry.calm()
+            entry.status = events.Running(entry.id, have.version.id, events.Status.STAGED, have.loaded_at, wanted=version.id)
+            self._dirty.set()
+        # Otherwise it was promoted or given up meanwhile.
+        entry.seen = cause.time
+        entry.calm()
 
     # The safety net beside the notifications.
 
-    async def _loop(self) -> None:
-        """Ask the store slowly, again after a failure, and before a version ends."""
+    async def _look(self) -> None:
+        """Ask the store where that is due: slowly, again after a failure, and before a version ends. Then wait for the next time."""
         clock = asyncio.get_running_loop().time
-        poll_at = clock() + self._poll_in()
-        while True:
-            self._wake.clear()
-            polled = clock() >= poll_at
-            if polled:
-                poll_at = clock() + self._poll_in()
-            for entry in self._entries.values():
-                if not self._attend(entry, clock()) and not polled:
-                    continue
-                if entry.unstaged is not None:
-                    self._spawn(self._stage(entry, entry.unstaged))
-                self._reload(entry, None)
-            with suppress(TimeoutError):
-                async with asyncio.timeout(min(self._look_in(clock()), max(poll_at - clock(), 0))):
-                    await self._wake.wait()
+        self._wake.clear()
+        polled = clock() >= self._poll_at
+        if polled:
+            self._poll_at = clock() + self._poll_in()
+        raised: list[Exception] = []
+        for entry in self._entries.values():
+            try:
+                due = self._attend(entry, clock()) or polled
+            except Exception as err:  # noqa: BLE001  # the other secrets need attention
+                raised.append(err)
+                due = polled
+            if due:
+                self._ask(entry)
+        if raised:
+            raise raised[0]
+        with suppress(TimeoutError):
+            async with asyncio.timeout(min(self._look_in(clock()), max(self._poll_at - clock(), 0))):
+                await self._wake.wait()
+
+    def _ask(self, entry: _Entry) -> None:
+        if entry.unstaged is not None:
+            self._spawn(self._stage(entry, entry.unstaged))
+        self._reload(entry, None)
 
     def _poll_in(self) -> float:
         """Return the time to the next poll: the interval less up to a tenth."""
@@ -587,56 +618,68 @@ class Manager:
         self._unheard.set()
 
     async def _hear_missed(self, bus: Bus) -> None:
-        """Read the last notification about every secret, each time that the connection was made, until it was answered."""
-        left: list[str] = []
-        while True:
-            with suppress(TimeoutError):
-                async with asyncio.timeout(_HEAR_AGAIN if left else None):
-                    await self._unheard.wait()
-            if self._unheard.is_set():
-                left = list(self._entries)
-            self._unheard.clear()
-            failed: list[str] = []
-            while left and not self._unheard.is_set():
-                some, left = left[:_MAX_READS], left[_MAX_READS:]
-                heard = await asyncio.gather(*(self._hear(bus, i) for i in some))
-                failed += [i for i, ok in zip(some, heard, strict=True) if not ok]
-            left = failed
+        """Wait until the connection was made, or for a while after a failure, and read the last notification about every secret."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_HEAR_AGAIN if self._unanswered else None):
+                await self._unheard.wait()
+        if self._unheard.is_set():
+            self._unanswered = list(self._entries)
+        self._unheard.clear()
+        left, unanswered = self._unanswered, []
+        while left and not self._unheard.is_set():
+            some, left = left[:_MAX_READS], left[_MAX_READS:]
+            heard = await asyncio.gather(*(self._hear(bus, i) for i in some))
+            unanswered += [i for i, ok in zip(some, heard, strict=True) if not ok]
+        self._unanswered = unanswered
 
     async def _hear(self, bus: Bus, secret_id: str) -> bool:
         try:
             event = await bus.last_notified(self._service, secret_id)
-        except RotatorError as err:
-            logs.event(logging.DEBUG, "secret.last_notified", secret_id=secret_id, error=str(err))
+            if event is not None:
+                self._notified(event)
+        except BaseException as err:
+            if tasks.ends(err):
+                raise
+            if isinstance(err, RotatorError):
+                logs.event(logging.DEBUG, "secret.last_notified", secret_id=secret_id, error=str(err))
+            else:
+                tasks.failed("missed", err, self._metrics, secret_id=secret_id)
             return False
-        if event is not None:
-            self._notified(event)
         return True
 
     # Reporting.
 
-    async def _report_loop(self, bus: Bus) -> None:
-        """Say what this process runs, after each change and in time to keep the lease. A failure is logged once, and tried again."""
-        every = self._lease.total_seconds() / 3
-        failing = False
-        while True:
-            with suppress(TimeoutError):
-                async with asyncio.timeout(min(every, _HEAR_AGAIN) if failing else every):
-                    await self._dirty.wait()
-                    await asyncio.sleep(_COALESCE)
-            self._dirty.clear()
-            try:
-                await bus.report(self._snapshot(), self._lease)
-            except RotatorError as err:
-                if not failing:
-                    logs.event(logging.WARNING, "secret.report", error=str(err), detail="nobody can tell what this process runs")
-                failing = True
-            else:
-                failing = False
+    async def _report(self, bus: Bus) -> None:
+        """Say what this process runs, after a change or in time to keep the lease. A failure is logged once, and tried again."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self._report_again() if self._unreported else self._report_every()):
+                await self._dirty.wait()
+                await asyncio.sleep(_COALESCE)
+        self._dirty.clear()
+        again, self._unreported = self._unreported, True
+        try:
+            await bus.report(self._snapshot(), self._lease)
+        except RotatorError as err:
+            if not again:
+                logs.event(logging.WARNING, "secret.report", error=str(err), detail="nobody can tell what this process runs")
+        else:
+            self._unreported = False
+
+    def _report_every(self) -> float:
+        return self._lease.total_seconds() / 3
+
+    def _report_again(self) -> float:
+        """Return the longest time to the next report after one that failed."""
+        return min(self._report_every(), _HEAR_AGAIN)
 
     def _snapshot(self) -> events.Report:
         running = tuple(e.status for e in self._entries.values())
         return events.Report(self._service, self.instance, self._started_at, times.now_ns(), running)
+
+
+def _explain(error: BaseException) -> str:
+    """Return the text of an exception of this package, which quotes no value, and what may be said of any other."""
+    return str(error) if isinstance(error, RotatorError) else tasks.describe(error)
 
 
 async def _call(hook: Hook, change: Change) -> None:

@@ -16,7 +16,8 @@ class Metrics(Protocol):
 
     Counters are ``secret.access``, ``secret.near_expiry``, ``secret.rotated``, ``secret.reload.failures``,
     ``admin.token.uses`` and ``rotator.events.rejected``; ``secret.reload.latency`` is a duration in seconds. They have the
-    names and the attributes of the Go client.
+    names and the attributes of the Go client. ``secret.task.failures`` counts the exceptions that work in the background did not
+    expect, by ``task``; the work goes on after each.
     """
 
     def count(self, name: str, attributes: Mapping[str, str]) -> None:
