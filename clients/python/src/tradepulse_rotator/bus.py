@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import nats.errors
 import nats.js.errors
-from nats.aio.client import Client
+from nats.aio.client import Client, RawCredentials
 from nats.js.api import Header
 
-from tradepulse_rotator import logs
+from tradepulse_rotator import logs, tasks
 from tradepulse_rotator.errors import RejectedError, RotatorError
 from tradepulse_rotator.events import Event, Names, Report, Verifier, check_token, key
 from tradepulse_rotator.metrics import Metrics, SafeMetrics
@@ -29,8 +33,14 @@ if TYPE_CHECKING:
 
 _CALL_TIMEOUT: Final = 10.0
 _READ_TIMEOUT: Final = 3.0  # a server that has just started answers nothing at first
+_CONNECT_TIMEOUT: Final = 60.0  # for all servers together; each has 5 s
+_PING_INTERVAL: Final = 10  # two that are not answered end the connection
+_CHECK_INTERVAL: Final = 1.0
 _FIRST_PAUSE: Final = 0.5
 _LAST_PAUSE: Final = 30.0
+_MAX_LOGGED: Final = 64
+
+_REFUSAL: Final = re.compile("authorization|authentication", re.IGNORECASE)
 
 
 class BusError(RotatorError):
@@ -77,7 +87,7 @@ class NatsOptions:
         password = None if self.password is None else self.password.reveal_text()
         ways = {
             "nkeys_seed": self.nkey_file,
-            "user_credentials": self.creds_file,
+            "user_credentials": None if self.creds_file is None else _credentials(self.creds_file),
             "user": self.user,
             "password": password,
             "tls": self.tls,
@@ -85,10 +95,45 @@ class NatsOptions:
         return {name: way for name, way in ways.items() if way is not None}
 
 
-class NatsBus:
-    """A connection to NATS that comes back by itself for ever.
+def _credentials(path: str) -> RawCredentials:
+    """Read a credentials file, and check it: nats-py reads one that has a key and no JWT for ever, which stops the event loop."""
+    text = Path(path).read_text(encoding="ascii")
+    if not re.search(r"BEGIN NATS USER JWT.*\n.+\n(.*\n)*.*BEGIN USER NKEY SEED.*\n.+\n", text):
+        raise BusError(f"{path}: has no user JWT and key; write a credentials file of NATS there")
+    return RawCredentials(text)
 
-    A server that cannot be reached keeps nothing from starting: it is tried in the background, and said in the log.
+
+def _reason(error: BaseException) -> str:
+    """Return why a connection was not made or ended."""
+    if isinstance(error, nats.errors.AuthorizationError):
+        return "Authorization Violation"  # what the server said
+    if isinstance(error, (nats.errors.Error, BusError)):
+        return str(error).removeprefix("nats: ").strip("'") or type(error).__name__
+    if isinstance(error, (OSError, TimeoutError)):
+        return f"{type(error).__name__}: {error}".removesuffix(": ")
+    return tasks.describe(error)
+
+
+def _is_refusal(error: BaseException) -> bool:
+    """Report whether a server refused the credentials."""
+    return isinstance(error, nats.errors.Error) and _REFUSAL.search(str(error)) is not None
+
+
+async def _ended(nc: Client, closed: asyncio.Event) -> BaseException:
+    """Wait until a connection is closed, and return why. nats-py may fail before it calls back, so it is asked, too."""
+    while nc.is_connected:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_CHECK_INTERVAL):
+                await closed.wait()
+                break
+    return nc.last_error or BusError("the connection was closed")
+
+
+class NatsBus:
+    """A connection to NATS that is made again for ever.
+
+    A server that cannot be reached, or that refuses the credentials, keeps nothing from starting: it is tried in the
+    background, and logged.
     """
 
     def __init__(self, options: NatsOptions, verifier: Verifier, *, prefix: str = "", metrics: Metrics | None = None) -> None:
@@ -98,86 +143,107 @@ class NatsBus:
         self._metrics = SafeMetrics(metrics)
         self._nc: Client | None = None
         self._task: asyncio.Task[None] | None = None
+        self._pause = _FIRST_PAUSE
+        self._discovered: set[str] = set()  # servers of the cluster that earlier connections learned of
 
     async def start(self, service: str, notified: Callable[[Event], None], connected: Callable[[], None]) -> None:
         """Connect in the background, and call ``notified`` with each notification that is to be trusted."""
         check_token("service", service)
 
         async def on_message(message: Msg) -> None:
-            event = self._decode(message.subject, message.headers or {}, message.data)
-            if event is not None:
-                notified(event)
+            try:
+                event = self._decode(message.subject, message.headers or {}, message.data)
+                if event is not None:
+                    notified(event)
+            except Exception as err:  # noqa: BLE001  # the next message has to be heard
+                tasks.failed("nats.message", err, self._metrics)
 
-        subject = self._names.live(service, "*")
-        self._task = asyncio.create_task(self._run(subject, on_message, connected), name="rotator-nats")
+        hold = partial(self._hold, self._names.live(service, "*"), on_message, connected)
+        self._task = asyncio.create_task(tasks.forever("nats", hold, self._metrics), name="rotator-nats")
 
     @property
     def connected(self) -> bool:
-        """Whether the connection stands."""
+        """Whether there is a connection."""
         return self._nc is not None and self._nc.is_connected
 
-    async def _run(self, subject: str, on_message: _OnMessage, connected: Callable[[], None]) -> None:
-        """Keep a connection. nats-py makes most of them again by itself, but gives up for good when a server says no."""
-        pause = _FIRST_PAUSE
-        while True:
-            try:
-                ended = await self._connect(connected)
-                await self._client().subscribe(subject, cb=on_message)
-                await self._client().flush(timeout=5)
-                logs.event(logging.INFO, "nats.connected", subject=subject)
-                connected()
-                pause = _FIRST_PAUSE
-                await ended.wait()
-                error = "the connection was closed"
-            except (OSError, nats.errors.Error, BusError, TimeoutError) as err:
-                error = f"{type(err).__name__}: {err}"
-            logs.event(logging.WARNING, "nats.unreachable", error=error, again_in=pause)
-            await self._disconnect()
-            await asyncio.sleep(pause)
-            pause = min(pause * 2, _LAST_PAUSE)
+    async def _hold(self, subject: str, on_message: _OnMessage, connected: Callable[[], None]) -> None:
+        """Make one connection, keep it until it ends, log why it ended, and pause.
 
-    async def _connect(self, connected: Callable[[], None]) -> asyncio.Event:
-        """Connect and return what is set when the connection has ended for good."""
-        ended = asyncio.Event()
-        last = ""
+        nats-py does not reconnect by itself here: it gives up for good when a server refuses a connection that is made, and
+        when the credentials cannot be read.
+        """
+        event = "nats.unreachable"
+        try:
+            nc, closed = await self._connect()
+            await nc.subscribe(subject, cb=on_message)
+            await nc.flush(timeout=5)
+            logs.event(logging.INFO, "nats.connected", subject=subject)
+            event, self._pause = "nats.disconnected", _FIRST_PAUSE
+            connected()
+            error = await _ended(nc, closed)
+        except BaseException as err:
+            if tasks.ends(err):
+                raise
+            error = err
+        finally:
+            await self._disconnect()
+        self._report_end(event, error)
+        await asyncio.sleep(tasks.jitter(self._pause))
+        self._pause = min(self._pause * 2, _LAST_PAUSE)
+
+    def _report_end(self, event: str, error: BaseException) -> None:
+        level, text = logging.WARNING, f"{_reason(error)} at {self._url()}"
+        if _is_refusal(error):
+            event, level, text = "nats.refused", logging.ERROR, f"{text}; check the credentials"
+        logs.event(level, event, error=text, again_in=self._pause)
+
+    def _url(self) -> str:
+        """Return the servers that are tried, without the credentials that a URL may have."""
+        return ",".join(re.sub(r"^(\w+://)?.*@", r"\1", server) for server in self._servers())
+
+    def _servers(self) -> list[str]:
+        return [*self._options.servers, *sorted(self._discovered)]
+
+    async def _connect(self) -> tuple[Client, asyncio.Event]:
+        """Return a connection, and what is set when it is closed."""
+        closed = asyncio.Event()
+        logged: set[str] = set()  # an outage is logged once, though every server is tried each second
 
         async def on_error(err: Exception) -> None:
-            nonlocal last
-            text = f"{type(err).__name__}: {err}"
-            if text != last:  # an outage is said once
+            text = f"{_reason(err)} at {self._url()}"
+            if text not in logged and not _is_refusal(err):  # a refusal ends the connection, which is logged
                 logs.event(logging.WARNING, "nats.error", error=text)
-            last = text
-
-        async def on_disconnect() -> None:
-            logs.event(logging.WARNING, "nats.disconnected")
-
-        async def on_reconnect() -> None:
-            nonlocal last
-            last = ""
-            logs.event(logging.INFO, "nats.reconnected")
-            connected()
+            if len(logged) >= _MAX_LOGGED:
+                logged.clear()
+            logged.add(text)
 
         async def on_close() -> None:
-            ended.set()
+            closed.set()
 
         self._nc = Client()
-        await self._nc.connect(
-            list(self._options.servers),
-            name=self._options.name,
-            max_reconnect_attempts=-1,
-            reconnect_time_wait=1,
-            connect_timeout=5,
-            error_cb=on_error,
-            disconnected_cb=on_disconnect,
-            reconnected_cb=on_reconnect,
-            closed_cb=on_close,
-            **self._options.login(),
-        )
-        return ended
+        async with asyncio.timeout(_CONNECT_TIMEOUT):
+            await self._nc.connect(
+                self._servers(),
+                name=self._options.name,
+                allow_reconnect=False,
+                max_reconnect_attempts=-1,  # of the servers that cannot be reached
+                reconnect_time_wait=1,
+                connect_timeout=5,
+                ping_interval=_PING_INTERVAL,
+                error_cb=on_error,
+                closed_cb=on_close,
+                **self._options.login(),
+            )
+        return self._client(), closed
 
     async def _disconnect(self) -> None:
-        if self._nc is not None and not self._nc.is_closed:
+        if self._nc is None:
+            return
+        self._discovered.update(uri.geturl() for uri in self._nc.discovered_servers)
+        try:
             await self._nc.close()
+        except Exception as err:  # noqa: BLE001  # it is closed nevertheless
+            logs.event(logging.DEBUG, "nats.close", error=_reason(err))
 
     def _decode(self, subject: str, headers: Mapping[str, str], body: bytes) -> Event | None:
         try:
@@ -200,7 +266,7 @@ class NatsBus:
             message = await js.get_last_msg(self._names.notify_stream, subject, direct=True)
         except nats.js.errors.NotFoundError:
             return None
-        except (nats.errors.Error, TimeoutError) as err:
+        except Exception as err:
             raise BusError(f"bus: read the last notification: {type(err).__name__}") from err
         return self._decode(subject, message.headers or {}, message.data or b"")
 
@@ -214,9 +280,10 @@ class NatsBus:
         await self._publish("withdraw the report", self._names.report(service, instance), b"", 1, {Header.ROLLUP: "sub"})
 
     async def _publish(self, what: str, subject: str, body: bytes, seconds: int, headers: dict[str, Any]) -> None:
+        js = self._client().jetstream(timeout=_CALL_TIMEOUT)
         try:
-            await self._client().jetstream(timeout=_CALL_TIMEOUT).publish(subject, body, headers=headers, msg_ttl=seconds)
-        except (nats.errors.Error, TimeoutError) as err:
+            await js.publish(subject, body, headers=headers, msg_ttl=seconds)
+        except Exception as err:  # nats-py raises more than its own errors while a connection ends
             raise BusError(f"bus: {what}: {type(err).__name__}") from err
 
     async def close(self) -> None:
