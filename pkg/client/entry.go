@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"runtime/debug"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -94,15 +93,21 @@ type entry struct {
 	// status is what the report says; it can be read while a reload hangs.
 	status atomic.Pointer[events.Running]
 
-	mu      sync.Mutex // held by a reload and by what adds a hook
-	hooks   []*Hook
-	seen    announcement // the newest that led to a read
-	asked   time.Time    // when the store last answered
-	tried   time.Time    // when it was last asked
-	again   events.Event // the cause of what failed, for the next try
-	retry   time.Duration
-	warned  secret.VersionID // the version about which near expiry was said
-	nextTry time.Time
+	// due is when the loop has to attend to the entry, in nanoseconds; 0 means
+	// never. Only the holder of mu writes it: 0 in lock, the next deadline in
+	// release.
+	due atomic.Int64
+
+	mu       sync.Mutex // held by a reload and by what adds a hook; see lock
+	hooks    []*Hook
+	attended time.Time    // moments until then have been attended to
+	seen     announcement // the newest that led to a read
+	asked    time.Time    // when the store last answered
+	tried    time.Time    // when it was last asked
+	again    events.Event // the cause of what failed, for the next try
+	retry    time.Duration
+	warned   secret.VersionID // the version about which near expiry was said
+	nextTry  time.Time
 }
 
 // announcement tells one from another, and which is newer.
@@ -119,6 +124,27 @@ func (a announcement) old(e events.Event) bool {
 
 func attrID(id secret.ID) attribute.KeyValue { return attribute.String("secret.id", string(id)) }
 
+// lock takes the entry away from the loop, which must not wait for a store or a
+// hook, until [entry.release].
+func (e *entry) lock() {
+	e.mu.Lock()
+	e.due.Store(0)
+}
+
+// release sets the next deadline and wakes the loop. It wakes it after the
+// unlock: a loop that runs before would find the entry locked and pass it over.
+func (e *entry) release() {
+	var due int64
+	if at := e.attendAt(); !at.IsZero() {
+		due = at.UnixNano()
+	}
+	e.due.Store(due)
+	e.mu.Unlock()
+	e.m.rouse()
+}
+
+func attrLogID(id secret.ID) slog.Attr { return slog.String("secret_id", string(id)) }
+
 // first loads the first version.
 func (e *entry) first(ctx context.Context) error {
 	var err error
@@ -128,14 +154,24 @@ func (e *entry) first(ctx context.Context) error {
 	if e.ttl, err = e.m.lifetime(e.id); err != nil {
 		return remedy(e.id, e.spec, err)
 	}
-	v, val, err := e.m.cfg.Source.Read(ctx, e.id, store.Selector{})
+	v, val, err := e.read(ctx, store.Selector{})
 	if err != nil {
 		return remedy(e.id, e.spec, err)
 	}
-	e.mu.Lock()
-	defer e.mu.Unlock()
+	e.lock()
+	defer e.release()
 	e.install(ctx, v, val)
 	return nil
+}
+
+// read reads one version. A Source that panics has failed to read.
+func (e *entry) read(ctx context.Context, sel store.Selector) (v secret.Version, val secret.Value, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = e.m.panicked(ctx, "source", p, attrLogID(e.id))
+		}
+	}()
+	return e.m.cfg.Source.Read(ctx, e.id, sel)
 }
 
 // install makes a version the one in use; the caller holds the lock.
@@ -159,17 +195,17 @@ func (m *Manager) Subscribe(ctx context.Context, id secret.ID, hook Hook) (stop 
 	if !ok {
 		return nil, fmt.Errorf("client: %w: %s", ErrUnknown, id)
 	}
-	e.mu.Lock()
-	defer e.mu.Unlock()
+	e.lock()
+	defer e.release()
 	c := e.current.Load()
-	if err := call(ctx, m.log, hook, Change{ID: id, Version: c.Version, Value: c.Value}); err != nil {
+	if err := m.call(ctx, hook, Change{ID: id, Version: c.Version, Value: c.Value}); err != nil {
 		return nil, fmt.Errorf("client: subscribe to %s: %w", id, err)
 	}
 	p := &hook
 	e.hooks = append(e.hooks, p)
 	return func() {
-		e.mu.Lock()
-		defer e.mu.Unlock()
+		e.lock()
+		defer e.release()
 		for i, h := range e.hooks {
 			if h == p {
 				e.hooks = append(e.hooks[:i:i], e.hooks[i+1:]...)
@@ -179,13 +215,11 @@ func (m *Manager) Subscribe(ctx context.Context, id secret.ID, hook Hook) (stop 
 	}, nil
 }
 
-// call runs a hook and turns a panic into an error. What it panicked with is not
-// shown: it might be a value.
-func call(ctx context.Context, log *slog.Logger, hook Hook, c Change) (err error) {
+// call runs a hook. A hook that panics has failed.
+func (m *Manager) call(ctx context.Context, hook Hook, c Change) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
-			err = fmt.Errorf("the hook panicked with a %T", p)
-			log.LogAttrs(ctx, slog.LevelError, "secret.hook.panic", slog.String("secret_id", string(c.ID)), slog.String("stack", string(debug.Stack())))
+			err = m.panicked(ctx, "hook", p, attrLogID(c.ID))
 		}
 	}()
 	return hook(ctx, c)
@@ -235,8 +269,8 @@ func (m *Manager) reload(ctx context.Context, e *entry, cause events.Event) {
 
 // refresh reads the current version and takes it into use if it is another one.
 func (e *entry) refresh(ctx context.Context, cause events.Event) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
+	e.lock()
+	defer e.release()
 	e.queued.Store(false)
 	if e.seen.old(cause) {
 		return // replayed, or overtaken
@@ -249,7 +283,7 @@ func (e *entry) refresh(ctx context.Context, cause events.Event) {
 		return // a reload that waited in front of this one has done it
 	}
 	e.tried = time.Now()
-	v, val, err := e.m.cfg.Source.Read(ctx, e.id, store.Selector{})
+	v, val, err := e.read(ctx, store.Selector{})
 	if err != nil {
 		wanted, again := cause.Data.VersionID, events.Event{}
 		if cause.Time.IsZero() && e.again.Type == events.TypeStaged {
@@ -305,7 +339,7 @@ func (e *entry) fresh(ctx context.Context, have *Current, v secret.Version) {
 // offer calls every hook; the first error counts.
 func (e *entry) offer(ctx context.Context, c Change) error {
 	for _, h := range e.hooks {
-		if err := call(ctx, e.m.log, *h, c); err != nil {
+		if err := e.m.call(ctx, *h, c); err != nil {
 			return err
 		}
 	}
@@ -325,10 +359,11 @@ func scrub(err error, val secret.Value) error {
 }
 
 // failed notes that a version could not be taken into use: the one before stays,
-// the bus hears of it, and it is tried again because of cause.
+// the bus hears of it, and it is tried again because of cause. The caller holds
+// the lock.
 func (e *entry) failed(ctx context.Context, wanted secret.VersionID, err error, cause events.Event) {
-	if errors.Is(err, context.Canceled) {
-		return
+	if errors.Is(ctx.Err(), context.Canceled) {
+		return // the caller gave up, which says nothing about the version
 	}
 	have := e.current.Load()
 	reason := err.Error()
@@ -343,22 +378,24 @@ func (e *entry) failed(ctx context.Context, wanted secret.VersionID, err error, 
 	e.m.log.LogAttrs(ctx, slog.LevelError, "secret.reload.failed", slog.String("secret_id", string(e.id)), slog.String("version_id", string(wanted)),
 		slog.String("running", string(have.Version.ID)), slog.String("error", err.Error()), slog.Duration("again_in", e.retry))
 	e.m.renew()
-	select {
-	case e.m.wake <- struct{}{}:
-	default:
-	}
 }
 
 // stage offers a pending version for verification.
 func (e *entry) stage(ctx context.Context, cause events.Event) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
+	e.lock()
+	defer e.release()
 	have := e.current.Load()
 	want := cause.Data.VersionID
-	if have == nil || have.Version.ID == want || e.status.Load().Wanted == want && e.status.Load().Status == events.StatusStaged || e.seen.old(cause) {
+	if have == nil || have.Version.ID == want || e.status.Load().Wanted == want && e.status.Load().Status == events.StatusStaged {
 		return
 	}
-	v, val, err := e.m.cfg.Source.Read(ctx, e.id, store.Selector{Version: want})
+	if e.seen.old(cause) {
+		if e.again.ID == cause.ID {
+			e.again = events.Event{} // overtaken: the next look at the current version ends the failure
+		}
+		return
+	}
+	v, val, err := e.read(ctx, store.Selector{Version: want})
 	gone := errors.Is(err, store.ErrNotFound) || errors.Is(err, store.ErrNoValue)
 	if gone || err == nil && v.Stage != secret.StagePending {
 		e.staged(have, events.StatusApplied, "") // promoted or given up meanwhile

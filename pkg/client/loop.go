@@ -42,16 +42,7 @@ func (m *Manager) loop() {
 		case <-m.wake:
 			look.Reset(m.lookIn())
 		case <-look.C:
-			now := time.Now()
-			for _, e := range m.entries {
-				again, due := e.attend(m.work, now)
-				if due && again.Type == events.TypeStaged {
-					m.reload(m.work, e, again)
-				}
-				if due {
-					m.reload(m.work, e, events.Event{})
-				}
-			}
+			m.look(time.Now())
 			look.Reset(m.lookIn())
 		case <-observe.C:
 			m.observe(m.work)
@@ -84,28 +75,62 @@ func (m *Manager) pollIn(n int) time.Duration {
 // leastLook bounds how often the secrets are looked at.
 const leastLook = 20 * time.Millisecond
 
+// rouse has the loop compute anew when it looks next.
+func (m *Manager) rouse() {
+	select {
+	case m.wake <- struct{}{}:
+	default:
+	}
+}
+
+// look attends to the secrets whose deadline has come.
+func (m *Manager) look(now time.Time) {
+	for _, e := range m.entries {
+		if at := e.deadline(); at == 0 || at > now.UnixNano() {
+			continue
+		}
+		again, due := e.attend(m.work, now)
+		if due && again.Type == events.TypeStaged {
+			m.reload(m.work, e, again)
+		}
+		if due {
+			m.reload(m.work, e, events.Event{})
+		}
+	}
+}
+
 // lookIn returns when something has to be looked at: a retry or the end of a
 // version.
 func (m *Manager) lookIn() time.Duration {
 	next := time.Minute
-	now := time.Now()
+	now := time.Now().UnixNano()
 	for _, e := range m.entries {
-		if at := e.attendAt(now); !at.IsZero() {
-			next = min(next, max(at.Sub(now), leastLook))
+		if at := e.deadline(); at != 0 {
+			next = min(next, max(time.Duration(at-now), leastLook))
 		}
 	}
 	return next
 }
 
-// attendAt returns when the entry needs attention, zero for not in sight.
-func (e *entry) attendAt(now time.Time) time.Time {
-	if e.queued.Load() || !e.mu.TryLock() {
-		return time.Time{} // it is being reloaded
+// deadline returns when the loop has to attend to the entry, 0 for not in sight.
+// An entry that is reloaded, or waits to be, has none: its release wakes the loop.
+func (e *entry) deadline() int64 {
+	if e.queued.Load() {
+		return 0
 	}
-	defer e.mu.Unlock()
+	return e.due.Load()
+}
+
+// attendAt returns when the entry needs attention next, zero for not in sight;
+// the caller holds the lock. What passed while the entry was locked is still
+// ahead.
+func (e *entry) attendAt() time.Time {
+	if e.current.Load() == nil {
+		return time.Time{}
+	}
 	at := e.nextTry
 	for _, t := range e.moments() {
-		if t.After(now) && (at.IsZero() || t.Before(at)) {
+		if t.After(e.attended) && (at.IsZero() || t.Before(at)) {
 			at = t
 		}
 	}
@@ -152,9 +177,10 @@ func (e *entry) staleSince() time.Time {
 // expired, and reports whether the store should be asked, and because of what.
 func (e *entry) attend(ctx context.Context, now time.Time) (again events.Event, due bool) {
 	if !e.mu.TryLock() {
-		return again, false // it is being reloaded
+		return again, false // it is being reloaded, and its release wakes the loop
 	}
-	defer e.mu.Unlock()
+	defer e.release()
+	e.attended = now
 	c := e.current.Load()
 	waiting := !e.nextTry.IsZero() && now.Before(e.nextTry)
 	due = !e.nextTry.IsZero() && !waiting
@@ -168,7 +194,9 @@ func (e *entry) attend(ctx context.Context, now time.Time) (again events.Event, 
 		due = true
 	}
 	if due {
-		again, e.nextTry = e.again, time.Time{} // the outcome sets it anew
+		// The outcome sets it anew. A reload that waits already may find that it
+		// has nothing to do, and then there is no outcome.
+		again, e.nextTry = e.again, now.Add(max(e.retry, e.m.cfg.Retry))
 	}
 	return again, due
 }
@@ -245,9 +273,12 @@ func (m *Manager) catchUp() {
 }
 
 func (m *Manager) missed(e *entry) {
-	if m.work.Err() != nil {
-		return
+	if m.work.Err() == nil {
+		m.ended("bus", func() { m.lastNotified(e) })
 	}
+}
+
+func (m *Manager) lastNotified(e *entry) {
 	a, err := m.cfg.Bus.LastNotified(m.work, m.cfg.Service, e.id)
 	if err != nil {
 		m.log.LogAttrs(m.work, slog.LevelDebug, "secret.last_notified", slog.String("secret_id", string(e.id)), slog.String("error", err.Error()))

@@ -97,9 +97,9 @@ type Manager struct {
 }
 
 type meters struct {
-	access, near, rotated, failed metric.Int64Counter
-	stale                         metric.Int64UpDownCounter
-	latency                       metric.Float64Histogram
+	access, near, rotated, failed, panics metric.Int64Counter
+	stale                                 metric.Int64UpDownCounter
+	latency                               metric.Float64Histogram
 }
 
 const scope = "github.com/tradepulse/rotator/pkg/client"
@@ -175,13 +175,14 @@ func instanceName() string {
 }
 
 func (m *Manager) instruments(meter metric.Meter) error {
-	var errs [6]error
+	var errs [7]error
 	m.meters.access, errs[0] = meter.Int64Counter("secret.access", metric.WithDescription("Reads of a secret by name, and intervals in which handles on it were read."), metric.WithUnit("{read}"))
 	m.meters.near, errs[1] = meter.Int64Counter("secret.near_expiry", metric.WithDescription("Cached versions found near their end."), metric.WithUnit("{version}"))
 	m.meters.rotated, errs[2] = meter.Int64Counter("secret.rotated", metric.WithDescription("Fresh versions taken into use."), metric.WithUnit("{version}"))
 	m.meters.failed, errs[3] = meter.Int64Counter("secret.reload.failures", metric.WithDescription("Reloads that left the old version in use."), metric.WithUnit("{reload}"))
 	m.meters.latency, errs[4] = meter.Float64Histogram("secret.reload.latency", metric.WithDescription("Time from the announcement of a version to its use."), metric.WithUnit("s"))
 	m.meters.stale, errs[5] = meter.Int64UpDownCounter("secret.stale", metric.WithDescription("Versions served although the store could not be asked since their end."), metric.WithUnit("{version}"))
+	m.meters.panics, errs[6] = meter.Int64Counter("secret.panics", metric.WithDescription("Panics of hooks, of the source and of the bus that were recovered, by where."), metric.WithUnit("{panic}"))
 	return errors.Join(errs[:]...)
 }
 
@@ -201,9 +202,9 @@ func (m *Manager) start(ctx context.Context) error {
 	if err := m.loadAll(ctx); err != nil {
 		return err
 	}
-	m.wg.Go(m.loop)
+	m.wg.Go(func() { m.keep("loop", m.loop) })
 	if m.cfg.Bus != nil {
-		m.wg.Go(m.report)
+		m.wg.Go(func() { m.keep("report", m.report) })
 		m.renew()
 	}
 	return nil
@@ -310,9 +311,9 @@ func (m *Manager) Refresh(ctx context.Context, id secret.ID) error {
 	if !ok {
 		return fmt.Errorf("client: %w: %s", ErrUnknown, id)
 	}
-	e.mu.Lock()
+	e.lock()
 	recent := time.Since(e.tried) < refreshPause
-	e.mu.Unlock()
+	e.release()
 	if !recent {
 		e.refresh(ctx, events.Event{})
 		if err := ctx.Err(); err != nil {
