@@ -23,6 +23,7 @@ import (
 	"github.com/tradepulse/rotator/cmd/internal/telemetry"
 	"github.com/tradepulse/rotator/cmd/internal/wire"
 	"github.com/tradepulse/rotator/pkg/client"
+	"github.com/tradepulse/rotator/pkg/events"
 	"github.com/tradepulse/rotator/pkg/secret"
 )
 
@@ -178,7 +179,10 @@ func keepFiles(ctx context.Context, cfg *config.Config, keep []agent.File, tel *
 	})
 	running.Store(a)
 	tel.Logger.LogAttrs(ctx, slog.LevelInfo, "agent.started", slog.String("version", cli.Version()), slog.Int("files", len(keep)))
-	err = a.Run(ctx)
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return events.AwaitClose(ctx, p.Conn) })
+	g.Go(func() error { return a.Run(ctx) })
+	err = g.Wait()
 	tel.Logger.LogAttrs(ctx, slog.LevelInfo, "agent.drained")
 	return errors.Join(err, p.Close())
 }

@@ -108,6 +108,7 @@ func serve(ctx context.Context, cfg *config.Config, tel *telemetry.Telemetry, re
 	ready.Store(n)
 	tel.Logger.LogAttrs(ctx, slog.LevelInfo, "notifier.started", slog.String("version", cli.Version()), slog.Int("secrets", len(p.Specs)))
 	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return events.AwaitClose(ctx, p.Conn) })
 	g.Go(func() error { return n.Run(ctx) })
 	g.Go(func() error { return p.Forward(ctx, cfg.EventBridge, tel.Logger) })
 	return errors.Join(g.Wait(), p.Close())

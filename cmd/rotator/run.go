@@ -187,6 +187,7 @@ func syncInterval(s string) (time.Duration, error) {
 
 func (n *node) serve(ctx context.Context, p *wire.Parts) error {
 	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return events.AwaitClose(ctx, p.Conn) })
 	for _, role := range n.roles {
 		switch role {
 		case roleScheduler:

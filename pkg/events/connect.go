@@ -4,11 +4,13 @@ import (
 	"cmp"
 	"context"
 	"crypto/tls"
-	"errors"
 	"fmt"
 	"log/slog"
+	"math/rand/v2"
 	"net/url"
+	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -40,25 +42,40 @@ type ConnectConfig struct {
 	Logger *slog.Logger
 }
 
-// Connect returns a connection that comes back by itself for ever. When no
-// server can be reached yet it says so in the log, again and again with growing
-// pauses, and waits until one can or ctx ends.
+// The pauses between two tries to come back. While the server refuses the
+// credentials the pause doubles, so that a fleet with a wrong password is no
+// load; maxRefusedWait keeps the return within a lease.
+const (
+	reconnectWait   = 500 * time.Millisecond
+	reconnectJitter = 250 * time.Millisecond
+	maxRefusedWait  = 10 * time.Second
+)
+
+// Connect returns a connection that comes back by itself for ever, also after
+// its credentials were refused: they may be in force again, and files are read
+// anew with each try. When no server can be reached yet it says so in the log,
+// again and again with growing pauses, and waits until one can or ctx ends.
+//
+// A server can still close the connection for good, for a breach of the
+// protocol. That is logged as nats.closed, and [AwaitClose] returns.
 func Connect(ctx context.Context, cfg ConnectConfig) (*nats.Conn, error) {
 	log := cfg.Logger
 	if log == nil {
 		log = slog.Default()
 	}
-	opts, err := cfg.options(log)
+	w := &reconnects{log: log, url: cfg.url()}
+	opts, err := cfg.options(w)
 	if err != nil {
 		return nil, fmt.Errorf("connect to NATS: %w", err)
 	}
 	for wait := 500 * time.Millisecond; ; wait = min(wait*2, 30*time.Second) {
 		nc, err := nats.Connect(cfg.URL, opts...)
 		if err == nil {
+			w.conn.Store(nc)
 			return nc, nil
 		}
-		if errors.Is(err, nats.ErrAuthorization) || errors.Is(err, nats.ErrAuthExpired) {
-			log.LogAttrs(ctx, slog.LevelError, "nats.refused", slog.String("url", cfg.url()), slog.String("error", err.Error()), slog.Duration("again_in", wait))
+		if refused(err) {
+			w.refused(err, wait)
 		} else {
 			log.LogAttrs(ctx, slog.LevelWarn, "nats.unreachable", slog.String("url", cfg.url()), slog.String("error", err.Error()), slog.Duration("again_in", wait))
 		}
@@ -82,20 +99,88 @@ func (cfg ConnectConfig) url() string {
 	return strings.Join(servers, ",")
 }
 
-func (cfg ConnectConfig) options(log *slog.Logger) ([]nats.Option, error) {
+// reconnects paces the tries to come back and logs what becomes of a connection.
+type reconnects struct {
+	log  *slog.Logger
+	url  string
+	conn atomic.Pointer[nats.Conn] // nil until nats.Connect has returned
+}
+
+// wait returns the pause after n tries, and logs a refusal of the last one. It
+// is the only place that hears of a refusal before the first connection.
+func (w *reconnects) wait(n int) time.Duration {
+	wait := reconnectWait + rand.N(reconnectJitter)
+	if nc := w.conn.Load(); nc != nil && refused(nc.LastError()) {
+		wait = min(wait<<min(n-1, 10), maxRefusedWait)
+		w.refused(nc.LastError(), wait)
+	}
+	return wait
+}
+
+func (w *reconnects) refused(err error, wait time.Duration) {
+	w.log.Error("nats.refused", slog.String("url", w.url), slog.String("error", err.Error()), slog.Duration("again_in", wait),
+		slog.String("remedy", "see whether the user, the password or the credentials file is still valid on the server"))
+}
+
+// closed logs that the server has closed the connection for good.
+func (w *reconnects) closed(nc *nats.Conn) {
+	reason := "unknown"
+	if err := nc.LastError(); err != nil {
+		reason = err.Error()
+	}
+	w.log.Error("nats.closed", slog.String("url", w.url), slog.String("error", reason),
+		slog.String("remedy", "start the program again: this connection does not come back"))
+}
+
+// AwaitClose returns nil once ctx has ended, and an error when nc is closed
+// before: nothing that runs on it works any more, so a program has to end.
+func AwaitClose(ctx context.Context, nc *nats.Conn) error {
+	closed := nc.StatusChanged(nats.CLOSED)
+	defer nc.RemoveStatusListener(closed)
+	if !nc.IsClosed() { // a listener hears of no status before it
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-closed:
+		}
+	}
+	return fmt.Errorf("the connection to NATS was closed: %w; start the program again", cmp.Or(nc.LastError(), nats.ErrConnectionClosed))
+}
+
+// failed logs an asynchronous error. A refusal is logged by wait.
+func (w *reconnects) failed(err error) {
+	if !refused(err) {
+		w.log.Error("nats.error", slog.String("error", err.Error()))
+	}
+}
+
+// refused reports whether the server has refused the credentials. It also knows
+// the errors of a handshake, which nats.go passes on as text.
+func refused(err error) bool {
+	if err == nil {
+		return false
+	}
+	text := strings.ToLower(err.Error())
+	return slices.ContainsFunc([]string{nats.AUTHORIZATION_ERR, "authentication expired", "authentication revoked"}, func(s string) bool {
+		return strings.Contains(text, s)
+	})
+}
+
+func (cfg ConnectConfig) options(w *reconnects) ([]nats.Option, error) {
+	log := w.log
 	opts := []nats.Option{
-		nats.Name(cfg.Name), nats.MaxReconnects(-1), nats.ReconnectWait(500 * time.Millisecond), nats.ReconnectJitter(250*time.Millisecond, time.Second),
-		nats.Timeout(cmp.Or(cfg.Timeout, 5*time.Second)), nats.PermissionErrOnSubscribe(true),
+		nats.Name(cfg.Name), nats.Timeout(cmp.Or(cfg.Timeout, 5*time.Second)), nats.PermissionErrOnSubscribe(true),
+		nats.MaxReconnects(-1), nats.IgnoreAuthErrorAbort(), nats.CustomReconnectDelay(w.wait),
 		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) {
 			if err != nil {
 				log.Warn("nats.disconnected", slog.String("error", err.Error()))
 			}
 		}),
 		nats.ReconnectHandler(func(*nats.Conn) { log.Info("nats.reconnected") }),
+		// Without callbacks for our own Close, closed hears of the server's only.
+		nats.NoCallbacksAfterClientClose(), nats.ClosedHandler(w.closed),
 		// A publish that is not permitted shows here only.
-		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) {
-			log.Error("nats.error", slog.String("error", err.Error()))
-		}),
+		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) { w.failed(err) }),
 	}
 	if cfg.Background {
 		opts = append(opts, nats.RetryOnFailedConnect(true), nats.ConnectHandler(func(*nats.Conn) { log.Info("nats.connected") }))
