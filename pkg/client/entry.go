@@ -285,11 +285,7 @@ func (e *entry) refresh(ctx context.Context, cause events.Event) {
 	e.tried = time.Now()
 	v, val, err := e.read(ctx, store.Selector{})
 	if err != nil {
-		wanted, again := cause.Data.VersionID, events.Event{}
-		if cause.Time.IsZero() && e.again.Type == events.TypeStaged {
-			wanted, again = e.again.Data.VersionID, e.again // a look makes no staged version be forgotten
-		}
-		e.failed(ctx, wanted, err, again)
+		e.unread(ctx, err, cause)
 		return
 	}
 	if !cause.Time.IsZero() {
@@ -317,6 +313,21 @@ func (e *entry) refresh(ctx context.Context, cause events.Event) {
 		e.m.meters.latency.Record(ctx, time.Since(cause.Time).Seconds())
 	}
 	e.m.renew()
+}
+
+// unread notes that the store could not be read. A look without an announcement
+// does not make the version be forgotten that failed before.
+func (e *entry) unread(ctx context.Context, err error, cause events.Event) {
+	wanted, again := cause.Data.VersionID, events.Event{}
+	if cause.Time.IsZero() {
+		if s := e.status.Load(); s.Status == events.StatusFailed {
+			wanted = s.Wanted
+		}
+		if e.again.Type == events.TypeStaged {
+			again = e.again
+		}
+	}
+	e.failed(ctx, wanted, err, again)
 }
 
 // fresh notes that the store confirmed the version in use, whose end it may have

@@ -2,6 +2,7 @@ package client_test
 
 import (
 	"context"
+	"errors"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -104,6 +105,34 @@ func TestACanceledHookIsTriedAgain(t *testing.T) {
 		c.pass(6 * time.Second)
 		if value(c.h.Get()) != "value-2" {
 			t.Error("it was not tried again")
+		}
+	})
+}
+
+// TestAFailedLookRemembersTheVersion: while the store is down the report still
+// says which version could not be taken into use.
+func TestAFailedLookRemembersTheVersion(t *testing.T) {
+	inFakeTime(t, time.Hour, nil, func(c *clock) {
+		var broken atomic.Bool
+		_, err := c.m.Subscribe(c.t.Context(), key, func(context.Context, client.Change) error {
+			if broken.Load() {
+				return errors.New("cannot log in")
+			}
+			return nil
+		})
+		if err != nil {
+			c.t.Fatal(err)
+		}
+		c.write()
+		broken.Store(true)
+		if err := c.m.Refresh(c.t.Context(), key); err == nil {
+			c.t.Fatal("a version that no hook took counts as applied")
+		}
+		wanted := c.m.Report().Secrets[0].Wanted
+		c.down.Store(true)
+		c.pass(6 * time.Second)
+		if s := c.m.Report().Secrets[0]; s.Wanted != wanted || wanted == "" || !strings.Contains(s.Reason, "the store is down") {
+			t.Errorf("the report says %+v, want that %s failed because the store is down", s, wanted)
 		}
 	})
 }
