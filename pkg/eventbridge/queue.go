@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"runtime/debug"
 	"strconv"
 	"time"
 
@@ -50,9 +51,10 @@ type QueueConfig struct {
 
 // Queue polls one queue. Any number of processes may poll the same.
 type Queue struct {
-	api  QueueAPI
-	cfg  QueueConfig
-	late metric.Float64Histogram
+	api    QueueAPI
+	cfg    QueueConfig
+	late   metric.Float64Histogram
+	panics metric.Int64Counter
 }
 
 // NewQueue returns a Queue.
@@ -69,12 +71,16 @@ func NewQueue(api QueueAPI, cfg QueueConfig) (*Queue, error) {
 	if cfg.MeterProvider == nil {
 		cfg.MeterProvider = otel.GetMeterProvider()
 	}
-	late, err := cfg.MeterProvider.Meter(scope).Float64Histogram("rotator.eventbridge.queue.age",
+	var errs [2]error
+	q := &Queue{api: api, cfg: cfg}
+	q.late, errs[0] = cfg.MeterProvider.Meter(scope).Float64Histogram("rotator.eventbridge.queue.age",
 		metric.WithDescription("How long messages were in the queue before they were taken."), metric.WithUnit("s"))
-	if err != nil {
+	q.panics, errs[1] = cfg.MeterProvider.Meter(scope).Int64Counter("rotator.eventbridge.queue.panics",
+		metric.WithDescription("Messages whose handler panicked; they come back."), metric.WithUnit("{message}"))
+	if err := errors.Join(errs[:]...); err != nil {
 		return nil, fmt.Errorf("eventbridge: %w", err)
 	}
-	return &Queue{api: api, cfg: cfg, late: late}, nil
+	return q, nil
 }
 
 const (
@@ -133,7 +139,7 @@ func (q *Queue) message(ctx context.Context, m types.Message) {
 	if ms, err := strconv.ParseInt(m.Attributes[string(types.MessageSystemAttributeNameSentTimestamp)], 10, 64); err == nil {
 		q.late.Record(ctx, max(time.Since(time.UnixMilli(ms)).Seconds(), 0))
 	}
-	err := q.cfg.Handle(ctx, []byte(aws.ToString(m.Body)))
+	err := q.handle(ctx, []byte(aws.ToString(m.Body)))
 	if err != nil && !events.IsPermanent(err) {
 		return // said by the handler; it comes back
 	}
@@ -142,4 +148,17 @@ func (q *Queue) message(ctx context.Context, m types.Message) {
 	if _, err := q.api.DeleteMessage(ctx, &sqs.DeleteMessageInput{QueueUrl: &q.cfg.URL, ReceiptHandle: m.ReceiptHandle}); err != nil {
 		q.cfg.Logger.LogAttrs(ctx, slog.LevelWarn, "eventbridge.not_deleted", slog.String("error", err.Error()))
 	}
+}
+
+// handle calls the handler. One that panics has failed, so that the message comes
+// back; what it panicked with is not shown, it might hold anything.
+func (q *Queue) handle(ctx context.Context, body []byte) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("eventbridge: the handler panicked with a %T", p)
+			q.panics.Add(ctx, 1)
+			q.cfg.Logger.LogAttrs(ctx, slog.LevelError, "eventbridge.handler.panic", slog.String("error", err.Error()), slog.String("stack", string(debug.Stack())))
+		}
+	}()
+	return q.cfg.Handle(ctx, body)
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -132,6 +133,38 @@ func TestAMessageIsLeftToTheQueueWhileTheStoreFails(t *testing.T) {
 	h.empty()
 	if n := h.left(h.dead); n != 0 {
 		t.Errorf("%d messages in the dead-letter queue, want none: it succeeded in the end", n)
+	}
+}
+
+func TestAHandlerThatPanicsGetsTheMessageAgain(t *testing.T) {
+	t.Parallel()
+	h := newHearing(t)
+	const canary = "canary-4711"
+	var calls atomic.Int64
+	q, err := eventbridge.NewQueue(h.sqs, eventbridge.QueueConfig{
+		URL: h.queue, Wait: time.Second, Logger: slog.New(slog.NewJSONHandler(h.logs, nil)), Handle: func(context.Context, []byte) error {
+			if calls.Add(1) == 1 {
+				panic(canary)
+			}
+			return nil
+		},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	h.send(labelMoved)
+	await(t, func() error {
+		if err := q.Poll(t.Context()); err != nil {
+			return err
+		}
+		if n := calls.Load(); n != 2 {
+			return fmt.Errorf("the handler was called %d times, want twice", n)
+		}
+		return nil
+	})
+	h.empty()
+	if err := h.logs.has(`"level":"ERROR","msg":"eventbridge.handler.panic"`); err != nil || strings.Contains(h.logs.String(), canary) {
+		t.Errorf("the log does not say what happened, or shows what it panicked with: %v", err)
 	}
 }
 

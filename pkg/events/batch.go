@@ -141,12 +141,15 @@ func (c *consumer) guardedBatch(ms []jetstream.Msg, ds []Delivery, h BatchHandle
 		}
 		return out
 	}
-	defer func() {
-		if p := recover(); p != nil {
-			errs = all(c.panicked(c.work, ds[0].Event.Type, p))
-		}
+	var err error
+	func() {
+		defer c.b.recovered(c.work, "handler of "+c.cfg.Consumer, &err)
+		errs = h(c.work, ds)
 	}()
-	if errs = h(c.work, ds); len(errs) != len(ds) {
+	switch {
+	case err != nil:
+		errs = all(err)
+	case len(errs) != len(ds):
 		errs = all(fmt.Errorf("the handler returned %d outcomes for %d events", len(errs), len(ds)))
 	}
 	return errs

@@ -243,16 +243,17 @@ func (c *consumer) process(m jetstream.Msg) {
 }
 
 // guarded calls the handler, shows the server signs of life meanwhile, and
-// turns a panic into an error. The panic's own value is not printed: it might
-// hold anything.
+// turns a panic into an error.
 func (c *consumer) guarded(ctx context.Context, m jetstream.Msg, d Delivery) (err error) {
 	defer c.keepAlive(ctx, m)()
-	defer func() {
-		if p := recover(); p != nil {
-			err = c.panicked(ctx, d.Event.Type, p)
-		}
-	}()
+	defer c.b.recovered(ctx, "handler of "+string(d.Event.Type), &err)
 	return c.handle(ctx, d)
+}
+
+// retry asks for a later delivery. A Retry that panics has failed.
+func (c *consumer) retry(ctx context.Context, d Delivery, cause error) (err error) {
+	defer c.b.recovered(ctx, "handler of "+string(d.Event.Type), &err)
+	return c.cfg.Retry(ctx, d, cause)
 }
 
 // keepAlive shows the server signs of life of messages until stop is called.
@@ -271,10 +272,14 @@ func (c *consumer) keepAlive(ctx context.Context, ms ...jetstream.Msg) (stop fun
 	return cancel
 }
 
-// panicked logs a panic of a handler and returns it as an error.
-func (c *consumer) panicked(ctx context.Context, t Type, p any) error {
-	c.b.log.LogAttrs(ctx, slog.LevelError, "bus.handler.panic", slog.String("type", string(t)), slog.String("stack", string(debug.Stack())))
-	return fmt.Errorf("handler of %s panicked with a %T", t, p)
+// recovered is deferred around a callback: it logs a panic and makes it the
+// callback's error. Only the type of what it panicked with is shown: it might
+// hold anything.
+func (b *Bus) recovered(ctx context.Context, what string, err *error) {
+	if p := recover(); p != nil {
+		*err = fmt.Errorf("the %s panicked with a %T", what, p)
+		b.log.LogAttrs(ctx, slog.LevelError, "bus.handler.panic", slog.String("error", (*err).Error()), slog.String("stack", string(debug.Stack())))
+	}
 }
 
 // finish acknowledges the message as the outcome demands and returns a name
@@ -289,7 +294,7 @@ func (c *consumer) finish(ctx context.Context, m jetstream.Msg, d Delivery, err 
 		return "permanent"
 	}
 	if c.cfg.Retry != nil {
-		rerr := c.cfg.Retry(ctx, d, err)
+		rerr := c.retry(ctx, d, err)
 		if rerr == nil {
 			c.done(ctx, m)
 			return "retry"

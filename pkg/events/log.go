@@ -120,7 +120,7 @@ func (b *Bus) watchOnce(ctx context.Context, stream string, subjects []string, f
 		pending = info.NumPending
 	}
 	if synced != nil && pending == 0 {
-		if err := synced(); err != nil {
+		if err := b.seen(ctx, stream, synced); err != nil {
 			return stopError{err}
 		}
 		synced = nil
@@ -137,19 +137,26 @@ func (b *Bus) watchOnce(ctx context.Context, stream string, subjects []string, f
 		if err != nil {
 			return err
 		}
-		if err := fn(m); err != nil {
+		if err := b.seen(ctx, stream, func() error { return fn(m) }); err != nil {
 			return stopError{err}
 		}
 		if synced == nil {
 			continue
 		}
 		if meta, err := m.Metadata(); err == nil && meta.NumPending == 0 {
-			if err := synced(); err != nil {
+			if err := b.seen(ctx, stream, synced); err != nil {
 				return stopError{err}
 			}
 			synced = nil
 		}
 	}
+}
+
+// seen calls a callback of a watch. One that panics has failed, which ends the
+// watch.
+func (b *Bus) seen(ctx context.Context, stream string, fn func() error) (err error) {
+	defer b.recovered(ctx, "callback of the watch on "+stream, &err)
+	return fn()
 }
 
 // forget removes the consumer of a watch that ends: a stream holds no more than

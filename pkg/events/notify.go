@@ -8,6 +8,8 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/metric"
 
 	"github.com/tradepulse/rotator/pkg/secret"
 )
@@ -71,7 +73,7 @@ func (b *Bus) SubscribeNotify(ctx context.Context, service string, fn func(conte
 			b.note(ctx, m.Subject, err)
 			return
 		}
-		fn(b.extract(ctx, m.Header), Delivery{Event: e, Seq: announced(m.Header), Attempt: 1})
+		b.notified(b.extract(ctx, m.Header), Delivery{Event: e, Seq: announced(m.Header), Attempt: 1}, fn)
 	})
 	if err != nil {
 		return nil, fmt.Errorf("subscribe: %w", err)
@@ -86,6 +88,19 @@ func (b *Bus) SubscribeNotify(ctx context.Context, service string, fn func(conte
 		return nil, errors.Join(fmt.Errorf("subscribe: %w", err), sub.Unsubscribe())
 	}
 	return stop, nil
+}
+
+// notified calls fn. One that panics has missed the notification and gets the
+// next.
+func (b *Bus) notified(ctx context.Context, d Delivery, fn func(context.Context, Delivery)) {
+	var err error
+	func() {
+		defer b.recovered(ctx, "handler of notifications", &err)
+		fn(ctx, d)
+	}()
+	if err != nil {
+		b.consumed.Add(ctx, 1, metric.WithAttributes(attribute.String("type", string(d.Event.Type)), attribute.String("outcome", "panic")))
+	}
 }
 
 // LastNotified returns the last notification to a service about a secret; its
@@ -117,10 +132,18 @@ func (b *Bus) OnReconnect(ctx context.Context, fn func()) {
 				if !ok {
 					return
 				}
-				fn()
+				b.reconnected(ctx, fn)
 			}
 		}
 	}()
+}
+
+// reconnected calls fn. One that panics has missed a reconnect and hears of the
+// next.
+func (b *Bus) reconnected(ctx context.Context, fn func()) {
+	var err error // logged
+	defer b.recovered(ctx, "handler of reconnects", &err)
+	fn()
 }
 
 // Connected reports whether the connection stands.
