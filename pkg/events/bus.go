@@ -64,6 +64,7 @@ type Bus struct {
 	cfg       Config
 	nc        *nats.Conn
 	js        jetstream.JetStream
+	leader    nats.JetStreamContext // see stored
 	log       *slog.Logger
 	tracer    trace.Tracer
 	nonce     string   // tells the barriers of this Bus from those of others
@@ -104,7 +105,11 @@ func New(nc *nats.Conn, cfg Config) (*Bus, error) {
 	if err != nil {
 		return nil, fmt.Errorf("events: %w", err)
 	}
-	b := &Bus{cfg: cfg, nc: nc, js: js, nonce: rand.Text(), log: cfg.Logger, tracer: cfg.TracerProvider.Tracer(scope)}
+	leader, err := nc.JetStream(nats.APIPrefix(cfg.APIPrefix))
+	if err != nil {
+		return nil, fmt.Errorf("events: %w", err)
+	}
+	b := &Bus{cfg: cfg, nc: nc, js: js, leader: leader, nonce: rand.Text(), log: cfg.Logger, tracer: cfg.TracerProvider.Tracer(scope)}
 	return b, b.instruments(cfg.MeterProvider.Meter(scope))
 }
 
@@ -165,10 +170,28 @@ func withHeader(kv ...string) func(*nats.Msg) {
 }
 
 // stored returns the last message on a subject of a stream, and nil when there
-// is none. It asks on a subject that names both, so that the right to read can
-// be given for one of them; a stream's handle would need the right to look at
-// all of the stream.
-func (b *Bus) stored(ctx context.Context, stream, subject string) (*jetstream.RawStreamMsg, error) {
+// is none. The leader of the stream answers: a decision, or a compare-and-set,
+// on what a server said that lags behind is one on the past. Package jetstream
+// sends every read of our streams to any of their servers; the client before it
+// still asks the leader.
+func (b *Bus) stored(ctx context.Context, stream, subject string) (*nats.RawStreamMsg, error) {
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	m, err := b.leader.GetLastMsg(stream, subject, nats.Context(ctx))
+	switch {
+	case errors.Is(err, nats.ErrMsgNotFound):
+		return nil, nil
+	case err != nil:
+		return nil, fmt.Errorf("stream %s: %w", stream, err)
+	}
+	return m, nil
+}
+
+// hinted is stored for a service, answered by any server of the stream, also one
+// that lags behind. It asks on a subject that names the subject to be read, so
+// that the right to read can be given for one of them; what stored asks for names
+// the stream alone.
+func (b *Bus) hinted(ctx context.Context, stream, subject string) (*nats.RawStreamMsg, error) {
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
 	m, err := b.nc.RequestWithContext(ctx, b.cfg.APIPrefix+".DIRECT.GET."+stream+"."+subject, nil)
@@ -185,7 +208,7 @@ func (b *Bus) stored(ctx context.Context, stream, subject string) (*jetstream.Ra
 	if err != nil {
 		return nil, fmt.Errorf("stream %s: the answer has no sequence", stream)
 	}
-	return &jetstream.RawStreamMsg{Subject: m.Header.Get(jetstream.SubjectHeader), Sequence: seq, Header: m.Header, Data: m.Data}, nil
+	return &nats.RawStreamMsg{Subject: m.Header.Get(jetstream.SubjectHeader), Sequence: seq, Header: m.Header, Data: m.Data}, nil
 }
 
 // note counts and logs a message that was rejected, without its content.

@@ -104,10 +104,11 @@ func (b *Bus) notified(ctx context.Context, d Delivery, fn func(context.Context,
 }
 
 // LastNotified returns the last notification to a service about a secret; its
-// Seq is that of the announcement.
+// Seq is that of the announcement. On a cluster a newer one may exist: any server
+// answers.
 func (b *Bus) LastNotified(ctx context.Context, service string, id secret.ID) (Announcement, error) {
 	subject := b.cfg.Names.Notify(service, id.Key())
-	m, err := b.stored(ctx, b.cfg.Names.NotifyStream(), subject)
+	m, err := b.hinted(ctx, b.cfg.Names.NotifyStream(), subject)
 	if m == nil || err != nil {
 		return Announcement{}, wrap("read the last notification", err)
 	}
