@@ -34,7 +34,8 @@ func keysRotateCommand(path, name *string) *cobra.Command {
 		Short: "Seal every value anew with a fresh key and remove the keys before it",
 		Long: `Adds a fresh key to the keyset of the store, seals every value anew with it, and
 removes the keys before it. Values stay readable throughout, and programs that
-run go on. What is interrupted is done by running it again.`,
+run go on. On a cluster it takes at least 45 s. What is interrupted is done by
+running it again.`,
 		Example: "  rotator keys rotate --config docs/examples/single-node.yaml",
 		Args:    cli.Exactly(0),
 		RunE: func(cmd *cobra.Command, _ []string) error {

@@ -38,16 +38,22 @@ type Config struct {
 	// in hand does not open the keyset, so that a process that runs outlives a
 	// change of it.
 	Reread func() ([]byte, error)
-	// Existing opens a bucket that somebody else has made and makes nothing, for
-	// a process that only reads.
+	// Existing opens a bucket that another process has made, and makes nothing.
 	Existing bool
+	// Direct lets any server of a cluster answer a read, also one that lags
+	// behind. It is for a service, which only reads, and whose right to do so may
+	// cover single secrets: a direct read names the key in its subject, a read
+	// from the leader names the bucket alone (see deployments/nats).
+	Direct bool
 }
 
 // Driver is the embedded store.
 type Driver struct {
 	cfg    Config
 	stream jetstream.Stream
+	leader nats.JetStreamContext // see lead
 	keys   *keyring
+	settle time.Duration // see RotateKeyset
 }
 
 var _ store.Driver = (*Driver)(nil)
@@ -60,7 +66,10 @@ func Open(ctx context.Context, cfg Config) (*Driver, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open bucket %s: %w", cfg.Bucket, classify(err))
 	}
-	d := &Driver{cfg: cfg, stream: s}
+	d := &Driver{cfg: cfg, stream: s, settle: settleTime}
+	if d.leader, err = lead(cfg.JS); err != nil {
+		return nil, fmt.Errorf("open bucket %s: %w", cfg.Bucket, err)
+	}
 	if d.keys, err = openKeyring(ctx, d, cfg.MasterKey); err != nil {
 		return nil, fmt.Errorf("open bucket %s: %w", cfg.Bucket, err)
 	}
@@ -92,72 +101,15 @@ func valueKey(path string, v secret.VersionID, ref string) string {
 	return "v." + string(secret.ID(path).Key()) + "." + string(secret.ID(v).Key()) + "." + ref
 }
 
-// document is what stands in a document key.
-type document struct {
-	Path     string     `json:"path"`
-	Versions []recorded `json:"versions"`
-	revision uint64
-}
-
-// recorded is a version in a document.
-type recorded struct {
-	version
-	// Ref is the last part of the key of its sealed value.
-	Ref string `json:"ref,omitempty"`
-}
-
-type version struct {
-	ID        secret.VersionID `json:"id"`
-	Stage     secret.Stage     `json:"stage"`
-	Token     secret.Token     `json:"token,omitempty"`
-	CreatedAt time.Time        `json:"created_at"`
-	NotAfter  time.Time        `json:"not_after,omitzero"`
-	Empty     bool             `json:"empty,omitempty"`
-	Kept      bool             `json:"kept,omitempty"`
-}
-
-func (doc *document) versions() []secret.Version {
-	out := make([]secret.Version, len(doc.Versions))
-	for i, v := range doc.Versions {
-		out[i] = secret.Version(v.version)
-	}
-	return out
-}
-
-// set replaces the versions; each keeps its value.
-func (doc *document) set(versions []secret.Version) {
-	out := make([]recorded, len(versions))
-	for i, v := range versions {
-		out[i] = recorded{version(v), doc.ref(v.ID)}
-	}
-	doc.Versions = out
-}
-
-// ref returns the reference of a version's value, "" for none.
-func (doc *document) ref(id secret.VersionID) string {
-	for _, v := range doc.Versions {
-		if v.ID == id {
-			return v.Ref
-		}
-	}
-	return ""
-}
-
-// put replaces the versions, of which the last one is new and has the value
-// under ref.
-func (doc *document) put(versions []secret.Version, ref string) {
-	doc.set(versions)
-	doc.Versions[len(versions)-1].Ref = ref
-}
-
-func (doc *document) metadata() secret.Metadata {
-	return secret.Metadata{Path: doc.Path, Versions: doc.versions()}
-}
-
 // read returns the document of a secret; with [store.ErrNotFound] an empty one
 // that may be written in its place.
 func (d *Driver) read(ctx context.Context, path string) (document, error) {
-	m, err := d.last(ctx, docKey(path))
+	return d.readWith(ctx, path, d.last)
+}
+
+// readWith is read through one of [Driver.last] and [Driver.peek].
+func (d *Driver) readWith(ctx context.Context, path string, get lookup) (document, error) {
+	m, err := get(ctx, docKey(path))
 	if errors.Is(err, store.ErrNotFound) {
 		doc := document{Path: path}
 		if m != nil {
@@ -180,26 +132,14 @@ func parse(data []byte, revision uint64) (document, error) {
 	return doc, nil
 }
 
-// last returns the last message of a key; one that was deleted is not found, and
-// returned with the error.
-func (d *Driver) last(ctx context.Context, key string) (*jetstream.RawStreamMsg, error) {
-	m, err := d.stream.GetLastMsgForSubject(ctx, d.subject(key))
-	if err != nil {
-		return nil, classify(err)
-	}
-	if m.Header.Get(kvOperation) != "" {
-		return m, fmt.Errorf("%w: deleted", store.ErrNotFound)
-	}
-	return m, nil
-}
-
 // kvOperation marks a message of a bucket that is no value but a deletion.
 const kvOperation = "KV-Operation"
 
 // change applies do to the document of a secret by compare-and-set, again on a
-// fresh one when somebody else was quicker.
+// fresh one when another writer was quicker.
 func (d *Driver) change(ctx context.Context, path string, create bool, do func(*document) (changed bool, err error)) error {
-	for range casTries {
+	for try := range casTries {
+		pause(ctx, try)
 		doc, err := d.read(ctx, path)
 		if errors.Is(err, store.ErrNotFound) && create {
 			err = nil
@@ -228,14 +168,16 @@ func (d *Driver) write(ctx context.Context, doc document) error {
 
 // Describe implements [store.Driver].
 func (d *Driver) Describe(ctx context.Context, path string) (secret.Metadata, error) {
-	doc, err := d.read(ctx, path)
+	doc, err := d.readWith(ctx, path, d.peek)
 	if err != nil {
 		return secret.Metadata{}, err
 	}
 	return doc.metadata(), nil
 }
 
-// List implements [store.Driver]: one ordered pass over the documents.
+// List implements [store.Driver]: one ordered pass over the documents. The server
+// that answers it may lag behind: what is listed is a hint, and what has to be
+// done about a secret is decided after [Driver.Describe].
 func (d *Driver) List(ctx context.Context) iter.Seq2[secret.Metadata, error] {
 	return func(yield func(secret.Metadata, error) bool) {
 		if err := d.list(ctx, func(m secret.Metadata) bool { return yield(m, nil) }); err != nil {
@@ -304,7 +246,7 @@ func (d *Driver) scan(ctx context.Context, pattern string, fn func(jetstream.Msg
 
 // Get implements [store.Driver].
 func (d *Driver) Get(ctx context.Context, path string, sel store.Selector) (secret.Version, secret.Value, error) {
-	doc, err := d.read(ctx, path)
+	doc, err := d.readWith(ctx, path, d.peek)
 	if err != nil {
 		return secret.Version{}, secret.Value{}, err
 	}
@@ -312,12 +254,12 @@ func (d *Driver) Get(ctx context.Context, path string, sel store.Selector) (secr
 	if err != nil {
 		return secret.Version{}, secret.Value{}, err
 	}
-	value, err := d.value(ctx, path, v.ID, doc.ref(v.ID))
+	value, err := d.value(ctx, path, v.ID, doc.ref(v.ID), d.peek)
 	return v, value, err
 }
 
-func (d *Driver) value(ctx context.Context, path string, v secret.VersionID, ref string) (secret.Value, error) {
-	m, err := d.last(ctx, valueKey(path, v, ref))
+func (d *Driver) value(ctx context.Context, path string, v secret.VersionID, ref string, get lookup) (secret.Value, error) {
+	m, err := get(ctx, valueKey(path, v, ref))
 	if errors.Is(err, store.ErrNotFound) {
 		return secret.Value{}, fmt.Errorf("%w: %s", store.ErrNoValue, v)
 	}
@@ -372,25 +314,29 @@ func (d *Driver) Put(ctx context.Context, path string, w store.Write) (v secret.
 	return v, nil
 }
 
-// keep stores a sealed value and returns its reference. A value sealed by a key
-// that is being removed must not be stored: the write fails when the keyset has
-// changed since, and is made again with the one that stands.
-func (d *Driver) keep(ctx context.Context, path string, v secret.VersionID, value secret.Value) (ref string, err error) {
-	ref = rand.Text()
+// keep stores a sealed value and returns its reference. A document may refer to
+// it only if the key that sealed it was still primary after it was stored:
+// [Driver.RotateKeyset] seals those values anew before it removes the key, and
+// may miss any other. See ADR 21.
+func (d *Driver) keep(ctx context.Context, path string, v secret.VersionID, value secret.Value) (string, error) {
+	ref := rand.Text()
+	key := valueKey(path, v, ref)
 	for range casTries {
-		sealed, revision, err := d.keys.seal(value, d.bound(path, v, ref))
+		sealed, err := d.keys.seal(value, d.bound(path, v, ref))
 		if err != nil {
 			return "", err
 		}
-		_, err = d.cfg.JS.Publish(ctx, d.subject(valueKey(path, v, ref)), sealed, jetstream.WithExpectLastSequenceForSubject(revision, d.subject(keysetKey)))
-		if err = classify(err); !errors.Is(err, store.ErrConflict) {
+		if _, err = d.cfg.JS.Publish(ctx, d.subject(key), sealed); err != nil {
+			return "", classify(err)
+		}
+		if err := d.keys.load(ctx, d.last); err != nil {
+			return "", errors.Join(err, d.purge(ctx, key))
+		}
+		if primary, err := d.keys.sealedByPrimary(sealed); primary || err != nil {
 			return ref, err
 		}
-		if err := d.keys.load(ctx); err != nil {
-			return "", err
-		}
 	}
-	return "", fmt.Errorf("%w: the keyset has changed %d times in a row", store.ErrConflict, casTries)
+	return "", errors.Join(fmt.Errorf("%w: the keyset has changed %d times in a row", store.ErrConflict, casTries), d.purge(ctx, key))
 }
 
 // purge removes a value, or several when key is a pattern.
@@ -400,7 +346,7 @@ func (d *Driver) purge(ctx context.Context, key string) error {
 
 // same returns an error unless the version holds the value.
 func (d *Driver) same(ctx context.Context, path, ref string, v secret.Version, want secret.Value) error {
-	have, err := d.value(ctx, path, v.ID, ref)
+	have, err := d.value(ctx, path, v.ID, ref, d.last)
 	if err != nil && !errors.Is(err, store.ErrNoValue) {
 		return err
 	}
@@ -447,7 +393,8 @@ func classify(err error) error {
 	switch {
 	case err == nil, errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
 		return err
-	case errors.Is(err, jetstream.ErrMsgNotFound), errors.Is(err, jetstream.ErrStreamNotFound):
+	case errors.Is(err, jetstream.ErrMsgNotFound), errors.Is(err, nats.ErrMsgNotFound),
+		errors.Is(err, jetstream.ErrStreamNotFound), errors.Is(err, nats.ErrStreamNotFound):
 		return fmt.Errorf("%w: %w", store.ErrNotFound, err)
 	case errors.Is(err, nats.ErrPermissionViolation), errors.Is(err, nats.ErrAuthorization):
 		return fmt.Errorf("%w: %w", store.ErrAccessDenied, err)

@@ -48,10 +48,10 @@ func openKeyring(ctx context.Context, d *Driver, master []byte) (*keyring, error
 		return nil, err
 	}
 	k.masters = []tink.AEAD{m}
-	err = k.load(ctx)
+	err = k.load(ctx, d.peek)
 	if errors.Is(err, store.ErrNotFound) && !d.cfg.Existing {
 		if err = k.create(ctx); errors.Is(err, store.ErrConflict) {
-			err = k.load(ctx) // somebody else made it first
+			err = k.load(ctx, d.last) // another process made it first
 		}
 	}
 	return k, err
@@ -66,14 +66,23 @@ func masterAEAD(key []byte) (tink.AEAD, error) {
 
 func (k *keyring) bound() []byte { return []byte("rotator/natskv/keyset/v1|" + k.d.cfg.Bucket) }
 
-func (k *keyring) load(ctx context.Context) error {
-	m, err := k.d.last(ctx, keysetKey)
+// load reads the keyset, unless it is the one in hand. An older one proves
+// nothing: it is [store.ErrUnavailable].
+func (k *keyring) load(ctx context.Context, get lookup) error {
+	m, err := get(ctx, keysetKey)
 	if err != nil {
 		return err
 	}
 	k.mu.RLock()
-	masters := k.masters
+	masters, have := k.masters, k.revision
 	k.mu.RUnlock()
+	switch {
+	case m.Sequence == have:
+		return nil
+	case m.Sequence < have:
+		return fmt.Errorf("%w: the keyset that was read is older than the one in hand; a server lags behind, or the bucket was made anew and this process has to be restarted",
+			store.ErrUnavailable)
+	}
 	for _, master := range masters {
 		if h, err := k.unseal(m.Data, master); err == nil {
 			return k.use(h, m.Sequence)
@@ -144,7 +153,7 @@ func (k *keyring) use(h *keyset.Handle, revision uint64) error {
 	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if revision >= k.revision { // of two that load at once, the later keyset stays
+	if revision > k.revision { // of two that load at once, the later keyset stays
 		k.handle, k.aead, k.revision = h, a, revision
 	}
 	return nil
@@ -156,11 +165,10 @@ func (k *keyring) current() (*keyset.Handle, tink.AEAD, uint64) {
 	return k.handle, k.aead, k.revision
 }
 
-// seal returns the sealed value and the revision of the keyset that sealed it.
-func (k *keyring) seal(v secret.Value, bound []byte) ([]byte, uint64, error) {
-	_, a, revision := k.current()
-	sealed, err := a.Encrypt(v.Reveal(), bound)
-	return sealed, revision, err
+// seal seals a value with the primary key of the keyset in hand.
+func (k *keyring) seal(v secret.Value, bound []byte) ([]byte, error) {
+	_, a, _ := k.current()
+	return a.Encrypt(v.Reveal(), bound)
 }
 
 // open opens a sealed value. When the keyset in hand cannot, another process
@@ -169,7 +177,7 @@ func (k *keyring) open(ctx context.Context, sealed, bound []byte) (secret.Value,
 	_, a, revision := k.current()
 	plain, err := a.Decrypt(sealed, bound)
 	if err != nil {
-		if err := k.load(ctx); err != nil {
+		if err := k.load(ctx, k.d.peek); err != nil {
 			return secret.Value{}, err
 		}
 		_, b, fresh := k.current()
@@ -199,127 +207,6 @@ func (k *keyring) sealedByPrimary(sealed []byte) (bool, error) {
 	return bytes.HasPrefix(sealed, binary.BigEndian.AppendUint32([]byte{tinkPrefix}, p.KeyID())), nil
 }
 
-// RotateKeyset adds a fresh key to the keyset, seals every value anew with it,
-// and then removes the keys before it. Every step can be repeated; values stay
-// readable throughout, also for other processes. It ends in [store.ErrConflict]
-// when somebody else rotates the keyset at the same time, who then does all of
-// it, or changes the master key: then run it again.
-func (d *Driver) RotateKeyset(ctx context.Context) error {
-	if err := d.rotateKeyset(ctx); err != nil {
-		return fmt.Errorf("rotate keyset: %w", err)
-	}
-	return nil
-}
-
-func (d *Driver) rotateKeyset(ctx context.Context) error {
-	if err := d.keys.load(ctx); err != nil {
-		return err
-	}
-	h, _, revision := d.keys.current()
-	m := keyset.NewManagerFromHandle(h)
-	id, err := m.Add(aead.AES256GCMKeyTemplate())
-	if err != nil {
-		return err
-	}
-	if err := m.SetPrimary(id); err != nil {
-		return err
-	}
-	if h, err = m.Handle(); err != nil {
-		return err
-	}
-	if err := d.keys.save(ctx, h, revision); err != nil {
-		return err
-	}
-	_, _, revision = d.keys.current()
-	if err := d.resealAll(ctx); err != nil {
-		return err
-	}
-	// The keyset is the one from before the values were sealed anew, or the keys
-	// stay: what was stored meanwhile may be sealed by one that is in neither.
-	return d.prune(ctx, h, id, revision)
-}
-
-// resealAll seals every value with the primary key: those that there are now.
-// What is stored from now on is sealed by it anyway, see [Driver.keep].
-func (d *Driver) resealAll(ctx context.Context) error {
-	info, err := d.stream.Info(ctx, jetstream.WithSubjectFilter(d.subject("v.>")))
-	if err != nil {
-		return classify(err)
-	}
-	for subject := range info.State.Subjects {
-		key := strings.TrimPrefix(subject, d.subject(""))
-		parts := strings.Split(strings.TrimPrefix(key, "v."), ".")
-		if len(parts) != 3 {
-			return fmt.Errorf("%w: the bucket has a key that is none of ours", store.ErrInvalid)
-		}
-		path, err := secret.IDFromKey(secret.Key(parts[0]))
-		if err != nil {
-			return err
-		}
-		v, err := secret.IDFromKey(secret.Key(parts[1]))
-		if err != nil {
-			return err
-		}
-		if err := d.reseal(ctx, key, d.bound(string(path), secret.VersionID(v), parts[2])); err != nil {
-			return fmt.Errorf("%s: %w", path, err)
-		}
-	}
-	return nil
-}
-
-// reseal seals the value of a key anew, unless it is gone. Somebody else who
-// does the same may use a key that is older than ours: it is not done before
-// the primary key has sealed it.
-func (d *Driver) reseal(ctx context.Context, key string, bound []byte) error {
-	for range casTries {
-		m, err := d.last(ctx, key)
-		if errors.Is(err, store.ErrNotFound) {
-			return nil // retired
-		}
-		if err != nil {
-			return err
-		}
-		if done, err := d.keys.sealedByPrimary(m.Data); done || err != nil {
-			return err
-		}
-		value, err := d.keys.open(ctx, m.Data, bound)
-		if err != nil {
-			return err
-		}
-		sealed, _, err := d.keys.seal(value, bound)
-		if err != nil {
-			return err
-		}
-		_, err = d.cfg.JS.Publish(ctx, d.subject(key), sealed, jetstream.WithExpectLastSequencePerSubject(m.Sequence))
-		if err = classify(err); !errors.Is(err, store.ErrConflict) {
-			return err
-		}
-	}
-	return fmt.Errorf("%w: %d times in a row", store.ErrConflict, casTries)
-}
-
-// prune removes every key but the primary from the keyset h if the stored one
-// still has the revision.
-func (d *Driver) prune(ctx context.Context, h *keyset.Handle, primary uint32, revision uint64) error {
-	m := keyset.NewManagerFromHandle(h)
-	for i := range h.Len() {
-		e, err := h.Entry(i)
-		if err != nil {
-			return err
-		}
-		if e.KeyID() != primary {
-			if err := m.Delete(e.KeyID()); err != nil {
-				return err
-			}
-		}
-	}
-	pruned, err := m.Handle()
-	if err != nil {
-		return err
-	}
-	return d.keys.save(ctx, pruned, revision)
-}
-
 // ChangeMasterKey seals the keyset with another master key. Other processes that
 // run with the old one go on reading, and write again once [Config.Reread] gives
 // them the new one, or they have been started with it.
@@ -328,7 +215,7 @@ func (d *Driver) ChangeMasterKey(ctx context.Context, master []byte) error {
 	if err != nil {
 		return err
 	}
-	if err := d.keys.load(ctx); err != nil {
+	if err := d.keys.load(ctx, d.last); err != nil {
 		return err
 	}
 	h, _, revision := d.keys.current()

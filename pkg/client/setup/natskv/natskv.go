@@ -32,5 +32,5 @@ func (provider) Open(ctx context.Context, s *setup.Session) (store.Driver, error
 	if err != nil {
 		return nil, err
 	}
-	return natskv.Open(ctx, natskv.Config{JS: js, Bucket: s.Config.NATSKV.Bucket, MasterKey: key, Existing: true})
+	return natskv.Open(ctx, natskv.Config{JS: js, Bucket: s.Config.NATSKV.Bucket, MasterKey: key, Existing: true, Direct: true})
 }

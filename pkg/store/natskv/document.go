@@ -1,0 +1,69 @@
+package natskv
+
+import (
+	"time"
+
+	"github.com/tradepulse/rotator/pkg/secret"
+)
+
+// document is what stands in a document key.
+type document struct {
+	Path     string     `json:"path"`
+	Versions []recorded `json:"versions"`
+	revision uint64
+}
+
+// recorded is a version in a document.
+type recorded struct {
+	version
+	// Ref is the last part of the key of its sealed value.
+	Ref string `json:"ref,omitempty"`
+}
+
+type version struct {
+	ID        secret.VersionID `json:"id"`
+	Stage     secret.Stage     `json:"stage"`
+	Token     secret.Token     `json:"token,omitempty"`
+	CreatedAt time.Time        `json:"created_at"`
+	NotAfter  time.Time        `json:"not_after,omitzero"`
+	Empty     bool             `json:"empty,omitempty"`
+	Kept      bool             `json:"kept,omitempty"`
+}
+
+func (doc *document) versions() []secret.Version {
+	out := make([]secret.Version, len(doc.Versions))
+	for i, v := range doc.Versions {
+		out[i] = secret.Version(v.version)
+	}
+	return out
+}
+
+// set replaces the versions; each keeps its value.
+func (doc *document) set(versions []secret.Version) {
+	out := make([]recorded, len(versions))
+	for i, v := range versions {
+		out[i] = recorded{version(v), doc.ref(v.ID)}
+	}
+	doc.Versions = out
+}
+
+// ref returns the reference of a version's value, "" for none.
+func (doc *document) ref(id secret.VersionID) string {
+	for _, v := range doc.Versions {
+		if v.ID == id {
+			return v.Ref
+		}
+	}
+	return ""
+}
+
+// put replaces the versions, of which the last one is new and has the value
+// under ref.
+func (doc *document) put(versions []secret.Version, ref string) {
+	doc.set(versions)
+	doc.Versions[len(versions)-1].Ref = ref
+}
+
+func (doc *document) metadata() secret.Metadata {
+	return secret.Metadata{Path: doc.Path, Versions: doc.versions()}
+}
