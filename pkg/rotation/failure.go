@@ -69,8 +69,22 @@ func code(err error) string {
 // permanent reports whether no later try can succeed unless a person acts.
 func permanent(err error) bool {
 	return errors.Is(err, ErrQuarantined) || errors.Is(err, ErrStuck) || errors.Is(err, secret.ErrInvalidPolicy) || errors.Is(err, errGone) ||
-		errors.Is(err, store.ErrNotFound) || store.Permanent(err)
+		missing(err) || store.Permanent(err)
 }
+
+// missing reports whether err says that there is no such secret. Only the step
+// that reads it can tell: what a later step does not find was there a moment ago.
+func missing(err error) bool {
+	s, ok := errors.AsType[stepError](err)
+	return ok && s.step == StepRead && errors.Is(err, store.ErrNotFound) && !errors.Is(err, errLostRace)
+}
+
+// errLostRace means that one run has read maxReads times and was wrong each time.
+// It says nothing about the value, and a later try may succeed.
+var errLostRace = errors.New("what was read is not what there is")
+
+// errOutdated means that the store has answered with less than the run knows.
+var errOutdated = errors.New("the store shows the past")
 
 // errGone is the end of an event about a secret that nobody configures.
 var errGone = errors.New("not configured on any worker that was asked")
@@ -78,10 +92,6 @@ var errGone = errors.New("not configured on any worker that was asked")
 // judge adds to err what the history of the cause says about it: enough
 // refusals are a quarantine, enough tries without a configuration the end.
 func judge(cause events.Data, err error) error {
-	if errors.Is(err, store.ErrTokenReused) {
-		// Somebody took the stage of our pending version away: its token is spent.
-		err = errors.Join(ErrRejected, err)
-	}
 	switch {
 	case errors.Is(err, context.Canceled):
 		return err

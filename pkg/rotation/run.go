@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math/rand/v2"
 	"time"
 
 	"go.opentelemetry.io/otel/attribute"
@@ -14,18 +15,30 @@ import (
 	"github.com/tradepulse/rotator/pkg/store"
 )
 
-// maxReads bounds how often one run reads again because somebody else changed
-// the secret in between.
+// maxReads bounds how often one run reads the store and the log, because another
+// worker changed the secret in between or an answer showed the past.
 const maxReads = 5
+
+// rereadPause is how long a run waits before it reads for the second time. Each
+// wait after that is four times as long: some 5 s in all, which is longer than a
+// server usually lags behind.
+const rereadPause = 60 * time.Millisecond
 
 // Run is one try of a rotation, taken a step at a time. It is not safe for
 // concurrent use.
 type Run struct {
-	r       *Rotator
-	store   *store.Store
-	state   State
-	pending secret.Value
-	reads   int
+	r     *Rotator
+	store *store.Store
+	state State
+	reads int
+	wrote bool // something in the store
+
+	// made is the value under the token made names, generated or read back by
+	// this run: a token never gets a second one.
+	made struct {
+		token secret.Token
+		value secret.Value
+	}
 }
 
 // Begin returns a run for cause that has done nothing yet.
@@ -57,10 +70,14 @@ func (x *Run) Step(ctx context.Context) (Outcome, error) {
 	ctx, span := x.r.tracer.Start(ctx, "rotation."+string(step))
 	defer span.End()
 	err := x.do(ctx, step)
-	if lostRace(step, err) && x.reads < maxReads {
-		span.SetAttributes(attribute.Bool("rotation.lost_race", true))
-		x.state = x.state.Lost()
-		return "", nil
+	if x.lostRace(step, err) {
+		if x.reads < maxReads {
+			span.SetAttributes(attribute.Bool("rotation.lost_race", true))
+			x.pause(ctx)
+			x.state = x.state.Lost()
+			return "", nil
+		}
+		err = fmt.Errorf("%w: %w", errLostRace, err)
 	}
 	if err != nil {
 		return "", stepError{step, err}
@@ -68,18 +85,34 @@ func (x *Run) Step(ctx context.Context) (Outcome, error) {
 	return "", nil
 }
 
-// lostRace reports whether err says that somebody else was quicker, which
-// reading again resolves.
-func lostRace(step Step, err error) bool {
+// lostRace reports whether err says that what the run has read is not what there
+// is, which reading again resolves: another writer was quicker, or the answer of
+// a store that is replicated showed the past.
+func (x *Run) lostRace(step Step, err error) bool {
 	switch step {
+	case StepRead:
+		return errors.Is(err, errOutdated) || x.wrote && errors.Is(err, store.ErrNotFound)
 	case StepHeal, StepAnnounce:
 		return errors.Is(err, events.ErrConflict)
 	case StepCreate:
-		return errors.Is(err, store.ErrConflict) || errors.Is(err, store.ErrTokenReused)
+		return errors.Is(err, store.ErrConflict) || errors.Is(err, store.ErrNotFound) ||
+			errors.Is(err, store.ErrTokenReused) && !errors.Is(err, ErrRejected)
 	case StepApply, StepVerify, StepPromote:
 		return errors.Is(err, store.ErrConflict) || errors.Is(err, store.ErrNotFound)
 	default:
-		return false
+		return errors.Is(err, errOutdated) || errors.Is(err, store.ErrNotFound)
+	}
+}
+
+// pause waits before the store is read again, longer each time, and up to half as
+// long again at random, so that workers that met do not meet again.
+func (x *Run) pause(ctx context.Context) {
+	d := rereadPause << (2 * max(x.reads-1, 0))
+	t := time.NewTimer(d + rand.N(d/2))
+	defer t.Stop()
+	select {
+	case <-ctx.Done(): // which the next call returns
+	case <-t.C:
 	}
 }
 
@@ -125,6 +158,9 @@ func (x *Run) read(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if err := x.outdated(meta); err != nil {
+		return err
+	}
 	x.state.Spec = spec
 	due, err := x.due(meta, time.Now())
 	if err != nil {
@@ -136,6 +172,18 @@ func (x *Run) read(ctx context.Context) error {
 	}
 	x.takePending()
 	return nil
+}
+
+// outdated returns an error if meta is older than what the run knows: the version
+// that the cause names has been current, and this run may have seen it. From the
+// first read it may be gone.
+func (x *Run) outdated(meta secret.Metadata) error {
+	from := x.state.Cause.VersionID
+	v, ok := meta.Version(from)
+	if from == "" || ok && v.Stage != secret.StagePending || !ok && x.reads == 1 {
+		return nil
+	}
+	return fmt.Errorf("%w: version %s is not current there yet", errOutdated, from)
 }
 
 // readLog returns what was last announced, which an early part has no use for.
@@ -197,15 +245,40 @@ func (x *Run) create(ctx context.Context) error {
 		w.NotAfter = now.Add(ttl)
 	}
 	v, err := x.store.Put(ctx, spec.StorePath(), w)
+	if errors.Is(err, store.ErrTokenReused) && x.spent(ctx) {
+		return errors.Join(ErrRejected, err)
+	}
 	if err != nil {
 		return err
 	}
-	x.pending = value
+	x.wrote, x.made.token, x.made.value = true, w.Token, value
 	x.state = x.state.WasCreated(v)
 	return nil
 }
 
+// spent reports whether the token of this rotation names a version that is not
+// pending any more: another writer took its stage away, and the rotation needs a
+// fresh token. The version has to be seen. That none is pending proves nothing,
+// since the answer may show the past; that this one has left its stage stays true,
+// since no version becomes pending again.
+func (x *Run) spent(ctx context.Context) bool {
+	token := x.state.Token()
+	for _, v := range x.state.Meta.Versions {
+		if v.Token == token {
+			return v.Stage != secret.StagePending
+		}
+	}
+	// AWS does not list a version that lost its last label.
+	v, _, err := x.store.Get(ctx, x.state.Spec.StorePath(), store.Selector{Version: secret.VersionID(token)})
+	return err == nil && v.Stage != secret.StagePending
+}
+
+// generate returns the value for the token of this rotation, a fresh one unless
+// this run has made it before.
 func (x *Run) generate(ctx context.Context) (secret.Value, error) {
+	if x.made.token == x.state.Token() {
+		return x.made.value, nil
+	}
 	policy := x.state.Spec.ValuePolicy()
 	if policy.Field == "" {
 		return policy.Generate(x.r.Random)
@@ -219,11 +292,14 @@ func (x *Run) generate(ctx context.Context) (secret.Value, error) {
 
 // value returns the pending value, read back when an earlier run wrote it.
 func (x *Run) value(ctx context.Context) (secret.Value, error) {
-	if x.pending.Len() > 0 {
-		return x.pending, nil
+	p := x.state.Pending
+	if x.made.token == p.Token {
+		return x.made.value, nil
 	}
-	_, v, err := x.store.Get(ctx, x.state.Spec.StorePath(), store.Selector{Version: x.state.Pending.ID})
-	x.pending = v
+	_, v, err := x.store.Get(ctx, x.state.Spec.StorePath(), store.Selector{Version: p.ID})
+	if err == nil {
+		x.made.token, x.made.value = p.Token, v
+	}
 	return v, err
 }
 
@@ -273,6 +349,7 @@ func (x *Run) promote(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	x.wrote = true
 	x.state = x.state.WasPromoted()
 	return nil
 }
