@@ -1,0 +1,88 @@
+package eventstest
+
+import (
+	"encoding/json"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// lagSubject is where direct gets go while a server lags; the stream and the
+// subject that is read follow.
+const lagSubject = "LAG.GET"
+
+// Lag makes every direct get of the last message on a subject answer from the past,
+// as a server of a cluster does that lags behind: with what the stream held so many
+// messages ago. It lasts until Stop. Call it once all streams are there: it has
+// those that keep one message per subject keep enough of them. What was purged is
+// gone from the past, too.
+func (s *Server) Lag(messages uint64) {
+	s.t.Helper()
+	nc := s.Connect()
+	js, err := jetstream.New(nc)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	streams := js.ListStreams(s.t.Context())
+	for info := range streams.Info() {
+		cfg := info.Config
+		if cfg.MaxMsgsPerSubject == 1 {
+			cfg.MaxMsgsPerSubject += int64(messages)
+			if _, err := js.UpdateStream(s.t.Context(), cfg); err != nil {
+				s.t.Fatal(err)
+			}
+		}
+	}
+	if err := streams.Err(); err != nil {
+		s.t.Fatal(err)
+	}
+	if _, err := nc.Subscribe(lagSubject+".>", func(m *nats.Msg) {
+		if err := answer(nc, m, messages); err != nil && nc.IsConnected() {
+			s.t.Errorf("answer from the past: %v", err)
+		}
+	}); err != nil {
+		s.t.Fatal(err)
+	}
+	if err := nc.Flush(); err != nil {
+		s.t.Fatal(err)
+	}
+	// A get of several messages has no subject behind the stream and stays as it is.
+	if err := s.current.Load().GlobalAccount().AddMapping("$JS.API.DIRECT.GET.*.>", lagSubject+".$1.>"); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+// answer answers a direct get with what the stream held so many messages ago.
+func answer(nc *nats.Conn, m *nats.Msg, behind uint64) error {
+	stream, subject, _ := strings.Cut(strings.TrimPrefix(m.Subject, lagSubject+"."), ".")
+	info, err := nc.Request("$JS.API.STREAM.INFO."+stream, nil, 10*time.Second)
+	if err != nil {
+		return err
+	}
+	var now struct {
+		State struct {
+			LastSeq uint64 `json:"last_seq"`
+		} `json:"state"`
+	}
+	if err := json.Unmarshal(info.Data, &now); err != nil {
+		return err
+	}
+	if now.State.LastSeq <= behind { // 0 would mean the present
+		none := nats.NewMsg(m.Reply)
+		none.Header.Set("Status", "404")
+		none.Header.Set("Description", "Message Not Found")
+		return nc.PublishMsg(none)
+	}
+	get, err := json.Marshal(map[string]any{"multi_last": []string{subject}, "up_to_seq": now.State.LastSeq - behind})
+	if err != nil {
+		return err
+	}
+	past, err := nc.Request("$JS.API.DIRECT.GET."+stream, get, 10*time.Second)
+	if err != nil {
+		return err
+	}
+	past.Subject, past.Reply = m.Reply, ""
+	return nc.PublishMsg(past)
+}
