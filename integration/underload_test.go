@@ -24,6 +24,7 @@ import (
 	"github.com/tradepulse/rotator/internal/serverstest"
 	"github.com/tradepulse/rotator/pkg/client"
 	"github.com/tradepulse/rotator/pkg/events"
+	"github.com/tradepulse/rotator/pkg/rollout"
 	"github.com/tradepulse/rotator/pkg/secret"
 	"github.com/tradepulse/rotator/pkg/store"
 )
@@ -144,7 +145,7 @@ func (s *site) settled(nc *nats.Conn) {
 	}
 	for _, spec := range s.specs {
 		meta := describe(s.t, c, spec.ID)
-		if blocking, applied := events.Blocking(reports, spec.Services, spec.ID, meta.Current().ID); len(blocking) > 0 || applied != 2 {
+		if blocking, applied := rollout.Blocking(reports, spec.Services, spec.ID, meta.Current().ID); len(blocking) > 0 || applied != 2 {
 			s.t.Errorf("%s: %d instances run what is current, the others: %v", spec.ID, applied, blocking)
 		}
 		for _, v := range meta.Versions {

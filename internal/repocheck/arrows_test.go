@@ -40,6 +40,16 @@ var arrows = []arrow{
 		never: []string{"pkg/scheduler/...", "pkg/rotation/...", "pkg/client/..."},
 	},
 	{
+		reason: "the rules of a rollout are pure: they speak in wire types, and read no bus and no store",
+		from:   []string{"pkg/rollout/..."}, scope: direct,
+		only: []string{"pkg/secret", "pkg/events"},
+	},
+	{
+		reason: "transport decides nothing about rollouts",
+		from:   []string{"pkg/events/..."}, scope: anyhow,
+		never: []string{"pkg/rollout/..."},
+	},
+	{
 		reason: "a service that imports the client does not link the server side",
 		from:   []string{"pkg/client/..."}, scope: anyhow,
 		never: []string{"pkg/scheduler/...", "pkg/rotation/...", "pkg/notify/..."},

@@ -339,7 +339,7 @@ func happenings(n int) []events.Event {
 			out[i] = events.Rotated("/test", at, d)
 		case 1:
 			d.Rollout = &events.Rollout{State: events.RolloutRolling, StartedAt: at}
-			out[i] = events.RolloutChanged("/test", d)
+			out[i] = events.Event{ID: fmt.Sprintf("rollout-%d", i), Type: events.TypeRollout, Source: "/test", Time: at, Data: d}
 		default:
 			d.Failure = &events.Failure{Step: "verify", Code: "rejected", Message: "the target refused it"}
 			out[i] = events.Event{ID: fmt.Sprintf("failed-%d", i), Type: events.TypeRotationFailed, Source: "/test", Time: at, Data: d}

@@ -164,13 +164,3 @@ func NearExpiry(source string, now time.Time, s secret.Spec, m secret.Metadata) 
 		SecretID: s.ID, Store: s.Store, VersionID: cur.ID, Reason: ReasonNearExpiry, OccurredAt: now, NotAfter: s.NotAfter(m, cur),
 	}}
 }
-
-// RolloutChanged returns the event that says that a rollout is in the state of
-// d.Rollout since d.OccurredAt.
-func RolloutChanged(source string, d Data) Event {
-	salt := string(TypeRollout) + " " + string(d.Rollout.State) + " " + d.OccurredAt.UTC().Format(time.RFC3339Nano)
-	return Event{
-		ID:   string(secret.NewToken(d.SecretID, d.VersionID, salt, 0)),
-		Type: TypeRollout, Source: source, Time: d.OccurredAt, Data: d,
-	}
-}

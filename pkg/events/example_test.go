@@ -111,10 +111,11 @@ func ExampleBus_Report() {
 		if err != nil {
 			panic(err)
 		}
-		blockers, applied := events.Blocking(all, []string{"audit-api", "billing"}, "app/key", "8")
-		fmt.Println(applied, blockers)
+		for _, r := range all {
+			fmt.Println(r.Service, r.Instance, r.Secrets[0].VersionID, r.Secrets[0].Status, r.Secrets[0].Reason)
+		}
 	})
-	// Output: 0 [audit-api/pod-1 failed billing no_live_instance]
+	// Output: audit-api pod-1 7 failed access denied
 }
 
 func ExamplePermanent() {

@@ -1,8 +1,6 @@
 package events
 
 import (
-	"cmp"
-	"slices"
 	"time"
 
 	"github.com/tradepulse/rotator/pkg/secret"
@@ -41,7 +39,9 @@ const (
 	StatusStaged ApplyStatus = "staged"
 )
 
-func (s ApplyStatus) known() bool {
+// Known reports whether s is a status that this version of the program
+// understands.
+func (s ApplyStatus) Known() bool {
 	return s == StatusApplied || s == StatusFailed || s == StatusStaged
 }
 
@@ -62,7 +62,7 @@ type Running struct {
 	At time.Time `json:"at"`
 }
 
-// BlockReason says why a rollout has not converged.
+// BlockReason says why a rollout has not converged. pkg/rollout decides.
 type BlockReason string
 
 // What may keep a rollout from converging.
@@ -90,6 +90,12 @@ type Blocker struct {
 	Detail    string           `json:"detail,omitempty"`
 }
 
+// BlockReasons returns every reason, in the order in which the documentation
+// lists them.
+func BlockReasons() []BlockReason {
+	return []BlockReason{BlockOldVersion, BlockFailed, BlockNotUnderstood, BlockNoInstance, BlockNoSubscriber}
+}
+
 // String returns a line for people, such as "api/7f3 runs_other_version".
 func (b Blocker) String() string {
 	who := b.Service
@@ -100,81 +106,4 @@ func (b Blocker) String() string {
 		return string(b.Reason)
 	}
 	return who + " " + string(b.Reason)
-}
-
-// Blocking returns who does not run version want of the secret id yet, in
-// the order of service and instance, and how many instances do. services are
-// the configured subscribers; an instance that reports the secret counts
-// whether or not its service is listed. A secret that nobody reports has a
-// blocker: silence never proves anything (invariant 5).
-func Blocking(reports []Report, services []string, id secret.ID, want secret.VersionID) (blockers []Blocker, applied int) {
-	return blocking(reports, services, id, func(s Running) (Blocker, bool) { return s.blocker(want) })
-}
-
-// BlockingStaged returns who does not hold version want yet, neither in use nor
-// staged for verification. Otherwise it counts as [Blocking] does.
-func BlockingStaged(reports []Report, services []string, id secret.ID, want secret.VersionID) []Blocker {
-	b, _ := blocking(reports, services, id, func(s Running) (Blocker, bool) {
-		if s.Status == StatusStaged && s.Wanted == want {
-			return Blocker{}, false
-		}
-		return s.blocker(want)
-	})
-	return b
-}
-
-func blocking(reports []Report, services []string, id secret.ID, judge func(Running) (Blocker, bool)) (blockers []Blocker, free int) {
-	seen := make(map[string]bool, len(services))
-	for _, r := range reports {
-		i := slices.IndexFunc(r.Secrets, func(s Running) bool { return s.SecretID == id })
-		if i < 0 {
-			continue
-		}
-		seen[r.Service] = true
-		if b, blocked := judge(r.Secrets[i]); blocked {
-			b.Service, b.Instance = r.Service, r.Instance
-			blockers = append(blockers, b)
-		} else {
-			free++
-		}
-	}
-	for _, r := range reports {
-		if r.Problem != "" && (seen[r.Service] || slices.Contains(services, r.Service)) {
-			seen[r.Service] = true
-			blockers = append(blockers, Blocker{Service: r.Service, Instance: r.Instance, Reason: BlockNotUnderstood, Detail: r.Problem})
-		}
-	}
-	return absent(blockers, services, seen), free
-}
-
-// absent adds the subscribers that nobody speaks for.
-func absent(blockers []Blocker, services []string, seen map[string]bool) []Blocker {
-	for _, s := range services {
-		if !seen[s] {
-			blockers = append(blockers, Blocker{Service: s, Reason: BlockNoInstance})
-		}
-	}
-	if len(services) == 0 && len(seen) == 0 {
-		blockers = append(blockers, Blocker{Reason: BlockNoSubscriber})
-	}
-	slices.SortFunc(blockers, func(a, b Blocker) int {
-		return cmp.Or(cmp.Compare(a.Service, b.Service), cmp.Compare(a.Instance, b.Instance))
-	})
-	return blockers
-}
-
-// blocker returns what keeps s from running want, and false when nothing does.
-// VersionID alone decides: an instance that runs want and failed to stage the
-// version after it still runs want.
-func (s Running) blocker(want secret.VersionID) (Blocker, bool) {
-	switch {
-	case !s.Status.known():
-		return Blocker{VersionID: s.VersionID, Reason: BlockNotUnderstood, Detail: "unknown status " + string(s.Status)}, true
-	case s.VersionID == want:
-		return Blocker{}, false
-	case s.Status == StatusFailed && s.Wanted == want:
-		return Blocker{VersionID: s.VersionID, Reason: BlockFailed, Detail: s.Reason}, true
-	default:
-		return Blocker{VersionID: s.VersionID, Reason: BlockOldVersion}, true
-	}
 }

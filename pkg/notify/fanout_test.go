@@ -1,7 +1,6 @@
 package notify
 
 import (
-	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -119,19 +118,6 @@ func TestJoinedErrorsArePermanentOnlyTogether(t *testing.T) {
 	}
 	if err := join([]error{nil, nil}); err != nil {
 		t.Errorf("got %v for no errors", err)
-	}
-}
-
-func TestBlockersFitIntoAnEvent(t *testing.T) {
-	t.Parallel()
-	long := strings.Repeat("é<", 2000)
-	b := events.Blocker{Service: strings.Repeat("s", 64), Instance: strings.Repeat("i", 64), VersionID: "v1", Reason: events.BlockFailed, Detail: long}
-	got := listed(slices.Repeat([]events.Blocker{b}, 100))
-	if len(got) == 0 || len(got) > events.MaxBlocking || len(got[0].Detail) > maxDetail+len("…") || !strings.HasPrefix(long, strings.TrimSuffix(got[0].Detail, "…")) {
-		t.Errorf("%d are listed, the first as %q", len(got), got[0].Detail)
-	}
-	if got := listed([]events.Blocker{{Detail: "short"}}); len(got) != 1 || got[0].Detail != "short" {
-		t.Errorf("got %v", got)
 	}
 }
 

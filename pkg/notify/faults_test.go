@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/tradepulse/rotator/pkg/events"
+	"github.com/tradepulse/rotator/pkg/rollout"
 	"github.com/tradepulse/rotator/pkg/secret"
 )
 
@@ -159,8 +160,8 @@ func TestWhatNobodyTrustedPublishedIsPublishedOver(t *testing.T) {
 			t.Fatal(err)
 		}
 		evil := s.srv.Bus(forger, forger)
-		forged := Rollout{SecretID: id, VersionID: "v2", PreviousVersionID: "v1", State: retired, Since: time.Now()}
-		if _, err := evil.PublishAfter(t.Context(), forged.changed("/evil", Facts{}), 0); err != nil {
+		forged := rollout.Rollout{SecretID: id, VersionID: "v2", PreviousVersionID: "v1", State: retired, Since: time.Now()}
+		if _, err := evil.PublishAfter(t.Context(), forged.Event("/evil", rollout.Facts{}), 0); err != nil {
 			t.Fatal(err)
 		}
 		s.start().ready()

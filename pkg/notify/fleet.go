@@ -100,7 +100,7 @@ func (f *fleet) update(who *instance, r events.Report, changed func(secret.ID)) 
 }
 
 // order sorts a report by secret; of two entries for a secret the first counts,
-// as it does for [events.Blocking].
+// as it does for [rollout.Blocking].
 func order(r *events.Report) {
 	bySecret := func(a, b events.Running) int { return cmp.Compare(a.SecretID, b.SecretID) }
 	if !slices.IsSortedFunc(r.Secrets, bySecret) {
@@ -198,7 +198,7 @@ func (f *fleet) sweep(changed func(secret.ID)) {
 	}
 }
 
-// of returns what is reported of one secret, as [events.Blocking] takes it, and
+// of returns what is reported of one secret, as [rollout.Blocking] takes it, and
 // every report that is not understood. The result is valid until the next call.
 func (f *fleet) of(id secret.ID) []events.Report {
 	f.scratch = f.scratch[:0]
@@ -233,7 +233,7 @@ func (f *fleet) reporting(id secret.ID) []string {
 }
 
 // lagging returns the services of which an instance reports the secret and does
-// not run version want, in order. When there is one, [events.Blocking] has a
+// not run version want, in order. When there is one, [rollout.Blocking] has a
 // blocker; when there is none, it may still have some.
 func (f *fleet) lagging(id secret.ID, want secret.VersionID) []string {
 	of := f.secrets[id]

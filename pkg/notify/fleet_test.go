@@ -10,6 +10,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/tradepulse/rotator/pkg/events"
+	"github.com/tradepulse/rotator/pkg/rollout"
 	"github.com/tradepulse/rotator/pkg/secret"
 )
 
@@ -22,7 +23,7 @@ type view struct {
 }
 
 func look(reports []events.Report, id secret.ID) view {
-	b, n := events.Blocking(reports, []string{"s1"}, id, "v2")
+	b, n := rollout.Blocking(reports, []string{"s1"}, id, "v2")
 	return view{b, n}
 }
 

@@ -8,6 +8,7 @@ import (
 	"go.opentelemetry.io/otel/metric"
 
 	"github.com/tradepulse/rotator/pkg/events"
+	"github.com/tradepulse/rotator/pkg/rollout"
 )
 
 type instruments struct {
@@ -36,7 +37,7 @@ func newInstruments(m metric.Meter) (*instruments, error) {
 }
 
 // moved records a published move.
-func (i *instruments) moved(ctx context.Context, r Rollout, why Reason) {
+func (i *instruments) moved(ctx context.Context, r rollout.Rollout, why rollout.Reason) {
 	i.moves.Add(ctx, 1, metric.WithAttributes(attribute.String("state", string(r.State)), attribute.String("reason", string(why))))
 	if r.State == events.RolloutConverged && !r.StartedAt.IsZero() {
 		i.duration.Record(ctx, max(r.ConvergedAt.Sub(r.StartedAt).Seconds(), 0))

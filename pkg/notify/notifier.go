@@ -131,8 +131,3 @@ func (n *Notifier) Ready() bool {
 		return false
 	}
 }
-
-// Snapshot returns the rollout of every secret that has been announced, in the
-// order of their ids. It shows what is known so far; before [Notifier.Ready]
-// that is not all.
-func (n *Notifier) Snapshot() []Status { return n.tracker.snapshot() }

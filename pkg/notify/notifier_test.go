@@ -39,7 +39,7 @@ func TestSnapshotShowsEverySecretInOrder(t *testing.T) {
 		p := s.start().ready()
 		s.becomes("A", "v2", rolling, converged)
 		s.becomes("B", "v2", rolling)
-		got := p.Snapshot()
+		got := p.tracker.snapshot()
 		ids := []secret.ID{}
 		for _, st := range got {
 			ids = append(ids, st.SecretID)

@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/tradepulse/rotator/pkg/events"
+	"github.com/tradepulse/rotator/pkg/rollout"
 )
 
 const (
@@ -116,9 +117,9 @@ func (t *tracker) postpone(tr *tracked) {
 // decision is what has to be done about one rollout.
 type decision struct {
 	tr      *tracked
-	next    Rollout
-	facts   Facts
-	actions []Action
+	next    rollout.Rollout
+	facts   rollout.Facts
+	actions []rollout.Action
 	after   uint64   // sequence of the event before the next one
 	late    []string // services that use the secret and may not know
 }
@@ -128,7 +129,7 @@ func (d decision) idle() bool { return len(d.actions) == 0 && len(d.late) == 0 }
 // waits reports whether nothing more can be decided before the reports have
 // been read.
 func (d decision) waits() bool {
-	return slices.ContainsFunc(d.actions, func(a Action) bool { return a.Kind == ActionRefresh })
+	return slices.ContainsFunc(d.actions, func(a rollout.Action) bool { return a.Kind == rollout.ActionRefresh })
 }
 
 // decide returns what has to be done about a rollout now, and sees to it that
@@ -138,14 +139,14 @@ func (t *tracker) decide(now time.Time, tr *tracked) decision {
 	defer t.mu.Unlock()
 	for {
 		if tr.next != nil && tr.rollout.Ended() {
-			t.set(tr, Begin(*tr.next))
+			t.set(tr, rollout.Begin(*tr.next))
 			tr.next = nil
 		}
 		f, late := t.brief(now, tr)
-		next, actions := Advance(now, tr.rollout, f)
+		next, actions := rollout.Advance(now, tr.rollout, f)
 		if len(actions) > 0 {
 			f = t.full(f, tr)
-			next, actions = Advance(now, tr.rollout, f)
+			next, actions = rollout.Advance(now, tr.rollout, f)
 		}
 		if len(actions) == 0 && next.State != tr.rollout.State {
 			t.set(tr, next) // ended in silence
@@ -161,13 +162,13 @@ func (t *tracker) decide(now time.Time, tr *tracked) decision {
 // blocker instead of all: to list ten thousand of them after every report would
 // be most of the work there is. late are the services that use another version,
 // are not configured as subscribers, and have not been told.
-func (t *tracker) brief(now time.Time, tr *tracked) (f Facts, late []string) {
+func (t *tracker) brief(now time.Time, tr *tracked) (f rollout.Facts, late []string) {
 	r := tr.rollout
 	if r.Ended() {
-		return Facts{}, nil
+		return rollout.Facts{}, nil
 	}
 	spec, ok := t.spec(r.SecretID)
-	f = Facts{Configured: ok, Grace: spec.GracePeriod(), Deadline: spec.RolloutDeadline(), Newer: tr.next != nil, Fresh: now.Sub(t.synced) < freshFor}
+	f = rollout.Facts{Configured: ok, Grace: spec.GracePeriod(), Deadline: spec.RolloutDeadline(), Newer: tr.next != nil, Fresh: now.Sub(t.synced) < freshFor}
 	lagging := t.fleet.lagging(r.SecretID, r.VersionID)
 	if len(lagging) == 0 {
 		return t.full(f, tr), nil
@@ -180,10 +181,10 @@ func (t *tracker) brief(now time.Time, tr *tracked) (f Facts, late []string) {
 }
 
 // full completes brief facts; t.mu is held.
-func (t *tracker) full(f Facts, tr *tracked) Facts {
+func (t *tracker) full(f rollout.Facts, tr *tracked) rollout.Facts {
 	r := tr.rollout
 	spec, _ := t.spec(r.SecretID)
-	f.Blocking, f.Applied = events.Blocking(t.fleet.of(r.SecretID), spec.Services, r.SecretID, r.VersionID)
+	f.Blocking, f.Applied = rollout.Blocking(t.fleet.of(r.SecretID), spec.Services, r.SecretID, r.VersionID)
 	return f
 }
 
@@ -211,19 +212,19 @@ func (t *tracker) settle(ctx context.Context, d decision) error {
 func (t *tracker) perform(ctx context.Context, d decision) error {
 	for _, a := range d.actions {
 		switch a.Kind {
-		case ActionPublish:
+		case rollout.ActionPublish:
 			if won, err := t.publish(ctx, d, a.Reason); err != nil || !won {
 				return err
 			}
-		case ActionArmRetire:
+		case rollout.ActionArmRetire:
 			if err := t.arm(ctx, d, a); err != nil {
 				return err
 			}
-		case ActionDisarmRetire:
+		case rollout.ActionDisarmRetire:
 			if err := t.bus.Disarm(ctx, events.TypeRetire, d.next.SecretID); err != nil {
 				return err
 			}
-		case ActionRefresh:
+		case rollout.ActionRefresh:
 			t.refresh()
 		}
 	}
@@ -233,11 +234,11 @@ func (t *tracker) perform(ctx context.Context, d decision) error {
 // publish says where the rollout is, directly after the event that the decision
 // knew of. It returns false when somebody else was quicker; what they said has
 // been adopted then.
-func (t *tracker) publish(ctx context.Context, d decision, why Reason) (won bool, err error) {
+func (t *tracker) publish(ctx context.Context, d decision, why rollout.Reason) (won bool, err error) {
 	ctx, span := t.tracer.Start(ctx, "rollout."+string(d.next.State), trace.WithAttributes(
 		attribute.String("secret.id", string(d.next.SecretID)), attribute.String("rollout.reason", string(why))))
 	defer span.End()
-	seq, err := t.bus.PublishAfter(ctx, d.next.changed(t.source, d.facts), d.after)
+	seq, err := t.bus.PublishAfter(ctx, d.next.Event(t.source, d.facts), d.after)
 	span.SetAttributes(attribute.Bool("rollout.lost_race", errors.Is(err, events.ErrConflict)))
 	if errors.Is(err, events.ErrConflict) {
 		return false, t.catchUp(ctx, d)
@@ -281,15 +282,15 @@ func (t *tracker) catchUp(ctx context.Context, d decision) error {
 
 // arm has a worker asked to retire the previous version. When nothing has come
 // of that for long it looks into the log first: the end may have been missed.
-func (t *tracker) arm(ctx context.Context, d decision, a Action) error {
-	if a.Reason == ReasonOverdue {
+func (t *tracker) arm(ctx context.Context, d decision, a rollout.Action) error {
+	if a.Reason == rollout.ReasonOverdue {
 		if err := t.catchUp(ctx, d); err != nil || !t.stands(d, func() {}) {
 			return err
 		}
 		t.log.LogAttrs(ctx, slog.LevelWarn, "rollout.retire_overdue", slog.String("secret_id", string(d.next.SecretID)),
 			slog.String("previous_version_id", string(d.next.PreviousVersionID)), slog.Time("retire_at", a.At))
 	}
-	if _, err := t.bus.Arm(ctx, d.next.retire(t.source, d.facts), a.At); err != nil {
+	if _, err := t.bus.Arm(ctx, d.next.Order(t.source, d.facts), a.At); err != nil {
 		return err
 	}
 	t.stands(d, func() { t.set(d.tr, d.next) })
@@ -302,7 +303,7 @@ func (t *tracker) stands(d decision, then func()) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	r := d.tr.rollout
-	ok := r.is(d.next.VersionID, d.next.StartedAt) && r.State == d.next.State && r.RetireAt.Equal(d.next.RetireAt)
+	ok := r.Is(d.next.VersionID, d.next.StartedAt) && r.State == d.next.State && r.RetireAt.Equal(d.next.RetireAt)
 	if ok {
 		then()
 	}
@@ -319,7 +320,7 @@ func (t *tracker) tell(ctx context.Context, d decision) error {
 	if err != nil && !errors.Is(err, events.ErrUntrusted) {
 		return err
 	}
-	if err == nil && d.next.is(a.Event.Data.VersionID, a.Event.Data.OccurredAt) {
+	if err == nil && d.next.Is(a.Event.Data.VersionID, a.Event.Data.OccurredAt) {
 		for _, s := range d.late {
 			if err := t.bus.Notify(ctx, s, a.Event, a.Seq); err != nil {
 				return err
@@ -333,11 +334,11 @@ func (t *tracker) tell(ctx context.Context, d decision) error {
 }
 
 // report tells people of a move.
-func (t *tracker) report(ctx context.Context, d decision, why Reason) {
+func (t *tracker) report(ctx context.Context, d decision, why rollout.Reason) {
 	attrs := []slog.Attr{slog.String("secret_id", string(d.next.SecretID)), slog.String("version_id", string(d.next.VersionID)),
 		slog.String("state", string(d.next.State)), slog.String("reason", string(why)), slog.Int("applied", d.facts.Applied), slog.Int("blocking_total", len(d.facts.Blocking))}
 	if d.next.State == events.RolloutStalled {
-		t.log.LogAttrs(ctx, slog.LevelError, "rollout.stalled", append(attrs, slog.Any("blocking", listed(d.facts.Blocking)))...)
+		t.log.LogAttrs(ctx, slog.LevelError, "rollout.stalled", append(attrs, slog.Any("blocking", rollout.Listed(d.facts.Blocking)))...)
 		return
 	}
 	t.log.LogAttrs(ctx, slog.LevelInfo, "secret.rollout", attrs...)

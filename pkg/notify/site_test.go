@@ -15,6 +15,7 @@ import (
 
 	"github.com/tradepulse/rotator/pkg/events"
 	"github.com/tradepulse/rotator/pkg/events/eventstest"
+	"github.com/tradepulse/rotator/pkg/rollout"
 	"github.com/tradepulse/rotator/pkg/secret"
 )
 
@@ -163,13 +164,13 @@ func (p *peer) ready() *peer {
 	return p
 }
 
-func (p *peer) status() Status {
-	for _, s := range p.Snapshot() {
+func (p *peer) status() status {
+	for _, s := range p.tracker.snapshot() {
 		if s.SecretID == id {
 			return s
 		}
 	}
-	return Status{}
+	return status{}
 }
 
 // until lets time pass until cond holds, at most some minutes.
@@ -285,9 +286,7 @@ func (s *site) retire(d events.Delivery) {
 		s.t.Error(err)
 		return
 	}
-	data, ro := d.Event.Data, *d.Event.Data.Rollout
-	ro.State, data.OccurredAt, data.Rollout = retired, time.Now(), &ro
-	if _, err := s.bus.PublishAfter(context.Background(), events.RolloutChanged("/test/worker", data), last.Seq); err != nil {
+	if _, err := s.bus.PublishAfter(context.Background(), rollout.Retired("/test/worker", time.Now(), d.Event.Data, 1), last.Seq); err != nil {
 		s.t.Error(err)
 	}
 }

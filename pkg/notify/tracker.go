@@ -10,6 +10,7 @@ import (
 	"go.opentelemetry.io/otel/trace"
 
 	"github.com/tradepulse/rotator/pkg/events"
+	"github.com/tradepulse/rotator/pkg/rollout"
 	"github.com/tradepulse/rotator/pkg/secret"
 )
 
@@ -88,8 +89,8 @@ func (t *tracker) announced(d events.Data) {
 	tr := t.secrets[d.SecretID]
 	switch {
 	case tr == nil:
-		tr = t.track(Begin(d))
-	case tr.next == nil && tr.rollout.is(d.VersionID, d.OccurredAt):
+		tr = t.track(rollout.Begin(d))
+	case tr.next == nil && tr.rollout.Is(d.VersionID, d.OccurredAt):
 		return
 	default:
 		tr.next = &d
@@ -115,7 +116,7 @@ func (t *tracker) changed(a events.Announcement) {
 	tr := t.secrets[d.SecretID]
 	switch {
 	case tr == nil:
-		tr = t.track(Resume(d))
+		tr = t.track(rollout.Resume(d))
 		tr.seq = a.Seq
 	case a.Seq <= tr.seq:
 		return
@@ -132,29 +133,29 @@ func (t *tracker) adopt(tr *tracked, a events.Announcement) {
 	d := a.Event.Data
 	switch {
 	case a.Seq == 0 || d.Rollout == nil:
-	case tr.next != nil && Begin(*tr.next).is(d.VersionID, d.Rollout.StartedAt):
+	case tr.next != nil && rollout.Begin(*tr.next).Is(d.VersionID, d.Rollout.StartedAt):
 		tr.next = nil
-		t.set(tr, Resume(d))
-	case tr.rollout.is(d.VersionID, d.Rollout.StartedAt):
-		t.set(tr, Resume(d))
+		t.set(tr, rollout.Resume(d))
+	case tr.rollout.Is(d.VersionID, d.Rollout.StartedAt):
+		t.set(tr, rollout.Resume(d))
 	}
 }
 
-func (t *tracker) track(r Rollout) *tracked {
-	tr := &tracked{rollout: r.shrunk(), at: -1}
+func (t *tracker) track(r rollout.Rollout) *tracked {
+	tr := &tracked{rollout: r.Shrunk(), at: -1}
 	t.secrets[r.SecretID] = tr
 	t.states[shown(r.State)]++
 	return tr
 }
 
 // set makes r the rollout of tr.
-func (t *tracker) set(tr *tracked, r Rollout) {
+func (t *tracker) set(tr *tracked, r rollout.Rollout) {
 	t.states[shown(tr.rollout.State)]--
 	t.states[shown(r.State)]++
-	if r.Ended() || !tr.rollout.is(r.VersionID, r.StartedAt) {
+	if r.Ended() || !tr.rollout.Is(r.VersionID, r.StartedAt) {
 		tr.told = nil
 	}
-	tr.rollout = r.shrunk()
+	tr.rollout = r.Shrunk()
 }
 
 // shown returns the state that others see: to them a rollout that has not been

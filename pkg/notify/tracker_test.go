@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/tradepulse/rotator/pkg/events"
+	"github.com/tradepulse/rotator/pkg/rollout"
 	"github.com/tradepulse/rotator/pkg/secret"
 )
 
@@ -21,6 +22,8 @@ const (
 const id = secret.ID("AUDIT")
 
 const long = 1000 * time.Hour // a lease that does not end
+
+var t0 = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 
 func TestARolloutConvergesAndItsRetirementIsArmed(t *testing.T) {
 	onSite(t, func(t *testing.T, s *site) {
@@ -188,7 +191,7 @@ func TestAReportThatIsNotUnderstoodHoldsTheRolloutUp(t *testing.T) {
 		if err := s.bus.Withdraw(t.Context(), "api", "torn"); err != nil {
 			t.Fatal(err)
 		}
-		live(holdOff)
+		live(rollout.HoldOff)
 		s.becomes(id, "v2", rolling, converged, rolling, converged)
 	})
 }
@@ -210,7 +213,7 @@ func TestALateJoinerWithTheOldVersionHoldsTheRetirementUp(t *testing.T) {
 			t.Errorf("the retirement is still asked for at %s, err %v", timer.At, err)
 		}
 		s.reportFor(long, "api", "late", "v2", id)
-		live(holdOff)
+		live(rollout.HoldOff)
 		s.becomes(id, "v2", rolling, converged, rolling, converged)
 		timer, err := s.bus.Timer(t.Context(), events.TypeRetire, id)
 		if err != nil || !timer.At.After(was) || !timer.At.Equal(s.last(id).Rollout.RetireAt) {
@@ -312,7 +315,7 @@ func TestARetirementThatIsLostIsAskedForAgain(t *testing.T) {
 			t.Fatal(err)
 		}
 		s.work(func(d events.Delivery) { s.retire(d) })
-		live(secret.DefaultGrace + retirePatience - time.Minute)
+		live(secret.DefaultGrace + rollout.RetireReminder - time.Minute)
 		s.becomes(id, "v2", rolling, converged)
 		live(time.Minute)
 		s.becomes(id, "v2", rolling, converged, retired)
@@ -366,7 +369,7 @@ func TestASecretThatIsConfiguredLaterBeginsToRoll(t *testing.T) {
 		s.until("it is known", func() bool { return p.status().VersionID == "v2" })
 		s.becomes(id, "v2")
 		s.configure(secret.Spec{ID: id, Store: "mem", Services: []string{"api"}})
-		live(recheck)
+		live(rollout.Recheck)
 		s.becomes(id, "v2", rolling, converged)
 	})
 }

@@ -5,11 +5,12 @@ import (
 	"time"
 
 	"github.com/tradepulse/rotator/pkg/events"
+	"github.com/tradepulse/rotator/pkg/rollout"
 )
 
 // tracked is a secret whose rollout is followed.
 type tracked struct {
-	rollout Rollout
+	rollout rollout.Rollout
 	// next is what was announced while rollout had not ended.
 	next *events.Data
 	// seq is the sequence of the secret's last rollout event.

@@ -1,6 +1,7 @@
 package rotation
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -8,6 +9,7 @@ import (
 	"time"
 
 	"github.com/tradepulse/rotator/pkg/events"
+	"github.com/tradepulse/rotator/pkg/rollout"
 	"github.com/tradepulse/rotator/pkg/secret"
 	"github.com/tradepulse/rotator/pkg/store"
 )
@@ -16,13 +18,8 @@ import (
 // does not run the new one, or its time has not come.
 var ErrBlocked = errors.New("still in use")
 
-const (
-	// retireRetry is how soon a retirement that is blocked is looked at again.
-	retireRetry = time.Minute
-	// clockSkew is by how much the clock of the server, which fires the timer,
-	// may be ahead of ours.
-	clockSkew = time.Second
-)
+// retireRetry is how soon a retirement that is blocked is tried again.
+const retireRetry = time.Minute
 
 // Retire retires every version before the one that want names, if that is
 // still current and the reports, read afresh, still say that every live
@@ -62,8 +59,8 @@ func (r *Rotator) retire(ctx context.Context, want events.Data) error {
 	if meta.Current().ID != want.VersionID {
 		return nil // superseded: the rollout of the next version retires both
 	}
-	if err := mayRetire(want, log.Event.Data, time.Now()); err != nil {
-		return stepError{stepProve, err}
+	if v := rollout.MayRetire(want, log.Event.Data, time.Now()); !v.Allowed() {
+		return stepError{stepProve, events.RetryAfter(fmt.Errorf("%w: %s", ErrBlocked, v.Because), cmp.Or(v.Wait, retireRetry))}
 	}
 	applied, err := r.provenUse(ctx, spec, want.VersionID)
 	if err != nil {
@@ -75,37 +72,6 @@ func (r *Rotator) retire(ctx context.Context, want events.Data) error {
 		}
 	}
 	return r.announceRetired(ctx, want, log, applied)
-}
-
-// mayRetire returns nil if the last rollout event, logged, says that the rollout
-// that the order names has converged and that its grace period is over. The
-// order itself may be older than what has happened since: an instance with
-// another version may have appeared, the version may have been announced again,
-// or the log may have been lost. Each of these blocks; the notifier orders the
-// retirement again once the rollout has converged.
-func mayRetire(order, logged events.Data, now time.Time) error {
-	blocked := func(format string, args ...any) error {
-		return events.RetryAfter(fmt.Errorf("%w: %s", ErrBlocked, fmt.Sprintf(format, args...)), retireRetry)
-	}
-	ro := logged.Rollout
-	switch {
-	case ro == nil:
-		return blocked("the log has no rollout of the secret")
-	case logged.VersionID != order.VersionID:
-		return blocked("the last rollout in the log is that of version %s", logged.VersionID)
-	case order.Rollout == nil || !ro.StartedAt.Equal(order.Rollout.StartedAt):
-		return blocked("the version was announced again at %s", ro.StartedAt.UTC().Format(time.RFC3339))
-	case ro.State == events.RolloutRetired:
-		return nil // an earlier run got this far
-	case ro.State != events.RolloutConverged:
-		return blocked("its rollout is %s", ro.State)
-	case ro.RetireAt.IsZero():
-		return blocked("its rollout has no time of retirement")
-	}
-	if left := ro.RetireAt.Sub(now.Add(clockSkew)); left > 0 {
-		return events.RetryAfter(fmt.Errorf("%w: its grace period lasts another %s", ErrBlocked, left.Round(time.Second)), left)
-	}
-	return nil
 }
 
 // The steps of a retirement that a rotation does not have.
@@ -121,7 +87,7 @@ func (r *Rotator) provenUse(ctx context.Context, spec secret.Spec, v secret.Vers
 	if err != nil {
 		return 0, err
 	}
-	blocking, applied := events.Blocking(reports, spec.Services, spec.ID, v)
+	blocking, applied := rollout.Blocking(reports, spec.Services, spec.ID, v)
 	if len(blocking) > 0 {
 		return 0, fmt.Errorf("%w: %d block, first %s", ErrBlocked, len(blocking), blocking[0])
 	}
@@ -162,15 +128,7 @@ func (r *Rotator) announceRetired(ctx context.Context, want events.Data, log eve
 	if last.VersionID == want.VersionID && last.Rollout != nil && last.Rollout.State == events.RolloutRetired {
 		return nil
 	}
-	data := want
-	data.OccurredAt, data.Attempt, data.Failure = time.Now(), 0, nil
-	ro := events.Rollout{}
-	if want.Rollout != nil {
-		ro = *want.Rollout
-	}
-	ro.State, ro.Applied, ro.Blocking, ro.BlockingTotal = events.RolloutRetired, applied, nil, 0
-	data.Rollout = &ro
-	if _, err := r.Bus.PublishAfter(ctx, events.RolloutChanged(r.Source, data), log.Seq); err != nil {
+	if _, err := r.Bus.PublishAfter(ctx, rollout.Retired(r.Source, time.Now(), want, applied), log.Seq); err != nil {
 		return stepError{StepAnnounce, err}
 	}
 	return nil

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/tradepulse/rotator/pkg/events"
+	"github.com/tradepulse/rotator/pkg/rollout"
 	"github.com/tradepulse/rotator/pkg/rotation"
 	"github.com/tradepulse/rotator/pkg/secret"
 	"github.com/tradepulse/rotator/pkg/store"
@@ -55,7 +56,7 @@ func (x retirement) log(t *testing.T, d events.Data) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := x.bus.PublishAfter(t.Context(), events.RolloutChanged("/test", d), last.Seq); err != nil {
+	if _, err := x.bus.PublishAfter(t.Context(), rollout.Resume(d).Event("/test", rollout.Facts{}), last.Seq); err != nil {
 		t.Fatal(err)
 	}
 }

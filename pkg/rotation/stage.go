@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/tradepulse/rotator/pkg/events"
+	"github.com/tradepulse/rotator/pkg/rollout"
 	"github.com/tradepulse/rotator/pkg/secret"
 )
 
@@ -65,7 +66,7 @@ func (x *Run) await(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	blocking := events.BlockingStaged(reports, spec.Services, spec.ID, x.state.Pending.ID)
+	blocking := rollout.BlockingStaged(reports, spec.Services, spec.ID, x.state.Pending.ID)
 	if len(blocking) > 0 {
 		deadline := spec.RolloutDeadline()
 		late := time.Since(x.state.Pending.CreatedAt)

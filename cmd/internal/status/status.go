@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/tradepulse/rotator/pkg/events"
+	"github.com/tradepulse/rotator/pkg/rollout"
 	"github.com/tradepulse/rotator/pkg/scheduler"
 	"github.com/tradepulse/rotator/pkg/secret"
 	"github.com/tradepulse/rotator/pkg/store"
@@ -50,10 +51,10 @@ type Bus interface {
 // is in its Error.
 func (s Secret) Look(ctx context.Context, spec secret.Spec, facts scheduler.Facts, bus Bus, reports []events.Report) Secret {
 	meta := facts.Meta
-	var rollout events.Data
+	var last events.Data
 	if bus != nil {
 		var err error
-		if rollout, err = ask(ctx, bus, spec.ID, &facts); err != nil {
+		if last, err = ask(ctx, bus, spec.ID, &facts); err != nil {
 			s.Error = err.Error()
 		}
 	}
@@ -66,10 +67,10 @@ func (s Secret) Look(ctx context.Context, spec secret.Spec, facts scheduler.Fact
 	s.Pending, s.Previous = pending.ID, previous.ID
 	if cur.ID != "" && bus != nil {
 		s.Rollout = events.RolloutRolling
-		s.Blocking, s.Applied = events.Blocking(reports, spec.Services, spec.ID, cur.ID)
+		s.Blocking, s.Applied = rollout.Blocking(reports, spec.Services, spec.ID, cur.ID)
 	}
-	if rollout.VersionID == cur.ID && rollout.Rollout != nil {
-		s.Rollout = rollout.Rollout.State
+	if last.VersionID == cur.ID && last.Rollout != nil {
+		s.Rollout = last.Rollout.State
 	}
 	return s
 }
@@ -78,7 +79,7 @@ func (s Secret) Look(ctx context.Context, spec secret.Spec, facts scheduler.Fact
 func ask(ctx context.Context, bus Bus, id secret.ID, facts *scheduler.Facts) (events.Data, error) {
 	timer, terr := bus.Timer(ctx, events.TypeNearExpiry, id)
 	failed, ferr := bus.Last(ctx, events.TypeRotationFailed, id)
-	rollout, rerr := bus.Last(ctx, events.TypeRollout, id)
+	last, rerr := bus.Last(ctx, events.TypeRollout, id)
 	facts.Timer, facts.Failed = timer, failed.Event.Data
-	return rollout.Event.Data, errors.Join(terr, ferr, rerr)
+	return last.Event.Data, errors.Join(terr, ferr, rerr)
 }

@@ -202,7 +202,11 @@ func plain(t reflect.Type) *jsonschema.Schema {
 	case reflect.TypeFor[events.ApplyStatus]():
 		return enum(events.StatusApplied, events.StatusFailed, events.StatusStaged)
 	case reflect.TypeFor[events.BlockReason]():
-		return enum(events.BlockOldVersion, events.BlockFailed, events.BlockNotUnderstood, events.BlockNoInstance, events.BlockNoSubscriber)
+		all := make([]any, 0, len(events.BlockReasons()))
+		for _, r := range events.BlockReasons() {
+			all = append(all, r)
+		}
+		return enum(all...)
 	}
 	return nil
 }

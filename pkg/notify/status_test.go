@@ -5,11 +5,12 @@ import (
 	"time"
 
 	"github.com/tradepulse/rotator/pkg/events"
+	"github.com/tradepulse/rotator/pkg/rollout"
 	"github.com/tradepulse/rotator/pkg/secret"
 )
 
-// Status is a rollout as people may see it.
-type Status struct {
+// status is a rollout as the notifier sees it.
+type status struct {
 	SecretID          secret.ID
 	VersionID         secret.VersionID
 	PreviousVersionID secret.VersionID
@@ -28,7 +29,7 @@ type Status struct {
 
 // snapshot returns the rollout of every secret. It holds the lock for one secret
 // at a time, so that the watches go on.
-func (t *tracker) snapshot() []Status {
+func (t *tracker) snapshot() []status {
 	t.mu.Lock()
 	ids := make([]secret.ID, 0, len(t.secrets))
 	for id := range t.secrets {
@@ -36,22 +37,22 @@ func (t *tracker) snapshot() []Status {
 	}
 	t.mu.Unlock()
 	slices.Sort(ids)
-	out := make([]Status, len(ids))
+	out := make([]status, len(ids))
 	for i, id := range ids {
 		out[i] = t.status(id)
 	}
 	return out
 }
 
-func (t *tracker) status(id secret.ID) Status {
+func (t *tracker) status(id secret.ID) status {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	r := t.secrets[id].rollout
 	spec, _ := t.spec(id)
-	blocking, applied := events.Blocking(t.fleet.of(id), spec.Services, id, r.VersionID)
-	s := Status{
+	blocking, applied := rollout.Blocking(t.fleet.of(id), spec.Services, id, r.VersionID)
+	s := status{
 		SecretID: id, VersionID: r.VersionID, PreviousVersionID: r.PreviousVersionID, State: shown(r.State), Since: r.Since,
-		StartedAt: r.StartedAt, RetireAt: r.RetireAt, Applied: applied, Blockers: listed(blocking), BlockersTotal: len(blocking),
+		StartedAt: r.StartedAt, RetireAt: r.RetireAt, Applied: applied, Blockers: rollout.Listed(blocking), BlockersTotal: len(blocking),
 	}
 	if s.Since.IsZero() {
 		s.Since = s.StartedAt

@@ -1,4 +1,4 @@
-package notify
+package rollout
 
 import (
 	"fmt"
@@ -33,7 +33,7 @@ func (m *machine) facts() Facts {
 			Secrets: []events.Running{{SecretID: "S", VersionID: v, Status: events.StatusApplied}}})
 	}
 	f := Facts{Configured: m.known, Grace: m.spec.GracePeriod(), Deadline: m.spec.RolloutDeadline(), Newer: m.newer, Fresh: m.fresh}
-	f.Blocking, f.Applied = events.Blocking(reports, m.spec.Services, "S", "v2")
+	f.Blocking, f.Applied = Blocking(reports, m.spec.Services, "S", "v2")
 	return f
 }
 
@@ -153,7 +153,7 @@ func TestRolloutPromises(t *testing.T) {
 			},
 			"gone": func(t *rapid.T) { delete(m.reports, who.Draw(t, "who")) },
 			"time": func(t *rapid.T) {
-				m.now = m.now.Add(rapid.SampledFrom([]time.Duration{time.Millisecond, time.Second, holdOff, time.Minute, deadline, time.Hour}).Draw(t, "by"))
+				m.now = m.now.Add(rapid.SampledFrom([]time.Duration{time.Millisecond, time.Second, HoldOff, time.Minute, deadline, time.Hour}).Draw(t, "by"))
 			},
 			"stale": func(*rapid.T) { m.fresh = false },
 			"spec": func(t *rapid.T) {

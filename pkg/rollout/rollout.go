@@ -1,4 +1,4 @@
-package notify
+package rollout
 
 import (
 	"time"
@@ -31,22 +31,22 @@ type Rollout struct {
 	// RetireAt is when the previous version may be retired; zero in any state
 	// but converged and retired, and when there is no previous version.
 	RetireAt time.Time
-	// Reminder is when the retirement is asked for again if nothing has come of
-	// it. Zero means that this process has not asked yet. It is not published.
+	// Reminder is when the retirement is ordered again if it has not happened.
+	// Zero means that this process has not ordered it yet. It is not published.
 	Reminder time.Time
 }
 
 const (
-	// holdOff is how long a rollout that fell back stays rolling at least.
-	// Without it two notifiers whose configurations differ for a while would
-	// move it to and fro as fast as they can publish.
-	holdOff = 10 * time.Second
-	// retirePatience is how long after RetireAt the retirement is asked for
-	// again: longer than a worker's longest pause between two tries.
-	retirePatience = 30 * time.Minute
-	// recheck is how often a rollout that has not ended is looked at when
-	// nothing happens, because what is wanted of its secret may have changed.
-	recheck = 5 * time.Minute
+	// HoldOff is how long a rollout that fell back stays rolling at least. It
+	// keeps two notifiers whose configurations differ for a while from moving it
+	// back and forth as fast as they can publish.
+	HoldOff = 10 * time.Second
+	// RetireReminder is how long after RetireAt the retirement is ordered again:
+	// longer than a worker's longest pause between two tries.
+	RetireReminder = 30 * time.Minute
+	// Recheck is how often a rollout that has not ended is decided anew without
+	// any event, because the configuration of its secret may have changed.
+	Recheck = 5 * time.Minute
 )
 
 // Begin returns the rollout of the version that d announces.
@@ -65,8 +65,8 @@ func Resume(d events.Data) Rollout {
 	return r
 }
 
-// Ended reports whether nothing can happen to the rollout any more. A secret's
-// first version has nothing before it to retire, so converged is its end.
+// Ended reports whether the rollout is in a final state. A secret's first version
+// has nothing before it to retire, so converged is final for it.
 func (r Rollout) Ended() bool {
 	switch r.State {
 	case events.RolloutRetired, events.RolloutSuperseded, events.RolloutRolledBack:
@@ -78,42 +78,42 @@ func (r Rollout) Ended() bool {
 	}
 }
 
-// shrunk returns r without what nobody asks for once it has ended: most of the
-// rollouts that are kept have.
-func (r Rollout) shrunk() Rollout {
+// Shrunk returns r without the fields that are not read once it has ended, to
+// save memory: most rollouts that a notifier keeps have ended.
+func (r Rollout) Shrunk() Rollout {
 	if r.Ended() {
 		r.Store, r.RotationID, r.Cause = "", "", ""
 	}
 	return r
 }
 
-// is reports whether r is the rollout of version v announced at the given time.
-// An event that does not say when is taken to mean the one there is.
-func (r Rollout) is(v secret.VersionID, started time.Time) bool {
+// Is reports whether r is the rollout of version v announced at the given time.
+// The zero time matches any.
+func (r Rollout) Is(v secret.VersionID, started time.Time) bool {
 	return r.VersionID == v && (started.IsZero() || r.StartedAt.Equal(started))
 }
 
 // Facts is what [Advance] decides on.
 type Facts struct {
-	// Configured is false for a secret of which nothing is known here. Who
-	// subscribes to it is then unknown too, so that nothing can be proven.
+	// Configured is false for a secret that is neither configured nor discovered.
+	// Its subscribers are then unknown, so nothing can be proven.
 	Configured bool
 	// Grace is how long the previous version outlives convergence, 0 is not at
 	// all; Deadline is how long a rollout may take, 0 is for ever.
 	Grace, Deadline time.Duration
 	// Newer is true when another version has been announced since.
 	Newer bool
-	// Applied is how many instances run the version and Blocking who does not,
-	// as [events.Blocking] counts them.
+	// Applied is how many instances run the version, and Blocking which instances
+	// and services do not, as [Blocking] returns them.
 	Applied  int
 	Blocking []events.Blocker
 	// Fresh is true when the reports were read from their start a short while
-	// ago. Reports that have only been followed may name an instance whose end
-	// was not heard of.
+	// ago. Reports that were only followed since may name an instance whose end
+	// was missed.
 	Fresh bool
 }
 
-// unclaimed reports whether nobody uses the secret, as far as anyone knows.
+// unclaimed reports whether the secret has no subscriber and no user.
 func (f Facts) unclaimed() bool {
 	return len(f.Blocking) == 1 && f.Blocking[0].Reason == events.BlockNoSubscriber
 }
@@ -125,10 +125,9 @@ type ActionKind string
 const (
 	// ActionPublish: publish the state that Advance returned.
 	ActionPublish ActionKind = "publish"
-	// ActionArmRetire: have the retirement of the previous version asked for at
-	// Action.At.
+	// ActionArmRetire: order the retirement of the previous version for Action.At.
 	ActionArmRetire ActionKind = "arm_retire"
-	// ActionDisarmRetire: take back what ActionArmRetire asked for.
+	// ActionDisarmRetire: take the order of ActionArmRetire back.
 	ActionDisarmRetire ActionKind = "disarm_retire"
 	// ActionRefresh: read the reports from their start.
 	ActionRefresh ActionKind = "refresh"
@@ -169,9 +168,9 @@ type Action struct {
 }
 
 // Advance returns what becomes of r and what has to be done for that, in that
-// order. The rollout that it returns is the one in force when all of it has
-// been done; after a failure the caller asks again. No action means that
-// nothing changes before [Rollout.Wake].
+// order. The returned rollout is in force once all actions have been done; after
+// a failure the caller asks again. No action means that nothing changes before
+// [Rollout.Wake].
 func Advance(now time.Time, r Rollout, f Facts) (Rollout, []Action) {
 	switch {
 	case r.Ended():
@@ -200,7 +199,7 @@ func (r Rollout) move(now time.Time, to events.RolloutState, why Reason) (Rollou
 	return r, []Action{{Kind: ActionPublish, Reason: why}}
 }
 
-// supersede ends r. One that nobody has heard of ends in silence.
+// supersede ends r. A rollout that was never published ends without an event.
 func (r Rollout) supersede(now time.Time) (Rollout, []Action) {
 	unheard := r.State == ""
 	r.RetireAt, r.Reminder = time.Time{}, time.Time{}
@@ -230,11 +229,11 @@ func (r Rollout) heldUntil() time.Time {
 	if r.ConvergedAt.IsZero() {
 		return time.Time{}
 	}
-	return r.Since.Add(holdOff)
+	return r.Since.Add(HoldOff)
 }
 
-// overdue reports whether a blocked rollout has to be alerted about. A first
-// version that nobody uses keeps nothing waiting.
+// overdue reports whether a blocked rollout has passed its deadline. A first
+// version without a subscriber keeps nothing waiting.
 func (r Rollout) overdue(now time.Time, f Facts) bool {
 	return f.Deadline > 0 && !now.Before(r.Since.Add(f.Deadline)) && (r.PreviousVersionID != "" || !f.unclaimed())
 }
@@ -263,10 +262,10 @@ func (r Rollout) converge(now time.Time, f Facts) (Rollout, []Action) {
 	return r, append(do, arm...)
 }
 
-// remind asks for the retirement. The time is that of RetireAt even when it has
-// passed, so that every notifier arms the same timer.
+// remind orders the retirement. The time is RetireAt even when that has passed,
+// so that every notifier arms the same timer.
 func (r Rollout) remind(now time.Time, why Reason) (Rollout, []Action) {
-	r.Reminder = later(now, r.RetireAt).Add(retirePatience)
+	r.Reminder = later(now, r.RetireAt).Add(RetireReminder)
 	return r, []Action{{Kind: ActionArmRetire, Reason: why, At: r.RetireAt}}
 }
 
@@ -285,13 +284,13 @@ func (r Rollout) converged(now time.Time, f Facts) (Rollout, []Action) {
 	}
 }
 
-// Wake returns when [Advance] has to be asked again although nothing has
-// happened; the zero Time means never.
+// Wake returns when [Advance] has to be asked again without any event; the zero
+// Time means never.
 func (r Rollout) Wake(now time.Time, f Facts) time.Time {
 	if r.Ended() {
 		return time.Time{}
 	}
-	at := now.Add(recheck)
+	at := now.Add(Recheck)
 	for _, t := range []time.Time{r.heldUntil(), r.Since.Add(f.Deadline), r.Reminder} {
 		if t.After(now) && t.Before(at) {
 			at = t

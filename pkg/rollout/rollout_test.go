@@ -1,4 +1,4 @@
-package notify
+package rollout
 
 import (
 	"reflect"
@@ -29,7 +29,7 @@ func inState(s events.RolloutState) Rollout {
 		r.Since = t0
 	}
 	if s == events.RolloutConverged {
-		r.ConvergedAt, r.RetireAt, r.Reminder = t0, t0.Add(grace), t0.Add(grace+retirePatience)
+		r.ConvergedAt, r.RetireAt, r.Reminder = t0, t0.Add(grace), t0.Add(grace+RetireReminder)
 	}
 	return r
 }
@@ -100,15 +100,15 @@ func TestAdvance(t *testing.T) {
 		"a converged version falls back when its subscriber goes silent": {
 			inState(events.RolloutConverged), time.Minute, facts(silent), events.RolloutRolling, []Action{publish(ReasonFellBack), disarm},
 		},
-		"a version that fell back is held before it converges again": {with(inState(events.RolloutRolling), fellBack), holdOff - 1, facts(nil), events.RolloutRolling, nil},
+		"a version that fell back is held before it converges again": {with(inState(events.RolloutRolling), fellBack), HoldOff - 1, facts(nil), events.RolloutRolling, nil},
 		"a version that fell back converges after that": {
-			with(inState(events.RolloutRolling), fellBack), holdOff, facts(nil), events.RolloutConverged,
-			[]Action{publish(ReasonApplied), arm(ReasonGrace, holdOff+grace)},
+			with(inState(events.RolloutRolling), fellBack), HoldOff, facts(nil), events.RolloutConverged,
+			[]Action{publish(ReasonApplied), arm(ReasonGrace, HoldOff+grace)},
 		},
 		"a converged version waits for its retirement":                  {inState(events.RolloutConverged), grace + time.Minute, facts(nil), events.RolloutConverged, nil},
 		"a convergence that somebody else published is armed as theirs": {with(inState(events.RolloutConverged), unasked), time.Hour, facts(nil), events.RolloutConverged, []Action{arm(ReasonGrace, grace)}},
 		"a retirement that does not happen is asked for again": {
-			inState(events.RolloutConverged), grace + retirePatience, facts(nil), events.RolloutConverged, []Action{arm(ReasonOverdue, grace)},
+			inState(events.RolloutConverged), grace + RetireReminder, facts(nil), events.RolloutConverged, []Action{arm(ReasonOverdue, grace)},
 		},
 		"a rolling version is superseded by a newer one":             {inState(events.RolloutRolling), 0, but(facts(old), newer), events.RolloutSuperseded, []Action{publish(ReasonNewer)}},
 		"a stalled version is superseded by a newer one":             {inState(events.RolloutStalled), 0, but(facts(old), newer), events.RolloutSuperseded, []Action{publish(ReasonNewer)}},
@@ -142,7 +142,7 @@ func TestConvergenceSetsItsTimes(t *testing.T) {
 	t.Parallel()
 	now := t0.Add(time.Minute)
 	r, _ := Advance(now, inState(events.RolloutRolling), Facts{Configured: true, Grace: grace})
-	if !r.ConvergedAt.Equal(now) || !r.RetireAt.Equal(now.Add(grace)) || !r.Reminder.Equal(now.Add(grace+retirePatience)) {
+	if !r.ConvergedAt.Equal(now) || !r.RetireAt.Equal(now.Add(grace)) || !r.Reminder.Equal(now.Add(grace+RetireReminder)) {
 		t.Errorf("got %s, %s, %s", r.ConvergedAt, r.RetireAt, r.Reminder)
 	}
 	r, _ = Advance(now.Add(time.Second), r, Facts{Configured: true, Blocking: old})
@@ -159,10 +159,10 @@ func TestWake(t *testing.T) {
 		after time.Duration
 		want  time.Duration // less than 0 is never
 	}{
-		"a version that fell back wakes for the end of its hold first": {with(inState(events.RolloutRolling), fellBack), 0, holdOff},
+		"a version that fell back wakes for the end of its hold first": {with(inState(events.RolloutRolling), fellBack), 0, HoldOff},
 		"a rolling version wakes at its deadline":                      {inState(events.RolloutRolling), 0, time.Minute},
-		"past its deadline it is looked at now and then":               {inState(events.RolloutRolling), time.Minute, time.Minute + recheck},
-		"a converged version wakes for its reminder":                   {inState(events.RolloutConverged), grace + retirePatience - 1, grace + retirePatience},
+		"past its deadline it is looked at now and then":               {inState(events.RolloutRolling), time.Minute, time.Minute + Recheck},
+		"a converged version wakes for its reminder":                   {inState(events.RolloutConverged), grace + RetireReminder - 1, grace + RetireReminder},
 		"a retired version never wakes":                                {inState(events.RolloutRetired), 0, -1},
 	} {
 		t.Run(name, func(t *testing.T) {
