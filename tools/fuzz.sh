@@ -16,5 +16,5 @@ fi
 
 while read -r package name; do
 	echo "fuzz: $name ($package)"
-	go test -run '^$' -fuzz "^$name\$" -fuzztime "$fuzztime" "$package" </dev/null
+	go test ${TESTFLAGS:-} -run '^$' -fuzz "^$name\$" -fuzztime "$fuzztime" "$package" </dev/null
 done <<<"$targets"
