@@ -28,6 +28,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/nats-io/nkeys"
 
+	"github.com/tradepulse/rotator/internal/waittest"
 	"github.com/tradepulse/rotator/pkg/client"
 	"github.com/tradepulse/rotator/pkg/client/setup"
 	"github.com/tradepulse/rotator/pkg/events"
@@ -84,7 +85,7 @@ func startAccounts(t *testing.T) *accounts {
 	}
 	s.Start()
 	t.Cleanup(func() { s.Shutdown(); s.WaitForShutdown() })
-	if !s.ReadyForConnections(20 * time.Second) {
+	if !s.ReadyForConnections(time.Minute) {
 		t.Fatal("nats-server did not start")
 	}
 	a.url = s.ClientURL()
@@ -228,7 +229,7 @@ func (a *accounts) loop(t *testing.T, s *site) {
 	t.Helper()
 	operator := s.bus(a.lawful("OPERATOR"), "operator")
 	vault := s.catalog(a.lawful("WORKER")) // stands for the service's own access to a store
-	eventually(t, time.Minute, func() error {
+	waittest.Until(t, "the service may read its secret", func() error {
 		_, st, err := vault.Lookup(accountSecret)
 		if err == nil {
 			_, err = st.Describe(t.Context(), string(accountSecret))
@@ -240,7 +241,7 @@ func (a *accounts) loop(t *testing.T, s *site) {
 		t.Fatal(err)
 	}
 	var m *client.Manager
-	eventually(t, time.Minute, func() error {
+	waittest.Until(t, "the service starts", func() error {
 		m, err = client.New(t.Context(), client.Config{
 			Service: "audit-api", Instance: "one", Source: client.FromCatalog(vault), IDs: []secret.ID{accountSecret}, Bus: bus, PollInterval: -1, Logger: s.log,
 		})
@@ -250,7 +251,7 @@ func (a *accounts) loop(t *testing.T, s *site) {
 	if err := operator.RotateNow(t.Context(), manual(s.specs[0], first)); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, time.Minute, func() error {
+	waittest.Until(t, "the rotation is over", func() error {
 		if m.Secret(accountSecret).Get().Version.ID == first {
 			return errors.New("the service does not use the new version")
 		}
@@ -307,7 +308,7 @@ func (a *accounts) configured(t *testing.T, operator *events.Bus, vars map[strin
 	if err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, time.Minute, func() error {
+	waittest.Until(t, "the configured service reports", func() error {
 		all, err := operator.Reports(t.Context())
 		if err != nil || len(all) != 1 || all[0].Instance != c.Instance() {
 			return fmt.Errorf("%d reports, none of the configured service, err %w", len(all), err)
@@ -327,7 +328,7 @@ func (a *accounts) configured(t *testing.T, operator *events.Bus, vars map[strin
 func (a *accounts) python(t *testing.T, operator *events.Bus, vars map[string]string) {
 	t.Helper()
 	p := startPython(t, "audit-api", vars, accountSecret)
-	eventually(t, time.Minute, func() error {
+	waittest.Until(t, "the service in Python reports", func() error {
 		all, err := operator.Reports(t.Context())
 		if err != nil || len(all) != 1 || all[0].Instance != pythonInstance {
 			return fmt.Errorf("%d reports, none of the service in Python, err %w; it said:\n%s", len(all), err, p.log.String())
@@ -391,7 +392,7 @@ func (a *accounts) forbidden(t *testing.T, s *site) {
 	if err := inside.PublishRequest("secret.rollout.other", "timer.other", nil); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, time.Minute, func() error {
+	waittest.Until(t, "the answer is stored", func() error {
 		if a.holdings(inside)["ROTATION"] == before["ROTATION"] {
 			return errors.New("the answer was stored nowhere")
 		}

@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/tradepulse/rotator/internal/waittest"
 	"github.com/tradepulse/rotator/pkg/events"
 	"github.com/tradepulse/rotator/pkg/store/natskv"
 )
@@ -101,7 +102,7 @@ func (s *agentSite) status(t *testing.T) seen {
 func (s *agentSite) applied(t *testing.T) seen {
 	t.Helper()
 	var last seen
-	eventually(t, 90*time.Second, func() error {
+	waittest.Until(t, "the rollout has converged", func() error {
 		if last = s.status(t); last.Applied != 1 || len(last.Blocking) != 0 || last.Version == "" {
 			return fmt.Errorf("%+v", last)
 		}
@@ -182,7 +183,7 @@ func TestAgentSignals(t *testing.T) {
 	// the file.
 	heard := func(n int) {
 		t.Helper()
-		eventually(t, 60*time.Second, func() error {
+		waittest.Until(t, "the program is signalled once for each rotation", func() error {
 			got := s.lines("heard")
 			b, err := os.ReadFile(s.file("key"))
 			if err != nil || len(got) != n || got[n-1] != string(b) {
@@ -283,7 +284,7 @@ func (s *agentSite) set(t *testing.T, name string, on bool) {
 // failed waits until the agent reports why it could not apply the version.
 func (s *agentSite) failed(t *testing.T) {
 	t.Helper()
-	eventually(t, 60*time.Second, func() error {
+	waittest.Until(t, "the command that fails blocks the rollout", func() error {
 		b := s.status(t).Blocking
 		if len(b) != 1 || b[0].Service != "nightly" || b[0].Reason != "failed" || !strings.Contains(b[0].Detail, "exit status 3") {
 			return fmt.Errorf("blocked by %+v", b)
@@ -338,7 +339,7 @@ func TestAgentKilledBetweenFileAndCommand(t *testing.T) {
 	s.applied(t)
 	s.set(t, "hang", true)
 	want := s.rotate(t)
-	eventually(t, 60*time.Second, func() error {
+	waittest.Until(t, "the command has run for both versions", func() error {
 		if ran := s.lines("ran"); len(ran) != 2 || ran[1] != want {
 			return fmt.Errorf("ran for %v", ran)
 		}
@@ -424,12 +425,8 @@ func TestAgentOnce(t *testing.T) {
 		p := &program{cmd: exec.Command(binary(t, "notifier"), "agent", "--once", "--wait", wait, "--config", s.cfg), out: &output{}, done: make(chan struct{})}
 		p.cmd.Env = append(os.Environ(), vars...)
 		p.run(t)
-		select {
-		case <-p.done:
-		case <-time.After(time.Minute):
-			t.Fatalf("it does not end:\n%s", p.out)
-		}
-		return p.out.String(), p.cmd.ProcessState.ExitCode()
+		code := p.wait(t)
+		return p.out.String(), code
 	}
 	if out, code := once("100ms", "KEY=QXZJWKVqxzjwkvQXZJ"); code != 1 || !strings.Contains(out, "TOKEN") || strings.Contains(out, "QXZJ") {
 		t.Errorf("without TOKEN: exit %d: %s", code, out)

@@ -8,9 +8,9 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/tradepulse/rotator/internal/serverstest"
+	"github.com/tradepulse/rotator/internal/waittest"
 	"github.com/tradepulse/rotator/pkg/client"
 	"github.com/tradepulse/rotator/pkg/client/setup"
 	"github.com/tradepulse/rotator/pkg/client/setup/vault"
@@ -115,12 +115,8 @@ func TestAuditVerify(t *testing.T) {
 	verify := func(args ...string) (string, int) {
 		t.Helper()
 		p := startWith(t, []string{"VAULT_TOKEN=" + bao.Root}, append([]string{"audit", "verify", "--config", config}, args...)...)
-		select {
-		case <-p.done:
-		case <-time.After(time.Minute):
-			t.Fatalf("it does not end:\n%s", p.out)
-		}
-		return p.out.String(), p.cmd.ProcessState.ExitCode()
+		code := p.wait(t)
+		return p.out.String(), code
 	}
 	out, code := verify(log)
 	if code != 0 || !strings.Contains(out, "ok, 7 records; the last is 7:") {
@@ -186,15 +182,12 @@ func rotateKept(t *testing.T, d store.Driver, path string, from secret.VersionID
 
 func signsWith(t *testing.T, p *auditProcess, v secret.VersionID) {
 	t.Helper()
-	deadline := time.Now().Add(time.Minute)
-	tick := time.NewTicker(10 * time.Millisecond)
-	defer tick.Stop()
-	for p.keys.Current().ID != v {
-		if time.Now().After(deadline) {
-			t.Fatalf("the process never signs with %s", v)
+	waittest.Until(t, fmt.Sprintf("the process signs with %s", v), func() error {
+		if got := p.keys.Current().ID; got != v {
+			return fmt.Errorf("it signs with %s", got)
 		}
-		<-tick.C
-	}
+		return nil
+	})
 }
 
 func readFile(t *testing.T, path string) string {
@@ -230,8 +223,7 @@ func TestAuditVerifyInDevelopment(t *testing.T) {
 	cmd := &program{cmd: exec.Command(binary(t, "rotator"), "audit", "verify", "-"), out: &output{}, done: make(chan struct{})}
 	cmd.cmd.Env, cmd.cmd.Stdin = append(os.Environ(), "ROTATOR_CONFIG=", "TRADEPULSE_AUDIT_SECRET="+vars["TRADEPULSE_AUDIT_SECRET"]), in
 	cmd.run(t)
-	<-cmd.done
-	if code := cmd.cmd.ProcessState.ExitCode(); code != 0 || !strings.Contains(cmd.out.String(), "-: ok, 3 records") {
+	if code := cmd.wait(t); code != 0 || !strings.Contains(cmd.out.String(), "-: ok, 3 records") {
 		t.Errorf("exit %d:\n%s", code, cmd.out)
 	}
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"github.com/tradepulse/rotator/internal/waittest"
 	"github.com/tradepulse/rotator/pkg/client"
 	"github.com/tradepulse/rotator/pkg/events"
 	"github.com/tradepulse/rotator/pkg/secret"
@@ -91,7 +92,7 @@ func newWhole(b *testing.B, always bool) *whole {
 			p.stop()
 		}
 	})
-	eventually(b, time.Minute, func() error {
+	waittest.Until(b, "every service reports", func() error {
 		if all, err := w.bus.Reports(b.Context()); err != nil || len(all) < benchServices {
 			return fmt.Errorf("%d of %d services report, err %w", len(all), benchServices, err)
 		}

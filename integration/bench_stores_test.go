@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/tradepulse/rotator/internal/serverstest"
+	"github.com/tradepulse/rotator/internal/waittest"
 	"github.com/tradepulse/rotator/pkg/events"
 	"github.com/tradepulse/rotator/pkg/rotation"
 	"github.com/tradepulse/rotator/pkg/secret"
@@ -181,7 +182,7 @@ func BenchmarkBreachDrill(b *testing.B) {
 		b.StartTimer()
 		begin := time.Now()
 		work := s.run("worker", s.worker(16))
-		eventually(b, 10*time.Minute, func() error {
+		waittest.Until(b, "the queue of rotations is empty", func() error {
 			waiting, err := bus.Waiting(b.Context(), events.WorkerConsumer)
 			if err == nil && waiting > 0 {
 				err = fmt.Errorf("%d wait", waiting)

@@ -18,6 +18,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/tradepulse/rotator/internal/waittest"
 )
 
 // program is one of the built programs, running.
@@ -76,10 +78,16 @@ func (p *program) run(t *testing.T) {
 func (p *program) drain(t *testing.T) int {
 	t.Helper()
 	terminate(t, p.cmd)
+	return p.wait(t)
+}
+
+// wait waits until the program has ended and returns its exit code.
+func (p *program) wait(t testing.TB) int {
+	t.Helper()
 	select {
 	case <-p.done:
-	case <-time.After(30 * time.Second):
-		t.Fatalf("it does not drain:\n%s", p.out)
+	case <-time.After(5 * time.Minute):
+		t.Fatalf("%q does not end:\n%s", p.cmd.Args, p.out)
 	}
 	return p.cmd.ProcessState.ExitCode()
 }
@@ -88,12 +96,8 @@ func (p *program) drain(t *testing.T) int {
 func rotator(t *testing.T, args ...string) (string, int) {
 	t.Helper()
 	p := start(t, args...)
-	select {
-	case <-p.done:
-	case <-time.After(time.Minute):
-		t.Fatalf("rotator %v does not end:\n%s", args, p.out)
-	}
-	return p.out.String(), p.cmd.ProcessState.ExitCode()
+	code := p.wait(t)
+	return p.out.String(), code
 }
 
 // freeAddress returns a loopback address that nobody listens on.
@@ -124,7 +128,7 @@ func singleNode(t *testing.T, secrets string) (path, health string) {
 
 func ready(t *testing.T, health string) {
 	t.Helper()
-	eventually(t, 30*time.Second, func() error { return get(t, "http://"+health+"/readyz", nil) })
+	waittest.Until(t, "the program is ready", func() error { return get(t, "http://"+health+"/readyz", nil) })
 }
 
 // get fetches a page into body and fails unless it is 200.
@@ -187,7 +191,7 @@ func TestSingleNode(t *testing.T) {
 		VersionID string `json:"version_id"`
 		Armed     bool
 	}
-	eventually(t, 30*time.Second, func() error {
+	waittest.Until(t, "every secret has a version and a timer", func() error {
 		out, code := rotator(t, "status", "--config", cfg, "--json")
 		if err := json.Unmarshal([]byte(out), &before); err != nil || code != 0 {
 			return fmt.Errorf("status: exit %d, %w: %s", code, err, out)
@@ -236,7 +240,7 @@ func TestUnreachableBus(t *testing.T) {
 		t.Fatal(err)
 	}
 	node := start(t, "run", "--config", path)
-	eventually(t, 30*time.Second, func() error {
+	waittest.Until(t, "the node tries again to reach NATS", func() error {
 		if out := node.out.String(); strings.Count(out, "nats.unreachable") < 2 {
 			return fmt.Errorf("it does not say that it tries again:\n%s", out)
 		}
@@ -280,7 +284,7 @@ func TestNoValueLeaves(t *testing.T) {
 	if err := dying.cmd.Process.Signal(syscall.SIGQUIT); err != nil {
 		t.Fatal(err)
 	}
-	<-dying.done
+	dying.wait(t)
 	if !strings.Contains(dying.out.String(), "goroutine 1 ") {
 		t.Errorf("it died without a dump:\n%s", dying.out)
 	}
@@ -313,7 +317,7 @@ func TestNoValueLeaves(t *testing.T) {
 // rotated waits until a node has said so n times.
 func rotated(t *testing.T, node *program, n int) {
 	t.Helper()
-	eventually(t, time.Minute, func() error {
+	waittest.Until(t, "the node has rotated", func() error {
 		if got := strings.Count(node.out.String(), `"msg":"secret.rotated"`); got < n {
 			return fmt.Errorf("%d rotations:\n%s", got, node.out)
 		}

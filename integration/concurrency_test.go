@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/tradepulse/rotator/internal/waittest"
 	"github.com/tradepulse/rotator/pkg/events"
 	"github.com/tradepulse/rotator/pkg/secret"
 )
@@ -40,7 +41,7 @@ func TestThousandRotationsTogether(t *testing.T) {
 	for i := range 4 {
 		all = append(all, s.run(fmt.Sprint("worker ", i), s.worker(4)))
 	}
-	eventually(t, 2*time.Minute, func() error { return queueEmpty(t.Context(), nc) })
+	waittest.Until(t, "the queue of rotations is empty", func() error { return queueEmpty(t.Context(), nc) })
 	for _, p := range all {
 		p.stop()
 	}

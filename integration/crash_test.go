@@ -19,6 +19,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"github.com/tradepulse/rotator/internal/waittest"
 	"github.com/tradepulse/rotator/pkg/events"
 	"github.com/tradepulse/rotator/pkg/rotation"
 	"github.com/tradepulse/rotator/pkg/secret"
@@ -106,7 +107,7 @@ func (s *site) killedRound(t *testing.T, bus *events.Bus, spec secret.Spec, at i
 		_ = first.cmd.Wait() // what it means is in ProcessState
 	}()
 	died := false
-	eventually(t, time.Minute, func() error {
+	waittest.Until(t, "the worker has died or finished", func() error {
 		select {
 		case <-done:
 			died = true
@@ -124,7 +125,7 @@ func (s *site) killedRound(t *testing.T, bus *events.Bus, spec secret.Spec, at i
 		t.Fatalf("the worker ended by itself: %s", first.out)
 	}
 	second := s.startWorker(t, spec, 0)
-	eventually(t, time.Minute, func() error { return rotatedFrom(t.Context(), bus, nc, spec.ID, from.ID) })
+	waittest.Until(t, "the second worker has finished the rotation", func() error { return rotatedFrom(t.Context(), bus, nc, spec.ID, from.ID) })
 	second.end(t)
 	return first.boundary(), true
 }

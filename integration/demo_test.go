@@ -6,7 +6,6 @@ import (
 	"os/exec"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/tradepulse/rotator/internal/serverstest"
 )
@@ -17,15 +16,11 @@ func TestFastAPIDemo(t *testing.T) {
 	p := &program{cmd: exec.Command(serverstest.Tool(t, "python"), "../examples/fastapi/demo.py", "--for", "240", "--rotations", "2"), out: &output{}, done: make(chan struct{})}
 	p.cmd.Env = append(os.Environ(), "ROTATOR="+binary(t, "rotator"))
 	p.run(t)
-	select {
-	case <-p.done:
-	case <-time.After(5 * time.Minute):
-		t.Fatalf("it does not end:\n%s", p.out)
-	}
+	code := p.wait(t)
 	lines := strings.Split(strings.TrimSpace(p.out.String()), "\n")
 	var sum struct{ Requests, Failed, Records, Rotations int }
-	if err := json.Unmarshal([]byte(lines[len(lines)-1]), &sum); err != nil || p.cmd.ProcessState.ExitCode() != 0 {
-		t.Fatalf("exit %d, the last line: %v\n%s", p.cmd.ProcessState.ExitCode(), err, p.out)
+	if err := json.Unmarshal([]byte(lines[len(lines)-1]), &sum); err != nil || code != 0 {
+		t.Fatalf("exit %d, the last line: %v\n%s", code, err, p.out)
 	}
 	if sum.Requests == 0 || sum.Failed != 0 || sum.Records < sum.Requests || sum.Rotations < 2 {
 		t.Errorf("summary %+v\n%s", sum, p.out)

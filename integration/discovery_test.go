@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/tradepulse/rotator/internal/waittest"
 	"github.com/tradepulse/rotator/pkg/events"
 	"github.com/tradepulse/rotator/pkg/secret"
 )
@@ -57,22 +58,18 @@ func (c *cluster) start(access bool, words ...string) *program {
 func (c *cluster) rotator(args ...string) (string, int) {
 	c.t.Helper()
 	p := c.start(true, append([]string{"rotator"}, args...)...)
-	select {
-	case <-p.done:
-	case <-time.After(2 * time.Minute):
-		c.t.Fatalf("rotator %v does not end:\n%s", args, p.out)
-	}
-	return p.out.String(), p.cmd.ProcessState.ExitCode()
+	code := p.wait(c.t)
+	return p.out.String(), code
 }
 
 // last waits until the last event of a type about a secret is as wanted.
 func (c *cluster) last(what string, kind events.Type, id secret.ID, ok func(events.Data) bool) events.Data {
 	c.t.Helper()
 	var d events.Data
-	eventually(c.t, time.Minute, func() error {
+	waittest.Until(c.t, what, func() error {
 		a, err := c.bus.Last(c.t.Context(), kind, id)
 		if d = a.Event.Data; err == nil && !ok(d) {
-			err = fmt.Errorf("%s: the last %s is %+v", what, kind, d)
+			err = fmt.Errorf("the last %s is %+v", kind, d)
 		}
 		return err
 	})
@@ -84,7 +81,7 @@ func (c *cluster) last(what string, kind events.Type, id secret.ID, ok func(even
 func (c *cluster) timer(v secret.VersionID) events.Timer {
 	c.t.Helper()
 	var timer events.Timer
-	eventually(c.t, time.Minute, func() (err error) {
+	waittest.Until(c.t, "the timer is that of the version", func() (err error) {
 		timer, err = c.bus.Timer(c.t.Context(), events.TypeNearExpiry, "FOUND")
 		if err == nil && (timer.Event.Data.VersionID != v || v == "" && timer.Seq != 0) {
 			err = fmt.Errorf("the timer is %+v, want one of version %q", timer, v)
@@ -159,7 +156,7 @@ func (c *cluster) isNotedWhenOthersWrite(o outside) {
 		c.t.Errorf("it is announced as %+v", theirs)
 	}
 	c.timer(theirs.VersionID)
-	eventually(c.t, time.Minute, func() error {
+	waittest.Until(c.t, "the service is told of the version", func() error {
 		a, err := c.bus.LastNotified(c.t.Context(), "api", "FOUND")
 		if err == nil && a.Event.Data.VersionID != theirs.VersionID {
 			err = fmt.Errorf("the service was told of %q", a.Event.Data.VersionID)
@@ -184,7 +181,7 @@ func (c *cluster) isFollowedToItsEnd(o outside) {
 	if o.read(c.t, "apps/found") == "written by somebody else" {
 		c.t.Error("the value is the same")
 	}
-	eventually(c.t, time.Minute, func() error {
+	waittest.Until(c.t, "the service is told of the version", func() error {
 		a, err := c.bus.LastNotified(c.t.Context(), "api", "FOUND")
 		if err == nil && a.Event.Data.VersionID != second {
 			err = fmt.Errorf("the service was told of %q", a.Event.Data.VersionID)

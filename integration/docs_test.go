@@ -7,7 +7,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 )
 
 // standIns are what a reader puts in place of a word in the documents.
@@ -129,12 +128,7 @@ func (r *reader) run(words []string) {
 func (r *reader) do(doc string, words []string) {
 	r.t.Helper()
 	p := r.start(words)
-	select {
-	case <-p.done:
-	case <-time.After(time.Minute):
-		r.t.Fatalf("%s: %q does not end:\n%s", doc, words, p.out)
-	}
-	if code := p.cmd.ProcessState.ExitCode(); code != 0 {
+	if code := p.wait(r.t); code != 0 {
 		r.t.Errorf("%s: %q: exit %d:\n%s", doc, words, code, p.out)
 	}
 }

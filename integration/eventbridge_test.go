@@ -14,7 +14,6 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/credentials"
@@ -25,6 +24,7 @@ import (
 	sqstypes "github.com/aws/aws-sdk-go-v2/service/sqs/types"
 
 	"github.com/tradepulse/rotator/internal/serverstest"
+	"github.com/tradepulse/rotator/internal/waittest"
 	"github.com/tradepulse/rotator/pkg/eventbridge"
 	"github.com/tradepulse/rotator/pkg/secret"
 )
@@ -218,7 +218,7 @@ func (a *account) hint(bodies ...string) {
 // drained waits until rotator has taken every hint.
 func (a *account) drained() {
 	a.t.Helper()
-	eventually(a.t, 30*time.Second, func() error {
+	waittest.Until(a.t, "the queue of hints is empty", func() error {
 		out, err := a.queues.GetQueueAttributes(a.t.Context(), &sqs.GetQueueAttributesInput{QueueUrl: &a.hints, AttributeNames: []sqstypes.QueueAttributeName{
 			"ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible",
 		}})
@@ -273,7 +273,7 @@ func (h heard) versions(id secret.ID) (out []string) {
 // these.
 func (a *account) until(h *heard, want ...string) {
 	a.t.Helper()
-	eventually(a.t, time.Minute, func() error {
+	waittest.Until(a.t, "every version is announced", func() error {
 		a.hear(h)
 		if got := h.versions("ORDERS_DB_PASSWORD"); fmt.Sprint(got) != fmt.Sprint(want) {
 			return fmt.Errorf("announced %v, want %v", got, want)
@@ -343,7 +343,7 @@ func TestEventBridgeBothWays(t *testing.T) {
 
 	// By hand: the function is triggered with a token of ours, and takes its time.
 	p := r.start([]string{"rotator", "rotate", "ORDERS_DB_PASSWORD", "--config", cfg})
-	eventually(t, time.Minute, func() error {
+	waittest.Until(t, "the node follows the rotation of the platform", func() error {
 		if !strings.Contains(r.node.out.String(), `"code":"running"`) {
 			return errors.New("nobody follows the rotation")
 		}
@@ -357,11 +357,10 @@ func TestEventBridgeBothWays(t *testing.T) {
 	a.drained()
 	a.finish(tokens[0])
 	a.hint(change(service, "RotationSucceeded", *made.ARN))
-	<-p.done
-	if code := p.cmd.ProcessState.ExitCode(); code != 0 || !strings.Contains(p.out.String(), *put.VersionId+" → "+tokens[0]) {
+	if code := p.wait(t); code != 0 || !strings.Contains(p.out.String(), *put.VersionId+" → "+tokens[0]) {
 		t.Errorf("rotate: exit %d: %s", code, p.out)
 	}
-	eventually(t, time.Minute, func() error {
+	waittest.Until(t, "the fifth version is announced once", func() error {
 		a.hear(&h)
 		if got := h.versions("ORDERS_DB_PASSWORD"); len(got) != 5 || !strings.HasPrefix(got[4], tokens[0]) {
 			return fmt.Errorf("announced %v, want the fifth version, once", got)

@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/tradepulse/rotator/internal/serverstest"
+	"github.com/tradepulse/rotator/internal/waittest"
 	"github.com/tradepulse/rotator/pkg/client"
 	"github.com/tradepulse/rotator/pkg/client/setup"
 	"github.com/tradepulse/rotator/pkg/client/setup/vault"
@@ -70,7 +71,7 @@ secrets:
 	writeFile(t, l.config, text)
 	node := startWith(t, l.credentials(), "run", "--config", l.config)
 	ready(t, health)
-	eventually(t, time.Minute, func() error {
+	waittest.Until(t, "both secrets have a value", func() error {
 		if n := strings.Count(node.out.String(), `"msg":"secret.rotated"`); n < 2 {
 			return fmt.Errorf("%d of 2 secrets were made:\n%s", n, node.out)
 		}
@@ -106,7 +107,7 @@ func (l *example) start() {
 	l.service = &program{cmd: exec.Command(l.binary), out: &output{}, done: make(chan struct{})}
 	l.service.cmd.Env = append(append(os.Environ(), l.environ()...), "AUDIT_LOG="+l.log, "LISTEN=127.0.0.1:0")
 	l.service.run(l.t)
-	eventually(l.t, time.Minute, func() error {
+	waittest.Until(l.t, "the service listens", func() error {
 		m := listening.FindStringSubmatch(l.service.out.String())
 		if m == nil {
 			return fmt.Errorf("the service does not listen:\n%s", l.service.out)
@@ -205,8 +206,8 @@ func (l *example) rotate(id secret.ID) {
 func (l *example) verify() {
 	l.t.Helper()
 	p := startWith(l.t, l.credentials(), "audit", "verify", l.log, "--config", l.config)
-	<-p.done
-	if want := fmt.Sprintf("ok, %d records", l.requests.Load()); p.cmd.ProcessState.ExitCode() != 0 || !strings.Contains(p.out.String(), want) {
+	code := p.wait(l.t)
+	if want := fmt.Sprintf("ok, %d records", l.requests.Load()); code != 0 || !strings.Contains(p.out.String(), want) {
 		l.t.Errorf("want %s:\n%s", want, p.out)
 	}
 	keys := map[secret.VersionID]bool{}

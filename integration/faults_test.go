@@ -12,6 +12,7 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"github.com/tradepulse/rotator/internal/serverstest"
+	"github.com/tradepulse/rotator/internal/waittest"
 	"github.com/tradepulse/rotator/pkg/events"
 	"github.com/tradepulse/rotator/pkg/secret"
 	"github.com/tradepulse/rotator/pkg/store"
@@ -110,7 +111,7 @@ func TestServerOfVaultGoesAndComesBack(t *testing.T) {
 	where := service{Kind: "vault", URL: front.URL, Role: bao.AppRole(t, "rotator", string(policy), "1h")}
 	met := func() { // some call has met what was done to the server
 		front.Take()
-		eventually(t, time.Minute, func() error {
+		waittest.Until(t, "the driver calls its store", func() error {
 			if len(front.Take()) == 0 {
 				return errors.New("no call was made")
 			}
@@ -130,7 +131,7 @@ func TestServerOfVaultGoesAndComesBack(t *testing.T) {
 		{"killed between the put and the promotion, and sealed when it is back", func(r *oneRotation) {
 			front.Inject(-1, under("PUT /v1/secret/data/VAULT"), serverstest.Answer(http.StatusServiceUnavailable, ""))
 			r.begin()
-			eventually(t, time.Minute, func() error {
+			waittest.Until(t, "the worker promotes", func() error {
 				if front.Hits() == 0 {
 					return errors.New("nothing is to be promoted yet")
 				}
@@ -191,7 +192,7 @@ func (r *oneRotation) begin() {
 // it.
 func (r *oneRotation) end() {
 	r.t.Helper()
-	eventually(r.t, 2*time.Minute, func() error {
+	waittest.Until(r.t, "the rotation has finished", func() error {
 		return rotatedFrom(r.t.Context(), r.bus, r.nc, r.spec.ID, r.from)
 	})
 	r.work.stop()
@@ -256,11 +257,11 @@ func TestADeadStoreStarvesNoOther(t *testing.T) {
 			return nil
 		}
 	}
-	eventually(t, time.Minute, all("alive"))
+	waittest.Until(t, "the secrets of the store that works have rotated", all("alive"))
 	if calls := len(front.Take()); calls == 0 || calls >= n {
 		t.Errorf("%d calls reached the dead store before the other was done, want some and not one for each of its %d secrets", calls, n)
 	}
 	front.Heal()
-	eventually(t, 2*time.Minute, all("dead"))
+	waittest.Until(t, "the secrets of the other have rotated, too", all("dead"))
 	work.stop()
 }

@@ -17,6 +17,7 @@ import (
 	"go.opentelemetry.io/otel/sdk/metric"
 	"go.opentelemetry.io/otel/sdk/metric/metricdata"
 
+	"github.com/tradepulse/rotator/internal/waittest"
 	"github.com/tradepulse/rotator/pkg/client"
 	"github.com/tradepulse/rotator/pkg/events"
 	"github.com/tradepulse/rotator/pkg/secret"
@@ -74,7 +75,7 @@ func TestHostileMessagesOnEverySubject(t *testing.T) {
 				if !consumed(subject) {
 					continue
 				}
-				eventually(t, time.Minute, func() error {
+				waittest.Until(t, "the message is counted as rejected", func() error {
 					if f.rejected() == before {
 						return fmt.Errorf("it was not counted on %s", subject)
 					}
@@ -167,7 +168,7 @@ func newFortress(t *testing.T) *fortress {
 	nc := f.broker.connect()
 	t.Cleanup(nc.Close)
 	catalog, bus := f.catalog(nc), f.bus(nc, "api")
-	eventually(t, time.Minute, func() (err error) {
+	waittest.Until(t, "the service starts", func() (err error) {
 		f.m, err = client.New(t.Context(), client.Config{Service: "api", Instance: "one", Source: client.FromCatalog(catalog), IDs: []secret.ID{besieged}, Bus: bus, Lease: 6 * time.Second, Logger: f.site.log})
 		return err
 	})
@@ -220,7 +221,7 @@ func (f *fortress) capture() map[string][]*nats.Msg {
 	if err := f.ops.Publish(f.t.Context(), failed); err != nil {
 		f.t.Fatal(err)
 	}
-	eventually(f.t, time.Minute, func() error {
+	waittest.Until(f.t, "the failure is published", func() error {
 		f.mu.Lock()
 		defer f.mu.Unlock()
 		if len(f.captured[n.Event(failed.Type, k)]) == 0 {
@@ -250,7 +251,7 @@ func (f *fortress) rotate(t *testing.T) {
 	if err := f.ops.RotateNow(t.Context(), manual(f.specs[0], from)); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, time.Minute, func() error {
+	waittest.Until(t, "the rotation is over", func() error {
 		now := f.m.Secret(besieged).Get().Version.ID
 		if now == from {
 			return errors.New("the service runs the version before")
@@ -267,7 +268,7 @@ func (f *fortress) rotate(t *testing.T) {
 // should: the sweep's timer, the secret's timer, the log and the report.
 func (f *fortress) quiet(t *testing.T) {
 	t.Helper()
-	eventually(t, time.Minute, func() error {
+	waittest.Until(t, "nothing is left to do", func() error {
 		for _, c := range []string{events.WorkerConsumer, events.SchedulerConsumer, events.NotifierConsumer} {
 			if n, err := f.ops.Waiting(t.Context(), c); err != nil || n > 0 {
 				return fmt.Errorf("%d messages wait for %s, err %w", n, c, err)

@@ -10,13 +10,13 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	sm "github.com/aws/aws-sdk-go-v2/service/secretsmanager"
 	"github.com/aws/aws-sdk-go-v2/service/secretsmanager/types"
 
 	"github.com/tradepulse/rotator/internal/serverstest"
+	"github.com/tradepulse/rotator/internal/waittest"
 	"github.com/tradepulse/rotator/pkg/events"
 	"github.com/tradepulse/rotator/pkg/secret"
 )
@@ -205,7 +205,7 @@ func TestLambdaInTheEmulator(t *testing.T) {
 	p.cmd.Env = append(os.Environ(), "SIGNING_KEY="+h.key, "LAMBDA_TASK_ROOT="+p.cmd.Dir, "ROTATOR_CONFIG=", "AWS_REGION=eu-central-1",
 		"AWS_ACCESS_KEY_ID=test", "AWS_SECRET_ACCESS_KEY=test", "AWS_LAMBDA_FUNCTION_TIMEOUT=60")
 	p.run(t)
-	eventually(t, time.Minute, func() error {
+	waittest.Until(t, "the emulator of Lambda listens", func() error {
 		c, err := net.Dial("tcp", address)
 		if err != nil {
 			return fmt.Errorf("%w\n%s", err, p.out)

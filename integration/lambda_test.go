@@ -14,6 +14,7 @@ import (
 	sm "github.com/aws/aws-sdk-go-v2/service/secretsmanager"
 
 	"github.com/tradepulse/rotator/internal/serverstest"
+	"github.com/tradepulse/rotator/internal/waittest"
 	"github.com/tradepulse/rotator/pkg/client"
 	"github.com/tradepulse/rotator/pkg/events"
 	"github.com/tradepulse/rotator/pkg/secret"
@@ -327,7 +328,7 @@ func TestLambdaWithoutBus(t *testing.T) {
 	h.rotated("finishSecret again", arns["BY_RETRY"], "BY_RETRY", tokens["BY_RETRY"], from["BY_RETRY"])
 	sweeper := h.run("scheduler", h.scheduler(time.Second))
 	defer sweeper.stop()
-	eventually(t, 30*time.Second, func() error {
+	waittest.Until(t, "both versions are in the log once", func() error {
 		for _, id := range []secret.ID{"BY_RETRY", "BY_SWEEP"} {
 			if n := countVersion(logOf(t, h.nc, events.TypeRotated)[id], secret.VersionID(tokens[id])); n != 1 {
 				return fmt.Errorf("%s stands %d times in the log", id, n)
@@ -377,7 +378,7 @@ func TestLambdaReachesServices(t *testing.T) {
 				t.Fatalf("%v\n%s", err, h.fn.Output())
 			}
 			h.rotated("served", arn, "SERVED", token, from)
-			eventually(t, 30*time.Second, func() error {
+			waittest.Until(t, "both services use the new version", func() error {
 				cur, err := m.Get(t.Context(), "SERVED")
 				if err != nil || cur.Version.ID != secret.VersionID(token) {
 					return fmt.Errorf("the service runs %s: %w", cur.Version.ID, err)
@@ -405,7 +406,7 @@ func (h *hosted) pythonService(t *testing.T, name string, s secret.Spec) *python
 		"ROTATOR_NATS_URL": h.broker.server.Load().ClientURL(), "ROTATOR_TRUSTED_KEYS": filepath.Join(filepath.Dir(h.config), "key.pub"),
 	}, s.ID)
 	bus := h.site.bus(h.nc, "test")
-	eventually(t, time.Minute, func() error {
+	waittest.Until(t, "the service in Python reports", func() error {
 		all, err := bus.Reports(t.Context())
 		if err != nil || !slices.ContainsFunc(all, func(r events.Report) bool { return r.Instance == pythonInstance }) {
 			return fmt.Errorf("no report, err %w; it said:\n%s", err, p.log.String())

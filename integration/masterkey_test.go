@@ -7,7 +7,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
+
+	"github.com/tradepulse/rotator/internal/waittest"
 )
 
 // TestKeysOfTheEmbeddedStore rotates the keyset and changes the master key under
@@ -29,7 +30,7 @@ func TestKeysOfTheEmbeddedStore(t *testing.T) {
 	}
 	node := start(t, "run", "--config", cfg)
 	ready(t, health)
-	eventually(t, 30*time.Second, func() error {
+	waittest.Until(t, "the secret has a value", func() error {
 		if out, code := policyCheck(t, nil, "--config", cfg); code != 0 {
 			return fmt.Errorf("exit %d: %s", code, out)
 		}

@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
+
+	"github.com/tradepulse/rotator/internal/waittest"
 )
 
 // joiner writes the configuration of a process that joins the cluster at an
@@ -50,7 +52,7 @@ func serveAt(t *testing.T, address, dir string) (stop func()) {
 		t.Fatal(err)
 	}
 	s.Start()
-	if !s.ReadyForConnections(20 * time.Second) {
+	if !s.ReadyForConnections(time.Minute) {
 		t.Fatal("nats-server did not start")
 	}
 	return func() { s.Shutdown(); s.WaitForShutdown() }
@@ -64,7 +66,7 @@ func TestNATSComesAndGoes(t *testing.T) { //nolint:paralleltest // it sets the e
 	node := start(t, "run", "--config", path)
 	notReady := func(log string) {
 		t.Helper()
-		eventually(t, time.Minute, func() error {
+		waittest.Until(t, "the node says that it is not ready", func() error {
 			select {
 			case <-node.done:
 				t.Fatalf("it has ended:\n%s", node.out)
@@ -87,7 +89,7 @@ func TestNATSComesAndGoes(t *testing.T) { //nolint:paralleltest // it sets the e
 	stop = serveAt(t, address, dir)
 	defer stop()
 	ready(t, health)
-	eventually(t, time.Minute, func() error {
+	waittest.Until(t, "the node is connected again", func() error {
 		if !strings.Contains(node.out.String(), "nats.reconnected") {
 			return fmt.Errorf("the log does not say nats.reconnected")
 		}

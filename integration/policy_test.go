@@ -9,7 +9,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
+
+	"github.com/tradepulse/rotator/internal/waittest"
 )
 
 // policyCheck runs rotator policy check with nothing but vars of TRADEPULSE_*
@@ -21,12 +22,8 @@ func policyCheck(t *testing.T, vars []string, args ...string) (string, int) {
 		return strings.HasPrefix(kv, "TRADEPULSE_") || strings.HasPrefix(kv, "ROTATOR_")
 	}), vars...)
 	p.run(t)
-	select {
-	case <-p.done:
-	case <-time.After(time.Minute):
-		t.Fatalf("policy check %v does not end:\n%s", args, p.out)
-	}
-	return p.out.String(), p.cmd.ProcessState.ExitCode()
+	code := p.wait(t)
+	return p.out.String(), code
 }
 
 // TestPolicyCheckOfAnEnvironment checks what a developer exports.
@@ -75,7 +72,7 @@ func TestPolicyCheckOfAConfiguration(t *testing.T) {
 	}
 	start(t, "run", "--config", cfg)
 	ready(t, health)
-	eventually(t, 30*time.Second, func() error {
+	waittest.Until(t, "the secrets keep their policy", func() error {
 		if out, code := policyCheck(t, nil, "--config", cfg); code != 0 {
 			return fmt.Errorf("exit %d: %s", code, out)
 		}

@@ -16,6 +16,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/sts"
 
 	"github.com/tradepulse/rotator/internal/serverstest"
+	"github.com/tradepulse/rotator/internal/waittest"
 )
 
 // rotateAll starts a node that does everything and rotates the secrets one by
@@ -24,7 +25,7 @@ func (c *cluster) rotateAll(ids ...string) {
 	c.t.Helper()
 	node := c.start(true, "rotator", "run")
 	for _, id := range ids {
-		eventually(c.t, rotateWithin, func() error { return c.found(id) })
+		waittest.Until(c.t, "the secret is found", func() error { return c.found(id) })
 		if out, code := c.rotator("rotate", id); code != 0 || !strings.Contains(out, " → ") {
 			c.t.Fatalf("rotate %s: exit %d: %s\n%s", id, code, out, node.out)
 		}

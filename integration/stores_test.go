@@ -4,7 +4,8 @@ import (
 	"fmt"
 	"strings"
 	"testing"
-	"time"
+
+	"github.com/tradepulse/rotator/internal/waittest"
 )
 
 // TestExampleOfEachStore runs the example configuration of each store as a
@@ -21,7 +22,7 @@ func TestExampleOfEachStore(t *testing.T) {
 			r := reader{t: t, env: append(o.env(), "STATE_DIRECTORY="+t.TempDir(), "ROTATOR_NODE_LISTEN="+freeAddress(t), "ROTATOR_HTTP_LISTEN="+health)}
 			cfg := "docs/examples/" + name + ".yaml"
 			r.run([]string{"rotator", "run", "--config", cfg})
-			eventually(t, 30*time.Second, func() error {
+			waittest.Until(t, "every secret has a version", func() error {
 				out := r.node.out.String()
 				if n := strings.Count(out, `"msg":"secret.rotated"`); n < 2 || !strings.Contains(out, `"msg":"secret.discovered"`) {
 					return fmt.Errorf("%d of 2 secrets were made, or the third was not found:\n%s", n, out)
@@ -30,8 +31,7 @@ func TestExampleOfEachStore(t *testing.T) {
 			})
 			for _, id := range []string{"TRADEPULSE_ADMIN_TOKEN_ID", "TRADEPULSE_ADMIN_TOKEN_ID", "ORDERS_DB"} {
 				p := r.start([]string{"rotator", "rotate", id, "--config", cfg})
-				<-p.done
-				if code := p.cmd.ProcessState.ExitCode(); code != 0 || !strings.Contains(p.out.String(), " → ") {
+				if code := p.wait(t); code != 0 || !strings.Contains(p.out.String(), " → ") {
 					t.Fatalf("rotate %s: exit %d: %s", id, code, p.out)
 				}
 			}
@@ -39,8 +39,7 @@ func TestExampleOfEachStore(t *testing.T) {
 				t.Error("the discovered secret has its old value")
 			}
 			p := r.start([]string{"rotator", "status", "--config", cfg})
-			<-p.done
-			if code := p.cmd.ProcessState.ExitCode(); code != 0 || strings.Count(p.out.String(), "TRADEPULSE_") < 2 || !strings.Contains(p.out.String(), "ORDERS_DB") {
+			if code := p.wait(t); code != 0 || strings.Count(p.out.String(), "TRADEPULSE_") < 2 || !strings.Contains(p.out.String(), "ORDERS_DB") {
 				t.Errorf("status: exit %d: %s", code, p.out)
 			}
 			if code := r.node.drain(t); code != 0 {

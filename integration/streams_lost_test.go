@@ -7,6 +7,7 @@ import (
 
 	"github.com/nats-io/nats.go/jetstream"
 
+	"github.com/tradepulse/rotator/internal/waittest"
 	"github.com/tradepulse/rotator/pkg/events"
 	"github.com/tradepulse/rotator/pkg/secret"
 )
@@ -41,7 +42,7 @@ func TestEventStreamsDeleted(t *testing.T) {
 	}
 	sched := s.run("scheduler", s.scheduler(time.Hour)) // the first sweep only
 	work := s.run("worker", s.worker(2))
-	eventually(t, time.Minute, func() error {
+	waittest.Until(t, "the overdue have rotated and the others have timers", func() error {
 		for i, spec := range specs {
 			timer, err := bus.Timer(t.Context(), events.TypeNearExpiry, spec.ID)
 			if err != nil {

@@ -42,9 +42,8 @@ func TestSystemdUnits(t *testing.T) {
 				words[0] = filepath.Base(words[0])
 				verb := slices.IndexFunc(words, func(w string) bool { return strings.HasPrefix(w, "-") || strings.HasPrefix(w, "/") })
 				p := r.start(append(words, "--help"))
-				<-p.done
 				usage := "Usage:\n  " + strings.Join(words[:verb], " ") + " "
-				if code := p.cmd.ProcessState.ExitCode(); code != 0 || !strings.Contains(p.out.String(), usage) {
+				if code := p.wait(t); code != 0 || !strings.Contains(p.out.String(), usage) {
 					t.Errorf("%s: exit %d, and no %q in its help:\n%s", command, code, usage, p.out)
 				}
 			}

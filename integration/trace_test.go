@@ -9,6 +9,7 @@ import (
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 	"go.opentelemetry.io/otel/sdk/trace/tracetest"
 
+	"github.com/tradepulse/rotator/internal/waittest"
 	"github.com/tradepulse/rotator/pkg/client"
 	"github.com/tradepulse/rotator/pkg/secret"
 )
@@ -37,7 +38,7 @@ func TestOneTrace(t *testing.T) {
 	defer p.stop()
 
 	want := []string{"arm secret.near_expiry", "process secret.near_expiry", "rotation", "publish secret.rotated", "process secret.rotated", "fan out", "secret.reload"}
-	eventually(t, 30*time.Second, func() error {
+	waittest.Until(t, "one trace leads from the timer to the reload", func() error {
 		all := spans.GetSpans()
 		for _, reload := range all {
 			if reload.Name != "secret.reload" {

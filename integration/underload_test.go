@@ -22,6 +22,7 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"github.com/tradepulse/rotator/internal/serverstest"
+	"github.com/tradepulse/rotator/internal/waittest"
 	"github.com/tradepulse/rotator/pkg/client"
 	"github.com/tradepulse/rotator/pkg/events"
 	"github.com/tradepulse/rotator/pkg/rollout"
@@ -183,7 +184,7 @@ func startFastAPI(t *testing.T, s *site) halting {
 	}
 	h.program.cmd.Env = append(h.program.cmd.Env, s.backend.environment()...)
 	h.program.run(t)
-	eventually(t, time.Minute, func() error {
+	waittest.Until(t, "the service answers", func() error {
 		select {
 		case <-h.program.done:
 			return fmt.Errorf("it has ended:\n%s", h.program.out)

@@ -58,7 +58,7 @@ func (b *broker) start() {
 		b.t.Fatal(err)
 	}
 	s.Start()
-	if !s.ReadyForConnections(20 * time.Second) {
+	if !s.ReadyForConnections(time.Minute) {
 		b.t.Fatal("nats-server did not start")
 	}
 	b.server.Store(s)
@@ -217,8 +217,13 @@ func (s *site) run(name string, roles ...func(context.Context, *nats.Conn) error
 	p.stop = func() {
 		cancel()
 		for range roles {
-			if err := <-p.done; err != nil {
-				s.t.Errorf("%s: %v", name, err)
+			select {
+			case err := <-p.done:
+				if err != nil {
+					s.t.Errorf("%s: %v", name, err)
+				}
+			case <-time.After(5 * time.Minute):
+				s.t.Fatalf("%s does not end", name)
 			}
 		}
 		nc.Close()
@@ -265,25 +270,6 @@ func (s *site) notifier() func(context.Context, *nats.Conn) error {
 			return err
 		}
 		return n.Run(ctx)
-	}
-}
-
-// eventually waits until ok returns nil and fails with its last error when that
-// takes longer than within.
-func eventually(t testing.TB, within time.Duration, ok func() error) {
-	t.Helper()
-	deadline := time.Now().Add(within)
-	tick := time.NewTicker(20 * time.Millisecond)
-	defer tick.Stop()
-	for {
-		err := ok()
-		if err == nil {
-			return
-		}
-		if time.Now().After(deadline) {
-			t.Fatalf("not within %s: %v", within, err)
-		}
-		<-tick.C
 	}
 }
 

@@ -14,7 +14,7 @@ import (
 
 var drivers = []string{"pkg/store/awssm/...", "pkg/store/vault/...", "pkg/store/natskv/...", "pkg/store/env/..."}
 
-var kits = []string{"pkg/store/storetest/...", "pkg/events/eventstest/...", "internal/serverstest/...", "pkg/client/clienttest/..."}
+var kits = []string{"pkg/store/storetest/...", "pkg/events/eventstest/...", "internal/serverstest/...", "internal/waittest/...", "pkg/client/clienttest/..."}
 
 const natsServer = "github.com/nats-io/nats-server/v2/..."
 

@@ -3,6 +3,7 @@ package scheduler_test
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"iter"
 	"log/slog"
 	"slices"
@@ -15,6 +16,7 @@ import (
 	sdkmetric "go.opentelemetry.io/otel/sdk/metric"
 	"go.opentelemetry.io/otel/sdk/metric/metricdata"
 
+	"github.com/tradepulse/rotator/internal/waittest"
 	"github.com/tradepulse/rotator/pkg/events"
 	"github.com/tradepulse/rotator/pkg/events/eventstest"
 	"github.com/tradepulse/rotator/pkg/scheduler"
@@ -170,12 +172,12 @@ func (m *mall) wantArmed(want ...string) {
 // until waits until these are armed.
 func (m *mall) until(want ...string) {
 	m.t.Helper()
-	deadline := time.Now().Add(30 * time.Second)
-	for tick := time.Tick(10 * time.Millisecond); !slices.Equal(m.armed(), want); <-tick {
-		if time.Now().After(deadline) {
-			m.t.Fatalf("armed are %q, want %q", m.armed(), want)
+	waittest.Until(m.t, fmt.Sprintf("%q are armed", want), func() error {
+		if got := m.armed(); !slices.Equal(got, want) {
+			return fmt.Errorf("armed are %q", got)
 		}
-	}
+		return nil
+	})
 }
 
 // where returns the place that the log says a discovered secret has, "" for one

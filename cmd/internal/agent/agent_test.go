@@ -21,6 +21,7 @@ import (
 
 	"go.uber.org/goleak"
 
+	"github.com/tradepulse/rotator/internal/waittest"
 	"github.com/tradepulse/rotator/pkg/client"
 	"github.com/tradepulse/rotator/pkg/secret"
 )
@@ -298,13 +299,12 @@ func TestACommandThatHangsIsKilled(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	deadline := time.Now().Add(30 * time.Second)
-	for alive(child) {
-		if time.Now().After(deadline) {
-			t.Fatal("what it has started is still running")
+	waittest.Until(t, "the child of the command has ended", func() error {
+		if alive(child) {
+			return fmt.Errorf("process %d runs", child)
 		}
-		pause(t.Context(), 10*time.Millisecond)
-	}
+		return nil
+	})
 }
 
 // alive reports whether a process runs; one that only waits to be reaped does
