@@ -14,6 +14,7 @@ import (
 	sdkmetric "go.opentelemetry.io/otel/sdk/metric"
 	"go.opentelemetry.io/otel/sdk/metric/metricdata"
 
+	"github.com/tradepulse/rotator/internal/waittest"
 	"github.com/tradepulse/rotator/pkg/eventbridge"
 	"github.com/tradepulse/rotator/pkg/events"
 	"github.com/tradepulse/rotator/pkg/events/eventstest"
@@ -74,7 +75,7 @@ func (f *forwarding) announce(es []events.Event) {
 // empty waits until nothing is left to forward.
 func (f *forwarding) empty() {
 	f.t.Helper()
-	await(f.t, func() error {
+	waittest.Until(f.t, "the queue of events is empty", func() error {
 		if n, err := f.bus.Waiting(f.t.Context(), events.EventBridgeConsumer); err != nil || n != 0 {
 			return fmt.Errorf("%d events wait, err %w", n, err)
 		}
@@ -107,24 +108,6 @@ func (f *forwarding) gauge(name string) float64 {
 	return 0
 }
 
-// await waits until ok returns nil.
-func await(t *testing.T, ok func() error) {
-	t.Helper()
-	deadline := time.Now().Add(3 * time.Minute)
-	tick := time.NewTicker(10 * time.Millisecond)
-	defer tick.Stop()
-	for {
-		err := ok()
-		if err == nil {
-			return
-		}
-		if time.Now().After(deadline) {
-			t.Fatal(err)
-		}
-		<-tick.C
-	}
-}
-
 // logs is a log that can be read while it is written.
 type logs struct {
 	mu sync.Mutex
@@ -145,7 +128,7 @@ func (l *logs) String() string {
 
 func (l *logs) has(want string) error {
 	if !strings.Contains(l.String(), want) {
-		return fmt.Errorf("the log has no %s", want)
+		return fmt.Errorf("the log has no %s:\n%s", want, l)
 	}
 	return nil
 }
@@ -169,7 +152,7 @@ func TestAnOutageLosesNothing(t *testing.T) {
 	es := happenings(1000)
 	f.announce(es[:500])
 	f.run()
-	await(t, func() error {
+	waittest.Until(t, "the forwarder has begun", func() error {
 		if len(f.front.sizes()) < 10 {
 			return errors.New("the forwarder has not begun")
 		}
@@ -177,7 +160,7 @@ func TestAnOutageLosesNothing(t *testing.T) {
 	})
 	f.front.set(func(f *front) { f.down = true })
 	f.announce(es[500:])
-	await(t, func() error { return f.logs.has(`"level":"ERROR","msg":"eventbridge.behind"`) })
+	waittest.Until(t, "the forwarder logs it", func() error { return f.logs.has(`"level":"ERROR","msg":"eventbridge.behind"`) })
 	if n, since := f.gauge("rotator.eventbridge.waiting"), f.gauge("rotator.eventbridge.blocked"); n < 500 || since <= 0 {
 		t.Errorf("in the outage the metrics show %v waiting, blocked for %v s", n, since)
 	}
@@ -255,8 +238,8 @@ func TestAPoisonEntryBlocksNothing(t *testing.T) {
 	f.run()
 	rest := append(append(append([]events.Event{}, es[:7]...), es[8:30]...), es[31:]...)
 	f.wantEach(rest)
-	await(t, func() error { return f.logs.has("MalformedDetail") })
-	await(t, func() error { return f.logs.has("NotAuthorizedForDetailTypeException") })
+	waittest.Until(t, "the forwarder logs it", func() error { return f.logs.has("MalformedDetail") })
+	waittest.Until(t, "the forwarder logs it", func() error { return f.logs.has("NotAuthorizedForDetailTypeException") })
 
 	f.front.set(func(f *front) { f.refuse = func(entry, int) string { return "" } })
 	f.wantEach([]events.Event{es[30]}) // it waited; the malformed one is gone
@@ -279,7 +262,7 @@ func TestARequestThatIsAtFaultIsTakenApart(t *testing.T) {
 	f.announce(es)
 	f.run()
 	f.wantEach(append(append([]events.Event{}, es[:11]...), es[12:]...))
-	await(t, func() error { return f.logs.has("ValidationException") })
+	waittest.Until(t, "the forwarder logs it", func() error { return f.logs.has("ValidationException") })
 }
 
 func TestEventsOfASecretKeepTheirOrder(t *testing.T) {
@@ -289,7 +272,7 @@ func TestEventsOfASecretKeepTheirOrder(t *testing.T) {
 	es := happenings(30)
 	f.announce(es)
 	f.run()
-	await(t, func() error { return f.logs.has("eventbridge.behind") })
+	waittest.Until(t, "the forwarder logs it", func() error { return f.logs.has("eventbridge.behind") })
 	f.front.set(func(f *front) { f.down = false })
 	last := map[string]time.Time{}
 	for _, a := range f.order(30) {
@@ -305,7 +288,7 @@ func TestEventsOfASecretKeepTheirOrder(t *testing.T) {
 func (f *forwarding) order(n int) []eventbridge.Detail {
 	f.t.Helper()
 	var out []eventbridge.Detail
-	await(f.t, func() error {
+	waittest.Until(f.t, "every event has arrived", func() error {
 		f.front.mu.Lock()
 		defer f.front.mu.Unlock()
 		out = nil
@@ -329,7 +312,7 @@ func TestAForwarderThatStopsInAnOutageLeavesTheRestToTheNext(t *testing.T) {
 	es := happenings(20)
 	f.announce(es)
 	stop := f.run()
-	await(t, func() error { return f.logs.has("eventbridge.behind") })
+	waittest.Until(t, "the forwarder logs it", func() error { return f.logs.has("eventbridge.behind") })
 	stop()
 	f.front.set(func(f *front) { f.down = false })
 	f.run()

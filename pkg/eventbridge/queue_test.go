@@ -13,6 +13,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/sqs"
 	sqstypes "github.com/aws/aws-sdk-go-v2/service/sqs/types"
 
+	"github.com/tradepulse/rotator/internal/waittest"
 	"github.com/tradepulse/rotator/internal/serverstest"
 	"github.com/tradepulse/rotator/pkg/eventbridge"
 )
@@ -88,7 +89,7 @@ func (h *hearing) left(queue string) (n int) {
 
 func (h *hearing) empty() {
 	h.t.Helper()
-	await(h.t, func() error {
+	waittest.Until(h.t, "the queue is empty", func() error {
 		if n := h.left(h.queue); n != 0 {
 			return fmt.Errorf("%d messages are left", n)
 		}
@@ -121,7 +122,7 @@ func TestAMessageIsLeftToTheQueueWhileTheStoreFails(t *testing.T) {
 	h.l.fail = errors.New("store unavailable")
 	h.send(labelMoved)
 	h.run()
-	await(t, func() error {
+	waittest.Until(t, "both messages are handled", func() error {
 		if n := len(h.l.looked()); n < 4 {
 			return fmt.Errorf("looked %d times, want two messages' worth", n)
 		}
@@ -174,7 +175,7 @@ func TestTheQueueItselfGivesUp(t *testing.T) {
 	h.l.fail = errors.New("store unavailable")
 	h.send(apiCall("PutSecretValue", `{"secretId":"billing-key"}`, `null`))
 	h.run()
-	await(t, func() error {
+	waittest.Until(t, "the message is in the dead-letter queue", func() error {
 		if n := h.left(h.dead); n != 1 {
 			return fmt.Errorf("%d messages in the dead-letter queue, want 1", n)
 		}
@@ -192,7 +193,7 @@ func TestPollingOutlivesTheQueue(t *testing.T) {
 	if _, err := h.sqs.DeleteQueue(t.Context(), &sqs.DeleteQueueInput{QueueUrl: &h.queue}); err != nil {
 		t.Fatal(err)
 	}
-	await(t, func() error { return h.logs.has(`"level":"ERROR","msg":"eventbridge.queue_failed"`) })
+	waittest.Until(t, "the failure of the queue is logged", func() error { return h.logs.has(`"level":"ERROR","msg":"eventbridge.queue_failed"`) })
 	h.queue, _ = h.makeQueue("hints", nil)
 	h.send(labelMoved)
 	h.empty()

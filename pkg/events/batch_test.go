@@ -11,6 +11,7 @@ import (
 
 	"github.com/nats-io/nats.go"
 
+	"github.com/tradepulse/rotator/internal/waittest"
 	"github.com/tradepulse/rotator/pkg/events"
 	"github.com/tradepulse/rotator/pkg/events/eventstest"
 	"github.com/tradepulse/rotator/pkg/secret"
@@ -57,7 +58,7 @@ func (s *seen) versions() []secret.VersionID {
 
 func (s *seen) await(t *testing.T, n int) {
 	t.Helper()
-	eventually(t, func() error {
+	waittest.Until(t, "the events are handed out", func() error {
 		if got := len(s.versions()); got < n {
 			return fmt.Errorf("%d events were handed out, want %d", got, n)
 		}
@@ -91,7 +92,7 @@ func TestBatchesKeepTheOrderOfTheLog(t *testing.T) {
 	if slices.Max(s.sizes) != 10 {
 		t.Errorf("batches of %v, want some of 10 and none larger", s.sizes)
 	}
-	eventually(t, func() error {
+	waittest.Until(t, "the queue for EventBridge is empty", func() error {
 		if n, err := b.Waiting(t.Context(), events.EventBridgeConsumer); err != nil || n != 0 {
 			return fmt.Errorf("%d wait, err %w", n, err)
 		}
@@ -121,7 +122,7 @@ func TestEachEventOfABatchHasItsOutcome(t *testing.T) {
 		}
 		return out
 	})
-	eventually(t, func() error {
+	waittest.Until(t, "the queue for EventBridge is empty", func() error {
 		if n, err := b.Waiting(t.Context(), events.EventBridgeConsumer); err != nil || n != 0 {
 			return fmt.Errorf("%d wait, err %w", n, err)
 		}
@@ -157,7 +158,7 @@ func TestAHandlerThatFailsHasDoneNothing(t *testing.T) {
 		}
 	})
 	s.await(t, 3)
-	eventually(t, func() error {
+	waittest.Until(t, "the queue for EventBridge is empty", func() error {
 		if n, err := b.Waiting(t.Context(), events.EventBridgeConsumer); err != nil || n != 0 {
 			return fmt.Errorf("%d wait, err %w", n, err)
 		}
@@ -206,7 +207,7 @@ func TestBatchesSurviveARestartAndALostStream(t *testing.T) {
 	})
 	publish := func(v secret.VersionID) {
 		t.Helper()
-		eventually(t, func() error { return b.Publish(t.Context(), event(events.TypeRollout, v)) })
+		waittest.Until(t, "the event is published", func() error { return b.Publish(t.Context(), event(events.TypeRollout, v)) })
 	}
 	publish("v1")
 	s.await(t, 1)

@@ -13,6 +13,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"github.com/tradepulse/rotator/internal/waittest"
 	"github.com/tradepulse/rotator/pkg/events"
 	"github.com/tradepulse/rotator/pkg/events/eventstest"
 	"github.com/tradepulse/rotator/pkg/secret"
@@ -30,24 +31,6 @@ func event(t events.Type, v secret.VersionID) events.Event {
 		e.Data.Rollout = &events.Rollout{State: events.RolloutConverged}
 	}
 	return e
-}
-
-// eventually waits until ok returns nil.
-func eventually(t *testing.T, ok func() error) {
-	t.Helper()
-	deadline := time.Now().Add(time.Minute)
-	tick := time.NewTicker(10 * time.Millisecond)
-	defer tick.Stop()
-	for {
-		err := ok()
-		if err == nil {
-			return
-		}
-		if time.Now().After(deadline) {
-			t.Fatal(err)
-		}
-		<-tick.C
-	}
 }
 
 // consume runs a consumer until the test ends.
@@ -244,7 +227,7 @@ func TestTheOutcomeIsTheError(t *testing.T) {
 					t.Errorf("delivery %d came as attempt %d", want, got)
 				}
 			}
-			eventually(t, func() error { return queueEmpty(t, b) })
+			waittest.Until(t, "the queue of rotations is empty", func() error { return queueEmpty(t, b) })
 		})
 	}
 }
@@ -269,7 +252,7 @@ func TestAFailedEventThatIsArmedAgainIsDone(t *testing.T) {
 		t.Fatal(err)
 	}
 	<-retried
-	eventually(t, func() error { return queueEmpty(t, b) })
+	waittest.Until(t, "the queue of rotations is empty", func() error { return queueEmpty(t, b) })
 }
 
 func TestDrainLetsTheHandlerFinish(t *testing.T) {
@@ -307,7 +290,7 @@ func TestConsumingSurvivesARestartAndALostStream(t *testing.T) {
 	})
 	publish := func(v secret.VersionID) {
 		t.Helper()
-		eventually(t, func() error { return b.RotateNow(t.Context(), event(events.TypeNearExpiry, v)) })
+		waittest.Until(t, "the order is published", func() error { return b.RotateNow(t.Context(), event(events.TypeNearExpiry, v)) })
 		if have := <-got; have != v {
 			t.Errorf("got %s, want %s", have, v)
 		}
@@ -376,7 +359,7 @@ func TestHostileMessages(t *testing.T) {
 		handled.Add(1)
 		return nil
 	})
-	eventually(t, func() error { return queueEmpty(t, b) })
+	waittest.Until(t, "the queue of rotations is empty", func() error { return queueEmpty(t, b) })
 	if handled.Load() != 0 {
 		t.Errorf("%d hostile messages reached the handler", handled.Load())
 	}
@@ -401,12 +384,12 @@ func capture(t *testing.T, s *eventstest.Server, b *events.Bus) *nats.Msg {
 	if err := b.RotateNow(t.Context(), event(events.TypeNearExpiry, "v1")); err != nil {
 		t.Fatal(err)
 	}
-	m, err := sub.NextMsg(10 * time.Second)
+	m, err := sub.NextMsg(time.Minute)
 	if err != nil {
 		t.Fatal(err)
 	}
 	<-handled // the queue may seem empty before the consumer has heard of the message
-	eventually(t, func() error { return queueEmpty(t, b) })
+	waittest.Until(t, "the queue of rotations is empty", func() error { return queueEmpty(t, b) })
 	stop()
 	return m
 }

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/tradepulse/rotator/internal/waittest"
 	"github.com/tradepulse/rotator/pkg/events"
 	"github.com/tradepulse/rotator/pkg/events/eventstest"
 	"github.com/tradepulse/rotator/pkg/secret"
@@ -37,10 +38,10 @@ func TestBurstsAreConsumedWithoutAPause(t *testing.T) {
 		})
 		select {
 		case <-all:
-		case <-time.After(30 * time.Second):
+		case <-time.After(3 * time.Minute):
 			t.Fatalf("burst %d: %d of %d events have come", burst, handled.Load(), each)
 		}
-		eventually(t, func() error { return queueEmpty(t, b) })
+		waittest.Until(t, "the queue of rotations is empty", func() error { return queueEmpty(t, b) })
 		stop()
 	}
 }
