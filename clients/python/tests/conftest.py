@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import json
 import logging
 import os
@@ -24,16 +25,25 @@ from tradepulse_rotator import times
 ROOT = Path(__file__).parents[3]
 """The top folder of the repository."""
 
-_PATIENCE = 60.0  # on a machine that is busy
+_PATIENCE = 180.0  # long: it matters only to a test that fails
 
 
-async def eventually(ok: Callable[[], object], what: str = "it", state: Callable[[], object] | None = None) -> None:
-    """Wait until ``ok`` returns something true. ``state`` is what a failure shows, without it what ``ok`` returned last."""
+async def eventually(ok: Callable[[], object], what: str = "", state: Callable[[], object] | None = None) -> None:
+    """Wait until ``ok`` returns something true. ``what`` names that where the source of ``ok`` does not. A failure shows
+    ``state``, or what ``ok`` returned last."""
     deadline = time.monotonic() + _PATIENCE
     while not (last := ok()):
         if time.monotonic() > deadline:
-            pytest.fail(f"{what} did not happen within {_PATIENCE:.0f} s; the state is {state() if state is not None else last!r}")
+            pytest.fail(f"waited {_PATIENCE:.0f} s until {what or _source(ok)}; in the end it was {state() if state is not None else last!r}")
         await asyncio.sleep(0.01)
+
+
+def _source(ok: Callable[[], object]) -> str:
+    """Return the line of the test that waits."""
+    try:
+        return inspect.getsource(ok).strip()
+    except TypeError:  # neither a lambda nor a function
+        return repr(ok)
 
 
 def free_port() -> int:
