@@ -91,9 +91,6 @@ func (c *cluster) timer(v secret.VersionID) events.Timer {
 	return timer
 }
 
-// rotateWithin bounds what a rotation waits for.
-const rotateWithin = time.Minute
-
 // found returns nil once a secret has been announced.
 func (c *cluster) found(id string) error {
 	a, err := c.bus.Last(c.t.Context(), events.TypeRotated, secret.ID(id))

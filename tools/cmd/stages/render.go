@@ -31,11 +31,10 @@ func (c *count) columns() (tests, skipped string) {
 
 // event is one line of go test -json.
 type event struct {
-	Action     string
-	Package    string
-	ImportPath string
-	Test       string
-	Output     string
+	Action  string `json:"Action"`
+	Package string `json:"Package"`
+	Test    string `json:"Test"`
+	Output  string `json:"Output"`
 }
 
 // renderer writes what go test without -v would have written in place of the
