@@ -4,15 +4,9 @@ set -euo pipefail
 
 fuzztime=${1:-5s}
 
-# `go test -list` prints the targets of a package, then the line "ok <package> <time>".
-targets=$(go test -list '^Fuzz' ./... | awk '
-	/^Fuzz/ { names[n++] = $1 }
-	/^ok/   { for (i = 0; i < n; i++) print $2, names[i]; n = 0 }')
-
-if [[ -z $targets ]]; then
-	echo "fuzz: no targets"
-	exit
-fi
+# Lines "./package FuzzName". The go command lists targets too, but links the tests of every package for that.
+targets=$(grep -roE '^func Fuzz\w+' --include='*_test.go' cmd integration internal pkg tools |
+	sed -E 's|^(.*)/[^/]+:func (.*)$|./\1 \2|' | sort)
 
 while read -r package name; do
 	echo "fuzz: $name ($package)"
