@@ -5,7 +5,9 @@ import (
 	"os"
 	"os/exec"
 	"sync"
+	"syscall"
 	"testing"
+	"time"
 
 	"github.com/tradepulse/rotator/internal/serverstest"
 	"github.com/tradepulse/rotator/pkg/secret"
@@ -15,12 +17,17 @@ import (
 const pythonInstance = "python"
 
 // pythonProgram runs a service, which its arguments name with its secrets, until
-// its input ends.
+// its input ends. SIGUSR1 prints what its tasks wait for.
 const pythonProgram = `
-import asyncio, logging, sys
+import asyncio, logging, signal, sys
 from tradepulse_rotator import Manager, bus_from_env, source_from_env
 
+def stacks():
+    for task in asyncio.all_tasks():
+        task.print_stack()
+
 async def main(service, instance, *ids):
+    asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, stacks)
     async with Manager(service=service, instance=instance, source=source_from_env(ids), bus=bus_from_env()):
         await asyncio.to_thread(sys.stdin.read)
 
@@ -56,6 +63,9 @@ func startPython(t *testing.T, service string, vars map[string]string, ids ...se
 		t.Fatal(err)
 	}
 	p.stop = sync.OnceFunc(func() {
+		for after, sig := range map[time.Duration]os.Signal{2 * time.Minute: syscall.SIGUSR1, 3 * time.Minute: os.Kill} {
+			defer time.AfterFunc(after, func() { _ = cmd.Process.Signal(sig) }).Stop() // it may have ended
+		}
 		if err := errors.Join(stdin.Close(), cmd.Wait()); err != nil {
 			t.Errorf("the service in Python: %v; it said:\n%s", err, p.log.String())
 		}
