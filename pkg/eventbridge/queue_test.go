@@ -154,7 +154,7 @@ func TestAHandlerThatPanicsGetsTheMessageAgain(t *testing.T) {
 		t.Fatal(err)
 	}
 	h.send(labelMoved)
-	await(t, func() error {
+	waittest.Until(t, "the handler is called again", func() error {
 		if err := q.Poll(t.Context()); err != nil {
 			return err
 		}

@@ -16,6 +16,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"github.com/tradepulse/rotator/internal/waittest"
 	"github.com/tradepulse/rotator/pkg/events"
 	"github.com/tradepulse/rotator/pkg/secret"
 )
@@ -65,7 +66,7 @@ func (g *guarded) setPassword(password string) {
 // refusals waits until as many refusals are logged.
 func refusals(t *testing.T, log *lines, want int) {
 	t.Helper()
-	eventually(t, func() error {
+	waittest.Until(t, "the refusals are logged", func() error {
 		if n := strings.Count(log.String(), "level=ERROR msg=nats.refused"); n < want {
 			return fmt.Errorf("%d refusals are logged, want %d:\n%s", n, want, log)
 		}
@@ -268,7 +269,7 @@ func TestRefusedInTheBackgroundIsLoud(t *testing.T) {
 	defer nc.Close()
 	refusals(t, &log, 1)
 	g.setPassword("right")
-	eventually(t, func() error {
+	waittest.Until(t, "the connection is made", func() error {
 		if !nc.IsConnected() {
 			return errors.New("the connection did not come about")
 		}
@@ -298,7 +299,7 @@ func TestAConnectionClosedByTheServerIsLoud(t *testing.T) {
 	if err := events.AwaitClose(t.Context(), nc); err == nil {
 		t.Error("a connection that is closed already counts as open")
 	}
-	eventually(t, func() error {
+	waittest.Until(t, "the end of the connection is logged", func() error {
 		for _, want := range []string{"level=ERROR msg=nats.closed", g.srv.Addr().String(), "maximum control line exceeded", "remedy="} {
 			if !strings.Contains(log.String(), want) {
 				return fmt.Errorf("the log does not say %q:\n%s", want, &log)

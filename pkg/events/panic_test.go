@@ -7,6 +7,7 @@ import (
 	"sync/atomic"
 	"testing"
 
+	"github.com/tradepulse/rotator/internal/waittest"
 	"github.com/tradepulse/rotator/pkg/events"
 	"github.com/tradepulse/rotator/pkg/events/eventstest"
 	"github.com/tradepulse/rotator/pkg/secret"
@@ -68,7 +69,7 @@ func TestAReconnectThatPanicsIsNotTheLast(t *testing.T) {
 	for want := range int64(2) {
 		s.Stop()
 		s.Start()
-		eventually(t, func() error {
+		waittest.Until(t, "the reconnect is seen", func() error {
 			if calls.Load() < want+1 || !strings.Contains(log.String(), "bus.handler.panic") {
 				return errors.New("the reconnect was not seen")
 			}
