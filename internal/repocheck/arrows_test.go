@@ -73,7 +73,7 @@ var arrows = []arrow{
 		reason: "EventBridge is a way in and out: it carries events and knows neither stores nor who acts on them",
 		from:   []string{"pkg/eventbridge/..."}, scope: direct,
 		only: []string{
-			"pkg/secret", "pkg/events", "github.com/aws/aws-sdk-go-v2/...", "github.com/aws/smithy-go/...", "go.opentelemetry.io/otel/...", "golang.org/x/sync/errgroup",
+			"pkg/secret", "pkg/events", "internal/backoff", "github.com/aws/aws-sdk-go-v2/...", "github.com/aws/smithy-go/...", "go.opentelemetry.io/otel/...", "golang.org/x/sync/errgroup",
 		},
 	},
 	{
@@ -98,7 +98,7 @@ var arrows = []arrow{
 		reason: "what drivers have in common lives in pkg/store, so a driver knows its service and nothing else",
 		from:   []string{"pkg/store/natskv/..."}, scope: direct,
 		only: []string{
-			"pkg/secret", "pkg/store", "pkg/store/natskv/...",
+			"pkg/secret", "pkg/store", "pkg/store/natskv/...", "internal/backoff",
 			"github.com/nats-io/nats.go/...", "github.com/synadia-io/orbit.go/...", "github.com/tink-crypto/tink-go/v2/...",
 		},
 	},

@@ -11,6 +11,7 @@ import (
 	"go.opentelemetry.io/otel/metric"
 	"go.opentelemetry.io/otel/trace"
 
+	"github.com/tradepulse/rotator/internal/backoff"
 	"github.com/tradepulse/rotator/pkg/events"
 	"github.com/tradepulse/rotator/pkg/secret"
 )
@@ -119,7 +120,7 @@ func (f *Forwarder) forward(ctx context.Context, stop <-chan struct{}, ds []even
 			return outcomes
 		case <-ctx.Done():
 			return outcomes
-		case <-time.After(f.pause(ds[left[0]].Event, try)):
+		case <-time.After(retryPause(ds[left[0]].Event, try, f.Pause, f.MaxPause)):
 		}
 	}
 }
@@ -173,18 +174,9 @@ func (f *Forwarder) through(ctx context.Context) {
 	}
 }
 
-// pause returns the time to the next try, less up to half of it, so that
+// retryPause returns the time to the next try, less up to half of it, so that
 // processes do not try together.
-func (f *Forwarder) pause(e events.Event, try int) time.Duration {
-	return backoff(e, try, f.Pause, f.MaxPause)
-}
-
-// backoff returns the time after a try: base doubled with each, at most most,
-// less up to half of it.
-func backoff(e events.Event, try int, base, most time.Duration) time.Duration {
-	d := most
-	if shift := try - 1; shift < 30 && base<<shift > 0 && base<<shift < most {
-		d = base << shift
-	}
+func retryPause(e events.Event, try int, base, most time.Duration) time.Duration {
+	d := backoff.Delay(try, base, most)
 	return d - time.Duration(secret.Spread(e.Data.SecretID, fmt.Sprint(e.ID, try))*float64(d)/2)
 }

@@ -208,7 +208,7 @@ func (p *Publisher) put(ctx context.Context, items []item) []Failure {
 		if items = again; len(items) == 0 {
 			return failed
 		}
-		wait(ctx, backoff(items[0].event, attempt, p.cfg.Pause, maxPause))
+		wait(ctx, retryPause(items[0].event, attempt, p.cfg.Pause, maxPause))
 	}
 }
 

@@ -10,6 +10,8 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/metric"
+
+	"github.com/tradepulse/rotator/internal/backoff"
 )
 
 // BatchHandler does what several events ask for, in their order. It returns the
@@ -61,7 +63,7 @@ func (c *consumer) mend(ctx context.Context, err error) {
 	if err := c.b.restore(ctx, err); err != nil {
 		c.b.log.LogAttrs(ctx, slog.LevelDebug, "bus.consume.wait", slog.Any("error", err))
 	}
-	pause(ctx, reconnectPause)
+	backoff.Pause(ctx, reconnectPause)
 }
 
 // batches handles batches until ctx ends or the consumer is lost.

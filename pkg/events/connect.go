@@ -6,7 +6,6 @@ import (
 	"crypto/tls"
 	"fmt"
 	"log/slog"
-	"math/rand/v2"
 	"net/url"
 	"slices"
 	"strings"
@@ -14,6 +13,8 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
+
+	"github.com/tradepulse/rotator/internal/backoff"
 )
 
 // ConnectConfig says how to reach NATS.
@@ -79,7 +80,7 @@ func Connect(ctx context.Context, cfg ConnectConfig) (*nats.Conn, error) {
 		} else {
 			log.LogAttrs(ctx, slog.LevelWarn, "nats.unreachable", slog.String("url", cfg.url()), slog.String("error", err.Error()), slog.Duration("again_in", wait))
 		}
-		pause(ctx, wait)
+		backoff.Pause(ctx, wait)
 		if ctx.Err() != nil {
 			return nil, fmt.Errorf("connect to NATS at %s: %w (%w)", cfg.url(), err, ctx.Err())
 		}
@@ -109,7 +110,7 @@ type reconnects struct {
 // wait returns the pause after n tries, and logs a refusal of the last one. It
 // is the only place that hears of a refusal before the first connection.
 func (w *reconnects) wait(n int) time.Duration {
-	wait := reconnectWait + rand.N(reconnectJitter)
+	wait := reconnectWait + backoff.Random(reconnectJitter)
 	if nc := w.conn.Load(); nc != nil && refused(nc.LastError()) {
 		wait = min(wait<<min(n-1, 10), maxRefusedWait)
 		w.refused(nc.LastError(), wait)

@@ -6,62 +6,19 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
-	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/tradepulse/rotator/internal/waittest"
 	"github.com/tradepulse/rotator/pkg/events"
+	"github.com/tradepulse/rotator/pkg/events/eventstest"
 	"github.com/tradepulse/rotator/pkg/secret"
 )
-
-// guarded is a server that knows two users: admin, and service, whose password
-// can change.
-type guarded struct {
-	t    *testing.T
-	srv  *server.Server
-	opts *server.Options
-}
-
-func newGuarded(t *testing.T) *guarded {
-	t.Helper()
-	g := &guarded{t: t, opts: &server.Options{ServerName: "guarded", Host: "127.0.0.1", Port: server.RANDOM_PORT, JetStream: true, StoreDir: t.TempDir(), NoSigs: true, NoLog: true}}
-	g.opts.Users = users("right")
-	var err error
-	if g.srv, err = server.NewServer(g.opts.Clone()); err != nil {
-		t.Fatal(err)
-	}
-	g.srv.Start()
-	t.Cleanup(func() {
-		g.srv.Shutdown()
-		g.srv.WaitForShutdown()
-	})
-	if !g.srv.ReadyForConnections(20 * time.Second) {
-		t.Fatal("nats-server did not start")
-	}
-	g.opts.Port = g.srv.Addr().(*net.TCPAddr).Port
-	return g
-}
-
-func users(password string) []*server.User {
-	return []*server.User{{Username: "admin", Password: "admin"}, {Username: "service", Password: password}}
-}
-
-// setPassword changes the password of service and ends its connections.
-func (g *guarded) setPassword(password string) {
-	g.t.Helper()
-	o := g.opts.Clone()
-	o.Users = users(password)
-	if err := g.srv.ReloadOptions(o); err != nil {
-		g.t.Fatal(err)
-	}
-}
 
 // refusals waits until as many refusals are logged.
 func refusals(t *testing.T, log *lines, want int) {
@@ -74,17 +31,17 @@ func refusals(t *testing.T, log *lines, want int) {
 	})
 }
 
-// bus returns a bus of a user on a connection of its own.
-func (g *guarded) bus(signer *events.Signer, cfg events.ConnectConfig) (*events.Bus, *nats.Conn) {
-	g.t.Helper()
-	nc, err := events.Connect(g.t.Context(), cfg)
+// busOf returns a bus on a connection of its own.
+func busOf(t *testing.T, signer *events.Signer, cfg events.ConnectConfig) (*events.Bus, *nats.Conn) {
+	t.Helper()
+	nc, err := events.Connect(t.Context(), cfg)
 	if err != nil {
-		g.t.Fatal(err)
+		t.Fatal(err)
 	}
-	g.t.Cleanup(nc.Close)
+	t.Cleanup(nc.Close)
 	b, err := events.New(nc, events.Config{Source: "/test", Signer: signer, Verifier: events.NewVerifier(signer.Public()), Logger: slog.New(slog.DiscardHandler)})
 	if err != nil {
-		g.t.Fatal(err)
+		t.Fatal(err)
 	}
 	return b, nc
 }
@@ -114,17 +71,17 @@ func (l *lines) logger() *slog.Logger { return slog.New(slog.NewTextHandler(l, n
 // subscriptions and calls. What was published meanwhile arrives.
 func TestRefusedCredentialsComeBack(t *testing.T) {
 	t.Parallel()
-	g := newGuarded(t)
+	g := eventstest.NewGuarded(t, "right")
 	signer, err := events.GenerateSigner()
 	if err != nil {
 		t.Fatal(err)
 	}
 	var log lines
-	admin, adminConn := g.bus(signer, events.ConnectConfig{URL: g.srv.ClientURL(), User: "admin", Password: "admin", Logger: slog.New(slog.DiscardHandler)})
+	admin, adminConn := busOf(t, signer, events.ConnectConfig{URL: g.URL(), User: "admin", Password: "admin", Logger: slog.New(slog.DiscardHandler)})
 	if err := admin.EnsureStreams(t.Context(), events.StreamOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	b, _ := g.bus(signer, events.ConnectConfig{URL: g.srv.ClientURL(), User: "service", Password: "right", Logger: log.logger()})
+	b, _ := busOf(t, signer, events.ConnectConfig{URL: g.URL(), User: "service", Password: "right", Logger: log.logger()})
 
 	consumed, watched := make(chan secret.VersionID, 8), make(chan secret.VersionID, 8)
 	reported, notified := make(chan string, 8), make(chan secret.VersionID, 8)
@@ -162,11 +119,11 @@ func TestRefusedCredentialsComeBack(t *testing.T) {
 	publish("v1")
 	arrived("v1")
 
-	g.setPassword("another")
+	g.SetPassword("another")
 	refusals(t, &log, 3)
 	publish("v2")
 	forget(t, adminConn, admin.Names().RotatedStream(), admin.Names().ReportsStream())
-	g.setPassword("right")
+	g.SetPassword("right")
 	<-reconnected
 	arrived("v2")
 	publish("v3")
@@ -181,7 +138,7 @@ func TestRefusedCredentialsComeBack(t *testing.T) {
 		t.Errorf("the last event is %s, %v", a.Event.Data.VersionID, err)
 	}
 	text := log.String()
-	if !strings.Contains(text, "url="+g.srv.ClientURL()) || !strings.Contains(text, "remedy=") || strings.Contains(text, "right") {
+	if !strings.Contains(text, "url="+g.URL()) || !strings.Contains(text, "remedy=") || strings.Contains(text, "right") {
 		t.Errorf("the log does not say where and what to do, or shows the password:\n%s", text)
 	}
 	if strings.Contains(text, "nats.closed") {
@@ -259,16 +216,16 @@ func forget(t *testing.T, nc *nats.Conn, streams ...string) {
 // why, and comes about once the server takes its credentials.
 func TestRefusedInTheBackgroundIsLoud(t *testing.T) {
 	t.Parallel()
-	g := newGuarded(t)
-	g.setPassword("another")
+	g := eventstest.NewGuarded(t, "right")
+	g.SetPassword("another")
 	var log lines
-	nc, err := events.Connect(t.Context(), events.ConnectConfig{URL: g.srv.ClientURL(), User: "service", Password: "right", Background: true, Logger: log.logger()})
+	nc, err := events.Connect(t.Context(), events.ConnectConfig{URL: g.URL(), User: "service", Password: "right", Background: true, Logger: log.logger()})
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer nc.Close()
 	refusals(t, &log, 1)
-	g.setPassword("right")
+	g.SetPassword("right")
 	waittest.Until(t, "the connection is made", func() error {
 		if !nc.IsConnected() {
 			return errors.New("the connection did not come about")
@@ -281,16 +238,16 @@ func TestRefusedInTheBackgroundIsLoud(t *testing.T) {
 // are in the log, and what waits for the end hears of it.
 func TestAConnectionClosedByTheServerIsLoud(t *testing.T) {
 	t.Parallel()
-	g := newGuarded(t)
+	g := eventstest.NewGuarded(t, "right")
 	var log lines
-	nc, err := events.Connect(t.Context(), events.ConnectConfig{URL: strings.Replace(g.srv.ClientURL(), "nats://", "nats://service:right@", 1), Logger: log.logger()})
+	nc, err := events.Connect(t.Context(), events.ConnectConfig{URL: strings.Replace(g.URL(), "nats://", "nats://service:right@", 1), Logger: log.logger()})
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer nc.Close()
 	ended := make(chan error, 1)
 	go func() { ended <- events.AwaitClose(t.Context(), nc) }()
-	if _, err := nc.SubscribeSync(strings.Repeat("a", 2*server.MAX_CONTROL_LINE_SIZE)); err != nil {
+	if _, err := nc.SubscribeSync(strings.Repeat("a", 8<<10)); err != nil {
 		t.Fatal(err)
 	}
 	if err := <-ended; err == nil || !strings.Contains(err.Error(), "maximum control line exceeded") {
@@ -300,7 +257,7 @@ func TestAConnectionClosedByTheServerIsLoud(t *testing.T) {
 		t.Error("a connection that is closed already counts as open")
 	}
 	waittest.Until(t, "the end of the connection is logged", func() error {
-		for _, want := range []string{"level=ERROR msg=nats.closed", g.srv.Addr().String(), "maximum control line exceeded", "remedy="} {
+		for _, want := range []string{"level=ERROR msg=nats.closed", strings.TrimPrefix(g.URL(), "nats://"), "maximum control line exceeded", "remedy="} {
 			if !strings.Contains(log.String(), want) {
 				return fmt.Errorf("the log does not say %q:\n%s", want, &log)
 			}
@@ -315,9 +272,9 @@ func TestAConnectionClosedByTheServerIsLoud(t *testing.T) {
 // TestAConnectionClosedOnPurposeIsQuiet: AwaitClose ends with its context.
 func TestAConnectionClosedOnPurposeIsQuiet(t *testing.T) {
 	t.Parallel()
-	g := newGuarded(t)
+	g := eventstest.NewGuarded(t, "right")
 	var log lines
-	nc, err := events.Connect(t.Context(), events.ConnectConfig{URL: g.srv.ClientURL(), User: "service", Password: "right", Logger: log.logger()})
+	nc, err := events.Connect(t.Context(), events.ConnectConfig{URL: g.URL(), User: "service", Password: "right", Logger: log.logger()})
 	if err != nil {
 		t.Fatal(err)
 	}

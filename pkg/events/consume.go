@@ -19,6 +19,7 @@ import (
 	"go.opentelemetry.io/otel/propagation"
 	"go.opentelemetry.io/otel/trace"
 
+	"github.com/tradepulse/rotator/internal/backoff"
 	"github.com/tradepulse/rotator/pkg/secret"
 )
 
@@ -261,7 +262,7 @@ func (c *consumer) keepAlive(ctx context.Context, ms ...jetstream.Msg) (stop fun
 	wait := time.Duration(c.ackWait.Load())
 	alive, cancel := context.WithCancel(ctx)
 	go func() {
-		for pause(alive, wait/3); alive.Err() == nil; pause(alive, wait/3) {
+		for backoff.Pause(alive, wait/3) {
 			for _, m := range ms {
 				if err := m.InProgress(); err != nil {
 					c.b.log.LogAttrs(ctx, slog.LevelDebug, "bus.in_progress", slog.Any("error", err))
@@ -276,7 +277,7 @@ func (c *consumer) keepAlive(ctx context.Context, ms ...jetstream.Msg) (stop fun
 // callback's error. Only the type of what it panicked with is shown: it might
 // hold anything.
 func (b *Bus) recovered(ctx context.Context, what string, err *error) {
-	if p := recover(); p != nil {
+	if p := recover(); p != nil { //nolint:revive // it is what its callers defer
 		*err = fmt.Errorf("the %s panicked with a %T", what, p)
 		b.log.LogAttrs(ctx, slog.LevelError, "bus.handler.panic", slog.String("error", (*err).Error()), slog.String("stack", string(debug.Stack())))
 	}
@@ -314,10 +315,7 @@ func (c *consumer) finish(ctx context.Context, m jetstream.Msg, d Delivery, err 
 // nakDelay doubles with each delivery, less a quarter that depends on the
 // event, so that what failed together does not come back together.
 func nakDelay(d Delivery) time.Duration {
-	delay := nakCap
-	if shift := d.Attempt - 1; shift >= 0 && shift < 10 && nakBase<<shift < nakCap {
-		delay = nakBase << shift
-	}
+	delay := backoff.Delay(d.Attempt, nakBase, nakCap)
 	return delay - time.Duration(secret.Spread(d.Event.Data.SecretID, d.Event.ID)*float64(delay)/4)
 }
 

@@ -9,6 +9,7 @@ import (
 
 	"github.com/nats-io/nats.go/jetstream"
 
+	"github.com/tradepulse/rotator/internal/backoff"
 	"github.com/tradepulse/rotator/pkg/secret"
 )
 
@@ -101,7 +102,7 @@ func (b *Bus) watch(ctx context.Context, stream string, subjects []string, fn fu
 		b.log.LogAttrs(ctx, slog.LevelWarn, "bus.watch.restart", slog.String("stream", stream), slog.Any("error", err))
 		b.streams.Delete(stream)
 		_ = b.restore(ctx, err) // what it cannot mend shows in the next round
-		pause(ctx, watchPause)
+		backoff.Pause(ctx, watchPause)
 	}
 }
 
@@ -166,15 +167,5 @@ func (b *Bus) forget(ctx context.Context, s jetstream.Stream, c jetstream.Consum
 	defer cancel()
 	if info := c.CachedInfo(); info != nil && b.nc.IsConnected() {
 		_ = s.DeleteConsumer(ctx, info.Name)
-	}
-}
-
-// pause waits for d or the end of ctx.
-func pause(ctx context.Context, d time.Duration) {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-ctx.Done():
-	case <-t.C:
 	}
 }

@@ -13,6 +13,8 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/synadia-io/orbit.go/natsext"
+
+	"github.com/tradepulse/rotator/internal/backoff"
 )
 
 // ErrIncomplete means that the bus gave a part of an answer, or one from before
@@ -96,7 +98,7 @@ func (b *Bus) subjects(ctx context.Context, stream, pattern string, atLeast uint
 		if info.State.LastSeq >= atLeast {
 			return slices.Sorted(maps.Keys(info.State.Subjects)), info.State.LastSeq, nil
 		}
-		if pause(ctx, snapshotPause); ctx.Err() != nil {
+		if !backoff.Pause(ctx, snapshotPause) {
 			return nil, 0, fmt.Errorf("list %s: %w: the list ends at sequence %d, and %d was acknowledged", pattern, ErrIncomplete, info.State.LastSeq, atLeast)
 		}
 	}
@@ -113,7 +115,7 @@ func (b *Bus) readChunk(ctx context.Context, stream, barrier string, subjects []
 			return nil, err
 		}
 		if a.upTo < atLeast {
-			if pause(ctx, snapshotPause); ctx.Err() != nil {
+			if !backoff.Pause(ctx, snapshotPause) {
 				return nil, fmt.Errorf("%w: the replica that answers is at sequence %d, and %d was acknowledged", ErrIncomplete, a.upTo, atLeast)
 			}
 			continue

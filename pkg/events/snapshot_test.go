@@ -98,7 +98,7 @@ func (l *line) Read(p []byte) (int, error) {
 
 // Dial implements [nats.CustomDialer].
 func (l *line) Dial(network, address string) (net.Conn, error) {
-	c, err := net.Dial(network, address) //nolint:noctx // the interface has no context
+	c, err := net.Dial(network, address)
 	return &line{c, l.left, l.cut}, err
 }
 

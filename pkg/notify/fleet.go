@@ -62,10 +62,10 @@ func newFleet() *fleet {
 // something new. It returns true when any secret of the service may be affected,
 // because the report is not understood or the one before was not. It may reorder
 // the report.
-func (f *fleet) apply(r events.Report, changed func(secret.ID)) (any bool) {
+func (f *fleet) apply(r events.Report, changed func(secret.ID)) (all bool) {
 	who := f.instance(name{r.Service, r.Instance})
 	who.round = f.round
-	any = who.problem != r.Problem
+	all = who.problem != r.Problem
 	if who.problem = strings.Clone(r.Problem); r.Problem != "" {
 		f.unclear[who] = struct{}{}
 	} else {
@@ -75,7 +75,7 @@ func (f *fleet) apply(r events.Report, changed func(secret.ID)) (any bool) {
 	if !who.same(r.Secrets) {
 		f.update(who, r, changed)
 	}
-	return any
+	return all
 }
 
 // update replaces the uses of an instance by those of its report.
@@ -170,7 +170,7 @@ func (f *fleet) drop(u *use, changed func(secret.ID)) {
 
 // remove forgets an instance. It returns true when any secret of the service may
 // be affected.
-func (f *fleet) remove(n name, changed func(secret.ID)) (any bool) {
+func (f *fleet) remove(n name, changed func(secret.ID)) (all bool) {
 	who := f.instances[n]
 	if who == nil {
 		return false

@@ -25,6 +25,11 @@ type Bus interface {
 	WatchReports(ctx context.Context, fn func(events.ReportEvent) error) error
 	Last(ctx context.Context, t events.Type, id secret.ID) (events.Announcement, error)
 	PublishAfter(ctx context.Context, e events.Event, after uint64) (uint64, error)
+	Timers
+}
+
+// Timers orders retirements and takes the orders back; *events.Bus does.
+type Timers interface {
 	Arm(ctx context.Context, e events.Event, at time.Time) (bool, error)
 	Disarm(ctx context.Context, t events.Type, id secret.ID) error
 }

@@ -12,6 +12,7 @@ import (
 	"go.opentelemetry.io/otel/trace"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/tradepulse/rotator/internal/backoff"
 	"github.com/tradepulse/rotator/pkg/events"
 	"github.com/tradepulse/rotator/pkg/rollout"
 )
@@ -33,7 +34,7 @@ func (t *tracker) run(ctx context.Context) error {
 		return nil
 	}
 	for t.wait(ctx) {
-		pause(ctx, max(gather, t.pass(ctx)))
+		backoff.Pause(ctx, max(gather, t.pass(ctx)))
 	}
 	return nil
 }

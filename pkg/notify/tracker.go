@@ -9,6 +9,7 @@ import (
 
 	"go.opentelemetry.io/otel/trace"
 
+	"github.com/tradepulse/rotator/internal/backoff"
 	"github.com/tradepulse/rotator/pkg/events"
 	"github.com/tradepulse/rotator/pkg/rollout"
 	"github.com/tradepulse/rotator/pkg/secret"
@@ -262,7 +263,7 @@ func (t *tracker) load(ctx context.Context) bool {
 		return false
 	}
 	for n, live := t.read(); !live; {
-		pause(ctx, quiet)
+		backoff.Pause(ctx, quiet)
 		was := n
 		if n, live = t.read(); n == was {
 			break
@@ -278,14 +279,4 @@ func (t *tracker) read() (entries uint64, live bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return t.entries, t.live
-}
-
-// pause waits for d or the end of ctx.
-func pause(ctx context.Context, d time.Duration) {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-	case <-timer.C:
-	}
 }

@@ -68,6 +68,11 @@ func (m *machine) do(t *rapid.T, was, next Rollout, f Facts, a Action) {
 		m.heard = next.State
 	case ActionRefresh:
 		m.fresh = true
+	case ActionDisarmRetire:
+		if was.State != events.RolloutConverged || next.State != events.RolloutRolling {
+			t.Fatalf("disarmed when %s became %s", was.State, next.State)
+		}
+		m.armed = false
 	case ActionArmRetire:
 		if len(f.Blocking) > 0 || f.Applied == 0 || !f.Configured || next.State != events.RolloutConverged || next.PreviousVersionID == "" {
 			t.Fatalf("armed in %s with %v blocking and %d applied", next.State, f.Blocking, f.Applied)

@@ -14,6 +14,7 @@ import (
 	"go.opentelemetry.io/otel/metric"
 	"go.opentelemetry.io/otel/trace"
 
+	"github.com/tradepulse/rotator/internal/backoff"
 	"github.com/tradepulse/rotator/pkg/events"
 	"github.com/tradepulse/rotator/pkg/secret"
 	"github.com/tradepulse/rotator/pkg/store"
@@ -255,7 +256,7 @@ func (r *Rotator) Retry(ctx context.Context, d events.Delivery, cause error) err
 		e.Data.Rejections++
 	}
 	e.ID = string(secret.NewToken(e.Data.SecretID, e.Data.VersionID, string(e.Type), e.Data.Attempt))
-	delay := backoff(e.Data.SecretID, e.Data.Attempt, r.RetryBase, r.RetryCap)
+	delay := retryDelay(e.Data.SecretID, e.Data.Attempt, r.RetryBase, r.RetryCap)
 	if d, ok := events.RetryDelay(cause); ok {
 		delay = d
 	}
@@ -263,13 +264,10 @@ func (r *Rotator) Retry(ctx context.Context, d events.Delivery, cause error) err
 	return err
 }
 
-// backoff returns the time to try number attempt: base doubled for each one
-// before, at most most, less up to a quarter that depends on id and attempt, so
-// that secrets that failed together are not tried together.
-func backoff(id secret.ID, attempt int, base, most time.Duration) time.Duration {
-	d := most
-	if shift := attempt - 1; shift < 30 && base<<shift < most && base<<shift > 0 {
-		d = base << shift
-	}
+// retryDelay returns the time to attempt number attempt, less up to a quarter
+// that depends on id and attempt, so that secrets that failed together are not
+// tried together.
+func retryDelay(id secret.ID, attempt int, base, most time.Duration) time.Duration {
+	d := backoff.Delay(attempt, base, most)
 	return d - time.Duration(secret.Spread(id, fmt.Sprint("attempt ", attempt))*float64(d)/4)
 }

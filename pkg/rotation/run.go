@@ -5,11 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"math/rand/v2"
 	"time"
 
 	"go.opentelemetry.io/otel/attribute"
 
+	"github.com/tradepulse/rotator/internal/backoff"
 	"github.com/tradepulse/rotator/pkg/events"
 	"github.com/tradepulse/rotator/pkg/secret"
 	"github.com/tradepulse/rotator/pkg/store"
@@ -108,7 +108,7 @@ func (x *Run) lostRace(step Step, err error) bool {
 // long again at random, so that workers that met do not meet again.
 func (x *Run) pause(ctx context.Context) {
 	d := rereadPause << (2 * max(x.reads-1, 0))
-	t := time.NewTimer(d + rand.N(d/2))
+	t := time.NewTimer(d + backoff.Random(d/2))
 	defer t.Stop()
 	select {
 	case <-ctx.Done(): // which the next call returns

@@ -10,6 +10,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/tradepulse/rotator/internal/backoff"
 	"github.com/tradepulse/rotator/pkg/client"
 	"github.com/tradepulse/rotator/pkg/events"
 	"github.com/tradepulse/rotator/pkg/secret"
@@ -112,7 +113,7 @@ func (a *Agent) manager(ctx context.Context) *client.Manager {
 		if ctx.Err() == nil {
 			a.log.LogAttrs(ctx, slog.LevelError, "agent.waiting", slog.String("error", err.Error()), slog.Duration("again_in", wait))
 		}
-		pause(ctx, wait)
+		backoff.Pause(ctx, wait)
 	}
 	return nil
 }
@@ -132,7 +133,7 @@ func (a *Agent) deliver(ctx context.Context, m *client.Manager, d *delivery) {
 		a.late[id] = err.Error()
 		a.mu.Unlock()
 		a.reported(ctx, a.bus.failed(ctx, id, short(err)))
-		pause(ctx, wait)
+		backoff.Pause(ctx, wait)
 	}
 }
 
@@ -185,17 +186,8 @@ func once(ctx context.Context, source client.Source, f File, log *slog.Logger) e
 			return nil
 		}
 		log.LogAttrs(ctx, slog.LevelWarn, "agent.failed", slog.String("secret_id", string(f.ID)), slog.String("error", err.Error()), slog.Duration("again_in", wait))
-		if pause(ctx, wait); ctx.Err() != nil {
+		if !backoff.Pause(ctx, wait) {
 			return fmt.Errorf("%s: %w", f.ID, err)
 		}
-	}
-}
-
-func pause(ctx context.Context, d time.Duration) {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-	case <-ctx.Done():
 	}
 }

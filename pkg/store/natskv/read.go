@@ -3,12 +3,12 @@ package natskv
 import (
 	"context"
 	"fmt"
-	"math/rand/v2"
 	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"github.com/tradepulse/rotator/internal/backoff"
 	"github.com/tradepulse/rotator/pkg/store"
 )
 
@@ -55,14 +55,7 @@ func lead(js jetstream.JetStream) (nats.JetStreamContext, error) {
 // other servers makes ours fail until it has arrived. Before the first it does
 // not wait.
 func pause(ctx context.Context, try int) {
-	if try == 0 {
-		return
-	}
-	most := time.Millisecond << min(try, 7)
-	t := time.NewTimer(rand.N(most))
-	defer t.Stop()
-	select {
-	case <-ctx.Done():
-	case <-t.C:
+	if try > 0 {
+		backoff.Pause(ctx, backoff.Random(backoff.Delay(try, 2*time.Millisecond, 128*time.Millisecond)))
 	}
 }
