@@ -108,12 +108,7 @@ func (x *Run) lostRace(step Step, err error) bool {
 // long again at random, so that workers that met do not meet again.
 func (x *Run) pause(ctx context.Context) {
 	d := rereadPause << (2 * max(x.reads-1, 0))
-	t := time.NewTimer(d + backoff.Random(d/2))
-	defer t.Stop()
-	select {
-	case <-ctx.Done(): // which the next call returns
-	case <-t.C:
-	}
+	backoff.Pause(ctx, d+backoff.Random(d/2))
 }
 
 func (x *Run) do(ctx context.Context, step Step) error {
