@@ -317,7 +317,7 @@ func (d *Driver) Put(ctx context.Context, path string, w store.Write) (v secret.
 // keep stores a sealed value and returns its reference. A document may refer to
 // it only if the key that sealed it was still primary after it was stored:
 // [Driver.RotateKeyset] seals those values anew before it removes the key, and
-// may miss any other. See ADR 21.
+// may miss any other. See ADR 23.
 func (d *Driver) keep(ctx context.Context, path string, v secret.VersionID, value secret.Value) (string, error) {
 	ref := rand.Text()
 	key := valueKey(path, v, ref)
