@@ -115,7 +115,7 @@ func (l *travelLog) watch(s *site) func(context.Context, *nats.Conn) error {
 				l.all = append(l.all, a.Event)
 			}
 			return nil
-		})
+		}, nil)
 	}
 }
 

@@ -132,7 +132,7 @@ func await(parent context.Context, bus *events.Bus, id secret.ID, from secret.Ve
 			return fmt.Errorf("%w: %s", errGivenUp, d.Failure.Message)
 		}
 		return nil
-	})
+	}, nil)
 	switch {
 	case errors.Is(err, done):
 		return to, nil

@@ -163,7 +163,7 @@ func watches(t *testing.T, b *events.Bus, watched chan<- secret.VersionID, repor
 				watched <- v
 			}
 			return nil
-		})
+		}, nil)
 		if err != nil {
 			t.Errorf("watch the log: %v", err)
 		}

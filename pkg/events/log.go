@@ -58,9 +58,11 @@ func (b *Bus) Publish(ctx context.Context, e Event) error {
 }
 
 // WatchLog calls fn with the last event of the given types about every secret,
-// and then with every new one, until ctx ends (it returns nil) or fn fails. It
-// begins anew when the stream was lost; fn sees some events twice then.
-func (b *Bus) WatchLog(ctx context.Context, types []Type, fn func(context.Context, Announcement) error) error {
+// and then with every new one, until ctx ends (it returns nil) or fn fails.
+// synced, which may be nil, is called once, after the events that were there at
+// the start. When the stream was lost the watch begins anew, without a second
+// synced; fn sees some events twice then.
+func (b *Bus) WatchLog(ctx context.Context, types []Type, fn func(context.Context, Announcement) error, synced func()) error {
 	subjects := make([]string, len(types))
 	for i, t := range types {
 		subjects[i] = b.cfg.Names.Event(t, ">")
@@ -76,7 +78,13 @@ func (b *Bus) WatchLog(ctx context.Context, types []Type, fn func(context.Contex
 			return err
 		}
 		return fn(b.extract(ctx, m.Headers()), Announcement{Event: e, Seq: meta.Sequence.Stream})
-	}, nil)
+	}, func() error {
+		if synced != nil {
+			synced()
+			synced = nil
+		}
+		return nil
+	})
 }
 
 // stopError carries an error of the callback out of a watch, past its retries.

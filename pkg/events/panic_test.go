@@ -109,7 +109,7 @@ func TestAWatchThatPanicsEndsWithAnError(t *testing.T) {
 	_, b, _ := panicking(t)
 	for name, watch := range map[string]func() error{
 		"log": func() error {
-			return b.WatchLog(t.Context(), []events.Type{events.TypeRotated}, func(context.Context, events.Announcement) error { panic(canary) })
+			return b.WatchLog(t.Context(), []events.Type{events.TypeRotated}, func(context.Context, events.Announcement) error { panic(canary) }, nil)
 		},
 		"reports": func() error {
 			return b.WatchReports(t.Context(), func(events.ReportEvent) error { panic(canary) })

@@ -21,7 +21,7 @@ import (
 type Bus interface {
 	Consume(ctx context.Context, cfg events.ConsumeConfig, h events.Handler) error
 	Notify(ctx context.Context, service string, e events.Event, seq uint64) error
-	WatchLog(ctx context.Context, types []events.Type, fn func(context.Context, events.Announcement) error) error
+	WatchLog(ctx context.Context, types []events.Type, fn func(context.Context, events.Announcement) error, synced func()) error
 	WatchReports(ctx context.Context, fn func(events.ReportEvent) error) error
 	Last(ctx context.Context, t events.Type, id secret.ID) (events.Announcement, error)
 	PublishAfter(ctx context.Context, e events.Event, after uint64) (uint64, error)

@@ -80,7 +80,7 @@ func (s *site) record(ctx context.Context) {
 		defer s.mu.Unlock()
 		s.seen = append(s.seen, a)
 		return nil
-	})
+	}, nil)
 	if err != nil {
 		s.t.Error(err)
 	}

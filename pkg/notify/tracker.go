@@ -9,7 +9,6 @@ import (
 
 	"go.opentelemetry.io/otel/trace"
 
-	"github.com/tradepulse/rotator/internal/backoff"
 	"github.com/tradepulse/rotator/pkg/events"
 	"github.com/tradepulse/rotator/pkg/rollout"
 	"github.com/tradepulse/rotator/pkg/secret"
@@ -19,8 +18,6 @@ const (
 	// gather is the least time between two passes, so that ten thousand reports
 	// are one decision.
 	gather = 50 * time.Millisecond
-	// quiet is how long the log has to be silent to count as read.
-	quiet = 200 * time.Millisecond
 	// freshFor is how long reports count as fresh after they were read from
 	// their start.
 	freshFor = 5 * time.Minute
@@ -37,8 +34,9 @@ type tracker struct {
 	metrics *instruments
 	limit   int           // of rollouts that are acted upon at once
 	kick    chan struct{} // has a value when there is something to look at
-	heard   chan struct{} // closed once the reports have been read
-	loaded  chan struct{} // closed once the log has been read too
+	// reportsSynced and logSynced are closed once the bus has handed over the
+	// reports and the log that were there at the start, loaded after both.
+	reportsSynced, logSynced, loaded chan struct{}
 
 	mu      sync.Mutex
 	fleet   *fleet
@@ -48,9 +46,6 @@ type tracker struct {
 	states  map[events.RolloutState]int64 // :: state → rollouts in it
 	dirty   map[*tracked]struct{}
 	wakes   wakes
-	began   time.Time // when the log began to be read
-	entries uint64    // of the log that have been read
-	live    bool      // an entry was younger than began
 	synced  time.Time // when the reports were last read from their start
 	reading bool      // they are being read from their start
 	reread  func()    // has them read from their start
@@ -59,9 +54,9 @@ type tracker struct {
 func newTracker(cfg Config, m *instruments, tracer trace.Tracer) *tracker {
 	return &tracker{
 		bus: cfg.Bus, specs: cfg.Specs, source: cfg.Source, log: cfg.Logger, tracer: tracer, metrics: m, limit: cfg.Concurrency,
-		kick: make(chan struct{}, 1), heard: make(chan struct{}), loaded: make(chan struct{}),
+		kick: make(chan struct{}, 1), reportsSynced: make(chan struct{}), logSynced: make(chan struct{}), loaded: make(chan struct{}),
 		fleet: newFleet(), secrets: map[secret.ID]*tracked{}, found: map[secret.ID]found{}, lists: map[string][]string{}, states: map[events.RolloutState]int64{},
-		dirty: map[*tracked]struct{}{}, began: time.Now(), reread: func() {},
+		dirty: map[*tracked]struct{}{}, reread: func() {},
 	}
 }
 
@@ -70,8 +65,6 @@ func (t *tracker) watchLog(ctx context.Context) error {
 	return t.bus.WatchLog(ctx, []events.Type{events.TypeRotated, events.TypeRollout, events.TypeDiscovered}, func(_ context.Context, a events.Announcement) error {
 		t.mu.Lock()
 		defer t.mu.Unlock()
-		t.entries++
-		t.live = t.live || a.Event.Time.After(t.began)
 		switch a.Event.Type {
 		case events.TypeRotated:
 			t.announced(a.Event.Data)
@@ -81,7 +74,7 @@ func (t *tracker) watchLog(ctx context.Context) error {
 			t.changed(a)
 		}
 		return nil
-	})
+	}, func() { close(t.logSynced) })
 }
 
 // announced takes an announcement. An older rollout has to end before the new
@@ -236,7 +229,7 @@ func (t *tracker) touchAll() {
 func (t *tracker) sync() {
 	t.fleet.sweep(t.touched)
 	if t.synced.IsZero() {
-		close(t.heard)
+		close(t.reportsSynced)
 	}
 	t.synced, t.reading = time.Now(), false
 	t.touchAll()
@@ -254,29 +247,16 @@ func (t *tracker) refresh() {
 }
 
 // load waits until the reports and the log have been read, and returns false
-// when ctx ends before. To act earlier would be harmless and a waste: what the
-// rest of the log says about a rollout would make the publication fail.
+// when ctx ends before. To act earlier would be harmless and wasteful: a
+// publication fails if the rest of the log has a later event of its rollout.
 func (t *tracker) load(ctx context.Context) bool {
-	select {
-	case <-t.heard:
-	case <-ctx.Done():
-		return false
-	}
-	for n, live := t.read(); !live; {
-		backoff.Pause(ctx, quiet)
-		was := n
-		if n, live = t.read(); n == was {
-			break
+	for _, synced := range []chan struct{}{t.reportsSynced, t.logSynced} {
+		select {
+		case <-synced:
+		case <-ctx.Done():
+			return false
 		}
 	}
-	if ctx.Err() == nil {
-		close(t.loaded)
-	}
-	return ctx.Err() == nil
-}
-
-func (t *tracker) read() (entries uint64, live bool) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return t.entries, t.live
+	close(t.loaded)
+	return true
 }

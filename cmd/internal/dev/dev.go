@@ -217,7 +217,7 @@ func (n *node) watchLog(ctx context.Context) error {
 	return ended(ctx, n.bus.WatchLog(ctx, types, func(_ context.Context, a events.Announcement) error {
 		n.board.logged(a.Event)
 		return nil
-	}))
+	}, nil))
 }
 
 func (n *node) watchReports(ctx context.Context) error {
