@@ -1,0 +1,98 @@
+package integration
+
+import (
+	"errors"
+	"fmt"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/tradepulse/rotator/internal/serverstest"
+	"github.com/tradepulse/rotator/pkg/events"
+	"github.com/tradepulse/rotator/pkg/rollout"
+	"github.com/tradepulse/rotator/pkg/rotation"
+	"github.com/tradepulse/rotator/pkg/secret"
+	"github.com/tradepulse/rotator/pkg/store"
+	"github.com/tradepulse/rotator/pkg/store/natskv"
+)
+
+// TestAStoppedFollowerRetiresNothing: while one of three servers is paused, an
+// instance reports that it runs the version before, and the bus acknowledges the
+// report. Workers that are asked to retire that version at the same moment have
+// some of their reads answered by the paused server once it goes on, from before
+// the report. They must not take such an answer for the fleet.
+func TestAStoppedFollowerRetiresNothing(t *testing.T) {
+	t.Parallel()
+	cluster := serverstest.StartCluster(t)
+	signer, err := events.GenerateSigner()
+	if err != nil {
+		t.Fatal(err)
+	}
+	side := clusterSide(t, cluster.Connect(0), signer, serverstest.ClusterSize)
+	names := events.Names{}
+	for _, stream := range []string{names.RotatedStream(), names.ReportsStream(), "KV_" + natskv.DefaultBucket} {
+		cluster.Lead(side.nc, stream, 0)
+	}
+	for round := range 3 {
+		p := converged(t, side, secret.ID(fmt.Sprint("PROOF", round)))
+		cluster.Stop(serverstest.ClusterSize - 1)
+		reportOne(t, side.bus, p.id, "late", p.before)
+		var wg sync.WaitGroup
+		for range 12 {
+			wg.Go(func() {
+				if err := p.worker.Retire(t.Context(), p.order); err == nil || events.IsPermanent(err) {
+					t.Errorf("%s: Retire() = %v while an instance runs the version", p.id, err)
+				}
+			})
+		}
+		time.AfterFunc(1500*time.Millisecond, func() { cluster.Continue(serverstest.ClusterSize - 1) })
+		wg.Wait()
+		if _, _, err := side.st.Get(t.Context(), string(p.id), store.Selector{Version: p.before}); err != nil {
+			t.Errorf("%s: the version that an instance runs is gone: %v", p.id, err)
+		}
+		reportOne(t, side.bus, p.id, "late", p.now)
+		if err := p.worker.Retire(t.Context(), p.order); err != nil && !errors.Is(err, events.ErrIncomplete) {
+			t.Errorf("%s: Retire() = %v after every instance has the version", p.id, err)
+		}
+	}
+}
+
+// promoted is a secret whose second version has converged.
+type promoted struct {
+	id          secret.ID
+	before, now secret.VersionID
+	order       events.Data // to retire what was before
+	worker      *rotation.Rotator
+}
+
+// converged rotates a secret twice, reports the second version, and has the log
+// say that it has converged and that its grace period is over.
+func converged(t *testing.T, c clustered, id secret.ID) promoted {
+	t.Helper()
+	p := promoted{id: id, worker: c.worker(t, id)}
+	var err error
+	if p.before, err = c.rotateOnce(t.Context(), p.worker, id, "", 1); err != nil {
+		t.Fatal(err)
+	}
+	if p.now, err = c.rotateOnce(t.Context(), p.worker, id, p.before, 2); err != nil {
+		t.Fatal(err)
+	}
+	reportOne(t, c.bus, id, "early", p.now)
+	past := time.Now().Add(-time.Minute)
+	p.order = events.Data{
+		SecretID: id, Store: "main", VersionID: p.now, PreviousVersionID: p.before, Reason: events.ReasonManual, OccurredAt: past,
+		Rollout: &events.Rollout{State: events.RolloutConverged, StartedAt: past, ConvergedAt: past, RetireAt: past},
+	}
+	if _, err := c.bus.PublishAfter(t.Context(), rollout.Resume(p.order).Event("/test", rollout.Facts{Applied: 1}), 0); err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+func reportOne(t *testing.T, bus *events.Bus, id secret.ID, instance string, v secret.VersionID) {
+	t.Helper()
+	r := events.Report{Service: "api", Instance: instance, At: time.Now(), Secrets: []events.Running{{SecretID: id, VersionID: v, Status: events.StatusApplied}}}
+	if err := bus.Report(t.Context(), r, 10*time.Minute); err != nil {
+		t.Fatal(err)
+	}
+}
