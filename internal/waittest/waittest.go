@@ -7,17 +7,22 @@ import (
 	"time"
 )
 
-// patience is long because it matters only to a test that fails: a machine that
-// is busy must not make one fail.
-const patience = 3 * time.Minute
+const (
+	// patience is how long nothing may change. It is long because it matters only
+	// to a test that fails: a busy machine must not make one fail.
+	patience = 3 * time.Minute
+	// limit is how long a wait takes at most, below the timeout of a test run, so
+	// that the last error is printed.
+	limit    = 9 * time.Minute
+	interval = 10 * time.Millisecond
+)
 
-const interval = 10 * time.Millisecond
-
-// Until polls ok until it returns nil, at most some minutes. Then the test fails
-// with what it waited for and the last error, which says how things are instead.
+// Until polls ok until it returns nil. The test fails with what it waited for and
+// the last error once the error has been the same for some minutes: while it
+// changes, such as a count, the work goes on.
 func Until(tb testing.TB, what string, ok func() error) {
 	tb.Helper()
-	deadline := time.Now().Add(patience)
+	begin, changed, last := time.Now(), time.Now(), ""
 	tick := time.NewTicker(interval)
 	defer tick.Stop()
 	for {
@@ -25,8 +30,11 @@ func Until(tb testing.TB, what string, ok func() error) {
 		if err == nil {
 			return
 		}
-		if time.Now().After(deadline) {
-			tb.Fatalf("waited %s until %s: %v", patience, what, err)
+		if err.Error() != last {
+			changed, last = time.Now(), err.Error()
+		}
+		if time.Since(changed) > patience || time.Since(begin) > limit {
+			tb.Fatalf("waited %s until %s: %v", time.Since(begin).Round(time.Second), what, err)
 		}
 		<-tick.C
 	}

@@ -54,3 +54,25 @@ func TestUntilNamesTheConditionAndTheState(t *testing.T) {
 		Until(f, "the queue is empty", func() error { return errors.New("2 messages wait") })
 	})
 }
+
+// TestUntilGoesOnWhileSomethingChanges: slow work is not work that hangs, but it
+// has to end.
+func TestUntilGoesOnWhileSomethingChanges(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		left := 8
+		Until(t, "all minutes have passed", func() error {
+			if left--; left == 0 {
+				return nil
+			}
+			time.Sleep(time.Minute)
+			return fmt.Errorf("%d minutes are left", left)
+		})
+		f := &failing{TB: t}
+		defer func() {
+			if got := recover(); got != f {
+				t.Fatalf("it ended with %v, want a failure", got)
+			}
+		}()
+		Until(f, "the end of time", func() error { return errors.New(time.Now().String()) })
+	})
+}
