@@ -30,7 +30,7 @@ func TestAHeldEntryDelaysNoRetry(t *testing.T) {
 		go func() {
 			_, err := c.m.Subscribe(c.t.Context(), key, func(context.Context, client.Change) error {
 				if slow.Swap(false) {
-					time.Sleep(10 * time.Second)
+					<-time.After(10 * time.Second)
 				}
 				return nil
 			})
