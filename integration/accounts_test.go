@@ -230,7 +230,7 @@ func (a *accounts) loop(t *testing.T, s *site) {
 	operator := s.bus(a.lawful("OPERATOR"), "operator")
 	vault := s.catalog(a.lawful("WORKER")) // stands for the service's own access to a store
 	waittest.Until(t, "the service may read its secret", func() error {
-		_, st, err := vault.Lookup(accountSecret)
+		_, st, err := vault.locate(accountSecret)
 		if err == nil {
 			_, err = st.Describe(t.Context(), string(accountSecret))
 		}
@@ -243,7 +243,7 @@ func (a *accounts) loop(t *testing.T, s *site) {
 	var m *client.Manager
 	waittest.Until(t, "the service starts", func() error {
 		m, err = client.New(t.Context(), client.Config{
-			Service: "audit-api", Instance: "one", Source: client.FromCatalog(vault), IDs: []secret.ID{accountSecret}, Bus: bus, PollInterval: -1, Logger: s.log,
+			Service: "audit-api", Instance: "one", Source: vault.source, IDs: []secret.ID{accountSecret}, Bus: bus, PollInterval: -1, Logger: s.log,
 		})
 		return err
 	})

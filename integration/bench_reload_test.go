@@ -11,7 +11,6 @@ import (
 	"github.com/tradepulse/rotator/pkg/client"
 	"github.com/tradepulse/rotator/pkg/events"
 	"github.com/tradepulse/rotator/pkg/secret"
-	"github.com/tradepulse/rotator/pkg/store"
 )
 
 // BenchmarkReload measures the time from the call that publishes secret.rotated
@@ -26,7 +25,7 @@ func BenchmarkReload(b *testing.B) {
 	bus, c := s.bus(nc, "bench"), s.catalog(nc)
 	notifier := s.run("notifier", s.notifier())
 	b.Cleanup(notifier.stop)
-	m, err := client.New(b.Context(), client.Config{Service: "api", Source: client.FromCatalog(c), IDs: []secret.ID{"BENCH"}, Bus: bus, Logger: s.log})
+	m, err := client.New(b.Context(), client.Config{Service: "api", Source: c.source, IDs: []secret.ID{"BENCH"}, Bus: bus, Logger: s.log})
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -69,7 +68,7 @@ func percentile(sorted []time.Duration, p int) float64 {
 
 // reload writes a version past every worker, announces it, and returns how long
 // it took until the service used it.
-func reload(b *testing.B, bus *events.Bus, c *store.Catalog, inUse <-chan secret.VersionID) time.Duration {
+func reload(b *testing.B, bus *events.Bus, c catalogued, inUse <-chan secret.VersionID) time.Duration {
 	b.Helper()
 	v, err := putVersion(b.Context(), c, "BENCH")
 	if err != nil {

@@ -112,7 +112,7 @@ func (w *whole) serve(i int) func(context.Context, *nats.Conn) error {
 				mine = append(mine, spec.ID)
 			}
 		}
-		m, err := client.New(ctx, client.Config{Service: benchService(i), Source: client.FromCatalog(w.catalog(nc)), IDs: mine, Bus: w.site.bus(nc, "service"), Logger: w.log})
+		m, err := client.New(ctx, client.Config{Service: benchService(i), Source: w.catalog(nc).source, IDs: mine, Bus: w.site.bus(nc, "service"), Logger: w.log})
 		if err != nil {
 			return err
 		}

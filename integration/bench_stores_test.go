@@ -72,7 +72,7 @@ func BenchmarkRotationsOnVault(b *testing.B) {
 			nc := s.broker.connect()
 			b.Cleanup(nc.Close)
 			c := s.catalog(nc)
-			r, err := rotation.New(rotation.Config{Catalog: c, Bus: s.bus(nc, "bench"), Source: "/bench", Logger: s.log})
+			r, err := rotation.New(rotation.Config{Catalog: c, Stores: c.stores, Bus: s.bus(nc, "bench"), Source: "/bench", Logger: s.log})
 			if err != nil {
 				b.Fatal(err)
 			}

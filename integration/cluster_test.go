@@ -64,11 +64,11 @@ func (c clustered) worker(tb testing.TB, ids ...secret.ID) *rotation.Rotator {
 	for _, id := range ids {
 		specs = append(specs, secret.Spec{ID: id, Store: "main", Create: true, TTL: time.Hour})
 	}
-	cat, err := store.NewCatalog([]*store.Store{c.st}, specs)
+	managed, err := manage(specs, c.st)
 	if err != nil {
 		tb.Fatal(err)
 	}
-	r, err := rotation.New(rotation.Config{Catalog: cat, Bus: c.bus, Source: "/test", Logger: slog.New(slog.DiscardHandler)})
+	r, err := rotation.New(rotation.Config{Catalog: managed, Stores: managed.stores, Bus: c.bus, Source: "/test", Logger: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		tb.Fatal(err)
 	}

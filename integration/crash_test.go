@@ -290,7 +290,7 @@ func (o crashOrder) work(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	r, err := rotation.New(rotation.Config{Catalog: catalog, Bus: crashBus{bus, b}, Source: "/test/crash", RetryBase: time.Second})
+	r, err := rotation.New(rotation.Config{Catalog: catalog, Stores: catalog.stores, Bus: crashBus{bus, b}, Source: "/test/crash", RetryBase: time.Second})
 	if err != nil {
 		return err
 	}

@@ -231,7 +231,7 @@ func TestADeadStoreStarvesNoOther(t *testing.T) {
 		}
 		stores = append(stores, st)
 	}
-	c, err := store.NewCatalog(stores, specs)
+	c, err := manage(specs, stores...)
 	if err != nil {
 		t.Fatal(err)
 	}

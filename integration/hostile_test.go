@@ -169,7 +169,7 @@ func newFortress(t *testing.T) *fortress {
 	t.Cleanup(nc.Close)
 	catalog, bus := f.catalog(nc), f.bus(nc, "api")
 	waittest.Until(t, "the service starts", func() (err error) {
-		f.m, err = client.New(t.Context(), client.Config{Service: "api", Instance: "one", Source: client.FromCatalog(catalog), IDs: []secret.ID{besieged}, Bus: bus, Lease: 6 * time.Second, Logger: f.site.log})
+		f.m, err = client.New(t.Context(), client.Config{Service: "api", Instance: "one", Source: catalog.source, IDs: []secret.ID{besieged}, Bus: bus, Lease: 6 * time.Second, Logger: f.site.log})
 		return err
 	})
 	t.Cleanup(func() { _ = f.m.Close(context.WithoutCancel(t.Context())) }) // the report is gone with the server anyway

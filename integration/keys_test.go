@@ -46,25 +46,25 @@ func (k keys) open() (*events.Signer, *events.Verifier, error) {
 }
 
 // open connects a worker process to what it was ordered to work on.
-func (o crashOrder) open(ctx context.Context, nc *nats.Conn, b *boundaries) (*events.Bus, *store.Catalog, error) {
+func (o crashOrder) open(ctx context.Context, nc *nats.Conn, b *boundaries) (*events.Bus, catalogued, error) {
 	signer, trusted, err := keys{o.Signer}.open()
 	if err != nil {
-		return nil, nil, err
+		return nil, catalogued{}, err
 	}
 	quiet := slog.New(slog.DiscardHandler)
 	bus, err := events.New(nc, events.Config{Source: "/test/crash", Signer: signer, Verifier: trusted, Logger: quiet})
 	if err != nil {
-		return nil, nil, err
+		return nil, catalogued{}, err
 	}
 	d, err := o.Service.open(ctx, nc, o.Master)
 	if err != nil {
-		return nil, nil, err
+		return nil, catalogued{}, err
 	}
 	st, err := store.New("embedded", crashDriver{d, b}, &store.Options{Logger: quiet})
 	if err != nil {
-		return nil, nil, err
+		return nil, catalogued{}, err
 	}
-	c, err := store.NewCatalog([]*store.Store{st}, []secret.Spec{o.Spec})
+	c, err := manage([]secret.Spec{o.Spec}, st)
 	return bus, c, err
 }
 

@@ -424,7 +424,7 @@ func (h *hosted) service(t *testing.T, specs ...secret.Spec) *client.Manager {
 	for i, s := range specs {
 		ids[i] = s.ID
 	}
-	m, err := client.New(t.Context(), client.Config{Service: "api", Source: client.FromCatalog(h.catalog(nc)), IDs: ids, Bus: h.site.bus(nc, "api"), Logger: h.log})
+	m, err := client.New(t.Context(), client.Config{Service: "api", Source: h.catalog(nc).source, IDs: ids, Bus: h.site.bus(nc, "api"), Logger: h.log})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -2,6 +2,7 @@ package integration
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"net/http"
@@ -12,6 +13,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/tradepulse/rotator/internal/serverstest"
+	"github.com/tradepulse/rotator/pkg/catalog"
 	"github.com/tradepulse/rotator/pkg/scheduler"
 	"github.com/tradepulse/rotator/pkg/secret"
 	"github.com/tradepulse/rotator/pkg/store"
@@ -42,7 +44,7 @@ const sweepSize, sweepStrangers = 1000, 200
 func TestSweepCalls(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
-		open func(*testing.T, *store.Discovery) (store.Driver, *serverstest.Proxy)
+		open func(*testing.T, *catalog.Discovery, store.Scope) (store.Driver, *serverstest.Proxy)
 		most int
 	}{
 		"aws":   {sweptAWS, 11},
@@ -50,9 +52,14 @@ func TestSweepCalls(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			found := &store.Discovery{Store: "main", Match: map[string]string{store.TagManaged: "true"}, Defaults: secret.Spec{TTL: 30 * 24 * time.Hour}}
-			d, wire := c.open(t, found)
-			sweep := sweeper(t, d, found)
+			stores := new(store.Set)
+			known, err := catalog.New(catalog.Config{Stores: stores})
+			if err != nil {
+				t.Fatal(err)
+			}
+			tagged := &catalog.Discovery{Store: "main", Match: map[string]string{catalog.TagManaged: "true"}, Defaults: secret.Spec{TTL: 30 * 24 * time.Hour}}
+			d, wire := c.open(t, tagged, known.Scope("main"))
+			sweep := sweeper(t, d, stores, known, tagged)
 			wire.Take()
 			if r := sweep(); r.Discovered != sweepSize || r.Armed != sweepSize {
 				t.Errorf("the first sweep: %+v", r)
@@ -71,7 +78,7 @@ func TestSweepCalls(t *testing.T) {
 }
 
 // sweeper returns a function that sweeps a store on a bus of its own.
-func sweeper(t *testing.T, d store.Driver, found *store.Discovery) func() scheduler.Result {
+func sweeper(t *testing.T, d store.Driver, stores *store.Set, known *catalog.Catalog, tagged *catalog.Discovery) func() scheduler.Result {
 	t.Helper()
 	s := newSite(t, startBroker(t, false))
 	nc := s.broker.connect()
@@ -80,14 +87,10 @@ func sweeper(t *testing.T, d store.Driver, found *store.Discovery) func() schedu
 	if err != nil {
 		t.Fatal(err)
 	}
-	catalog, err := store.NewCatalog([]*store.Store{st}, nil)
-	if err == nil {
-		err = catalog.Discover([]*store.Discovery{found}, nil)
-	}
-	if err != nil {
+	if err := errors.Join(stores.Add(st), known.Discover(tagged)); err != nil {
 		t.Fatal(err)
 	}
-	sch, err := scheduler.New(scheduler.Config{Catalog: catalog, Bus: s.bus(nc, "scheduler"), Source: "/test/scheduler", Logger: s.log})
+	sch, err := scheduler.New(scheduler.Config{Catalog: known, Stores: stores, Bus: s.bus(nc, "scheduler"), Source: "/test/scheduler", Logger: s.log})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -109,7 +112,7 @@ func fillStore(t *testing.T, create func(ctx context.Context, path string, tags 
 	for i := range sweepSize + sweepStrangers {
 		g.Go(func() error {
 			if i < sweepSize {
-				return create(ctx, fmt.Sprintf("apps/%04d", i), map[string]string{store.TagManaged: "true", "rotator:services": "api"})
+				return create(ctx, fmt.Sprintf("apps/%04d", i), map[string]string{catalog.TagManaged: "true", "rotator:services": "api"})
 			}
 			return create(ctx, fmt.Sprintf("apps/stranger/%04d", i), nil)
 		})
@@ -119,7 +122,7 @@ func fillStore(t *testing.T, create func(ctx context.Context, path string, tags 
 	}
 }
 
-func sweptAWS(t *testing.T, found *store.Discovery) (store.Driver, *serverstest.Proxy) {
+func sweptAWS(t *testing.T, tagged *catalog.Discovery, scope store.Scope) (store.Driver, *serverstest.Proxy) {
 	t.Helper()
 	moto := serverstest.StartMoto(t)
 	outsider := newAWS(t, moto.URL)
@@ -127,16 +130,16 @@ func sweptAWS(t *testing.T, found *store.Discovery) (store.Driver, *serverstest.
 		return outsider.add(ctx, path, "value", tags)
 	})
 	wire := serverstest.StartProxy(t, moto.URL)
-	d, err := awssm.New(newAWS(t, wire.URL).Client, awssm.Config{Tags: maps.Clone(found.Match), Scope: store.NewScope(nil, found)})
+	d, err := awssm.New(newAWS(t, wire.URL).Client, awssm.Config{Tags: maps.Clone(tagged.Match), Scope: scope})
 	if err != nil {
 		t.Fatal(err)
 	}
 	return d, wire
 }
 
-func sweptVault(t *testing.T, found *store.Discovery) (store.Driver, *serverstest.Proxy) {
+func sweptVault(t *testing.T, tagged *catalog.Discovery, scope store.Scope) (store.Driver, *serverstest.Proxy) {
 	t.Helper()
-	found.Prefix = "apps/0"
+	tagged.Prefix = "apps/0"
 	bao := serverstest.StartBao(t)
 	fillStore(t, func(_ context.Context, path string, tags map[string]string) error {
 		bao.Do(t, http.MethodPost, "secret/metadata/"+path, map[string]any{"custom_metadata": tags}, nil)
@@ -144,7 +147,7 @@ func sweptVault(t *testing.T, found *store.Discovery) (store.Driver, *serverstes
 		return nil
 	})
 	wire := serverstest.StartProxy(t, bao.URL)
-	d, err := vault.Open(vault.Config{Address: wire.URL, Auth: vault.Token{Token: bao.Root}, Scope: store.NewScope(nil, found)})
+	d, err := vault.Open(vault.Config{Address: wire.URL, Auth: vault.Token{Token: bao.Root}, Scope: scope})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -28,7 +28,7 @@ func TestOneTrace(t *testing.T) {
 	nc := s.broker.connect()
 	defer nc.Close()
 	m, err := client.New(t.Context(), client.Config{
-		Service: "api", Source: client.FromCatalog(s.catalog(nc)), IDs: []secret.ID{id}, Bus: s.bus(nc, "api"), Logger: s.log, TracerProvider: s.traces,
+		Service: "api", Source: s.catalog(nc).source, IDs: []secret.ID{id}, Bus: s.bus(nc, "api"), Logger: s.log, TracerProvider: s.traces,
 	})
 	if err != nil {
 		t.Fatal(err)

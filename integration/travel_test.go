@@ -86,7 +86,7 @@ func (s *site) service(name string) func(context.Context, *nats.Conn) error {
 			ids = append(ids, spec.ID)
 		}
 		m, err := client.New(ctx, client.Config{
-			Service: name, Instance: "one", Source: client.FromCatalog(s.catalog(nc)), IDs: ids, Bus: s.bus(nc, name),
+			Service: name, Instance: "one", Source: s.catalog(nc).source, IDs: ids, Bus: s.bus(nc, name),
 			Lease: 2 * time.Hour, PollInterval: 6 * time.Hour, Logger: s.log,
 		})
 		if err != nil {

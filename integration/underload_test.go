@@ -102,8 +102,8 @@ func (s *site) rotateBoth(nc *nats.Conn, rounds int) {
 }
 
 // rotateThrough rotates a secret and waits until the version before is retired.
-func rotateThrough(ctx context.Context, bus *events.Bus, c *store.Catalog, spec secret.Spec) error {
-	_, st, err := c.Lookup(spec.ID)
+func rotateThrough(ctx context.Context, bus *events.Bus, c catalogued, spec secret.Spec) error {
+	_, st, err := c.locate(spec.ID)
 	if err != nil {
 		return err
 	}
@@ -234,7 +234,7 @@ func startGoService(t *testing.T, s *site, nc *nats.Conn) halting {
 	t.Helper()
 	h := halting{log: filepath.Join(t.TempDir(), "audit.jsonl")}
 	m, err := client.New(t.Context(), client.Config{
-		Service: "ledger", Source: client.FromCatalog(s.catalog(nc)), IDs: []secret.ID{auditID, adminID}, Bus: s.bus(nc, "ledger"), Logger: s.log,
+		Service: "ledger", Source: s.catalog(nc).source, IDs: []secret.ID{auditID, adminID}, Bus: s.bus(nc, "ledger"), Logger: s.log,
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -282,7 +282,7 @@ const pace = 5 * time.Millisecond
 
 // startLoad calls each service from two sides: one caller takes the current
 // token for each request, the other keeps one for a second, past the rotation.
-func startLoad(t *testing.T, c *store.Catalog, urls ...string) *load {
+func startLoad(t *testing.T, c catalogued, urls ...string) *load {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
 	l := &load{cancel: cancel, answered: map[string]int{}, values: map[string]bool{}}
@@ -294,7 +294,7 @@ func startLoad(t *testing.T, c *store.Catalog, urls ...string) *load {
 	return l
 }
 
-func (l *load) caller(ctx context.Context, c *store.Catalog, url string, keep time.Duration) {
+func (l *load) caller(ctx context.Context, c catalogued, url string, keep time.Duration) {
 	tick := time.NewTicker(pace)
 	defer tick.Stop()
 	var token string
@@ -319,8 +319,8 @@ func (l *load) caller(ctx context.Context, c *store.Catalog, url string, keep ti
 	}
 }
 
-func currentToken(ctx context.Context, c *store.Catalog) (string, error) {
-	spec, st, err := c.Lookup(adminID)
+func currentToken(ctx context.Context, c catalogued) (string, error) {
+	spec, st, err := c.locate(adminID)
 	if err != nil {
 		return "", err
 	}

@@ -8,7 +8,6 @@ import (
 	"net"
 	"os"
 	"path/filepath"
-	"slices"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -18,6 +17,7 @@ import (
 	"go.opentelemetry.io/otel/metric"
 	"go.opentelemetry.io/otel/trace"
 
+	"github.com/tradepulse/rotator/pkg/catalog"
 	"github.com/tradepulse/rotator/pkg/events"
 	"github.com/tradepulse/rotator/pkg/notify"
 	"github.com/tradepulse/rotator/pkg/rotation"
@@ -141,13 +141,13 @@ func (s *site) bus(nc *nats.Conn, role string) *events.Bus {
 }
 
 // catalog opens the embedded store over nc.
-func (s *site) catalog(nc *nats.Conn) *store.Catalog {
+func (s *site) catalog(nc *nats.Conn) catalogued {
 	s.t.Helper()
 	return s.catalogOver(nc, func(d store.Driver) store.Driver { return d })
 }
 
 // catalogOver is catalog with the driver behind wrap.
-func (s *site) catalogOver(nc *nats.Conn, wrap func(store.Driver) store.Driver) *store.Catalog {
+func (s *site) catalogOver(nc *nats.Conn, wrap func(store.Driver) store.Driver) catalogued {
 	s.t.Helper()
 	d, err := s.backend.open(s.t.Context(), nc, s.master)
 	if err != nil {
@@ -157,7 +157,7 @@ func (s *site) catalogOver(nc *nats.Conn, wrap func(store.Driver) store.Driver) 
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	c, err := store.NewCatalog([]*store.Store{st}, s.specs)
+	c, err := manage(s.specs, st)
 	if err != nil {
 		s.t.Fatal(err)
 	}
@@ -178,8 +178,8 @@ func (s *site) seed() {
 }
 
 // putVersion writes and promotes a version past every rotator.
-func putVersion(ctx context.Context, c *store.Catalog, id secret.ID) (secret.VersionID, error) {
-	spec, st, err := c.Lookup(id)
+func putVersion(ctx context.Context, c catalogued, id secret.ID) (secret.VersionID, error) {
+	spec, st, err := c.locate(id)
 	if err != nil {
 		return "", err
 	}
@@ -233,7 +233,8 @@ func (s *site) run(name string, roles ...func(context.Context, *nats.Conn) error
 
 func (s *site) scheduler(every time.Duration) func(context.Context, *nats.Conn) error {
 	return func(ctx context.Context, nc *nats.Conn) error {
-		sch, err := scheduler.New(scheduler.Config{Catalog: s.catalog(nc), Bus: s.bus(nc, "scheduler"), Source: "/test/scheduler", SweepEvery: every, Logger: s.log, TracerProvider: s.traces})
+		c := s.catalog(nc)
+		sch, err := scheduler.New(scheduler.Config{Catalog: c.Catalog, Stores: c.stores, Bus: s.bus(nc, "scheduler"), Source: "/test/scheduler", SweepEvery: every, Logger: s.log, TracerProvider: s.traces})
 		if err != nil {
 			return err
 		}
@@ -245,10 +246,10 @@ func (s *site) worker(concurrency int) func(context.Context, *nats.Conn) error {
 	return func(ctx context.Context, nc *nats.Conn) error { return s.workerOn(s.catalog(nc), concurrency)(ctx, nc) }
 }
 
-func (s *site) workerOn(c *store.Catalog, concurrency int) func(context.Context, *nats.Conn) error {
+func (s *site) workerOn(c catalogued, concurrency int) func(context.Context, *nats.Conn) error {
 	return func(ctx context.Context, nc *nats.Conn) error {
 		bus := s.bus(nc, "worker")
-		r, err := rotation.New(rotation.Config{Catalog: c, Bus: bus, Source: "/test/worker", Logger: s.log, RetryBase: time.Second, RetryCap: s.retries, TracerProvider: s.traces})
+		r, err := rotation.New(rotation.Config{Catalog: c, Stores: c.stores, Bus: bus, Source: "/test/worker", Logger: s.log, RetryBase: time.Second, RetryCap: s.retries, TracerProvider: s.traces})
 		if err != nil {
 			return err
 		}
@@ -258,14 +259,11 @@ func (s *site) workerOn(c *store.Catalog, concurrency int) func(context.Context,
 
 func (s *site) notifier() func(context.Context, *nats.Conn) error {
 	return func(ctx context.Context, nc *nats.Conn) error {
-		specs := func(id secret.ID) (secret.Spec, bool) {
-			i := slices.IndexFunc(s.specs, func(sp secret.Spec) bool { return sp.ID == id })
-			if i < 0 {
-				return secret.Spec{}, false
-			}
-			return s.specs[i], true
+		c, err := catalog.New(catalog.Config{Specs: s.specs})
+		if err != nil {
+			return err
 		}
-		n, err := notify.New(notify.Config{Bus: s.bus(nc, "notifier"), Specs: specs, Source: "/test/notifier", Logger: s.log, TracerProvider: s.traces})
+		n, err := notify.New(notify.Config{Bus: s.bus(nc, "notifier"), Catalog: c, Source: "/test/notifier", Logger: s.log, TracerProvider: s.traces})
 		if err != nil {
 			return err
 		}
@@ -279,9 +277,9 @@ func binary(t *testing.T, name string) string {
 	return filepath.Join(binaries(t), name)
 }
 
-func describe(t testing.TB, c *store.Catalog, id secret.ID) secret.Metadata {
+func describe(t testing.TB, c catalogued, id secret.ID) secret.Metadata {
 	t.Helper()
-	spec, st, err := c.Lookup(id)
+	spec, st, err := c.locate(id)
 	if err != nil {
 		t.Fatal(err)
 	}

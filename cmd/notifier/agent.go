@@ -173,8 +173,12 @@ func keepFiles(ctx context.Context, cfg *config.Config, keep []agent.File, tel *
 		}
 		return err
 	}
+	source, err := client.FromSpecs(p.Stores.All(), p.Specs())
+	if err != nil {
+		return errors.Join(err, p.Close())
+	}
 	a := agent.New(agent.Config{
-		Service: cfg.Agent.Service, Files: keep, Source: client.FromCatalog(p.Catalog), Bus: p.Bus,
+		Service: cfg.Agent.Service, Files: keep, Source: source, Bus: p.Bus,
 		PollInterval: time.Duration(cfg.Agent.PollEvery), Logger: tel.Logger,
 	})
 	running.Store(a)
@@ -205,6 +209,9 @@ func writeOnce(ctx context.Context, cfg *config.Config) error {
 	if err != nil {
 		return err
 	}
-	err = agent.Once(ctx, client.FromCatalog(stores.Catalog), keep, log)
+	source, err := client.FromSpecs(stores.All(), stores.Specs())
+	if err == nil {
+		err = agent.Once(ctx, source, keep, log)
+	}
 	return errors.Join(err, stores.Close())
 }

@@ -101,12 +101,12 @@ func serve(ctx context.Context, cfg *config.Config, tel *telemetry.Telemetry, re
 		}
 		return err
 	}
-	n, err := notify.New(notify.Config{Bus: p.Bus, Specs: p.Spec, Source: p.Source, Concurrency: cfg.Notifier.Concurrency, Logger: tel.Logger})
+	n, err := notify.New(notify.Config{Bus: p.Bus, Catalog: p.Catalog, Source: p.Source, Concurrency: cfg.Notifier.Concurrency, Logger: tel.Logger})
 	if err != nil {
 		return errors.Join(err, p.Close())
 	}
 	ready.Store(n)
-	tel.Logger.LogAttrs(ctx, slog.LevelInfo, "notifier.started", slog.String("version", cli.Version()), slog.Int("secrets", len(p.Specs)))
+	tel.Logger.LogAttrs(ctx, slog.LevelInfo, "notifier.started", slog.String("version", cli.Version()), slog.Int("secrets", len(p.Specs())))
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return events.AwaitClose(ctx, p.Conn) })
 	g.Go(func() error { return n.Run(ctx) })

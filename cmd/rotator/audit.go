@@ -117,9 +117,14 @@ func auditKeys(cmd *cobra.Command, path string, id secret.ID) (lookup func(secre
 	if err != nil {
 		return nil, nil, unreached(err)
 	}
-	spec, st, err := stores.Catalog.Lookup(id)
+	e, err := stores.Catalog.Find(ctx, id)
 	if err != nil {
 		return nil, nil, errors.Join(cli.UsageError{Err: fmt.Errorf("--secret: %w", err)}, stores.Close())
+	}
+	spec := e.Spec
+	st, ok := stores.Get(spec.Store)
+	if !ok {
+		return nil, nil, errors.Join(fmt.Errorf("--secret: there is no store %q", spec.Store), stores.Close())
 	}
 	return versions(cmd.Context(), spec.StorePath(), st.Get), stores.Close, nil
 }

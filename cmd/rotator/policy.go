@@ -15,7 +15,6 @@ import (
 	"github.com/tradepulse/rotator/cmd/internal/wire"
 	"github.com/tradepulse/rotator/pkg/gate"
 	"github.com/tradepulse/rotator/pkg/secret"
-	"github.com/tradepulse/rotator/pkg/store"
 	"github.com/tradepulse/rotator/pkg/store/env"
 )
 
@@ -153,7 +152,7 @@ func newCheck(cmd *cobra.Command, path string, ids []secret.ID) (check, error) {
 	if err != nil {
 		return check{}, unreached(err)
 	}
-	secrets, err := configured(stores.Catalog, o.Config.Floors(), ids)
+	secrets, err := configured(stores, o.Config.Floors(), ids)
 	if err != nil {
 		return check{}, errors.Join(err, stores.Close())
 	}
@@ -161,8 +160,8 @@ func newCheck(cmd *cobra.Command, path string, ids []secret.ID) (check, error) {
 }
 
 // configured returns the secrets with the given ids, or all.
-func configured(c *store.Catalog, floors map[secret.ID]time.Duration, ids []secret.ID) ([]gate.Secret, error) {
-	all, err := gate.FromCatalog(c)
+func configured(stores *wire.Stores, floors map[secret.ID]time.Duration, ids []secret.ID) ([]gate.Secret, error) {
+	all, err := gate.FromSpecs(stores.Set, stores.Specs())
 	if err != nil {
 		return nil, err
 	}

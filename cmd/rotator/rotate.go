@@ -76,22 +76,23 @@ func orNone(v secret.VersionID) string {
 }
 
 func rotate(ctx context.Context, p *wire.Parts, id secret.ID, wait time.Duration) (rotated, error) {
-	spec, _, err := p.Catalog.Find(ctx, id)
+	found, err := p.Catalog.Find(ctx, id)
 	if err != nil {
 		return rotated{}, unknown(err)
 	}
-	spec, meta, err := p.Catalog.Describe(ctx, spec)
+	e, meta, err := p.Catalog.Describe(ctx, found.Spec)
+	spec := e.Spec
 	if err != nil && (!errors.Is(err, store.ErrNotFound) || !spec.Create) {
 		return rotated{}, err
 	}
 	from := meta.Current().ID
 	now := time.Now()
-	e := events.Event{
+	order := events.Event{
 		ID:   string(secret.NewToken(id, from, "manual "+now.UTC().Format(time.RFC3339Nano), 0)),
 		Type: events.TypeNearExpiry, Source: p.Source + "/" + who(), Time: now,
 		Data: events.Data{SecretID: id, Store: spec.Store, VersionID: from, Reason: events.ReasonManual, OccurredAt: now},
 	}
-	if err := p.Bus.RotateNow(ctx, e); err != nil {
+	if err := p.Bus.RotateNow(ctx, order); err != nil {
 		return rotated{}, err
 	}
 	out := rotated{SecretID: id, From: from}

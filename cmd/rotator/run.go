@@ -127,7 +127,7 @@ func (n *node) work(ctx context.Context) error {
 	}
 	n.ready.set(parts)
 	n.log.LogAttrs(ctx, slog.LevelInfo, "rotator.started", slog.String("version", cli.Version()), slog.String("roles", strings.Join(n.roles, ",")),
-		slog.Int("secrets", len(parts.Specs)), slog.Bool("single_node", n.cfg.SingleNode()))
+		slog.Int("secrets", len(parts.Specs())), slog.Bool("single_node", n.cfg.SingleNode()))
 	err = n.serve(ctx, parts)
 	n.ready.set(nil)
 	n.log.LogAttrs(ctx, slog.LevelInfo, "rotator.drained")
@@ -202,7 +202,7 @@ func (n *node) serve(ctx context.Context, p *wire.Parts) error {
 }
 
 func (n *node) scheduler(ctx context.Context, p *wire.Parts) error {
-	s, err := scheduler.New(scheduler.Config{Catalog: p.Catalog, Bus: p.Bus, Source: p.Source, SweepEvery: time.Duration(n.cfg.Scheduler.SweepEvery), Logger: n.log})
+	s, err := scheduler.New(scheduler.Config{Catalog: p.Catalog, Stores: p.Stores, Bus: p.Bus, Source: p.Source, SweepEvery: time.Duration(n.cfg.Scheduler.SweepEvery), Logger: n.log})
 	if err != nil {
 		return err
 	}
@@ -215,7 +215,7 @@ func (n *node) scheduler(ctx context.Context, p *wire.Parts) error {
 func (n *node) worker(ctx context.Context, p *wire.Parts) error {
 	w := n.cfg.Worker
 	r, err := rotation.New(rotation.Config{
-		Catalog: p.Catalog, Bus: p.Bus, Source: p.Source, Patience: w.Patience,
+		Catalog: p.Catalog, Stores: p.Stores, Bus: p.Bus, Source: p.Source, Patience: w.Patience,
 		ManagedDeadline: time.Duration(w.ManagedDeadline), RetryBase: time.Duration(w.RetryBase), RetryCap: time.Duration(w.RetryCap), Logger: n.log,
 	})
 	if err != nil {
@@ -227,7 +227,7 @@ func (n *node) worker(ctx context.Context, p *wire.Parts) error {
 }
 
 func (n *node) notifier(ctx context.Context, p *wire.Parts) error {
-	nt, err := notify.New(notify.Config{Bus: p.Bus, Specs: p.Spec, Source: p.Source, Concurrency: n.cfg.Notifier.Concurrency, Logger: n.log})
+	nt, err := notify.New(notify.Config{Bus: p.Bus, Catalog: p.Catalog, Source: p.Source, Concurrency: n.cfg.Notifier.Concurrency, Logger: n.log})
 	if err != nil {
 		return err
 	}

@@ -25,6 +25,11 @@ var arrows = []arrow{
 		only: []string{"pkg/secret/...", "github.com/netresearch/go-cron"},
 	},
 	{
+		reason: "what is managed is one answer for every program, so it depends on no store and on no bus",
+		from:   []string{"pkg/catalog/..."}, scope: direct,
+		only: []string{"pkg/secret"},
+	},
+	{
 		reason: "the scheduler says what is due and does not know who acts on it",
 		from:   []string{"pkg/scheduler/..."}, scope: anyhow,
 		never: []string{"pkg/rotation/...", "pkg/notify/...", "pkg/client/..."},
@@ -52,7 +57,7 @@ var arrows = []arrow{
 	{
 		reason: "a service that imports the client does not link the server side",
 		from:   []string{"pkg/client/..."}, scope: anyhow,
-		never: []string{"pkg/scheduler/...", "pkg/rotation/...", "pkg/notify/..."},
+		never: []string{"pkg/scheduler/...", "pkg/rotation/...", "pkg/notify/...", "pkg/catalog/..."},
 	},
 	{
 		reason: "the gate runs in front of other people's tests: it reads where it is told, and brings no SDK and no bus along",
@@ -60,14 +65,14 @@ var arrows = []arrow{
 		only: []string{"pkg/secret", "pkg/store", "golang.org/x/sync/..."},
 	},
 	{
-		reason: "the bus is a hint: it never asks a store",
+		reason: "the bus is a hint: it never asks a store, and does not know what is managed",
 		from:   []string{"pkg/events/..."}, scope: anyhow,
-		never: []string{"pkg/store/..."},
+		never: []string{"pkg/store/...", "pkg/catalog/..."},
 	},
 	{
-		reason: "the store is the truth: it never asks the bus",
+		reason: "the store is the truth: it never asks the bus, and keeps secrets whether they are managed or not",
 		from:   []string{"pkg/store/..."}, scope: anyhow,
-		never: []string{"pkg/events/..."},
+		never: []string{"pkg/events/...", "pkg/catalog/..."},
 	},
 	{
 		reason: "EventBridge is a way in and out: it carries events and knows neither stores nor who acts on them",

@@ -23,11 +23,11 @@ func configured(b *testing.B, n int) client.Config {
 	if err != nil {
 		b.Fatal(err)
 	}
-	catalog, err := store.NewCatalog([]*store.Store{st}, specs)
+	source, err := client.FromSpecs([]*store.Store{st}, specs)
 	if err != nil {
 		b.Fatal(err)
 	}
-	return client.Config{Service: "api", Source: client.FromCatalog(catalog), IDs: ids, Logger: quiet}
+	return client.Config{Service: "api", Source: source, IDs: ids, Logger: quiet}
 }
 
 // opened returns a Manager of n secrets that is closed with the benchmark.

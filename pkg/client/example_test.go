@@ -32,7 +32,7 @@ func ExampleNew() {
 	if err != nil {
 		panic(err)
 	}
-	catalog, err := store.NewCatalog([]*store.Store{st}, []secret.Spec{
+	source, err := client.FromSpecs([]*store.Store{st}, []secret.Spec{
 		{ID: "TRADEPULSE_AUDIT_SECRET_ID", Store: "env"},
 		{ID: "TRADEPULSE_ADMIN_TOKEN_ID", Store: "env"},
 	})
@@ -40,7 +40,7 @@ func ExampleNew() {
 		panic(err)
 	}
 	config := client.Config{
-		Service: "audit-api", Source: client.FromCatalog(catalog), IDs: []secret.ID{"TRADEPULSE_AUDIT_SECRET_ID", "TRADEPULSE_ADMIN_TOKEN_ID"}, Logger: quiet,
+		Service: "audit-api", Source: source, IDs: []secret.ID{"TRADEPULSE_AUDIT_SECRET_ID", "TRADEPULSE_ADMIN_TOKEN_ID"}, Logger: quiet,
 	}
 	_, err = client.New(context.Background(), config)
 	fmt.Println(err)

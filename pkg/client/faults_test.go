@@ -312,7 +312,7 @@ func (r *rig) refusing(change func(*client.Config)) (*client.Manager, secret.Ver
 func TestTheCurrentVersionIsLookedAtWhileAStagedOneIsRefused(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
-	src := &looked{Source: client.FromCatalog(r.catalog)}
+	src := &looked{Source: r.source}
 	r.refusing(func(c *client.Config) {
 		c.Source, c.Lookup = src, lookup(map[string]string{string(key) + "_TTL_SECONDS": "1"})
 	})

@@ -256,7 +256,7 @@ func remedy(id secret.ID, spec secret.Spec, err error) error {
 	switch {
 	case has:
 		hint = own.Remedy()
-	case errors.Is(err, store.ErrUnknownSecret):
+	case errors.Is(err, ErrNotConfigured):
 		hint = "add it under secrets: in the configuration"
 	case errors.Is(err, store.ErrNotFound):
 		hint = fmt.Sprintf("write a first version at %q in the store %q, or set create: true and let rotator make one", spec.StorePath(), spec.Store)

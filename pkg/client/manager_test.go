@@ -27,15 +27,15 @@ const (
 
 // rig is a store with two secrets and a bus.
 type rig struct {
-	t       *testing.T
-	server  *eventstest.Server
-	bus     *events.Bus
-	mem     *storetest.Mem
-	catalog *store.Catalog
-	reads   atomic.Int64
-	down    atomic.Bool
-	fault   atomic.Pointer[error]
-	seq     uint64
+	t      *testing.T
+	server *eventstest.Server
+	bus    *events.Bus
+	mem    *storetest.Mem
+	source client.Source
+	reads  atomic.Int64
+	down   atomic.Bool
+	fault  atomic.Pointer[error]
+	seq    uint64
 }
 
 var quiet = slog.New(slog.DiscardHandler)
@@ -60,7 +60,7 @@ func newRig(t *testing.T) *rig {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r.catalog, err = store.NewCatalog([]*store.Store{st}, []secret.Spec{{ID: key, Store: "mem"}, {ID: token, Store: "mem"}})
+	r.source, err = client.FromSpecs([]*store.Store{st}, []secret.Spec{{ID: key, Store: "mem"}, {ID: token, Store: "mem"}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -97,7 +97,7 @@ func (r *rig) notify(id secret.ID, v secret.VersionID) {
 func (r *rig) manager(change func(*client.Config)) *client.Manager {
 	r.t.Helper()
 	cfg := client.Config{
-		Service: "api", Instance: "one", Source: client.FromCatalog(r.catalog), IDs: []secret.ID{key, token}, Bus: r.bus,
+		Service: "api", Instance: "one", Source: r.source, IDs: []secret.ID{key, token}, Bus: r.bus,
 		PollInterval: -1, Retry: 50 * time.Millisecond, Logger: quiet,
 	}
 	if change != nil {
@@ -150,7 +150,7 @@ func value(c *client.Current) string { return string(c.Value.Reveal()) }
 func TestEveryMissingSecretIsNamedAtOnce(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
-	_, err := client.New(t.Context(), client.Config{Service: "api", Source: client.FromCatalog(r.catalog), IDs: []secret.ID{key, token, "NOT_CONFIGURED"}, Logger: quiet})
+	_, err := client.New(t.Context(), client.Config{Service: "api", Source: r.source, IDs: []secret.ID{key, token, "NOT_CONFIGURED"}, Logger: quiet})
 	for _, want := range []string{string(key), string(token), "NOT_CONFIGURED", "3 of 3", "write a first version", `store "mem"`, "add it under secrets"} {
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("the error does not say %q: %v", want, err)
@@ -299,7 +299,7 @@ func TestCloseLeavesNothingRunning(t *testing.T) {
 	r.write(key, "first-value")
 	r.write(token, "first-token")
 	before := goleak.IgnoreCurrent()
-	m, err := client.New(t.Context(), client.Config{Service: "api", Source: client.FromCatalog(r.catalog), IDs: []secret.ID{key, token}, Logger: quiet})
+	m, err := client.New(t.Context(), client.Config{Service: "api", Source: r.source, IDs: []secret.ID{key, token}, Logger: quiet})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -314,7 +314,7 @@ func TestCloseWithdrawsTheReport(t *testing.T) {
 	r := newRig(t)
 	r.write(key, "first-value")
 	r.write(token, "first-token")
-	m, err := client.New(t.Context(), client.Config{Service: "api", Instance: "two", Source: client.FromCatalog(r.catalog), IDs: []secret.ID{key, token}, Bus: r.bus, Logger: quiet})
+	m, err := client.New(t.Context(), client.Config{Service: "api", Instance: "two", Source: r.source, IDs: []secret.ID{key, token}, Bus: r.bus, Logger: quiet})
 	if err != nil {
 		t.Fatal(err)
 	}

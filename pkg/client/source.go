@@ -2,12 +2,18 @@ package client
 
 import (
 	"context"
+	"errors"
+	"fmt"
+	"time"
 
 	"github.com/tradepulse/rotator/pkg/events"
 	"github.com/tradepulse/rotator/pkg/secret"
 	"github.com/tradepulse/rotator/pkg/store"
-	"time"
 )
+
+// ErrNotConfigured is wrapped by the errors of a [Source] for a secret that is not
+// configured.
+var ErrNotConfigured = errors.New("secret is not configured")
 
 // Source is where a [Manager] reads secrets.
 type Source interface {
@@ -19,28 +25,64 @@ type Source interface {
 	Read(ctx context.Context, id secret.ID, sel store.Selector) (secret.Version, secret.Value, error)
 }
 
-// FromCatalog returns a Source on the stores of a catalog.
-func FromCatalog(c *store.Catalog) Source { return catalogSource{c} }
-
-type catalogSource struct{ c *store.Catalog }
-
-func (s catalogSource) Spec(id secret.ID) (secret.Spec, error) {
-	spec, _, err := s.c.Lookup(id)
-	return spec, err
+// FromSpecs returns a Source that reads each secret from the store and the path
+// that its spec names. The error joins everything that is wrong with the specs.
+func FromSpecs(stores []*store.Store, specs []secret.Spec) (Source, error) {
+	set, err := store.NewSet(stores...)
+	if err != nil {
+		return nil, err
+	}
+	s := specSource{stores: set, specs: make(map[secret.ID]secret.Spec, len(specs))}
+	var errs []error
+	for _, spec := range specs {
+		errs = append(errs, s.add(spec))
+	}
+	return s, errors.Join(errs...)
 }
 
-func (s catalogSource) Describe(ctx context.Context, id secret.ID) (secret.Metadata, error) {
-	spec, st, err := s.c.Lookup(id)
+type specSource struct {
+	stores *store.Set
+	specs  map[secret.ID]secret.Spec
+}
+
+func (s specSource) add(spec secret.Spec) error {
+	if err := spec.Validate(); err != nil {
+		return err
+	}
+	if !s.stores.Has(spec.Store) {
+		return fmt.Errorf("%w: %s names the store %q, which is not configured", secret.ErrInvalidSpec, spec.ID, spec.Store)
+	}
+	if _, ok := s.specs[spec.ID]; ok {
+		return fmt.Errorf("%w: two secrets have the id %s", secret.ErrInvalidSpec, spec.ID)
+	}
+	s.specs[spec.ID] = spec
+	return nil
+}
+
+func (s specSource) Spec(id secret.ID) (secret.Spec, error) {
+	spec, ok := s.specs[id]
+	if !ok {
+		return secret.Spec{}, fmt.Errorf("%w: %s", ErrNotConfigured, id)
+	}
+	return spec, nil
+}
+
+func (s specSource) Describe(ctx context.Context, id secret.ID) (secret.Metadata, error) {
+	spec, err := s.Spec(id)
 	if err != nil {
 		return secret.Metadata{}, err
 	}
-	return st.Describe(ctx, spec.StorePath())
+	return s.stores.Describe(ctx, spec.Store, spec.StorePath())
 }
 
-func (s catalogSource) Read(ctx context.Context, id secret.ID, sel store.Selector) (secret.Version, secret.Value, error) {
-	spec, st, err := s.c.Lookup(id)
+func (s specSource) Read(ctx context.Context, id secret.ID, sel store.Selector) (secret.Version, secret.Value, error) {
+	spec, err := s.Spec(id)
 	if err != nil {
 		return secret.Version{}, secret.Value{}, err
+	}
+	st, ok := s.stores.Get(spec.Store)
+	if !ok {
+		return secret.Version{}, secret.Value{}, fmt.Errorf("%w: there is no store %q", store.ErrInvalid, spec.Store)
 	}
 	return st.Get(ctx, spec.StorePath(), sel)
 }

@@ -72,13 +72,13 @@ func inFakeTime(t *testing.T, ttl time.Duration, change func(*client.Config), f 
 		if err != nil {
 			t.Fatal(err)
 		}
-		catalog, err := store.NewCatalog([]*store.Store{st}, []secret.Spec{{ID: key, Store: "mem", TTL: ttl}})
+		source, err := client.FromSpecs([]*store.Store{st}, []secret.Spec{{ID: key, Store: "mem", TTL: ttl}})
 		if err != nil {
 			t.Fatal(err)
 		}
 		c.write()
 		cfg := client.Config{
-			Service: "api", Source: client.FromCatalog(catalog), IDs: []secret.ID{key}, PollInterval: -1,
+			Service: "api", Source: source, IDs: []secret.ID{key}, PollInterval: -1,
 			Lookup:        func(string) (string, bool) { return "", false },
 			Logger:        slog.New(slog.NewTextHandler(&c.log, nil)),
 			MeterProvider: sdkmetric.NewMeterProvider(sdkmetric.WithReader(c.reader)),
@@ -266,7 +266,7 @@ func TestALifetimeThatIsNoneIsRefused(t *testing.T) {
 	r.write(token, "first-token")
 	for _, text := range []string{"0", "-1", "soon", "", "1.5", "1e3", "99999999999999999999", "999999999999"} {
 		_, err := client.New(t.Context(), client.Config{
-			Service: "api", Source: client.FromCatalog(r.catalog), IDs: []secret.ID{key, token}, Logger: quiet,
+			Service: "api", Source: r.source, IDs: []secret.ID{key, token}, Logger: quiet,
 			Lookup: lookup(map[string]string{string(key) + "_TTL_SECONDS": text}),
 		})
 		if !errors.Is(err, store.ErrInvalid) {
@@ -330,11 +330,11 @@ func TestThePollIsSpread(t *testing.T) {
 		}
 		const n = 1000
 		specs, ids := many(t, mem, n)
-		catalog, err := store.NewCatalog([]*store.Store{st}, specs)
+		source, err := client.FromSpecs([]*store.Store{st}, specs)
 		if err != nil {
 			t.Fatal(err)
 		}
-		m, err := client.New(t.Context(), client.Config{Service: "api", Source: client.FromCatalog(catalog), IDs: ids, PollInterval: time.Hour, Logger: quiet})
+		m, err := client.New(t.Context(), client.Config{Service: "api", Source: source, IDs: ids, PollInterval: time.Hour, Logger: quiet})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -9,9 +9,11 @@
 package gate
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -64,16 +66,18 @@ func Required(r Reader) []Secret {
 	}
 }
 
-// FromCatalog returns every secret of a catalog, in the order of the ids.
-func FromCatalog(c *store.Catalog) ([]Secret, error) {
-	var out []Secret
-	for spec := range c.Specs() {
-		_, st, err := c.Lookup(spec.ID)
-		if err != nil {
-			return nil, fmt.Errorf("gate: %w", err)
+// FromSpecs returns the secrets with these specs, each to be read from its store,
+// in the order of the ids.
+func FromSpecs(stores *store.Set, specs []secret.Spec) ([]Secret, error) {
+	out := make([]Secret, 0, len(specs))
+	for _, spec := range specs {
+		st, ok := stores.Get(spec.Store)
+		if !ok {
+			return nil, fmt.Errorf("gate: %s names the store %q, which is not configured", spec.ID, spec.Store)
 		}
 		out = append(out, Secret{Spec: spec, Reader: st})
 	}
+	slices.SortFunc(out, func(a, b Secret) int { return cmp.Compare(a.Spec.ID, b.Spec.ID) })
 	return out, nil
 }
 

@@ -171,17 +171,17 @@ func (r ruled) Describe(ctx context.Context, path string) (secret.Metadata, erro
 	return m, err
 }
 
-func TestTheCatalogDecides(t *testing.T) {
+func TestTheSpecsDecide(t *testing.T) {
 	t.Parallel()
 	st, err := store.New("main", fill(t, "prod/db", "Correct-Horse-Battery-1", time.Time{}), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	c, err := store.NewCatalog([]*store.Store{st}, []secret.Spec{{ID: "db", Store: "main", Path: "prod/db"}, {ID: "api", Store: "main"}})
+	stores, err := store.NewSet(st)
 	if err != nil {
 		t.Fatal(err)
 	}
-	secrets, err := gate.FromCatalog(c)
+	secrets, err := gate.FromSpecs(stores, []secret.Spec{{ID: "db", Store: "main", Path: "prod/db"}, {ID: "api", Store: "main"}})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -13,16 +13,23 @@ import (
 	"go.opentelemetry.io/otel/metric/noop"
 	tracenoop "go.opentelemetry.io/otel/trace/noop"
 
+	"github.com/tradepulse/rotator/pkg/catalog"
 	"github.com/tradepulse/rotator/pkg/events"
 	"github.com/tradepulse/rotator/pkg/secret"
 )
 
-// bareTracker returns a tracker without a bus that knows every secret.
+// bareTracker returns a tracker without a bus that knows the secrets of the tests.
 func bareTracker(b testing.TB) *tracker {
 	b.Helper()
-	cfg := Config{Concurrency: 1, Logger: slog.New(slog.NewTextHandler(io.Discard, nil)), Specs: func(id secret.ID) (secret.Spec, bool) {
-		return secret.Spec{ID: id, Store: "mem", Services: []string{"api"}}, true
-	}}
+	specs := []secret.Spec{{ID: id, Store: "mem", Services: []string{"api"}}}
+	for i := range 100 {
+		specs = append(specs, secret.Spec{ID: secret.ID(fmt.Sprintf("SECRET_%03d", i)), Store: "mem", Services: []string{"api"}})
+	}
+	c, err := catalog.New(catalog.Config{Specs: specs})
+	if err != nil {
+		b.Fatal(err)
+	}
+	cfg := Config{Concurrency: 1, Logger: slog.New(slog.NewTextHandler(io.Discard, nil)), Catalog: c}
 	m, err := newInstruments(noop.NewMeterProvider().Meter(scope))
 	if err != nil {
 		b.Fatal(err)

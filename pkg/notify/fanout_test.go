@@ -77,10 +77,15 @@ func TestAServiceThatCannotBeToldIsToldLaterAndHoldsNobodyUp(t *testing.T) {
 	})
 }
 
+// TestANameThatNoSubjectHoldsIsGivenUpLoudly: no configuration, no log and no report
+// brings such a name here, and if one does the other services are told.
 func TestANameThatNoSubjectHoldsIsGivenUpLoudly(t *testing.T) {
 	onSite(t, func(t *testing.T, s *site) {
-		s.configure(secret.Spec{ID: id, Store: "mem", Services: []string{"a name", "api"}})
+		s.configure(secret.Spec{ID: id, Store: "mem", Services: []string{"api"}})
 		p := s.start().ready()
+		if err := p.tracker.reported(events.ReportEvent{Report: events.Report{Service: "a name", Instance: "1", Secrets: []events.Running{{SecretID: id, VersionID: "v1"}}}}); err != nil {
+			t.Fatal(err)
+		}
 		s.announce(id, "v2", "v1")
 		s.until("the others are told", func() bool { return s.told("api") == "v2" })
 		live(time.Hour)

@@ -13,6 +13,7 @@ import (
 	"go.opentelemetry.io/otel/trace"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/tradepulse/rotator/pkg/catalog"
 	"github.com/tradepulse/rotator/pkg/events"
 	"github.com/tradepulse/rotator/pkg/secret"
 )
@@ -38,15 +39,14 @@ type Timers interface {
 // otherwise.
 const DefaultConcurrency = 16
 
-// Config is what a [Notifier] needs. Bus and Specs are required.
+// Config is what a [Notifier] needs. Bus and Catalog are required.
 type Config struct {
 	Bus Bus
-	// Specs returns what is wanted of a secret, and false for one that is not
-	// configured here: then the log is believed that says that it was discovered.
-	// Of one that was not either, announcements reach the services that report
-	// it, and its rollout stays where it is. Specs is called often and must not
-	// block.
-	Specs func(secret.ID) (secret.Spec, bool)
+	// Catalog says what is configured for a secret. The notifier puts what the log
+	// says of discovered secrets into it. For a secret that is neither configured
+	// nor discovered, announcements reach the services that report it, and its
+	// rollout stays where it is.
+	Catalog *catalog.Catalog
 	// Source names this notifier in events. "" means /rotator/notifier.
 	Source string
 	// Concurrency is how many announcements are handled, and how many rollouts
@@ -72,8 +72,8 @@ const scope = "github.com/tradepulse/rotator/pkg/notify"
 
 // New returns a Notifier.
 func New(cfg Config) (*Notifier, error) {
-	if cfg.Bus == nil || cfg.Specs == nil {
-		return nil, errors.New("notify: Bus and Specs are required")
+	if cfg.Bus == nil || cfg.Catalog == nil {
+		return nil, errors.New("notify: Bus and Catalog are required")
 	}
 	if cfg.Concurrency < 0 {
 		return nil, fmt.Errorf("notify: Concurrency is %d, the least is 1", cfg.Concurrency)

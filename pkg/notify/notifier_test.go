@@ -10,17 +10,21 @@ import (
 	"go.opentelemetry.io/otel/sdk/metric"
 	"go.opentelemetry.io/otel/sdk/metric/metricdata"
 
+	"github.com/tradepulse/rotator/pkg/catalog"
 	"github.com/tradepulse/rotator/pkg/events"
 	"github.com/tradepulse/rotator/pkg/secret"
 )
 
 func TestNewRefusesWhatItCannotWorkWith(t *testing.T) {
 	t.Parallel()
-	specs := func(secret.ID) (secret.Spec, bool) { return secret.Spec{}, false }
+	empty, err := catalog.New(catalog.Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
 	for name, cfg := range map[string]Config{
-		"no bus":                 {Specs: specs},
-		"no specs":               {Bus: deaf{}},
-		"a negative concurrency": {Bus: deaf{}, Specs: specs, Concurrency: -1},
+		"no bus":                 {Catalog: empty},
+		"no catalog":             {Bus: deaf{}},
+		"a negative concurrency": {Bus: deaf{}, Catalog: empty, Concurrency: -1},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"context"
 	"log/slog"
+	"maps"
 	"runtime"
 	"slices"
 	"sync"
@@ -15,6 +16,7 @@ import (
 
 	"github.com/nats-io/nats.go/jetstream"
 
+	"github.com/tradepulse/rotator/pkg/catalog"
 	"github.com/tradepulse/rotator/pkg/events"
 	"github.com/tradepulse/rotator/pkg/events/eventstest"
 	"github.com/tradepulse/rotator/pkg/rollout"
@@ -28,9 +30,10 @@ type site struct {
 	bus *events.Bus
 	js  jetstream.JetStream
 
-	mu    sync.Mutex
-	specs map[secret.ID]secret.Spec
-	seen  []events.Announcement // the rollout events, in the order of the log
+	mu       sync.Mutex
+	specs    map[secret.ID]secret.Spec
+	catalogs []*catalog.Catalog
+	seen     []events.Announcement // the rollout events, in the order of the log
 }
 
 const lease = 10 * time.Second
@@ -113,13 +116,24 @@ func (s *site) configure(spec secret.Spec) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.specs[spec.ID] = spec
+	for _, c := range s.catalogs {
+		if err := c.Replace(catalog.Entry{Spec: spec, Origin: catalog.Configured}); err != nil {
+			s.t.Error(err)
+		}
+	}
 }
 
-func (s *site) spec(id secret.ID) (secret.Spec, bool) {
+// catalog returns a catalog of its own for one more notifier.
+func (s *site) catalog() *catalog.Catalog {
+	s.t.Helper()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	spec, ok := s.specs[id]
-	return spec, ok
+	c, err := catalog.New(catalog.Config{Specs: slices.Collect(maps.Values(s.specs))})
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	s.catalogs = append(s.catalogs, c)
+	return c
 }
 
 // peer is a notifier that runs.
@@ -135,7 +149,7 @@ type peer struct {
 func (s *site) start(change ...func(*Config)) *peer {
 	s.t.Helper()
 	log := &syncBuffer{}
-	cfg := Config{Bus: s.connect(), Specs: s.spec, Source: "/test/notifier", Logger: slog.New(slog.NewTextHandler(log, nil))}
+	cfg := Config{Bus: s.connect(), Catalog: s.catalog(), Source: "/test/notifier", Logger: slog.New(slog.NewTextHandler(log, nil))}
 	for _, c := range change {
 		c(&cfg)
 	}

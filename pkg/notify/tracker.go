@@ -9,6 +9,7 @@ import (
 
 	"go.opentelemetry.io/otel/trace"
 
+	"github.com/tradepulse/rotator/pkg/catalog"
 	"github.com/tradepulse/rotator/pkg/events"
 	"github.com/tradepulse/rotator/pkg/rollout"
 	"github.com/tradepulse/rotator/pkg/secret"
@@ -27,7 +28,7 @@ const (
 // put it in, passes act on it.
 type tracker struct {
 	bus     Bus
-	specs   func(secret.ID) (secret.Spec, bool)
+	catalog *catalog.Catalog
 	source  string
 	log     *slog.Logger
 	tracer  trace.Tracer
@@ -41,8 +42,6 @@ type tracker struct {
 	mu      sync.Mutex
 	fleet   *fleet
 	secrets map[secret.ID]*tracked
-	found   map[secret.ID]found           // that the log says were discovered
-	lists   map[string][]string           // :: names → the list that secrets with these services share
 	states  map[events.RolloutState]int64 // :: state → rollouts in it
 	dirty   map[*tracked]struct{}
 	wakes   wakes
@@ -53,9 +52,9 @@ type tracker struct {
 
 func newTracker(cfg Config, m *instruments, tracer trace.Tracer) *tracker {
 	return &tracker{
-		bus: cfg.Bus, specs: cfg.Specs, source: cfg.Source, log: cfg.Logger, tracer: tracer, metrics: m, limit: cfg.Concurrency,
+		bus: cfg.Bus, catalog: cfg.Catalog, source: cfg.Source, log: cfg.Logger, tracer: tracer, metrics: m, limit: cfg.Concurrency,
 		kick: make(chan struct{}, 1), reportsSynced: make(chan struct{}), logSynced: make(chan struct{}), loaded: make(chan struct{}),
-		fleet: newFleet(), secrets: map[secret.ID]*tracked{}, found: map[secret.ID]found{}, lists: map[string][]string{}, states: map[events.RolloutState]int64{},
+		fleet: newFleet(), secrets: map[secret.ID]*tracked{}, states: map[events.RolloutState]int64{},
 		dirty: map[*tracked]struct{}{}, reread: func() {},
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/tradepulse/rotator/pkg/catalog"
 	"github.com/tradepulse/rotator/pkg/events"
 	"github.com/tradepulse/rotator/pkg/rollout"
 	"github.com/tradepulse/rotator/pkg/secret"
@@ -398,8 +399,8 @@ func TestNotifiersThatDisagreeDoNotFloodTheLog(t *testing.T) {
 		s.reportFor(long, "api", "1", "v2", id)
 		s.start().ready()
 		s.start(func(cfg *Config) {
-			cfg.Specs = func(secret.ID) (secret.Spec, bool) {
-				return secret.Spec{ID: id, Store: "mem", Services: []string{"api", "other"}}, true
+			if err := cfg.Catalog.Replace(catalog.Entry{Spec: secret.Spec{ID: id, Store: "mem", Services: []string{"api", "other"}}, Origin: catalog.Configured}); err != nil {
+				t.Error(err)
 			}
 		}).ready()
 		s.announce(id, "v2", "v1")

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 
+	"github.com/tradepulse/rotator/pkg/catalog"
 	"github.com/tradepulse/rotator/pkg/events"
 	"github.com/tradepulse/rotator/pkg/secret"
 	"github.com/tradepulse/rotator/pkg/store"
@@ -51,8 +52,8 @@ var codeNames = []struct {
 	{ErrAwaiting, "awaiting_instances"},
 	{ErrBlocked, "blocked"},
 	{secret.ErrInvalidPolicy, "invalid_policy"},
-	{store.ErrUnknownSecret, "unknown_secret"},
-	{store.ErrInvalidTags, "invalid_tags"},
+	{catalog.ErrUnknownSecret, "unknown_secret"},
+	{catalog.ErrInvalidTags, "invalid_tags"},
 	{events.ErrConflict, "conflict"},
 }
 
@@ -97,7 +98,7 @@ func judge(cause events.Data, err error) error {
 		return err
 	case errors.Is(err, ErrRejected) && cause.Rejections+1 >= maxRejections:
 		return errors.Join(ErrQuarantined, err)
-	case errors.Is(err, store.ErrUnknownSecret) && cause.Attempt >= maxUnknown:
+	case errors.Is(err, catalog.ErrUnknownSecret) && cause.Attempt >= maxUnknown:
 		return errors.Join(errGone, err)
 	default:
 		return err

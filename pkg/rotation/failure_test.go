@@ -70,11 +70,8 @@ func TestGivingUpIsLoud(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			catalog, err := store.NewCatalog([]*store.Store{st}, []secret.Spec{{ID: "ID", Store: "mem"}})
-			if err != nil {
-				t.Fatal(err)
-			}
-			r, err := rotation.New(rotation.Config{Catalog: catalog, Bus: bus, Source: "/test", Logger: quiet})
+			catalog, stores := configured(t, st, secret.Spec{ID: "ID", Store: "mem"})
+			r, err := rotation.New(rotation.Config{Catalog: catalog, Stores: stores, Bus: bus, Source: "/test", Logger: quiet})
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/tradepulse/rotator/pkg/catalog"
 	"github.com/tradepulse/rotator/pkg/events"
 	"github.com/tradepulse/rotator/pkg/events/eventstest"
 	"github.com/tradepulse/rotator/pkg/rotation"
@@ -107,11 +108,8 @@ func newManaged(t *testing.T) *managed {
 	if err != nil {
 		t.Fatal(err)
 	}
-	catalog, err := store.NewCatalog([]*store.Store{st}, []secret.Spec{x.spec})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if x.rot, err = rotation.New(rotation.Config{Catalog: catalog, Bus: x.bus, Source: "/test", Logger: quiet}); err != nil {
+	catalog, stores := configured(t, st, x.spec)
+	if x.rot, err = rotation.New(rotation.Config{Catalog: catalog, Stores: stores, Bus: x.bus, Source: "/test", Logger: quiet}); err != nil {
 		t.Fatal(err)
 	}
 	x.register(secret.NewToken("first", "", "", 0))
@@ -351,7 +349,11 @@ func TestAStoreThatRunsNoRotationsIsRefused(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, err = store.NewCatalog([]*store.Store{st}, []secret.Spec{{ID: "ID", Store: "mem", Strategy: secret.StrategyManaged}})
+	stores, err := store.NewSet(st)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = catalog.New(catalog.Config{Stores: stores, Specs: []secret.Spec{{ID: "ID", Store: "mem", Strategy: secret.StrategyManaged}}})
 	if !errors.Is(err, secret.ErrInvalidSpec) {
 		t.Errorf("err %v, want that the spec is invalid", err)
 	}

@@ -65,12 +65,9 @@ func newRig(t *testing.T, change func(*rotation.Config)) *rig {
 	if x.st, err = store.New("mem", x.mem, &store.Options{Logger: quiet}); err != nil {
 		t.Fatal(err)
 	}
-	catalog, err := store.NewCatalog([]*store.Store{x.st}, []secret.Spec{x.spec})
-	if err != nil {
-		t.Fatal(err)
-	}
+	catalog, stores := configured(t, x.st, x.spec)
 	x.probe = &probe{st: x.st}
-	cfg := rotation.Config{Catalog: catalog, Bus: x.bus, Source: "/test", Logger: quiet, Targets: map[secret.ID]rotation.Target{"ID": x.probe}}
+	cfg := rotation.Config{Catalog: catalog, Stores: stores, Bus: x.bus, Source: "/test", Logger: quiet, Targets: map[secret.ID]rotation.Target{"ID": x.probe}}
 	if change != nil {
 		change(&cfg)
 	}

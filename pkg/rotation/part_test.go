@@ -40,12 +40,9 @@ func newParts(t *testing.T, firstValue string) *parts {
 	if p.st, err = store.New("mem", storetest.NewMem(nil), &store.Options{Logger: quiet}); err != nil {
 		t.Fatal(err)
 	}
-	catalog, err := store.NewCatalog([]*store.Store{p.st}, []secret.Spec{{ID: "ID", Store: "mem"}})
-	if err != nil {
-		t.Fatal(err)
-	}
+	catalog, stores := configured(t, p.st, secret.Spec{ID: "ID", Store: "mem"})
 	p.rot, err = rotation.New(rotation.Config{
-		Catalog: catalog, Bus: p.bus, Source: "/test", Logger: quiet, Targets: map[secret.ID]rotation.Target{"ID": p.target},
+		Catalog: catalog, Stores: stores, Bus: p.bus, Source: "/test", Logger: quiet, Targets: map[secret.ID]rotation.Target{"ID": p.target},
 	})
 	if err != nil {
 		t.Fatal(err)

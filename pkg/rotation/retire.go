@@ -44,7 +44,7 @@ func (r *Rotator) Retire(ctx context.Context, want events.Data) error {
 }
 
 func (r *Rotator) retire(ctx context.Context, want events.Data) error {
-	spec, st, err := r.Catalog.Find(ctx, want.SecretID)
+	spec, st, err := r.find(ctx, want.SecretID)
 	if err != nil {
 		return stepError{StepRead, judge(want, err)}
 	}
@@ -52,7 +52,7 @@ func (r *Rotator) retire(ctx context.Context, want events.Data) error {
 	if err != nil && !errors.Is(err, events.ErrUntrusted) {
 		return stepError{StepRead, err}
 	}
-	spec, meta, err := r.Catalog.Describe(ctx, spec)
+	spec, meta, err := r.describe(ctx, spec)
 	if err != nil {
 		return stepError{StepRead, judge(want, err)}
 	}

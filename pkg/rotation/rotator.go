@@ -15,16 +15,22 @@ import (
 	"go.opentelemetry.io/otel/trace"
 
 	"github.com/tradepulse/rotator/internal/backoff"
+	"github.com/tradepulse/rotator/pkg/catalog"
 	"github.com/tradepulse/rotator/pkg/events"
 	"github.com/tradepulse/rotator/pkg/secret"
 	"github.com/tradepulse/rotator/pkg/store"
 )
 
-// Catalog finds a secret, and reads it together with what is wanted of it;
-// *store.Catalog is one.
+// Catalog finds a secret, and reads it together with what is configured for it;
+// *catalog.Catalog is one.
 type Catalog interface {
-	Find(ctx context.Context, id secret.ID) (secret.Spec, *store.Store, error)
-	Describe(ctx context.Context, found secret.Spec) (secret.Spec, secret.Metadata, error)
+	Find(ctx context.Context, id secret.ID) (catalog.Entry, error)
+	Describe(ctx context.Context, spec secret.Spec) (catalog.Entry, secret.Metadata, error)
+}
+
+// Stores returns the store with a name; *store.Set is one.
+type Stores interface {
+	Get(name string) (*store.Store, bool)
 }
 
 // Bus is what a rotation needs of the bus; *events.Bus is one.
@@ -58,9 +64,10 @@ type Change struct {
 // takes a fresh value.
 var ErrRejected = errors.New("value rejected")
 
-// Config is what a [Rotator] needs. Catalog and Bus are required.
+// Config is what a [Rotator] needs. Catalog, Stores and Bus are required.
 type Config struct {
 	Catalog Catalog
+	Stores  Stores
 	Bus     Bus
 	// Source names this worker in events.
 	Source string
@@ -101,8 +108,8 @@ const scope = "github.com/tradepulse/rotator/pkg/rotation"
 
 // New returns a Rotator.
 func New(cfg Config) (*Rotator, error) {
-	if cfg.Catalog == nil || cfg.Bus == nil {
-		return nil, errors.New("rotation: Catalog and Bus are required")
+	if cfg.Catalog == nil || cfg.Stores == nil || cfg.Bus == nil {
+		return nil, errors.New("rotation: Catalog, Stores and Bus are required")
 	}
 	if cfg.Patience == 0 {
 		cfg.Patience = 3

@@ -48,7 +48,7 @@ func (r *Rotator) Begin(ctx context.Context, cause events.Data) (*Run, error) {
 
 // BeginPart is Begin for a part of the rotation.
 func (r *Rotator) BeginPart(ctx context.Context, cause events.Data, part Part) (*Run, error) {
-	spec, st, err := r.Catalog.Find(ctx, cause.SecretID)
+	spec, st, err := r.find(ctx, cause.SecretID)
 	if err != nil {
 		return nil, stepError{StepRead, err}
 	}
@@ -146,7 +146,7 @@ func (x *Run) read(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	spec, meta, err := x.r.Catalog.Describe(ctx, x.state.Spec)
+	spec, meta, err := x.r.describe(ctx, x.state.Spec)
 	if errors.Is(err, store.ErrNotFound) && x.state.Spec.Create {
 		meta, err = secret.Metadata{Path: x.state.Spec.StorePath()}, nil
 	}

@@ -15,6 +15,7 @@ import (
 	"go.opentelemetry.io/otel/metric/noop"
 	tracenoop "go.opentelemetry.io/otel/trace/noop"
 
+	"github.com/tradepulse/rotator/pkg/catalog"
 	"github.com/tradepulse/rotator/pkg/events"
 	"github.com/tradepulse/rotator/pkg/secret"
 	"github.com/tradepulse/rotator/pkg/store"
@@ -107,14 +108,18 @@ func newWorld(t *testing.T, seed uint64, loud bool) *world {
 		t.Fatal(err)
 	}
 	w.st = st
-	cat, err := store.NewCatalog([]*store.Store{st}, []secret.Spec{w.spec})
+	stores, err := store.NewSet(st)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cat, err := catalog.New(catalog.Config{Stores: stores, Specs: []secret.Spec{w.spec}})
 	if err != nil {
 		t.Fatal(err)
 	}
 	w.bus = &simBus{w: w}
 	w.plat = &simPlatform{w: w, ours: map[secret.Token]bool{}}
 	cfg := Config{
-		Catalog: cat, Bus: w.bus, Source: "/sim", Random: rand.NewChaCha8([32]byte{byte(seed), byte(seed >> 8)}),
+		Catalog: cat, Stores: stores, Bus: w.bus, Source: "/sim", Random: rand.NewChaCha8([32]byte{byte(seed), byte(seed >> 8)}),
 		Logger: quiet, MeterProvider: noop.NewMeterProvider(), TracerProvider: tracenoop.NewTracerProvider(),
 	}
 	if w.chance(2) {

@@ -11,6 +11,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/tradepulse/rotator/pkg/catalog"
 	"github.com/tradepulse/rotator/pkg/events"
 	"github.com/tradepulse/rotator/pkg/secret"
 	"github.com/tradepulse/rotator/pkg/store"
@@ -94,12 +95,16 @@ func behind(t *testing.T, l *lagging) *Rotator {
 	if err != nil {
 		t.Fatal(err)
 	}
-	cat, err := store.NewCatalog([]*store.Store{st}, []secret.Spec{{ID: simID, Store: "mem", Create: true, TTL: time.Hour}})
+	stores, err := store.NewSet(st)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cat, err := catalog.New(catalog.Config{Stores: stores, Specs: []secret.Spec{{ID: simID, Store: "mem", Create: true, TTL: time.Hour}}})
 	if err != nil {
 		t.Fatal(err)
 	}
 	bus := &simBus{w: &world{t: t, calm: true, say: func(string, ...any) {}}}
-	r, err := New(Config{Catalog: cat, Bus: bus, Source: "/test", Logger: quiet})
+	r, err := New(Config{Catalog: cat, Stores: stores, Bus: bus, Source: "/test", Logger: quiet})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/tradepulse/rotator/pkg/catalog"
 	"github.com/tradepulse/rotator/pkg/events"
 	"github.com/tradepulse/rotator/pkg/events/eventstest"
 	"github.com/tradepulse/rotator/pkg/scheduler"
@@ -26,7 +27,7 @@ type listing struct {
 func (l *listing) secret(path string) secret.Metadata {
 	return secret.Metadata{
 		Path: path, Versions: []secret.Version{{ID: secret.VersionID("v-" + path), Stage: secret.StageCurrent, CreatedAt: l.made}},
-		Attributes: map[string]string{store.TagManaged: "true", "rotator:services": "api", "rotator:window": "Sat Sun 01:00 6h Europe/Vienna"},
+		Attributes: map[string]string{catalog.TagManaged: "true", "rotator:services": "api", "rotator:window": "Sat Sun 01:00 6h Europe/Vienna"},
 	}
 }
 
@@ -55,14 +56,16 @@ func BenchmarkSweep(b *testing.B) {
 			if err != nil {
 				b.Fatal(err)
 			}
-			catalog, err := store.NewCatalog([]*store.Store{st}, nil)
-			if err == nil {
-				err = catalog.Discover([]*store.Discovery{{Store: "main", Match: map[string]string{store.TagManaged: ""}, Defaults: secret.Spec{TTL: 90 * 24 * time.Hour}}}, nil)
-			}
+			stores, err := store.NewSet(st)
 			if err != nil {
 				b.Fatal(err)
 			}
-			s, err := scheduler.New(scheduler.Config{Catalog: catalog, Bus: eventstest.NewServer(b).NewBus(events.StreamOptions{Memory: true}), Source: "/test", Logger: quiet})
+			tagged := &catalog.Discovery{Store: "main", Match: map[string]string{catalog.TagManaged: ""}, Defaults: secret.Spec{TTL: 90 * 24 * time.Hour}}
+			c, err := catalog.New(catalog.Config{Stores: stores, Discoveries: []*catalog.Discovery{tagged}})
+			if err != nil {
+				b.Fatal(err)
+			}
+			s, err := scheduler.New(scheduler.Config{Catalog: c, Stores: stores, Bus: eventstest.NewServer(b).NewBus(events.StreamOptions{Memory: true}), Source: "/test", Logger: quiet})
 			if err != nil {
 				b.Fatal(err)
 			}

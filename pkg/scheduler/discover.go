@@ -9,29 +9,34 @@ import (
 	"strings"
 	"time"
 
+	"github.com/tradepulse/rotator/pkg/catalog"
 	"github.com/tradepulse/rotator/pkg/events"
 	"github.com/tradepulse/rotator/pkg/secret"
-	"github.com/tradepulse/rotator/pkg/store"
 )
 
-// discover looks at a secret that no configuration lists and that wants to be
-// managed.
-func (p *pass) discover(ctx context.Context, m secret.Metadata) error {
-	spec, problems := p.found.Spec(m)
-	if spec.ID == "" {
-		p.refuse(ctx, m.Path, spec, ReasonInvalid, problems)
+// discover compares a discovered secret with the bus if its id is its own and
+// its tags can be carried out.
+func (p *pass) discover(ctx context.Context, e catalog.Entry, m secret.Metadata) error {
+	spec := e.Spec
+	switch {
+	case spec.ID == "":
+		p.refuse(ctx, m.Path, e, ReasonInvalid)
+		return nil
+	case e.Has(catalog.ProblemCollision):
+		p.refuse(ctx, m.Path, e, ReasonCollision)
 		return nil
 	}
-	mine, err := p.claim(ctx, spec, len(problems) == 0)
+	collision, err := p.claim(ctx, spec, len(e.Problems) == 0)
 	if err != nil {
 		return fmt.Errorf("%s: %w", spec.ID, err)
 	}
 	switch {
-	case mine != nil:
-		p.refuse(ctx, m.Path, spec, ReasonCollision, append(problems, *mine))
+	case collision != nil:
+		e.Problems = append(e.Problems, *collision)
+		p.refuse(ctx, m.Path, e, ReasonCollision)
 		return nil
-	case len(problems) > 0:
-		p.refuse(ctx, m.Path, spec, ReasonInvalid, problems)
+	case len(e.Problems) > 0:
+		p.refuse(ctx, m.Path, e, ReasonInvalid)
 		return p.suspend(ctx, spec)
 	default:
 		return p.secret(ctx, spec, Facts{Known: true, Meta: m})
@@ -39,8 +44,8 @@ func (p *pass) discover(ctx context.Context, m secret.Metadata) error {
 }
 
 // refuse counts and notes a secret that is not scheduled.
-func (p *pass) refuse(ctx context.Context, path string, spec secret.Spec, why Reason, problems []store.Problem) {
-	p.note(ctx, path, spec.ID, problems)
+func (p *pass) refuse(ctx context.Context, path string, e catalog.Entry, why Reason) {
+	p.note(ctx, path, e.Spec.ID, e.Problems)
 	p.tally(func(r *Result) { r.Secrets[why]++ })
 }
 
@@ -55,14 +60,10 @@ func (p *pass) suspend(ctx context.Context, spec secret.Spec) error {
 	return p.s.Bus.Disarm(ctx, events.TypeNearExpiry, spec.ID)
 }
 
-// claim sees to it that the id of a discovered secret is its own, and with
-// publish that the log says what it says of itself. The log decides who of two
-// has an id: whoever was first has it, until it is gone. It returns what to tell
-// the owner of a secret that came second.
-func (p *pass) claim(ctx context.Context, spec secret.Spec, publish bool) (*store.Problem, error) {
-	if taken := configured(p.s.Catalog, spec); taken != nil {
-		return taken, nil
-	}
+// claim registers the id of a discovered secret in the log; the first claimant
+// wins, until it is gone. It returns the collision, if any. With publish it also
+// updates the announcement of the discovery.
+func (p *pass) claim(ctx context.Context, spec secret.Spec, publish bool) (*catalog.Problem, error) {
 	e := events.Discovery(p.s.Source, time.Now(), spec)
 	mark := fingerprint(e.Data.Discovered)
 	if was, ok := p.before(spec.ID); ok && !p.all && was.path == spec.Path && was.mark == mark {
@@ -85,18 +86,19 @@ func (p *pass) claim(ctx context.Context, spec secret.Spec, publish bool) (*stor
 // claimTries bounds how often a claim is tried again on a fresh log.
 const claimTries = 3
 
-// announceDiscovery has the log say what a discovered secret says of itself, if
-// nobody else has its id.
-func (p *pass) announceDiscovery(ctx context.Context, spec secret.Spec, e events.Event, publish bool) (*store.Problem, error) {
+// announceDiscovery publishes the discovery e of a secret unless the log has it
+// already. It returns the collision, if any.
+func (p *pass) announceDiscovery(ctx context.Context, spec secret.Spec, e events.Event, publish bool) (*catalog.Problem, error) {
 	last, err := p.s.Bus.Last(ctx, events.TypeDiscovered, spec.ID)
 	if err != nil && !errors.Is(err, events.ErrUntrusted) {
 		return nil, err
 	}
-	said := last.Event.Data
-	if taken := Taken(p.s.Catalog, spec, said); taken != nil {
-		return taken, nil
+	logged := last.Event.Data
+	announced, _ := logged.Spec()
+	if collision := p.s.Catalog.Collision(spec, announced); collision != nil {
+		return collision, nil
 	}
-	if !publish || said.Store == spec.Store && said.Discovered.Same(e.Data.Discovered) {
+	if !publish || logged.Store == spec.Store && logged.Discovered.Same(e.Data.Discovered) {
 		return nil, nil
 	}
 	if _, err := p.s.Bus.PublishAfter(ctx, e, last.Seq); err != nil {
@@ -114,36 +116,6 @@ func (p *pass) own(spec secret.Spec, mark uint64) {
 	p.edit(spec.ID, func(r *remembered) { r.path, r.mark = spec.Path, mark })
 }
 
-// Taken returns the problem of a discovered secret whose id another one has: one
-// of the configuration, or the one of which the log says so in last, if that can
-// still be discovered here. Nil means that the id is its own.
-func Taken(c *store.Catalog, spec secret.Spec, last events.Data) *store.Problem {
-	if taken := configured(c, spec); taken != nil {
-		return taken
-	}
-	owner, ok := last.Spec()
-	if !ok || owner.Store == spec.Store && owner.Path == spec.Path {
-		return nil
-	}
-	if d := c.Discovery(owner.Store); d == nil || !strings.HasPrefix(owner.Path, d.Prefix) {
-		return nil
-	}
-	return collision(spec, owner)
-}
-
-func configured(c *store.Catalog, spec secret.Spec) *store.Problem {
-	owner, _, err := c.Lookup(spec.ID)
-	if err != nil {
-		return nil
-	}
-	return collision(spec, owner)
-}
-
-func collision(spec, owner secret.Spec) *store.Problem {
-	return &store.Problem{Kind: store.ProblemCollision, Message: fmt.Sprintf(
-		"the id %s belongs to %s in the store %s; give this one another with rotator:id", spec.ID, owner.StorePath(), owner.Store)}
-}
-
 // fingerprint stands for what is said of a secret, where two that are equal for
 // two that differ would only delay an announcement until the next full sweep.
 func fingerprint(d *events.Discovered) uint64 {
@@ -154,7 +126,7 @@ func fingerprint(d *events.Discovered) uint64 {
 
 // note counts the problems of a secret, and logs them when they are others than
 // before.
-func (p *pass) note(ctx context.Context, path string, id secret.ID, problems []store.Problem) {
+func (p *pass) note(ctx context.Context, path string, id secret.ID, problems []catalog.Problem) {
 	if len(problems) == 0 {
 		return
 	}

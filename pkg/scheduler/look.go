@@ -5,12 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/trace"
 
+	"github.com/tradepulse/rotator/pkg/catalog"
 	"github.com/tradepulse/rotator/pkg/secret"
 	"github.com/tradepulse/rotator/pkg/store"
 )
@@ -23,17 +23,18 @@ import (
 func (s *Scheduler) Look(ctx context.Context, id secret.ID) error {
 	ctx, span := s.tracer.Start(ctx, "look", trace.WithAttributes(attribute.String("secret.id", string(id))))
 	defer span.End()
-	spec, _, err := s.Catalog.Find(ctx, id)
+	e, err := s.Catalog.Find(ctx, id)
 	var meta secret.Metadata
 	if err == nil {
-		spec, meta, err = s.Catalog.Describe(ctx, spec)
+		e, meta, err = s.Catalog.Describe(ctx, e.Spec)
 	}
-	if errors.Is(err, store.ErrUnknownSecret) {
+	if errors.Is(err, catalog.ErrUnknownSecret) {
 		return nil
 	}
-	if err != nil && !errors.Is(err, store.ErrNotFound) {
+	if err != nil && !errors.Is(err, secret.ErrNotFound) {
 		return fmt.Errorf("scheduler: look: %w", err)
 	}
+	spec := e.Spec
 	f := Facts{Known: err == nil, Meta: meta}
 	// What a sweep remembers is its own, and it lists all timers at once.
 	p := pass{sweep: &sweep{s: s, armed: map[secret.Key]struct{}{spec.ID.Key(): {}}}, result: newResult()}
@@ -54,7 +55,7 @@ func (s *Scheduler) Look(ctx context.Context, id secret.ID) error {
 // secret that was discovered and is gone the sweep lets go.
 func (s *Scheduler) LookAt(ctx context.Context, name, path string) error {
 	i := slices.IndexFunc(s.shelves, func(sh *shelf) bool { return sh.name == name })
-	if i < 0 || !s.shelves[i].discovers(path) {
+	if i < 0 || !s.Catalog.MayDiscover(name, path) {
 		return nil
 	}
 	sh := s.shelves[i]
@@ -66,25 +67,19 @@ func (s *Scheduler) LookAt(ctx context.Context, name, path string) error {
 		return nil
 	case err != nil:
 		return fmt.Errorf("scheduler: look: %w", err)
-	case !sh.found.Matches(m.Path, m.Attributes):
+	}
+	e, managed := s.Catalog.Resolve(name, m)
+	if !managed || e.Origin != catalog.Discovered {
 		return nil
 	}
-	spec, _ := sh.found.Spec(m) // its problems are found again
-	p := pass{sweep: &sweep{s: s, armed: map[secret.Key]struct{}{spec.ID.Key(): {}}}, shelf: sh.blank(), all: true, result: newResult()}
-	if err := p.discover(ctx, m); err != nil {
+	p := pass{sweep: &sweep{s: s, armed: map[secret.Key]struct{}{e.Spec.ID.Key(): {}}}, shelf: sh.blank(), all: true, result: newResult()}
+	if err := p.discover(ctx, e, m); err != nil {
 		return fmt.Errorf("scheduler: look at %w", err)
 	}
 	return nil
 }
 
-// discovers reports whether a secret that the configuration does not list may be
-// discovered at a path.
-func (sh *shelf) discovers(path string) bool {
-	_, listed := sh.specs[path]
-	return !listed && sh.found != nil && strings.HasPrefix(path, sh.found.Prefix)
-}
-
 // blank returns the store without what sweeps remember of it.
 func (sh *shelf) blank() *shelf {
-	return &shelf{name: sh.name, st: sh.st, specs: sh.specs, found: sh.found, seen: map[secret.ID]remembered{}, noted: map[string]noted{}}
+	return &shelf{name: sh.name, st: sh.st, seen: map[secret.ID]remembered{}, noted: map[string]noted{}}
 }

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/tradepulse/rotator/pkg/catalog"
 	"github.com/tradepulse/rotator/pkg/events"
 	"github.com/tradepulse/rotator/pkg/events/eventstest"
 	"github.com/tradepulse/rotator/pkg/scheduler"
@@ -44,12 +45,16 @@ func newSiteOf(t *testing.T, spec secret.Spec) *site {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c, err := store.NewCatalog([]*store.Store{st}, []secret.Spec{spec})
+	stores, err := store.NewSet(st)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := catalog.New(catalog.Config{Stores: stores, Specs: []secret.Spec{spec}})
 	if err != nil {
 		t.Fatal(err)
 	}
 	x := &site{t: t, bus: eventstest.NewServer(t).NewBus(events.StreamOptions{}), mem: mem}
-	if x.s, err = scheduler.New(scheduler.Config{Catalog: c, Bus: x.bus, Source: "/test", Logger: slog.New(slog.DiscardHandler)}); err != nil {
+	if x.s, err = scheduler.New(scheduler.Config{Catalog: c, Stores: stores, Bus: x.bus, Source: "/test", Logger: slog.New(slog.DiscardHandler)}); err != nil {
 		t.Fatal(err)
 	}
 	return x
@@ -261,7 +266,7 @@ func TestALookLeavesTimers(t *testing.T) {
 	t.Parallel()
 	s := newShop()
 	m := newMall(t, []secret.Spec{{ID: "LISTED", Store: "main", Path: "listed", TTL: time.Hour}}, map[string]*shop{"main": s})
-	bystander, err := scheduler.New(scheduler.Config{Catalog: m.catalog, Bus: m.bus, Source: "/test", LeaveTimers: true, Logger: slog.New(slog.DiscardHandler)})
+	bystander, err := scheduler.New(scheduler.Config{Catalog: m.catalog, Stores: m.stores, Bus: m.bus, Source: "/test", LeaveTimers: true, Logger: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		t.Fatal(err)
 	}

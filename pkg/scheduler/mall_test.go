@@ -17,6 +17,7 @@ import (
 	"go.opentelemetry.io/otel/sdk/metric/metricdata"
 
 	"github.com/tradepulse/rotator/internal/waittest"
+	"github.com/tradepulse/rotator/pkg/catalog"
 	"github.com/tradepulse/rotator/pkg/events"
 	"github.com/tradepulse/rotator/pkg/events/eventstest"
 	"github.com/tradepulse/rotator/pkg/scheduler"
@@ -88,7 +89,8 @@ type mall struct {
 	t       *testing.T
 	srv     *eventstest.Server
 	bus     *events.Bus
-	catalog *store.Catalog
+	catalog *catalog.Catalog
+	stores  *store.Set
 	log     *bytes.Buffer
 	metrics *sdkmetric.ManualReader
 	s       *scheduler.Scheduler
@@ -98,22 +100,21 @@ func newMall(t *testing.T, specs []secret.Spec, shops map[string]*shop) *mall {
 	t.Helper()
 	m := &mall{t: t, srv: eventstest.NewServer(t), log: &bytes.Buffer{}}
 	m.bus = m.srv.NewBus(events.StreamOptions{Memory: true})
-	var stores []*store.Store
-	var found []*store.Discovery
+	m.stores = new(store.Set)
+	var discoveries []*catalog.Discovery
 	quiet := slog.New(slog.DiscardHandler)
 	for name, s := range shops {
 		st, err := store.New(name, s, &store.Options{Logger: quiet})
+		if err == nil {
+			err = m.stores.Add(st)
+		}
 		if err != nil {
 			t.Fatal(err)
 		}
-		stores = append(stores, st)
-		found = append(found, &store.Discovery{Store: name, Match: map[string]string{store.TagManaged: ""}, Defaults: secret.Spec{TTL: 24 * time.Hour}})
+		discoveries = append(discoveries, &catalog.Discovery{Store: name, Match: map[string]string{catalog.TagManaged: ""}, Defaults: secret.Spec{TTL: 24 * time.Hour}})
 	}
 	var err error
-	if m.catalog, err = store.NewCatalog(stores, specs); err != nil {
-		t.Fatal(err)
-	}
-	if err := m.catalog.Discover(found, nil); err != nil {
+	if m.catalog, err = catalog.New(catalog.Config{Stores: m.stores, Specs: specs, Discoveries: discoveries}); err != nil {
 		t.Fatal(err)
 	}
 	m.restart()
@@ -126,7 +127,7 @@ func (m *mall) restart() {
 	m.metrics = sdkmetric.NewManualReader()
 	var err error
 	m.s, err = scheduler.New(scheduler.Config{
-		Catalog: m.catalog, Bus: m.bus, Source: "/test", Logger: slog.New(slog.NewTextHandler(m.log, nil)),
+		Catalog: m.catalog, Stores: m.stores, Bus: m.bus, Source: "/test", Logger: slog.New(slog.NewTextHandler(m.log, nil)),
 		MeterProvider: sdkmetric.NewMeterProvider(sdkmetric.WithReader(m.metrics)),
 	})
 	if err != nil {

@@ -7,7 +7,7 @@ import (
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/metric"
 
-	"github.com/tradepulse/rotator/pkg/store"
+	"github.com/tradepulse/rotator/pkg/catalog"
 )
 
 // tally is what a complete sweep of one store counted.
@@ -44,7 +44,7 @@ func (s *Scheduler) showSecrets(_ context.Context, o metric.Int64Observer) error
 // showProblems likewise.
 func (s *Scheduler) showProblems(_ context.Context, o metric.Int64Observer) error {
 	s.tallies(func(name attribute.KeyValue, r Result) {
-		for _, kind := range []store.ProblemKind{store.ProblemTag, store.ProblemConflict, store.ProblemCollision} {
+		for _, kind := range catalog.ProblemKinds() {
 			o.Observe(int64(r.Problems[kind]), metric.WithAttributes(name, attribute.String("kind", string(kind))))
 		}
 	})

@@ -13,9 +13,9 @@ import (
 	"go.opentelemetry.io/otel/metric"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/tradepulse/rotator/pkg/catalog"
 	"github.com/tradepulse/rotator/pkg/events"
 	"github.com/tradepulse/rotator/pkg/secret"
-	"github.com/tradepulse/rotator/pkg/store"
 )
 
 // atOnce is how many secrets of one store are compared with the bus together.
@@ -61,22 +61,22 @@ func (p *pass) run(ctx context.Context) (complete bool, err error) {
 	return true, f.err()
 }
 
-// list calls found with each secret that the store lists, and then absent with
+// list calls present with each secret that the store lists, and then absent with
 // each that is configured and was not among them.
-func (p *pass) list(ctx context.Context, found func(secret.Metadata), absent func(secret.Spec)) error {
-	listed := make(map[string]struct{}, len(p.specs))
+func (p *pass) list(ctx context.Context, present func(secret.Metadata), absent func(secret.Spec)) error {
+	listed := map[secret.ID]struct{}{}
 	for meta, err := range p.st.List(ctx) {
 		if err != nil {
 			return err
 		}
-		if _, ok := p.specs[meta.Path]; ok {
-			listed[meta.Path] = struct{}{}
+		if e, ok := p.s.Catalog.At(p.name, meta.Path); ok && e.Origin == catalog.Configured {
+			listed[e.Spec.ID] = struct{}{}
 		}
-		found(meta)
+		present(meta)
 	}
-	for path, spec := range p.specs {
-		if _, ok := listed[path]; !ok {
-			absent(spec)
+	for e := range p.s.Catalog.In(p.name) {
+		if _, ok := listed[e.Spec.ID]; !ok && e.Origin == catalog.Configured {
+			absent(e.Spec)
 		}
 	}
 	return nil
@@ -105,14 +105,15 @@ func (p *pass) end() []secret.ID {
 
 // listed looks at one secret that the store shows.
 func (p *pass) listed(ctx context.Context, m secret.Metadata) error {
-	if spec, ok := p.specs[m.Path]; ok {
-		p.note(ctx, m.Path, spec.ID, p.found.Conflicts(spec, m))
-		return p.secret(ctx, spec, Facts{Known: true, Meta: m})
+	e, managed := p.s.Catalog.Resolve(p.name, m)
+	switch {
+	case !managed:
+		return nil
+	case e.Origin == catalog.Discovered:
+		return p.discover(ctx, e, m)
 	}
-	if p.found.Matches(m.Path, m.Attributes) {
-		return p.discover(ctx, m)
-	}
-	return nil
+	p.note(ctx, m.Path, e.Spec.ID, e.Problems)
+	return p.secret(ctx, e.Spec, Facts{Known: true, Meta: m})
 }
 
 // secret compares one secret with the bus.
@@ -200,12 +201,12 @@ func (p *pass) load(ctx context.Context, spec *secret.Spec, f *Facts) error {
 // reread reads the secret again.
 func (p *pass) reread(ctx context.Context, spec *secret.Spec, f *Facts) error {
 	now, meta, err := p.s.Catalog.Describe(ctx, *spec)
-	if errors.Is(err, store.ErrNotFound) {
+	if errors.Is(err, secret.ErrNotFound) {
 		f.Known, f.Meta = false, secret.Metadata{}
 		return nil
 	}
 	if err == nil {
-		*spec = now
+		*spec = now.Spec
 	}
 	f.Known, f.Meta = err == nil, meta
 	return err
@@ -266,10 +267,11 @@ func (p *pass) announce(ctx context.Context, spec secret.Spec, f Facts) error {
 	if last.Event.Data.VersionID == f.Meta.Current().ID {
 		return nil
 	}
-	spec, meta, err := p.s.Catalog.Describe(ctx, spec)
+	now, meta, err := p.s.Catalog.Describe(ctx, spec)
 	if err != nil {
 		return err
 	}
+	spec = now.Spec
 	cur := meta.Current()
 	if cur.ID == "" || cur.ID == last.Event.Data.VersionID {
 		return nil

@@ -16,6 +16,7 @@ import (
 	"go.opentelemetry.io/otel/metric"
 	"go.opentelemetry.io/otel/trace"
 
+	"github.com/tradepulse/rotator/pkg/catalog"
 	"github.com/tradepulse/rotator/pkg/events"
 	"github.com/tradepulse/rotator/pkg/secret"
 	"github.com/tradepulse/rotator/pkg/store"
@@ -29,10 +30,13 @@ const DefaultSweepEvery = 5 * time.Minute
 // the bus lost behind our back is found.
 const fullEvery = 12
 
-// Config is what a [Scheduler] needs. Catalog and Bus are required.
+// Config is what a [Scheduler] needs. Catalog, Stores and Bus are required.
 type Config struct {
-	Catalog *store.Catalog
-	Bus     *events.Bus
+	// Catalog says which secrets are managed. Its entries may change at any time.
+	Catalog *catalog.Catalog
+	// Stores are the stores of the catalog.
+	Stores *store.Set
+	Bus    *events.Bus
 	// Source names this scheduler in events.
 	Source string
 	// SweepEvery is how often the stores are compared with the bus. 0 means
@@ -64,8 +68,8 @@ const scope = "github.com/tradepulse/rotator/pkg/scheduler"
 
 // New returns a Scheduler.
 func New(cfg Config) (*Scheduler, error) {
-	if cfg.Catalog == nil || cfg.Bus == nil {
-		return nil, errors.New("scheduler: Catalog and Bus are required")
+	if cfg.Catalog == nil || cfg.Stores == nil || cfg.Bus == nil {
+		return nil, errors.New("scheduler: Catalog, Stores and Bus are required")
 	}
 	cfg.SweepEvery = cmp.Or(cfg.SweepEvery, DefaultSweepEvery)
 	if cfg.SweepEvery < time.Second {
@@ -80,7 +84,7 @@ func New(cfg Config) (*Scheduler, error) {
 	if cfg.TracerProvider == nil {
 		cfg.TracerProvider = otel.GetTracerProvider()
 	}
-	s := &Scheduler{Config: cfg, log: cfg.Logger, tracer: cfg.TracerProvider.Tracer(scope), shelves: shelves(cfg.Catalog)}
+	s := &Scheduler{Config: cfg, log: cfg.Logger, tracer: cfg.TracerProvider.Tracer(scope), shelves: shelves(cfg.Stores)}
 	return s, s.instruments(cfg.MeterProvider.Meter(scope))
 }
 
@@ -142,9 +146,9 @@ func (s *Scheduler) keep(ctx context.Context) {
 	}
 }
 
-// discovers reports whether any store may have secrets that are not configured.
+// discovers reports whether secrets are discovered in any store.
 func (s *Scheduler) discovers() bool {
-	return slices.ContainsFunc(s.shelves, func(sh *shelf) bool { return sh.found != nil })
+	return slices.ContainsFunc(s.shelves, func(sh *shelf) bool { return s.Catalog.Discovery(sh.name) != nil })
 }
 
 // forgot tells people that a discovered secret is managed no longer.

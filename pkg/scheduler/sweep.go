@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/tradepulse/rotator/pkg/catalog"
 	"github.com/tradepulse/rotator/pkg/events"
 	"github.com/tradepulse/rotator/pkg/secret"
 	"github.com/tradepulse/rotator/pkg/store"
@@ -20,7 +21,7 @@ type Result struct {
 	// Secrets is how many secrets there are by what was decided for them.
 	Secrets map[Reason]int
 	// Problems is how many problems of each kind the tags of secrets have.
-	Problems map[store.ProblemKind]int
+	Problems map[catalog.ProblemKind]int
 	// Armed is how many timers were set or moved, Announced how many versions
 	// nobody had announced, Discovered and Gone how many secrets were found to be
 	// managed or to be no longer.
@@ -28,7 +29,7 @@ type Result struct {
 }
 
 func newResult() Result {
-	return Result{Secrets: map[Reason]int{}, Problems: map[store.ProblemKind]int{}}
+	return Result{Secrets: map[Reason]int{}, Problems: map[catalog.ProblemKind]int{}}
 }
 
 // add counts what another part of the sweep did.
@@ -57,10 +58,8 @@ func (r *Result) total() int {
 // with its timer in place costs no call on the bus. It is swept by one sweep at
 // a time, which holds busy.
 type shelf struct {
-	name  string
-	st    *store.Store
-	specs map[string]secret.Spec // :: path → spec, of those that are configured
-	found *store.Discovery       // nil where nothing is discovered
+	name string
+	st   *store.Store
 
 	busy  sync.Mutex
 	round int  // of the sweep that is under way, or was last
@@ -91,21 +90,10 @@ type noted struct {
 	text  string
 }
 
-// shelves returns the stores that have something to sweep.
-func shelves(c *store.Catalog) []*shelf {
-	specs := map[string]map[string]secret.Spec{}
-	for spec := range c.Specs() {
-		if specs[spec.Store] == nil {
-			specs[spec.Store] = map[string]secret.Spec{}
-		}
-		specs[spec.Store][spec.StorePath()] = spec
-	}
+func shelves(stores *store.Set) []*shelf {
 	var out []*shelf
-	for _, st := range c.Stores() {
-		sh := (&shelf{name: st.Name(), st: st, specs: specs[st.Name()], found: c.Discovery(st.Name())}).blank()
-		if len(sh.specs) > 0 || sh.found != nil {
-			out = append(out, sh)
-		}
+	for _, st := range stores.All() {
+		out = append(out, (&shelf{name: st.Name(), st: st}).blank())
 	}
 	return out
 }
@@ -164,7 +152,7 @@ func (w *sweep) run(ctx context.Context) error {
 
 // shelf sweeps one store.
 func (w *sweep) shelf(ctx context.Context, sh *shelf) error {
-	if !sh.busy.TryLock() {
+	if !w.s.Catalog.Manages(sh.name) || !sh.busy.TryLock() {
 		return nil
 	}
 	defer sh.busy.Unlock()
@@ -230,11 +218,11 @@ func (w *sweep) discoveredBefore(ctx context.Context) (map[secret.ID]struct{}, e
 // managed reports whether a secret is configured, or was in the last listing of
 // a store.
 func (w *sweep) managed(id secret.ID) bool {
-	if _, _, err := w.s.Catalog.Lookup(id); err == nil {
+	if e, ok := w.s.Catalog.Lookup(id); ok && e.Origin == catalog.Configured {
 		return true
 	}
 	for _, sh := range w.s.shelves {
-		if sh.found != nil && sh.remembers(id) {
+		if w.s.Catalog.Discovery(sh.name) != nil && sh.remembers(id) {
 			return true
 		}
 	}
@@ -254,8 +242,8 @@ func (w *sweep) leftover(ctx context.Context, id secret.ID) error {
 		if !w.complete[spec.Store] {
 			return nil
 		}
-		if _, _, err := w.s.Catalog.Describe(ctx, spec); !errors.Is(err, store.ErrUnknownSecret) {
-			if errors.Is(err, store.ErrInvalidTags) {
+		if _, _, err := w.s.Catalog.Describe(ctx, spec); !errors.Is(err, catalog.ErrUnknownSecret) {
+			if errors.Is(err, catalog.ErrInvalidTags) {
 				err = nil // its own pass has said so
 			}
 			return err

@@ -13,6 +13,10 @@ const MaxIDLength = 512
 // ErrInvalidID is returned by [ParseID], [IDFromKey] and [ID.Validate].
 var ErrInvalidID = errors.New("invalid secret id")
 
+// ErrNotFound is wrapped by the error of a store that does not know a secret or a
+// version of it.
+var ErrNotFound = errors.New("not found")
+
 // ID is the stable identifier by which applications name a secret, such as
 // TRADEPULSE_AUDIT_SECRET_ID. A configuration maps it to a store and a path,
 // so that moving a secret to another store changes no application. The zero

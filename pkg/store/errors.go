@@ -4,13 +4,15 @@ import (
 	"context"
 	"errors"
 	"fmt"
+
+	"github.com/tradepulse/rotator/pkg/secret"
 )
 
 // The reasons for which a store refuses, one set for every driver. Test them
 // with errors.Is.
 var (
 	// ErrNotFound: there is no such secret or no such version.
-	ErrNotFound = errors.New("not found")
+	ErrNotFound = secret.ErrNotFound
 	// ErrNoValue: the version is known and its value is not there.
 	ErrNoValue = errors.New("version has no value")
 	// ErrConflict: somebody else changed the secret first. Read again.

@@ -62,25 +62,6 @@ func ExampleStore_Promote() {
 	// conflict false
 }
 
-// The secrets of a program and the stores that they are in.
-func ExampleCatalog() {
-	s, err := store.New("main", storetest.NewMem(nil), options)
-	if err != nil {
-		panic(err)
-	}
-	c, err := store.NewCatalog([]*store.Store{s}, []secret.Spec{{ID: "app/key", Store: "main", Path: "team/app-key"}})
-	if err != nil {
-		panic(err)
-	}
-	spec, in, err := c.Lookup("app/key")
-	fmt.Println(spec.StorePath(), in.Name(), err)
-	_, _, err = c.Lookup("app/none")
-	fmt.Println(err)
-	// Output:
-	// team/app-key main <nil>
-	// secret is not configured: app/none
-}
-
 // How a driver whose service knows no stages keeps them.
 func ExampleDocument() {
 	var d store.Document

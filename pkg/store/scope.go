@@ -1,55 +1,27 @@
 package store
 
-import "strings"
-
-// Scope says which secrets of a store somebody cares for, so that a driver need
-// not ask about others when it lists. Nil is all of them.
-type Scope struct {
-	paths   map[string]struct{}
-	folders map[string]struct{} // that have one of paths below them
-	found   *Discovery
+// Scope says which secrets of a store are wanted, so that a driver need not ask
+// its service about others when it lists. It may change at any time, and is safe
+// for concurrent use.
+type Scope interface {
+	// Folder reports whether there can be such secrets below a folder, which ends
+	// in a slash.
+	Folder(folder string) bool
+	// Path reports whether the secret at a path can be one of them, as far as its
+	// path tells.
+	Path(path string) bool
+	// Secret reports whether a secret is one of them.
+	Secret(path string, attributes map[string]string) bool
 }
 
-// NewScope returns the scope of the secrets at the given paths and of those
-// that d, if it is not nil, discovers.
-func NewScope(paths []string, d *Discovery) *Scope {
-	s := &Scope{paths: map[string]struct{}{}, folders: map[string]struct{}{}, found: d}
-	for _, path := range paths {
-		s.paths[path] = struct{}{}
-		for i, c := range path {
-			if c == '/' {
-				s.folders[path[:i+1]] = struct{}{}
-			}
-		}
-	}
-	return s
-}
+// Everything is the [Scope] of all secrets.
+type Everything struct{}
 
-// Folder reports whether there can be secrets below a folder, which ends in a
-// slash.
-func (s *Scope) Folder(folder string) bool {
-	if s == nil {
-		return true
-	}
-	_, ok := s.folders[folder]
-	return ok || s.found != nil && (strings.HasPrefix(folder, s.found.Prefix) || strings.HasPrefix(s.found.Prefix, folder))
-}
+// Folder implements [Scope].
+func (Everything) Folder(string) bool { return true }
 
-// Path reports whether the secret at a path can be one of them, as far as its
-// path tells.
-func (s *Scope) Path(path string) bool {
-	if s == nil {
-		return true
-	}
-	_, ok := s.paths[path]
-	return ok || s.found != nil && strings.HasPrefix(path, s.found.Prefix)
-}
+// Path implements [Scope].
+func (Everything) Path(string) bool { return true }
 
-// Secret reports whether a secret is one of them.
-func (s *Scope) Secret(path string, attributes map[string]string) bool {
-	if s == nil {
-		return true
-	}
-	_, ok := s.paths[path]
-	return ok || s.found != nil && s.found.Matches(path, attributes)
-}
+// Secret implements [Scope].
+func (Everything) Secret(string, map[string]string) bool { return true }

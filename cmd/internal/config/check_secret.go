@@ -21,7 +21,10 @@ func (k *checker) secrets() {
 			continue
 		}
 		ids[s.ID] = i
-		w := where{s.Store, s.Path}
+		w := where{s.Store, k.cfg.Stores[s.Store].NormalPath(s.Path)}
+		if s.Path != "" && w.path == "" {
+			k.report(append(at, "path"), "it names no secret", "write the path without / at its ends, such as team/db")
+		}
 		if first, ok := paths[w]; ok && s.Store != "" && s.Path != "" {
 			k.report(append(at, "path"), fmt.Sprintf("secrets[%d] is the same secret of the store %s", first, s.Store), "remove one: two would rotate it in turns")
 		}

@@ -8,8 +8,8 @@ import (
 	"strings"
 	"unicode/utf8"
 
+	"github.com/tradepulse/rotator/pkg/catalog"
 	"github.com/tradepulse/rotator/pkg/secret"
-	"github.com/tradepulse/rotator/pkg/store"
 )
 
 // discover returns what is discovered in a store, nil for nothing.
@@ -25,8 +25,8 @@ func (s Store) discover() *Discover {
 }
 
 // Discoveries returns what is discovered in each store that has such secrets.
-func (c *Config) Discoveries() ([]*store.Discovery, error) {
-	var out []*store.Discovery
+func (c *Config) Discoveries() ([]*catalog.Discovery, error) {
+	var out []*catalog.Discovery
 	for _, name := range slices.Sorted(maps.Keys(c.Stores)) {
 		found := c.Stores[name].discover()
 		if found == nil {
@@ -36,7 +36,7 @@ func (c *Config) Discoveries() ([]*store.Discovery, error) {
 		if err != nil {
 			return nil, fmt.Errorf("defaults: %w", err)
 		}
-		out = append(out, &store.Discovery{
+		out = append(out, &catalog.Discovery{
 			Store: name, Match: found.Match, Prefix: found.Prefix, IDPrefix: found.IDPrefix, Defaults: defaults, Policies: c.namedPolicies(),
 		})
 	}
@@ -55,7 +55,7 @@ func (c *Config) namedPolicies() map[string]*secret.Policy {
 // complete fills in the tag that is looked for.
 func (d *Discover) complete() {
 	if d != nil && len(d.Match) == 0 {
-		d.Match = map[string]string{store.TagManaged: ""}
+		d.Match = map[string]string{catalog.TagManaged: ""}
 	}
 }
 
@@ -70,7 +70,7 @@ func (k *checker) discover(name string, d *Discover) {
 		if err := checkTag(key, d.Match[key]); err != nil {
 			k.report(append(at, "match", key), err.Error(), "see docs/discovery.md for what a tag can be")
 		}
-		if key != store.TagManaged && strings.HasPrefix(key, "rotator:") {
+		if key != catalog.TagManaged && strings.HasPrefix(key, "rotator:") {
 			k.report(append(at, "match", key), "this tag says what is wanted of a secret, not whether it is managed", "use rotator:managed, or a tag of your own")
 		}
 	}

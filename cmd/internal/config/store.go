@@ -5,6 +5,9 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+
+	"github.com/tradepulse/rotator/pkg/store/awssm"
+	"github.com/tradepulse/rotator/pkg/store/vault"
 )
 
 // Store is one store of secrets. Its type decides what other keys it has.
@@ -41,6 +44,21 @@ func (*NATSKV) Type() string { return "natskv" }
 // is the name of a variable. It can be read only, so its secrets are never
 // rotated.
 type Env struct{}
+
+// NormalPath returns the form of a path in which the store lists the secret, "" for
+// a path that can name none: two paths name one secret if their normal forms are
+// equal. What the region of an AWS store is that names none only the open store
+// knows.
+func (s Store) NormalPath(path string) string {
+	switch o := s.Options.(type) {
+	case *Vault:
+		return vault.NormalPath(path)
+	case *AWS:
+		return awssm.NormalPath(path, o.Region, o.AssumeRole)
+	default:
+		return path
+	}
+}
 
 // Type returns env.
 func (*Env) Type() string { return "env" }

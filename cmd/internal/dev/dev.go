@@ -10,7 +10,6 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
-	"slices"
 	"time"
 
 	tea "github.com/charmbracelet/bubbletea"
@@ -19,6 +18,8 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/tradepulse/rotator/cmd/internal/embedded"
+	"github.com/tradepulse/rotator/pkg/catalog"
+	"github.com/tradepulse/rotator/pkg/client"
 	"github.com/tradepulse/rotator/pkg/events"
 	"github.com/tradepulse/rotator/pkg/notify"
 	"github.com/tradepulse/rotator/pkg/rotation"
@@ -88,7 +89,9 @@ type node struct {
 	server  *embedded.Server
 	nc      *nats.Conn
 	bus     *events.Bus
-	catalog *store.Catalog
+	catalog *catalog.Catalog
+	stores  *store.Set
+	source  client.Source
 	specs   []secret.Spec
 	board   *board
 	audit   *os.File
@@ -134,31 +137,38 @@ func (n *node) open(ctx context.Context) error {
 	if err := n.bus.EnsureStreams(ctx, events.StreamOptions{}); err != nil {
 		return err
 	}
-	if n.catalog, err = n.openStore(ctx); err != nil {
+	if err = n.openStore(ctx); err != nil {
 		return err
 	}
 	n.audit, err = os.OpenFile(filepath.Join(n.o.DataDir, "audit.log"), os.O_RDWR|os.O_CREATE|os.O_TRUNC, 0o600)
 	return err
 }
 
-func (n *node) openStore(ctx context.Context) (*store.Catalog, error) {
+func (n *node) openStore(ctx context.Context) error {
 	js, err := jetstream.New(n.nc)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	master := make([]byte, natskv.MasterKeySize)
 	if _, err := rand.Read(master); err != nil {
-		return nil, err
+		return err
 	}
 	d, err := natskv.Open(ctx, natskv.Config{JS: js, MasterKey: master})
 	if err != nil {
-		return nil, err
+		return err
 	}
 	st, err := store.New("embedded", d, &store.Options{Logger: n.o.Logger})
 	if err != nil {
-		return nil, err
+		return err
 	}
-	return store.NewCatalog([]*store.Store{st}, n.specs)
+	if n.stores, err = store.NewSet(st); err != nil {
+		return err
+	}
+	if n.catalog, err = catalog.New(catalog.Config{Stores: n.stores, Specs: n.specs}); err != nil {
+		return err
+	}
+	n.source, err = client.FromSpecs(n.stores.All(), n.specs)
+	return err
 }
 
 // specs are the two secrets of the TradePulse platform with lives of seconds.
@@ -247,11 +257,7 @@ func (n *node) look(ctx context.Context) error {
 }
 
 func (n *node) lookAt(ctx context.Context, spec secret.Spec) {
-	_, st, err := n.catalog.Lookup(spec.ID)
-	if err != nil {
-		return
-	}
-	meta, err := st.Describe(ctx, spec.StorePath())
+	meta, err := n.stores.Describe(ctx, spec.Store, spec.StorePath())
 	if err != nil {
 		return // it is made within the first second
 	}
@@ -263,7 +269,7 @@ func (n *node) lookAt(ctx context.Context, spec secret.Spec) {
 }
 
 func (n *node) scheduler(ctx context.Context) error {
-	s, err := scheduler.New(scheduler.Config{Catalog: n.catalog, Bus: n.bus, Source: "/rotator/dev/scheduler", SweepEvery: 2 * time.Second, Logger: n.o.Logger})
+	s, err := scheduler.New(scheduler.Config{Catalog: n.catalog, Stores: n.stores, Bus: n.bus, Source: "/rotator/dev/scheduler", SweepEvery: 2 * time.Second, Logger: n.o.Logger})
 	if err != nil {
 		return err
 	}
@@ -271,7 +277,7 @@ func (n *node) scheduler(ctx context.Context) error {
 }
 
 func (n *node) worker(ctx context.Context) error {
-	r, err := rotation.New(rotation.Config{Catalog: n.catalog, Bus: n.bus, Source: "/rotator/dev/worker", Logger: n.o.Logger, RetryBase: time.Second})
+	r, err := rotation.New(rotation.Config{Catalog: n.catalog, Stores: n.stores, Bus: n.bus, Source: "/rotator/dev/worker", Logger: n.o.Logger, RetryBase: time.Second})
 	if err != nil {
 		return err
 	}
@@ -289,14 +295,7 @@ func (n *node) worker(ctx context.Context) error {
 }
 
 func (n *node) notifier(ctx context.Context) error {
-	specs := func(id secret.ID) (secret.Spec, bool) {
-		i := slices.IndexFunc(n.specs, func(s secret.Spec) bool { return s.ID == id })
-		if i < 0 {
-			return secret.Spec{}, false
-		}
-		return n.specs[i], true
-	}
-	nt, err := notify.New(notify.Config{Bus: n.bus, Specs: specs, Source: "/rotator/dev/notifier", Logger: n.o.Logger})
+	nt, err := notify.New(notify.Config{Bus: n.bus, Catalog: n.catalog, Source: "/rotator/dev/notifier", Logger: n.o.Logger})
 	if err != nil {
 		return err
 	}

@@ -39,11 +39,7 @@ func (n *node) exists(ctx context.Context, spec secret.Spec) error {
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
 	for {
-		_, st, err := n.catalog.Lookup(spec.ID)
-		if err != nil {
-			return err
-		}
-		if meta, err := st.Describe(ctx, spec.StorePath()); err == nil && meta.Current().ID != "" {
+		if meta, err := n.stores.Describe(ctx, spec.Store, spec.StorePath()); err == nil && meta.Current().ID != "" {
 			return nil
 		}
 		select {
@@ -71,7 +67,7 @@ func (n *node) hear(ctx context.Context) error {
 // its load.
 func (n *node) service(ctx context.Context, name string, id secret.ID, load func(context.Context, *client.Manager) error) error {
 	m, err := client.New(ctx, client.Config{
-		Service: name, Instance: "demo", Source: client.FromCatalog(n.catalog), IDs: []secret.ID{id}, Bus: n.bus, Lease: 3 * time.Second, Logger: n.o.Logger,
+		Service: name, Instance: "demo", Source: n.source, IDs: []secret.ID{id}, Bus: n.bus, Lease: 3 * time.Second, Logger: n.o.Logger,
 	})
 	if err != nil {
 		return ended(ctx, err)
@@ -184,9 +180,8 @@ func (n *node) verify(ctx context.Context) error {
 	if _, err := n.audit.Seek(0, io.SeekStart); err != nil {
 		return errors.Join(append(errs, err)...)
 	}
-	src := client.FromCatalog(n.catalog)
 	records, _, err := client.VerifyAudit(n.audit, func(v secret.VersionID) (secret.Value, error) {
-		_, val, err := src.Read(ctx, auditID, store.Selector{Version: v})
+		_, val, err := n.source.Read(ctx, auditID, store.Selector{Version: v})
 		return val, err
 	})
 	if err != nil {

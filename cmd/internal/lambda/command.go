@@ -76,8 +76,8 @@ func (f *Function) rotate(ctx context.Context, name string) (any, error) {
 func (f *Function) look(ctx context.Context, c Command) (any, error) {
 	names := c.SecretIDs
 	if len(names) == 0 {
-		for _, spec := range f.secrets.listed() {
-			names = append(names, string(spec.ID))
+		for _, id := range f.secrets.listed() {
+			names = append(names, string(id))
 		}
 	}
 	var bus status.Bus

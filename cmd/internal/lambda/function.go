@@ -126,15 +126,15 @@ func (f *Function) event(ctx context.Context, e json.RawMessage) error {
 	if err != nil {
 		return err
 	}
-	catalog, err := f.secrets.catalog(ctx)
+	stores, err := f.secrets.set(ctx)
 	if err != nil {
 		return err
 	}
-	sch, err := scheduler.New(scheduler.Config{Catalog: catalog, Bus: parts.Bus, Source: source, LeaveTimers: true, Logger: f.log})
+	sch, err := scheduler.New(scheduler.Config{Catalog: f.secrets.catalog, Stores: stores, Bus: parts.Bus, Source: source, LeaveTimers: true, Logger: f.log})
 	if err != nil {
 		return err
 	}
-	in, err := parts.Intake(f.o.Config, sch, f.log)
+	in, err := wire.Intake(f.secrets.catalog, f.o.Config, sch, f.log)
 	if err != nil {
 		return err
 	}
@@ -170,5 +170,5 @@ const source = "/rotator/lambda"
 // function is that somebody.
 func (f *Function) rotator(t target) (*rotation.Rotator, error) {
 	t.spec.Disabled, t.spec.Strategy = true, secret.StrategyGenerate
-	return rotation.New(rotation.Config{Catalog: &t, Bus: f.announcer(), Source: source, Logger: f.log})
+	return rotation.New(rotation.Config{Catalog: &t, Stores: &t, Bus: f.announcer(), Source: source, Logger: f.log})
 }

@@ -1,6 +1,7 @@
 package lambda
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -11,6 +12,7 @@ import (
 
 	"github.com/tradepulse/rotator/cmd/internal/config"
 	"github.com/tradepulse/rotator/cmd/internal/wire"
+	"github.com/tradepulse/rotator/pkg/catalog"
 	"github.com/tradepulse/rotator/pkg/secret"
 	"github.com/tradepulse/rotator/pkg/store"
 	"github.com/tradepulse/rotator/pkg/store/awssm"
@@ -20,15 +22,15 @@ import (
 // configuration has none of Secrets Manager: that of its own region and role.
 const defaultStore = "aws"
 
-// secrets finds what is wanted of a secret and opens the store that has it,
-// once.
+// secrets says what is configured for a secret and opens the store that has it,
+// once. To its catalog it is the stores.
 type secrets struct {
-	cfg    *config.Config
-	specs  []secret.Spec
-	stores map[string]*config.AWS      // :: name → settings
-	tags   map[string]*store.Discovery // :: name of a store → which of its secrets say what is wanted of them
-	region string                      // of the function itself
-	open   func(name string, d store.Driver) (*store.Store, error)
+	cfg     *config.Config
+	catalog *catalog.Catalog       // of the secrets in Secrets Manager
+	rank    map[secret.ID]int      // :: id → position in the configuration
+	stores  map[string]*config.AWS // :: name → settings
+	region  string                 // of the function itself
+	open    func(name string, d store.Driver) (*store.Store, error)
 
 	mu     sync.Mutex
 	opened map[string]account
@@ -42,16 +44,8 @@ type account struct {
 }
 
 func newSecrets(cfg *config.Config, region string, open func(string, store.Driver) (*store.Store, error)) (*secrets, error) {
-	specs, err := cfg.Specs()
-	if err != nil {
-		return nil, err
-	}
-	discoveries, err := cfg.Discoveries()
-	if err != nil {
-		return nil, err
-	}
 	s := &secrets{
-		cfg: cfg, specs: specs, region: region, open: open, stores: map[string]*config.AWS{}, tags: map[string]*store.Discovery{},
+		cfg: cfg, rank: map[secret.ID]int{}, region: region, open: open, stores: map[string]*config.AWS{},
 		opened: map[string]account{}, limits: awssm.NewLimits(),
 	}
 	for name, st := range cfg.Stores {
@@ -59,25 +53,42 @@ func newSecrets(cfg *config.Config, region string, open func(string, store.Drive
 			s.stores[name] = o
 		}
 	}
-	for _, d := range discoveries {
-		if s.stores[d.Store] != nil {
-			s.tags[d.Store], d.Manages = d, true
-		}
+	specs, err := cfg.Specs()
+	if err != nil {
+		return nil, err
 	}
+	for i, spec := range specs {
+		s.rank[spec.ID] = i
+	}
+	discoveries, err := cfg.Discoveries()
+	if err != nil {
+		return nil, err
+	}
+	s.catalog, err = catalog.New(catalog.Config{
+		Stores:      s,
+		Specs:       slices.DeleteFunc(specs, func(spec secret.Spec) bool { return !s.Has(spec.Store) }),
+		Discoveries: slices.DeleteFunc(discoveries, func(d *catalog.Discovery) bool { return !s.Has(d.Store) }),
+	})
 	if len(s.stores) == 0 {
 		s.stores[defaultStore] = &config.AWS{}
 	}
-	return s, nil
+	return s, err
 }
 
-// listed returns the secrets of the configuration that are in Secrets Manager.
-func (s *secrets) listed() []secret.Spec {
-	return slices.DeleteFunc(slices.Clone(s.specs), func(spec secret.Spec) bool { return s.stores[spec.Store] == nil })
+// listed returns the ids of the configured secrets in Secrets Manager, in the
+// order of the configuration.
+func (s *secrets) listed() []secret.ID {
+	var ids []secret.ID
+	for e := range s.catalog.Entries() {
+		ids = append(ids, e.Spec.ID)
+	}
+	slices.SortFunc(ids, func(a, b secret.ID) int { return s.rank[a] - s.rank[b] })
+	return ids
 }
 
-// find returns what is wanted of a secret that somebody names by its ARN, its
-// name in Secrets Manager or its id. One that the configuration does not list
-// gets its defaults, and its name as its id.
+// find returns what is configured for a secret that is named by its ARN, its name
+// in Secrets Manager or its id. One that the configuration does not list gets the
+// defaults, and its name as its id.
 //
 // The path of what is returned is the ARN where there is one, which AWS also
 // knows in another account.
@@ -101,39 +112,47 @@ func (s *secrets) find(name string) (spec secret.Spec, listed bool, err error) {
 
 func (s *secrets) spec(name string, place awssm.Place) (spec secret.Spec, listed bool, err error) {
 	fit := s.fitting(place)
-	for _, spec := range s.specs {
-		named := spec.StorePath() == name || spec.StorePath() == place.Name || place.Region == "" && string(spec.ID) == name
-		switch {
-		case named && slices.Contains(fit, spec.Store):
-			return spec, true, nil
-		case place.Region == "" && string(spec.ID) == name:
-			return secret.Spec{}, false, fmt.Errorf("%w here: it is in the store %s, which is not Secrets Manager", store.ErrUnknownSecret, spec.Store)
-		}
+	if e, ok := s.configured(name, place, fit); ok {
+		return e.Spec, true, nil
+	}
+	if i, ok := s.rank[secret.ID(name)]; ok && place.Region == "" {
+		return secret.Spec{}, false, fmt.Errorf("%w here: it is in the store %s, which is not Secrets Manager", catalog.ErrUnknownSecret, s.cfg.Secrets[i].Store)
 	}
 	switch {
 	case len(fit) == 0:
-		return secret.Spec{}, false, fmt.Errorf("%w: no store of the configuration is in its region and account", store.ErrUnknownSecret)
+		return secret.Spec{}, false, fmt.Errorf("%w: no store of the configuration is in its region and account", catalog.ErrUnknownSecret)
 	case slices.Contains(fit, s.cfg.Defaults.Store):
 		fit = []string{s.cfg.Defaults.Store}
 	case len(fit) > 1:
-		return secret.Spec{}, false, fmt.Errorf("%w: it may be in the stores %s: list it under secrets, or set defaults.store", store.ErrUnknownSecret, strings.Join(fit, " and "))
+		return secret.Spec{}, false, fmt.Errorf("%w: it may be in the stores %s: list it under secrets, or set defaults.store", catalog.ErrUnknownSecret, strings.Join(fit, " and "))
 	}
 	spec, err = s.cfg.Unlisted(place.Name, fit[0])
 	return spec, false, err
+}
+
+// configured returns the configured secret that a name stands for in the stores
+// that fit, the first of the configuration if there are several.
+func (s *secrets) configured(name string, place awssm.Place, fit []string) (first catalog.Entry, ok bool) {
+	take := func(e catalog.Entry, known bool) {
+		if known && slices.Contains(fit, e.Spec.Store) && (!ok || s.rank[e.Spec.ID] < s.rank[first.Spec.ID]) {
+			first, ok = e, true
+		}
+	}
+	for _, store := range fit {
+		take(s.catalog.At(store, name))
+		take(s.catalog.At(store, place.Name))
+	}
+	if place.Region == "" {
+		take(s.catalog.Lookup(secret.ID(name)))
+	}
+	return first, ok
 }
 
 // fitting returns the stores that may hold a secret at a place.
 func (s *secrets) fitting(place awssm.Place) []string {
 	var out []string
 	for _, name := range slices.Sorted(maps.Keys(s.stores)) {
-		o := s.stores[name]
-		region, role := o.Region, strings.Split(o.AssumeRole, ":")
-		if region == "" {
-			region = s.region
-		}
-		elsewhere := place.Region != "" && region != "" && region != place.Region ||
-			place.Account != "" && len(role) > 4 && role[4] != place.Account
-		if !elsewhere {
+		if o := s.stores[name]; place.MayBeIn(cmp.Or(o.Region, s.region), o.AssumeRole) {
 			out = append(out, name)
 		}
 	}
@@ -147,11 +166,7 @@ func (s *secrets) locate(ctx context.Context, name string) (target, error) {
 		return target{}, err
 	}
 	acct, err := s.account(ctx, spec.Store)
-	t := target{spec: spec, acct: acct}
-	if !listed {
-		t.tags = s.tags[spec.Store]
-	}
-	return t, err
+	return target{spec: spec, acct: acct, listed: listed, catalog: s.catalog}, err
 }
 
 // account opens a store, once.
@@ -173,27 +188,43 @@ func (s *secrets) account(ctx context.Context, name string) (account, error) {
 	return s.opened[name], nil
 }
 
-// catalog returns the secrets of the configuration that are in Secrets Manager,
-// and what is discovered there. It finds no discovered secret by its id.
-func (s *secrets) catalog(ctx context.Context) (*store.Catalog, error) {
-	var stores []*store.Store
+// set opens every store.
+func (s *secrets) set(ctx context.Context) (*store.Set, error) {
+	out := new(store.Set)
 	for _, name := range slices.Sorted(maps.Keys(s.stores)) {
 		a, err := s.account(ctx, name)
+		if err == nil {
+			err = out.Add(a.store)
+		}
 		if err != nil {
 			return nil, err
 		}
-		stores = append(stores, a.store)
 	}
-	c, err := store.NewCatalog(stores, s.listed())
+	return out, nil
+}
+
+// Has implements [catalog.Stores].
+func (s *secrets) Has(name string) bool { return s.stores[name] != nil }
+
+// External implements [catalog.Stores].
+func (s *secrets) External(string) bool { return true }
+
+// NormalPath implements [catalog.Stores].
+func (s *secrets) NormalPath(name, path string) string {
+	o := s.stores[name]
+	if o == nil {
+		return path
+	}
+	return awssm.NormalPath(path, cmp.Or(o.Region, s.region), o.AssumeRole)
+}
+
+// Describe implements [catalog.Stores].
+func (s *secrets) Describe(ctx context.Context, name, path string) (secret.Metadata, error) {
+	a, err := s.account(ctx, name)
 	if err != nil {
-		return nil, err
+		return secret.Metadata{}, err
 	}
-	discoveries, err := s.cfg.Discoveries() // a catalog keeps them
-	if err != nil {
-		return nil, err
-	}
-	discoveries = slices.DeleteFunc(discoveries, func(d *store.Discovery) bool { return s.stores[d.Store] == nil })
-	return c, c.Discover(discoveries, nil)
+	return a.store.Describe(ctx, path)
 }
 
 // close closes what has been opened.
@@ -208,26 +239,30 @@ func (s *secrets) close() error {
 }
 
 // target is the secret that an invocation is about. It is a catalog of that
-// secret alone.
+// secret alone, and the store that has it.
 type target struct {
-	spec  secret.Spec
-	acct  account
-	tags  *store.Discovery // of a secret that is not listed, nil where none are read
-	found bool             // its tags say what is wanted of it
+	spec    secret.Spec
+	acct    account
+	listed  bool             // in the configuration
+	catalog *catalog.Catalog // knows whether its tags count
+	found   bool             // it was discovered: its tags say what is configured
 }
 
-// tagged returns what is wanted of the secret, given what AWS says of it: the
-// tags of one that is discovered say it themselves. They are not asked whether
-// the secret may be made.
+// tagged returns what is configured for the secret, given what AWS says of it. The
+// tags of a discovered secret say so themselves, except whether it may be created.
 func (t *target) tagged(m secret.Metadata) (secret.Spec, error) {
-	if t.tags == nil || !t.tags.Matches(m.Path, m.Attributes) {
+	if t.listed {
+		return t.spec, nil
+	}
+	e, ok := t.catalog.Resolve(t.spec.Store, m)
+	if !ok || e.Origin != catalog.Discovered {
 		return t.spec, nil
 	}
 	t.found = true
-	spec, problems := t.tags.Spec(m)
-	if len(problems) > 0 {
-		return t.spec, fmt.Errorf("%w: %s", store.ErrInvalidTags, problems[0])
+	if err := e.Err(); err != nil {
+		return t.spec, err
 	}
+	spec := e.Spec
 	spec.Path, spec.Create = t.spec.Path, false
 	return spec, nil
 }
@@ -235,7 +270,7 @@ func (t *target) tagged(m secret.Metadata) (secret.Spec, error) {
 // read reads the secret, and takes note of what its tags say.
 func (t *target) read(ctx context.Context) (secret.Metadata, error) {
 	m, err := t.acct.store.Describe(ctx, t.spec.StorePath())
-	if err != nil || t.tags == nil {
+	if err != nil || t.listed {
 		return m, err
 	}
 	named := m
@@ -246,17 +281,28 @@ func (t *target) read(ctx context.Context) (secret.Metadata, error) {
 	return m, err
 }
 
-// Find implements rotation.Catalog.
-func (t *target) Find(_ context.Context, id secret.ID) (secret.Spec, *store.Store, error) {
+// Find implements [rotation.Catalog].
+func (t *target) Find(_ context.Context, id secret.ID) (catalog.Entry, error) {
 	if id != t.spec.ID {
-		return secret.Spec{}, nil, fmt.Errorf("%w: %s", store.ErrUnknownSecret, id)
+		return catalog.Entry{}, fmt.Errorf("%w: %s", catalog.ErrUnknownSecret, id)
 	}
-	return t.spec, t.acct.store, nil
+	return t.entry(t.spec), nil
 }
 
-// Describe implements rotation.Catalog. What is wanted of the secret stands
-// since the invocation began.
-func (t *target) Describe(ctx context.Context, found secret.Spec) (secret.Spec, secret.Metadata, error) {
-	m, err := t.acct.store.Describe(ctx, found.StorePath())
-	return found, m, err
+// Describe implements [rotation.Catalog]. The spec is fixed for the whole
+// invocation.
+func (t *target) Describe(ctx context.Context, spec secret.Spec) (catalog.Entry, secret.Metadata, error) {
+	m, err := t.acct.store.Describe(ctx, spec.StorePath())
+	return t.entry(spec), m, err
 }
+
+func (t *target) entry(spec secret.Spec) catalog.Entry {
+	e := catalog.Entry{Spec: spec, Origin: catalog.Configured}
+	if t.found {
+		e.Origin = catalog.Discovered
+	}
+	return e
+}
+
+// Get implements [rotation.Stores].
+func (t *target) Get(name string) (*store.Store, bool) { return t.acct.store, name == t.spec.Store }

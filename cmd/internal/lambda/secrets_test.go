@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/tradepulse/rotator/cmd/internal/config"
+	"github.com/tradepulse/rotator/pkg/catalog"
 	"github.com/tradepulse/rotator/pkg/secret"
 	"github.com/tradepulse/rotator/pkg/store"
 )
@@ -54,7 +55,7 @@ secrets:
 		if (err == nil) != (c.id != "") || string(spec.ID) != c.id || spec.Store != c.store || spec.Path != c.path {
 			t.Errorf("%s: %s in %s at %s, %v; want %s in %s at %s", name, spec.ID, spec.Store, spec.Path, err, c.id, c.store, c.path)
 		}
-		if err != nil && !errors.Is(err, store.ErrUnknownSecret) && !errors.Is(err, store.ErrInvalid) {
+		if err != nil && !errors.Is(err, catalog.ErrUnknownSecret) && !errors.Is(err, store.ErrInvalid) {
 			t.Errorf("%s: %v", name, err)
 		}
 		if c.config == two && err == nil && spec.Policy == nil {
@@ -98,13 +99,10 @@ secrets: [{id: LISTED, path: listed, ttl: 1h}]
 		if err != nil {
 			t.Fatal(err)
 		}
-		to := target{spec: spec}
-		if !listed {
-			to.tags = s.tags["aws"]
-		}
+		to := target{spec: spec, listed: listed, catalog: s.catalog}
 		got, err := to.tagged(secret.Metadata{Path: c.secret, Attributes: c.tags, TTL: 30 * 24 * time.Hour})
 		if c.fails {
-			if !errors.Is(err, store.ErrInvalidTags) {
+			if !errors.Is(err, catalog.ErrInvalidTags) {
 				t.Errorf("%s: %v", name, err)
 			}
 			continue

@@ -7,11 +7,11 @@ import (
 	"errors"
 	"time"
 
+	"github.com/tradepulse/rotator/pkg/catalog"
 	"github.com/tradepulse/rotator/pkg/events"
 	"github.com/tradepulse/rotator/pkg/rollout"
 	"github.com/tradepulse/rotator/pkg/scheduler"
 	"github.com/tradepulse/rotator/pkg/secret"
-	"github.com/tradepulse/rotator/pkg/store"
 )
 
 // Secret is one secret as status and plan show it.
@@ -19,8 +19,8 @@ type Secret struct {
 	SecretID secret.ID `json:"secret_id"`
 	Store    string    `json:"store"`
 	Path     string    `json:"path"`
-	// Discovered is true for a secret that no configuration lists and that says
-	// itself what is wanted of it.
+	// Discovered is true for a secret that no configuration lists and that its own
+	// tags configure.
 	Discovered bool                `json:"discovered"`
 	VersionID  secret.VersionID    `json:"version_id,omitempty"`
 	CreatedAt  time.Time           `json:"created_at,omitzero"`
@@ -35,9 +35,9 @@ type Secret struct {
 	Applied    int                 `json:"applied"`
 	Blocking   []events.Blocker    `json:"blocking,omitempty"`
 	Services   []string            `json:"services,omitempty"`
-	// Problems are what its owner has to mend about its tags.
-	Problems []store.Problem `json:"problems,omitempty"`
-	Error    string          `json:"error,omitempty"`
+	// Problems are what its owner has to correct in its tags.
+	Problems []catalog.Problem `json:"problems,omitempty"`
+	Error    string            `json:"error,omitempty"`
 }
 
 // Bus is what is read of the bus; *events.Bus is one.

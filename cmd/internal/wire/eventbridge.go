@@ -4,13 +4,15 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"strings"
+	"maps"
+	"slices"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	eb "github.com/aws/aws-sdk-go-v2/service/eventbridge"
 	"github.com/aws/aws-sdk-go-v2/service/sqs"
 
 	"github.com/tradepulse/rotator/cmd/internal/config"
+	"github.com/tradepulse/rotator/pkg/catalog"
 	"github.com/tradepulse/rotator/pkg/eventbridge"
 	"github.com/tradepulse/rotator/pkg/secret"
 	"github.com/tradepulse/rotator/pkg/store/awssm"
@@ -47,27 +49,34 @@ func (p *Parts) Forward(ctx context.Context, c config.EventBridge, log *slog.Log
 // Intake returns what takes events of Secrets Manager and has l look at the
 // secrets that they name.
 func (p *Parts) Intake(c *config.Config, l eventbridge.Looker, log *slog.Logger) (*eventbridge.Intake, error) {
-	paths := map[string][]secret.ID{}
-	for _, s := range p.Specs {
-		if _, ok := c.Stores[s.Store].Options.(*config.AWS); ok {
-			paths[s.StorePath()] = append(paths[s.StorePath()], s.ID)
+	return Intake(p.Catalog, c, l, log)
+}
+
+// Intake is [Parts.Intake] for the secrets of a catalog.
+func Intake(known *catalog.Catalog, c *config.Config, l eventbridge.Looker, log *slog.Logger) (*eventbridge.Intake, error) {
+	var stores []string
+	for _, name := range slices.Sorted(maps.Keys(c.Stores)) {
+		if _, ok := c.Stores[name].Options.(*config.AWS); ok {
+			stores = append(stores, name)
 		}
 	}
-	discoveries, err := c.Discoveries()
-	if err != nil {
-		return nil, err
+	secrets := func(path string) (ids []secret.ID) {
+		for _, name := range stores {
+			if e, ok := known.At(name, path); ok && e.Origin == catalog.Configured {
+				ids = append(ids, e.Spec.ID)
+			}
+		}
+		return ids
 	}
 	discovering := func(path string) (names []string) {
-		for _, d := range discoveries {
-			if _, ok := c.Stores[d.Store].Options.(*config.AWS); ok && strings.HasPrefix(path, d.Prefix) {
-				names = append(names, d.Store)
+		for _, name := range stores {
+			if known.MayDiscover(name, path) {
+				names = append(names, name)
 			}
 		}
 		return names
 	}
-	return eventbridge.NewIntake(eventbridge.IntakeConfig{
-		Looker: l, Secrets: func(path string) []secret.ID { return paths[path] }, Discovering: discovering, Logger: log,
-	})
+	return eventbridge.NewIntake(eventbridge.IntakeConfig{Looker: l, Secrets: secrets, Discovering: discovering, Logger: log})
 }
 
 // Hear polls the queue of the configuration until ctx ends, or returns nil at

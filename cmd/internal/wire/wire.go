@@ -13,12 +13,12 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
-	"slices"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/tradepulse/rotator/cmd/internal/config"
+	"github.com/tradepulse/rotator/pkg/catalog"
 	"github.com/tradepulse/rotator/pkg/events"
 	"github.com/tradepulse/rotator/pkg/secret"
 	"github.com/tradepulse/rotator/pkg/store"
@@ -58,17 +58,13 @@ type Options struct {
 type Parts struct {
 	Conn    *nats.Conn
 	Bus     *events.Bus
-	Catalog *store.Catalog // nil without Options.Stores
-	Specs   []secret.Spec
+	Catalog *catalog.Catalog
+	Stores  *store.Set // empty without Options.Stores
 	Source  string
 }
 
 // Open returns the parts. It waits for the bus as long as ctx lives.
 func Open(ctx context.Context, o Options) (*Parts, error) {
-	specs, err := o.Config.Specs()
-	if err != nil {
-		return nil, err
-	}
 	signer, trusted, err := o.keys()
 	if err != nil {
 		return nil, err
@@ -85,17 +81,16 @@ func Open(ctx context.Context, o Options) (*Parts, error) {
 	if err != nil {
 		host = "unknown"
 	}
-	p := &Parts{Conn: nc, Specs: specs, Source: "/rotator/" + o.Role + "/" + host}
+	p := &Parts{Conn: nc, Stores: new(store.Set), Source: "/rotator/" + o.Role + "/" + host}
 	p.Bus, err = events.New(nc, events.Config{Names: names, Source: p.Source, Signer: signer, Verifier: trusted, APIPrefix: o.Config.NATS.APIPrefix, Logger: o.Logger})
 	if err == nil && o.Make {
 		err = p.Bus.EnsureStreams(ctx, events.StreamOptions{Replicas: o.Config.NATS.Replicas, EventBridge: o.Forwards && o.Config.EventBridge.On()})
 	}
-	if err == nil && o.Stores {
-		p.Catalog, err = o.catalog(ctx, nc, specs, locator(p.Bus))
+	if err == nil {
+		p.Catalog, err = o.catalog(ctx, nc, p.Stores, locator(p.Bus))
 	}
 	if err != nil {
-		nc.Close()
-		return nil, err
+		return nil, errors.Join(err, p.Close())
 	}
 	return p, nil
 }
@@ -103,7 +98,8 @@ func Open(ctx context.Context, o Options) (*Parts, error) {
 // Stores are the stores of a configuration, without what else a program works
 // with.
 type Stores struct {
-	Catalog *store.Catalog
+	*store.Set
+	Catalog *catalog.Catalog
 	conn    *nats.Conn // nil when no store is on the bus
 }
 
@@ -120,17 +116,15 @@ func (o Options) NeedsBus() bool {
 // OpenStores opens the stores alone. It connects to the bus only when a store is
 // on it, and then waits for it as long as ctx lives.
 func OpenStores(ctx context.Context, o Options) (*Stores, error) {
-	specs, err := o.Config.Specs()
-	if err != nil {
-		return nil, err
-	}
-	s := &Stores{}
+	o.Stores = true
+	s := &Stores{Set: new(store.Set)}
+	var err error
 	if o.NeedsBus() {
 		if s.conn, err = o.connect(ctx); err != nil {
 			return nil, err
 		}
 	}
-	if s.Catalog, err = o.catalog(ctx, s.conn, specs, nil); err != nil {
+	if s.Catalog, err = o.catalog(ctx, s.conn, s.Set, nil); err != nil {
 		return nil, errors.Join(err, s.Close())
 	}
 	return s, nil
@@ -138,37 +132,34 @@ func OpenStores(ctx context.Context, o Options) (*Stores, error) {
 
 // Close closes the stores and the connection.
 func (s *Stores) Close() error {
-	err := closeAll(s.Catalog)
+	err := s.Set.Close()
 	if s.conn != nil {
 		s.conn.Close()
 	}
 	return err
 }
 
-func closeAll(c *store.Catalog) error {
-	if c == nil {
-		return nil
-	}
-	var errs []error
-	for _, s := range c.Stores() {
-		errs = append(errs, s.Close())
-	}
-	return errors.Join(errs...)
-}
+// Specs returns what is configured for each secret of the configuration, in the
+// order of the ids.
+func (s *Stores) Specs() []secret.Spec { return configured(s.Catalog) }
 
-// Spec finds a secret among those of the configuration.
-func (p *Parts) Spec(id secret.ID) (secret.Spec, bool) {
-	for _, s := range p.Specs {
-		if s.ID == id {
-			return s, true
+// Specs returns what is configured for each secret of the configuration, in the
+// order of the ids.
+func (p *Parts) Specs() []secret.Spec { return configured(p.Catalog) }
+
+func configured(c *catalog.Catalog) []secret.Spec {
+	var specs []secret.Spec
+	for e := range c.Entries() {
+		if e.Origin == catalog.Configured {
+			specs = append(specs, e.Spec)
 		}
 	}
-	return secret.Spec{}, false
+	return specs
 }
 
 // Close closes the stores and the connection.
 func (p *Parts) Close() error {
-	err := closeAll(p.Catalog)
+	err := p.Stores.Close()
 	p.Conn.Close()
 	return err
 }
@@ -278,22 +269,28 @@ func tlsConfig(c config.TLS) (*tls.Config, error) {
 	return out, nil
 }
 
-// catalog opens every store of the configuration. Without a locator discovered
-// secrets are not found by their ids.
-func (o Options) catalog(ctx context.Context, nc *nats.Conn, specs []secret.Spec, locate store.Locator) (*store.Catalog, error) {
+// catalog returns the catalog of the configuration, and puts its stores, open, into
+// stores if they are wanted. Without a locator discovered secrets are not found by
+// their ids.
+func (o Options) catalog(ctx context.Context, nc *nats.Conn, stores *store.Set, locate catalog.Locator) (*catalog.Catalog, error) {
+	specs, err := o.Config.Specs()
+	if err != nil {
+		return nil, err
+	}
+	if !o.Stores {
+		return catalog.New(catalog.Config{Specs: specs})
+	}
 	discoveries, err := o.Config.Discoveries()
 	if err != nil {
 		return nil, err
 	}
-	var stores []*store.Store
+	c, err := catalog.New(catalog.Config{Stores: stores, Locate: locate})
+	if err != nil {
+		return nil, err
+	}
 	limits := awssm.NewLimits()
 	for name, s := range o.Config.Stores {
-		i := slices.IndexFunc(discoveries, func(d *store.Discovery) bool { return d.Store == name })
-		var found *store.Discovery
-		if i >= 0 {
-			found = discoveries[i]
-		}
-		d, err := o.driver(ctx, nc, s.Options, inStore(name, specs), found, limits)
+		d, err := o.driver(ctx, nc, s.Options, inStore(name, specs), c.Scope(name), limits)
 		if err != nil {
 			return nil, fmt.Errorf("store %s: %w", name, err)
 		}
@@ -301,13 +298,16 @@ func (o Options) catalog(ctx context.Context, nc *nats.Conn, specs []secret.Spec
 		if err != nil {
 			return nil, err
 		}
-		stores = append(stores, st)
+		if err := stores.Add(st); err != nil {
+			return nil, err
+		}
 	}
-	c, err := store.NewCatalog(stores, specs)
-	if err != nil {
-		return nil, err
+	// Which entries a store takes only the open store knows.
+	errs := []error{c.Discover(discoveries...)}
+	for _, spec := range specs {
+		errs = append(errs, c.Add(catalog.Entry{Spec: spec, Origin: catalog.Configured}))
 	}
-	return c, c.Discover(discoveries, locate)
+	return c, errors.Join(errs...)
 }
 
 // inStore returns the paths of the secrets that are configured in a store.
@@ -321,8 +321,8 @@ func inStore(name string, specs []secret.Spec) []string {
 	return paths
 }
 
-// locator finds out from the log where a discovered secret is.
-func locator(bus *events.Bus) store.Locator {
+// locator returns where the log says that a discovered secret is.
+func locator(bus *events.Bus) catalog.Locator {
 	return func(ctx context.Context, id secret.ID) (name, path string, err error) {
 		last, err := bus.Last(ctx, events.TypeDiscovered, id)
 		if err != nil && !errors.Is(err, events.ErrUntrusted) {
@@ -330,15 +330,14 @@ func locator(bus *events.Bus) store.Locator {
 		}
 		spec, ok := last.Event.Data.Spec()
 		if !ok {
-			return "", "", fmt.Errorf("%w, nor has it been discovered: %s", store.ErrUnknownSecret, id)
+			return "", "", fmt.Errorf("%w, nor has it been discovered: %s", catalog.ErrUnknownSecret, id)
 		}
 		return spec.Store, spec.Path, nil
 	}
 }
 
 // driver is the one place that knows the types of store.
-func (o Options) driver(ctx context.Context, nc *nats.Conn, opts config.StoreOptions, paths []string, found *store.Discovery, limits *awssm.Limits) (store.Driver, error) {
-	scope := store.NewScope(paths, found)
+func (o Options) driver(ctx context.Context, nc *nats.Conn, opts config.StoreOptions, paths []string, scope store.Scope, limits *awssm.Limits) (store.Driver, error) {
 	switch s := opts.(type) {
 	case *config.NATSKV:
 		return o.bucket(ctx, nc, s)
@@ -421,7 +420,7 @@ func AWS(ctx context.Context, s *config.AWS, limits *awssm.Limits) (*awssm.Drive
 	return openAWS(ctx, s, s.Tags, nil, limits)
 }
 
-func openAWS(ctx context.Context, s *config.AWS, tags map[string]string, scope *store.Scope, limits *awssm.Limits) (*awssm.Driver, error) {
+func openAWS(ctx context.Context, s *config.AWS, tags map[string]string, scope store.Scope, limits *awssm.Limits) (*awssm.Driver, error) {
 	return awssm.Open(ctx, awssm.Config{
 		Region: s.Region, Profile: s.Profile, AssumeRoleARN: s.AssumeRole, ExternalID: s.ExternalID, Endpoint: s.Endpoint,
 		Tags: tags, Scope: scope, WritesPerSecond: float64(s.WritesPerSecond), Limits: limits,

@@ -82,11 +82,9 @@ func NewPolling(tb testing.TB, secrets map[secret.ID]string) *Kit {
 		specs, k.ids = append(specs, secret.Spec{ID: id, Store: storeName}), append(k.ids, id)
 		k.promote(id, k.put(id, value))
 	}
-	catalog, err := store.NewCatalog([]*store.Store{st}, specs)
-	if err != nil {
+	if k.source, err = client.FromSpecs([]*store.Store{st}, specs); err != nil {
 		tb.Fatal(err)
 	}
-	k.source = client.FromCatalog(catalog)
 	return k
 }
 

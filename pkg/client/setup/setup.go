@@ -156,12 +156,12 @@ func (c *Client) open(ctx context.Context, o Options, cfg *Config, p Provider) e
 	for _, id := range ids {
 		specs = append(specs, secret.Spec{ID: id, Store: cfg.Store, Path: cfg.path(id, o.Lookup), RefreshMargin: cfg.RefreshMargin})
 	}
-	catalog, err := store.NewCatalog([]*store.Store{c.st}, specs)
+	source, err := client.FromSpecs([]*store.Store{c.st}, specs)
 	if err != nil {
 		return fmt.Errorf("setup: %w", err)
 	}
 	c.Manager, err = client.New(ctx, client.Config{
-		Service: cfg.Service, Instance: cfg.Instance, Source: client.FromCatalog(catalog), IDs: ids, Bus: bus,
+		Service: cfg.Service, Instance: cfg.Instance, Source: source, IDs: ids, Bus: bus,
 		PollInterval: cfg.PollInterval, MaxStale: cfg.MaxStale, Lease: cfg.Lease, Lookup: o.Lookup,
 		Logger: o.Logger, MeterProvider: o.MeterProvider, TracerProvider: o.TracerProvider,
 	})

@@ -57,7 +57,7 @@ type Config struct {
 	Tags map[string]string
 	// Scope limits List further, without a call for what is out of it; nil does
 	// not.
-	Scope *store.Scope
+	Scope store.Scope
 	// WritesPerSecond bounds CreateSecret, PutSecretValue and
 	// UpdateSecretVersionStage together, ReadsPerSecond DescribeSecret and
 	// GetSecretValue, ListsPerSecond ListSecrets and ListSecretVersionIds, each

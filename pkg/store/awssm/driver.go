@@ -35,6 +35,9 @@ func New(api API, cfg Config) (*Driver, error) {
 	if cfg.Limits == nil {
 		cfg.Limits = NewLimits()
 	}
+	if cfg.Scope == nil {
+		cfg.Scope = store.Everything{}
+	}
 	b := cfg.Limits.share(cfg)
 	return &Driver{
 		api: api, cfg: cfg,

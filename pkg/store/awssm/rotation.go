@@ -55,3 +55,29 @@ func ParseARN(s string) (Place, error) {
 	}
 	return Place{Region: a.Region, Account: a.AccountID, Name: name}, nil
 }
+
+// MayBeIn reports whether the place can be in a region and in the account of a
+// role that is assumed there, as far as these are known: "" is unknown.
+func (p Place) MayBeIn(region, role string) bool {
+	if p.Region != "" && region != "" && p.Region != region {
+		return false
+	}
+	assumed, err := arn.Parse(role)
+	return err != nil || p.Account == "" || p.Account == assumed.AccountID
+}
+
+// NormalPath implements [store.PathNormalizer]: List shows a secret of this region
+// and account by its name, which may also be read by its ARN.
+func (d *Driver) NormalPath(path string) string {
+	return NormalPath(path, d.cfg.Region, d.cfg.AssumeRoleARN)
+}
+
+// NormalPath returns the name of the secret that an ARN stands for in a region and
+// in the account of a role that is assumed there, as [Place.MayBeIn] knows them.
+// Every other path is normal as it is.
+func NormalPath(path, region, role string) string {
+	if p, err := ParseARN(path); err == nil && p.MayBeIn(region, role) {
+		return p.Name
+	}
+	return path
+}

@@ -3,6 +3,7 @@ package vault
 import (
 	"fmt"
 	"net/http"
+	"path"
 	"strings"
 	"time"
 
@@ -41,7 +42,7 @@ type Config struct {
 	// DefaultStatePrefix.
 	StatePrefix string
 	// Scope limits List further; nil shows everything under Prefix.
-	Scope *store.Scope
+	Scope store.Scope
 	// Auth logs in. Nil uses the token of the environment.
 	Auth Auth
 	// Concurrency is how many secrets List looks at together. 0 means
@@ -100,12 +101,23 @@ func (c Config) withDefaults() Config {
 	if c.Concurrency <= 0 {
 		c.Concurrency = DefaultConcurrency
 	}
+	if c.Scope == nil {
+		c.Scope = store.Everything{}
+	}
 	c.Mount, c.Prefix, c.StatePrefix = strings.Trim(c.Mount, "/"), strings.Trim(c.Prefix, "/"), strings.Trim(c.StatePrefix, "/")
 	return c
 }
 
-// full returns the path of a secret within the mount.
-func (c Config) full(path string) string { return strings.Trim(c.Prefix+"/"+path, "/") }
+// NormalPath returns the form of a path in which List shows the secret. To the
+// engine /a/b, a//b and a/./b are a/b, and it has no parent folders.
+func NormalPath(p string) string { return strings.TrimPrefix(path.Clean("/"+p), "/") }
+
+// NormalPath implements [store.PathNormalizer].
+func (*Driver) NormalPath(path string) string { return NormalPath(path) }
+
+// full returns the path of a secret within the mount, which cannot leave the
+// prefix.
+func (c Config) full(path string) string { return strings.Trim(c.Prefix+"/"+NormalPath(path), "/") }
 
 func (c Config) data(path string) string     { return c.Mount + "/data/" + c.full(path) }
 func (c Config) metadata(path string) string { return c.Mount + "/metadata/" + c.full(path) }

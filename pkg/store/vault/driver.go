@@ -208,6 +208,7 @@ func (v *view) metadata(path string) secret.Metadata {
 
 // Describe implements [store.Driver].
 func (d *Driver) Describe(ctx context.Context, path string) (secret.Metadata, error) {
+	path = NormalPath(path)
 	v, err := d.view(ctx, path)
 	if err != nil {
 		return secret.Metadata{}, err

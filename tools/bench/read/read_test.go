@@ -62,11 +62,11 @@ func manager(b *testing.B) *client.Manager {
 	if err != nil {
 		b.Fatal(err)
 	}
-	catalog, err := store.NewCatalog([]*store.Store{st}, specs)
+	source, err := client.FromSpecs([]*store.Store{st}, specs)
 	if err != nil {
 		b.Fatal(err)
 	}
-	m, err := client.New(b.Context(), client.Config{Service: "bench", Source: client.FromCatalog(catalog), IDs: ids, Logger: quiet})
+	m, err := client.New(b.Context(), client.Config{Service: "bench", Source: source, IDs: ids, Logger: quiet})
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -1,4 +1,4 @@
-package store
+package catalog
 
 import (
 	"errors"
@@ -11,12 +11,12 @@ import (
 )
 
 // ErrInvalidTags is wrapped by the error for a discovered secret whose tags
-// cannot be carried out. Nobody rotates it until they can.
+// cannot be carried out. It is not rotated until they can.
 var ErrInvalidTags = errors.New("invalid tags")
 
 // Discovery says which secrets of a store are managed although no configuration
-// lists them, and what is wanted of them: those that match say it themselves,
-// in their tags or custom metadata.
+// lists them: those that match say so, and what is configured for them, in their
+// tags or custom metadata. Do not copy or change one that is in use.
 type Discovery struct {
 	// Store is the name of the store.
 	Store string
@@ -25,18 +25,17 @@ type Discovery struct {
 	Match map[string]string
 	// Prefix is what a path has to begin with. "" is any.
 	Prefix string
-	// IDPrefix stands before the path in the id of a secret whose tags name none.
+	// IDPrefix is put before the path to make the id of a secret whose tags name
+	// none.
 	IDPrefix string
-	// Defaults are what holds for a secret whose tags do not say otherwise. Its
-	// ID, Store, Path and Create have no effect.
+	// Defaults apply where the tags of a secret do not say otherwise. ID, Store,
+	// Path and Create have no effect.
 	Defaults secret.Spec
 	// Policies are those that tags can name.
 	Policies map[string]*secret.Policy
-	// Manages says that the store can have secrets rotated by somebody else.
-	// [Catalog.Discover] sets it.
-	Manages bool
 
-	windows parsed
+	external bool // the store's service can rotate a secret itself
+	windows  parsed
 }
 
 // ProblemKind says what a [Problem] is about.
@@ -47,18 +46,22 @@ const (
 	// ProblemTag: a tag cannot be carried out. The secret is not scheduled,
 	// unless the configuration lists it.
 	ProblemTag ProblemKind = "invalid_tag"
-	// ProblemConflict: a tag says something else than the configuration, which
-	// holds.
+	// ProblemConflict: a tag contradicts the configuration, which wins.
 	ProblemConflict ProblemKind = "conflict"
 	// ProblemCollision: another secret has the id already. This one is not
 	// scheduled.
 	ProblemCollision ProblemKind = "collision"
 )
 
-// Problem is one thing about a secret that its owner has to mend.
+// ProblemKinds returns every kind of problem.
+func ProblemKinds() []ProblemKind {
+	return []ProblemKind{ProblemTag, ProblemConflict, ProblemCollision}
+}
+
+// Problem is one thing about a secret that its owner has to correct.
 type Problem struct {
 	Kind ProblemKind `json:"kind"`
-	// Tag is the tag that it is about, "" when it is about several or none.
+	// Tag is the tag at fault, "" for several or none.
 	Tag     string `json:"tag,omitempty"`
 	Message string `json:"message"`
 }
@@ -70,10 +73,16 @@ func (p Problem) String() string {
 	return p.Tag + ": " + p.Message
 }
 
+// Covers reports whether a secret may be discovered at a path, as far as its path
+// tells. Nil covers nothing.
+func (d *Discovery) Covers(path string) bool {
+	return d != nil && len(d.Match) > 0 && strings.HasPrefix(path, d.Prefix)
+}
+
 // Matches reports whether a secret is discovered. One that says
 // rotator:managed=false is not.
 func (d *Discovery) Matches(path string, attributes map[string]string) bool {
-	if d == nil || len(d.Match) == 0 || !strings.HasPrefix(path, d.Prefix) || attributes[TagManaged] == "false" {
+	if !d.Covers(path) || attributes[TagManaged] == "false" {
 		return false
 	}
 	for key, want := range d.Match {
@@ -84,16 +93,16 @@ func (d *Discovery) Matches(path string, attributes map[string]string) bool {
 	return true
 }
 
-// Spec returns what is wanted of a secret that matches, and what is wrong with
-// its tags. With problems the spec is not to be carried out; its ID is set if
-// the secret has a valid one all the same.
+// Spec returns what is configured for a secret that matches, and what is wrong
+// with its tags. With problems the spec must not be used to rotate; its ID is set
+// if the secret has a valid one all the same.
 //
 // The lifetime is what the tag says, else what the store's own rules say, else
 // the default.
 func (d *Discovery) Spec(m secret.Metadata) (secret.Spec, []Problem) {
 	spec := d.Defaults
 	spec.ID, spec.Store, spec.Path = secret.ID(d.IDPrefix+m.Path), d.Store, m.Path
-	// A secret that was made without a value gets its first one. One whose
+	// A secret that was created without a value gets its first one. One whose
 	// versions were removed on purpose does not get another.
 	spec.Create = !slices.ContainsFunc(m.Versions, func(v secret.Version) bool { return v.Stage != secret.StagePending })
 	if m.TTL > 0 {
@@ -124,10 +133,10 @@ func (d *Discovery) apply(spec *secret.Spec, attributes map[string]string) []Pro
 	return problems
 }
 
-// check finds what is wrong with tags that are all right by themselves.
+// check returns what is wrong with tags each of which is valid by itself.
 func (d *Discovery) check(spec secret.Spec, m secret.Metadata) []Problem {
 	var problems []Problem
-	if spec.Strategy == secret.StrategyManaged && !d.Manages {
+	if spec.Strategy == secret.StrategyManaged && !d.external {
 		problems = append(problems, Problem{Kind: ProblemTag, Message: "the strategy is managed, and the store runs no rotations itself"})
 	}
 	if life := spec.Lifetime(m); spec.TTL == 0 && life > 0 && spec.Margin() >= life {
@@ -143,9 +152,8 @@ func (d *Discovery) check(spec secret.Spec, m secret.Metadata) []Problem {
 	return problems
 }
 
-// Conflicts returns where the tags of a secret that the configuration lists say
-// something else than that, or nothing that can be understood. The
-// configuration holds either way.
+// Conflicts returns where the tags of a configured secret contradict the
+// configuration or cannot be carried out. The configuration wins either way.
 func (d *Discovery) Conflicts(configured secret.Spec, m secret.Metadata) []Problem {
 	if d == nil {
 		return nil
@@ -162,13 +170,4 @@ func (d *Discovery) Conflicts(configured secret.Spec, m secret.Metadata) []Probl
 		})
 	}
 	return problems
-}
-
-// invalid returns problems as an error.
-func invalid(problems []Problem) error {
-	texts := make([]string, len(problems))
-	for i, p := range problems {
-		texts[i] = p.String()
-	}
-	return fmt.Errorf("%w: %s", ErrInvalidTags, strings.Join(texts, "; "))
 }

@@ -1,4 +1,4 @@
-package store
+package catalog
 
 import (
 	"cmp"
@@ -16,31 +16,30 @@ import (
 
 const (
 	tagPrefix = "rotator:"
-	// TagManaged opts a secret in, where a configuration does not ask for
-	// another tag, and with the value false out.
+	// TagManaged opts a secret in, unless a configuration asks for another tag,
+	// and with the value false out.
 	TagManaged = tagPrefix + "managed"
 	// maxTag bounds a value, in bytes: what Vault allows, and AWS allows half.
 	maxTag = 512
 )
 
-// Tag is a tag, or a key of custom metadata, by which a secret says what is
-// wanted of it.
+// Tag is a tag, or a key of custom metadata, by which a secret configures its own
+// rotation.
 type Tag struct {
 	// Key is its name.
 	Key string
-	// Value says in words what may stand there.
+	// Value says in words what the value may be.
 	Value string
 	// Example is such a value.
 	Example string
 
-	// set writes the value into a spec, get reads it back in a form that is the
-	// same for the same setting; nil for what is no setting of a spec.
+	// set writes the value into a spec. get reads it back in a form that is equal
+	// for equal settings; it is nil for a tag that sets nothing in a spec.
 	set func(d *Discovery, s *secret.Spec, text string) error
 	get func(s secret.Spec) string
 }
 
-// Tags returns every tag there is, in the order in which a person wants to read
-// of them.
+// Tags returns every tag, in the order of the documentation.
 func Tags() []Tag { return slices.Clone(tags) }
 
 var tags = []Tag{
@@ -134,8 +133,8 @@ func setWindows(d *Discovery, s *secret.Spec, text string) (err error) {
 	return err
 }
 
-// parsed remembers windows by their text: to look up a time zone costs more than
-// all else about a secret.
+// parsed caches windows by their text: looking up a time zone costs more than the
+// rest of a secret's tags together.
 type parsed struct {
 	mu      sync.Mutex
 	windows map[string][]secret.Window
@@ -181,7 +180,7 @@ func setServices(_ *Discovery, s *secret.Spec, text string) error {
 			return err
 		}
 		if slices.Contains(names[:i], name) {
-			return fmt.Errorf("%s stands there twice", shorten(name))
+			return fmt.Errorf("%s is listed twice", shorten(name))
 		}
 	}
 	s.Services = names

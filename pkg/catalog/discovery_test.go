@@ -1,4 +1,4 @@
-package store_test
+package catalog_test
 
 import (
 	"fmt"
@@ -8,13 +8,13 @@ import (
 	"testing"
 	"time"
 
+	"github.com/tradepulse/rotator/pkg/catalog"
 	"github.com/tradepulse/rotator/pkg/secret"
-	"github.com/tradepulse/rotator/pkg/store"
 )
 
-func discovery() *store.Discovery {
-	return &store.Discovery{
-		Store: "main", Match: map[string]string{store.TagManaged: ""}, Prefix: "apps/", IDPrefix: "x/",
+func discovery() *catalog.Discovery {
+	return &catalog.Discovery{
+		Store: "main", Match: map[string]string{catalog.TagManaged: ""}, Prefix: "apps/", IDPrefix: "x/",
 		Defaults: secret.Spec{TTL: 30 * 24 * time.Hour, Services: []string{"all"}},
 		Policies: map[string]*secret.Policy{"pin": {MinLength: 8, Length: 8, Classes: []secret.Class{secret.ClassDigit}}},
 	}
@@ -22,7 +22,7 @@ func discovery() *store.Discovery {
 
 // tagged returns a secret with these tags and one version.
 func tagged(tags map[string]string) secret.Metadata {
-	all := map[string]string{store.TagManaged: "true", "team": "payments"}
+	all := map[string]string{catalog.TagManaged: "true", "team": "payments"}
 	maps.Copy(all, tags)
 	return secret.Metadata{Path: "apps/db", Attributes: all, Versions: []secret.Version{{ID: "1", Stage: secret.StageCurrent}}}
 }
@@ -36,14 +36,14 @@ func TestTagsAreDocumented(t *testing.T) {
 		t.Fatal(err)
 	}
 	var want strings.Builder
-	for _, tag := range store.Tags() {
+	for _, tag := range catalog.Tags() {
 		fmt.Fprintf(&want, "| `%s` | %s | `%s` |\n", tag.Key, tag.Value, tag.Example)
 	}
 	_, table, _ := strings.Cut(string(text), "| tag | value | such as |\n|---|---|---|\n")
 	if table, _, _ = strings.Cut(table, "\n\n"); table+"\n" != want.String() {
 		t.Errorf("the table of docs/discovery.md is not\n%s", &want)
 	}
-	for _, tag := range store.Tags() {
+	for _, tag := range catalog.Tags() {
 		if _, problems := discovery().Spec(tagged(map[string]string{tag.Key: tag.Example})); len(problems) > 0 {
 			t.Errorf("the example of %s: %v", tag.Key, problems)
 		}
@@ -124,7 +124,7 @@ func TestTagsThatCannotBeCarriedOut(t *testing.T) {
 		"an unknown policy":          {"rotator:policy", "pins", `there is no policy "pins" in the configuration; it has pin`},
 		"a service that is no name":  {"rotator:services", "orders, billing", "use letters, digits, _ and -"},
 		"two spaces":                 {"rotator:services", "orders  billing", "0 characters"},
-		"a service twice":            {"rotator:services", "a b a", `"a" stands there twice`},
+		"a service twice":            {"rotator:services", "a b a", `"a" is listed twice`},
 		"an id with a space":         {"rotator:id", "a b", "invalid secret id"},
 		"a window as cron":           {"rotator:window", "0 3 * * *", "is not of the form"},
 		"an unknown word":            {"rotator:retire", "burn", `"burn" is not delete, keep or destroy`},
@@ -138,7 +138,7 @@ func TestTagsThatCannotBeCarriedOut(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			_, problems := discovery().Spec(tagged(map[string]string{c.key: c.value}))
-			if len(problems) != 1 || problems[0].Kind != store.ProblemTag || !strings.Contains(problems[0].String(), c.want) {
+			if len(problems) != 1 || problems[0].Kind != catalog.ProblemTag || !strings.Contains(problems[0].String(), c.want) {
 				t.Errorf("problems %v, want one with %q", problems, c.want)
 			}
 		})
@@ -152,9 +152,9 @@ func TestTagsThatCannotBeCarriedOut(t *testing.T) {
 
 func TestWhatIsDiscovered(t *testing.T) {
 	t.Parallel()
-	managed := map[string]string{store.TagManaged: "true"}
+	managed := map[string]string{catalog.TagManaged: "true"}
 	for name, c := range map[string]struct {
-		change func(*store.Discovery)
+		change func(*catalog.Discovery)
 		path   string
 		tags   map[string]string
 		want   bool
@@ -163,11 +163,11 @@ func TestWhatIsDiscovered(t *testing.T) {
 		"another path":              {nil, "ops/a", managed, false},
 		"no tags":                   {nil, "apps/a", nil, false},
 		"other tags":                {nil, "apps/a", map[string]string{"team": "payments"}, false},
-		"opted out":                 {nil, "apps/a", map[string]string{store.TagManaged: "false"}, false},
-		"a value that is not right": {func(d *store.Discovery) { d.Match = map[string]string{"team": "payments"} }, "apps/a", map[string]string{"team": "orders"}, false},
-		"one of two tags":           {func(d *store.Discovery) { d.Match = map[string]string{"team": "", "env": "prod"} }, "apps/a", map[string]string{"team": "x"}, false},
-		"both tags":                 {func(d *store.Discovery) { d.Match = map[string]string{"team": "", "env": "prod"} }, "apps/a", map[string]string{"team": "x", "env": "prod"}, true},
-		"nothing is asked for":      {func(d *store.Discovery) { d.Match = nil }, "apps/a", managed, false},
+		"opted out":                 {nil, "apps/a", map[string]string{catalog.TagManaged: "false"}, false},
+		"a value that is not right": {func(d *catalog.Discovery) { d.Match = map[string]string{"team": "payments"} }, "apps/a", map[string]string{"team": "orders"}, false},
+		"one of two tags":           {func(d *catalog.Discovery) { d.Match = map[string]string{"team": "", "env": "prod"} }, "apps/a", map[string]string{"team": "x"}, false},
+		"both tags":                 {func(d *catalog.Discovery) { d.Match = map[string]string{"team": "", "env": "prod"} }, "apps/a", map[string]string{"team": "x", "env": "prod"}, true},
+		"nothing is asked for":      {func(d *catalog.Discovery) { d.Match = nil }, "apps/a", managed, false},
 	} {
 		d := discovery()
 		if c.change != nil {
@@ -176,30 +176,10 @@ func TestWhatIsDiscovered(t *testing.T) {
 		if got := d.Matches(c.path, c.tags); got != c.want {
 			t.Errorf("%s: %t", name, got)
 		}
-		scope := store.NewScope([]string{"listed/here/x"}, d)
+		scope := scoped(t, d, "listed/here/x").Scope("main")
 		if got := scope.Secret(c.path, c.tags); got != c.want || got && !scope.Path(c.path) {
 			t.Errorf("%s: in scope %t", name, got)
 		}
-	}
-}
-
-func TestScope(t *testing.T) {
-	t.Parallel()
-	s := store.NewScope([]string{"listed/here/x"}, discovery())
-	for folder, want := range map[string]bool{"apps/": true, "apps/deep/er/": true, "listed/": true, "listed/here/": true, "listed/there/": false, "ops/": false, "a/": false} {
-		if got := s.Folder(folder); got != want {
-			t.Errorf("folder %s: %t", folder, got)
-		}
-	}
-	if !s.Path("listed/here/x") || !s.Secret("listed/here/x", nil) || s.Path("listed/here/y") || !s.Path("apps/y") || s.Secret("apps/y", nil) {
-		t.Error("the paths are others")
-	}
-	var all *store.Scope
-	if !all.Folder("any/") || !all.Path("any") || !all.Secret("any", nil) {
-		t.Error("no scope does not mean everything")
-	}
-	if none := store.NewScope(nil, nil); none.Folder("any/") || none.Path("any") || none.Secret("any", nil) {
-		t.Error("a scope of nothing has something")
 	}
 }
 
@@ -247,7 +227,7 @@ func TestTheConfigurationWins(t *testing.T) {
 	if !maps.Equal(got, want) {
 		t.Errorf("got %q, want %q", got, want)
 	}
-	var none *store.Discovery
+	var none *catalog.Discovery
 	if problems := none.Conflicts(configured, other); problems != nil {
 		t.Errorf("where nothing is discovered tags mean nothing: %v", problems)
 	}
@@ -256,7 +236,7 @@ func TestTheConfigurationWins(t *testing.T) {
 // FuzzTags takes any tags: nothing panics, and a secret without problems has a
 // spec that can be carried out.
 func FuzzTags(f *testing.F) {
-	for _, tag := range store.Tags() {
+	for _, tag := range catalog.Tags() {
 		f.Add(tag.Key, tag.Example, "rotator:ttl", "1h", "apps/db")
 	}
 	f.Add("rotator:ttl", "6m", "rotator:margin", "6m", "apps/db")
