@@ -29,8 +29,7 @@ const (
 	ReasonRetrying Reason = "retrying"
 	// ReasonQuarantined: the target refused every value; a person has to act.
 	ReasonQuarantined Reason = "quarantined"
-	// ReasonRunning: the store has somebody else rotate the secret, and that has
-	// begun.
+	// ReasonRunning: the store's own rotation of the secret has begun.
 	ReasonRunning Reason = "running"
 	// ReasonMissing: the store has no version yet and may be given one.
 	ReasonMissing Reason = "missing"
@@ -46,10 +45,10 @@ const (
 	ReasonCollision Reason = "collision"
 )
 
-// reasons are all of them.
+// reasons are all of them; a test holds the list against the constants.
 var reasons = []Reason{
-	ReasonScheduled, ReasonNearExpiry, ReasonExpired, ReasonWaitingForWindow, ReasonNoWindow, ReasonRetrying,
-	ReasonQuarantined, ReasonMissing, ReasonNotFound, ReasonNoLifetime, ReasonDisabled, ReasonInvalid, ReasonCollision,
+	ReasonScheduled, ReasonNearExpiry, ReasonExpired, ReasonWaitingForWindow, ReasonNoWindow, ReasonRetrying, ReasonQuarantined,
+	ReasonRunning, ReasonMissing, ReasonNotFound, ReasonNoLifetime, ReasonDisabled, ReasonInvalid, ReasonCollision,
 }
 
 // Decision is what has to happen to one secret.
