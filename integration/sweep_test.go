@@ -10,6 +10,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/aws/aws-sdk-go-v2/aws"
+	sm "github.com/aws/aws-sdk-go-v2/service/secretsmanager"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/tradepulse/rotator/internal/serverstest"
@@ -77,8 +79,55 @@ func TestSweepCalls(t *testing.T) {
 	}
 }
 
+// TestAPathInAnotherFormIsScheduled: a configured path may be written in another
+// form than its store lists it in.
+func TestAPathInAnotherFormIsScheduled(t *testing.T) {
+	t.Parallel()
+	bao, moto := serverstest.StartBao(t), serverstest.StartMoto(t)
+	bao.Do(t, http.MethodPost, "secret/data/team/lead", map[string]any{"data": map[string]string{"value": "value"}}, nil)
+	outsider := newAWS(t, moto.URL)
+	if err := outsider.add(t.Context(), "team/lead", "value", nil); err != nil {
+		t.Fatal(err)
+	}
+	described, err := outsider.DescribeSecret(t.Context(), &sm.DescribeSecretInput{SecretId: aws.String("team/lead")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, c := range map[string]struct {
+		path string
+		open func(store.Scope) (store.Driver, error)
+	}{
+		"vault, with a slash in front": {"/team/lead", func(s store.Scope) (store.Driver, error) {
+			return vault.Open(vault.Config{Address: bao.URL, Auth: vault.Token{Token: bao.Root}, Scope: s})
+		}},
+		"aws, by the ARN": {aws.ToString(described.ARN), func(s store.Scope) (store.Driver, error) {
+			return awssm.New(outsider.Client, awssm.Config{Scope: s})
+		}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			stores := new(store.Set)
+			known, err := catalog.New(catalog.Config{Stores: stores})
+			if err != nil {
+				t.Fatal(err)
+			}
+			d, err := c.open(known.Scope("main"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			sweep := sweeper(t, d, stores, known)
+			if err := known.Add(catalog.Entry{Spec: secret.Spec{ID: "LEAD", Store: "main", Path: c.path, TTL: time.Hour}, Origin: catalog.Configured}); err != nil {
+				t.Fatal(err)
+			}
+			if r := sweep(); r.Secrets[scheduler.ReasonScheduled] != 1 || r.Armed != 1 {
+				t.Errorf("got %+v", r)
+			}
+		})
+	}
+}
+
 // sweeper returns a function that sweeps a store on a bus of its own.
-func sweeper(t *testing.T, d store.Driver, stores *store.Set, known *catalog.Catalog, tagged *catalog.Discovery) func() scheduler.Result {
+func sweeper(t *testing.T, d store.Driver, stores *store.Set, known *catalog.Catalog, tagged ...*catalog.Discovery) func() scheduler.Result {
 	t.Helper()
 	s := newSite(t, startBroker(t, false))
 	nc := s.broker.connect()
@@ -87,7 +136,7 @@ func sweeper(t *testing.T, d store.Driver, stores *store.Set, known *catalog.Cat
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := errors.Join(stores.Add(st), known.Discover(tagged)); err != nil {
+	if err := errors.Join(stores.Add(st), known.Discover(tagged...)); err != nil {
 		t.Fatal(err)
 	}
 	sch, err := scheduler.New(scheduler.Config{Catalog: known, Stores: stores, Bus: s.bus(nc, "scheduler"), Source: "/test/scheduler", Logger: s.log})

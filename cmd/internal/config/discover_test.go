@@ -39,6 +39,27 @@ secrets: [{id: a, store: quiet}]
 	}
 }
 
+// TestOneSecretInTwoForms: a path names one secret in whichever form it is written.
+func TestOneSecretInTwoForms(t *testing.T) {
+	const arn = "arn:aws:secretsmanager:eu-central-1:111111111111:secret:team/db-AbCdEf"
+	for text, want := range map[string]string{
+		"{v: {type: vault}}|/team/db|team/db":                               "secrets[0] is the same secret of the store v",
+		"{v: {type: vault}}|team//db/|team/db":                              "secrets[0] is the same secret of the store v",
+		"{v: {type: vault}}|/|team/db":                                      "it names no secret",
+		"{v: {type: aws, region: eu-central-1}}|" + arn + "|team/db":        "secrets[0] is the same secret of the store v",
+		"{v: {type: aws, region: us-east-1}}|" + arn + "|team/db":           "",
+		"{v: {type: aws, region: eu-central-1}}|/team/db|team/db":           "",
+		"{v: {type: natskv}}|/team/db|team/db":                              "",
+		"{v: {type: vault}, w: {type: vault, mount: w}}|/team/db|team/db/x": "",
+	} {
+		part := strings.Split(text, "|")
+		_, err := config.Parse([]byte("stores: "+part[0]+"\nsecrets: [{id: A, store: v, path: \""+part[1]+"\"}, {id: B, store: v, path: \""+part[2]+"\"}]"), "c.yaml", nil)
+		if (err == nil) != (want == "") || err != nil && !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v, want %q", text, err, want)
+		}
+	}
+}
+
 func TestDiscoveryIsChecked(t *testing.T) {
 	for text, want := range map[string]string{
 		`{match: {"rotator:ttl": ""}}`:                      "this tag says what is wanted of a secret",

@@ -38,6 +38,26 @@ func TestParseARN(t *testing.T) {
 	}
 }
 
+func TestNormalPath(t *testing.T) {
+	t.Parallel()
+	const arn, role = "arn:aws:secretsmanager:eu-central-1:111111111111:secret:prod/db-AbCdEf", "arn:aws:iam::111111111111:role/rotator"
+	for name, c := range map[string]struct{ path, region, role, want string }{
+		"a name":                          {"/prod//db", "eu-central-1", role, "/prod//db"},
+		"an ARN":                          {arn, "eu-central-1", role, "prod/db"},
+		"of another region":               {arn, "us-east-1", role, arn},
+		"of another account":              {arn, "eu-central-1", "arn:aws:iam::222222222222:role/rotator", arn},
+		"where the region is not known":   {arn, "", role, "prod/db"},
+		"where the account is not known":  {arn, "eu-central-1", "", "prod/db"},
+		"an ARN of something else":        {"arn:aws:s3:::bucket-AbCdEf", "", "", "arn:aws:s3:::bucket-AbCdEf"},
+		"a role of another service still": {arn, "eu-central-1", "arn:aws:iam::111111111111:role/a/b", "prod/db"},
+	} {
+		got := awssm.NormalPath(c.path, c.region, c.role)
+		if got != c.want || awssm.NormalPath(got, c.region, c.role) != got {
+			t.Errorf("%s: %s, want %s", name, got, c.want)
+		}
+	}
+}
+
 // TestRotation holds what a rotation function is told of a secret, which is one
 // call.
 func TestRotation(t *testing.T) {

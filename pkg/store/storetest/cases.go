@@ -154,6 +154,9 @@ func list(t *testing.T, b *bench) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		if n, ok := b.d.(store.PathNormalizer); ok && m.Path != "" && n.NormalPath(m.Path) != m.Path {
+			t.Errorf("%s is listed, and its normal form is %s", m.Path, n.NormalPath(m.Path))
+		}
 		if v, ok := want[m.Path]; ok {
 			if m.Current().ID != v {
 				t.Errorf("%s is listed with current %q, want %q", m.Path, m.Current().ID, v)

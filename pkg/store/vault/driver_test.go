@@ -244,6 +244,42 @@ func TestDocument(t *testing.T) {
 }
 
 // TestForeignWrite: somebody writes past us while a version is pending.
+// TestAPathHasOneForm: what is read under a path is what List shows in the normal
+// form of the path, and no path leaves the prefix.
+func TestAPathHasOneForm(t *testing.T) {
+	t.Parallel()
+	bao := serverstest.StartBao(t)
+	for path, value := range map[string]string{"team/a/b": "inside", "other/c": "outside"} {
+		bao.Do(t, http.MethodPost, "secret/data/"+path, map[string]any{"data": map[string]string{"value": value}}, nil)
+	}
+	cfg := asRoot(bao)
+	cfg.Prefix = "team"
+	d := open(t, cfg)
+	for path, want := range map[string]string{"a/b": "a/b", "/a/b": "a/b", "a/b/": "a/b", "a//b": "a/b", "a/./b": "a/b", "a/x/../b": "a/b", "../a/b": "a/b", "/": "", ".": ""} {
+		if got := d.NormalPath(path); got != want || d.NormalPath(got) != got {
+			t.Errorf("%s is %q, want %q", path, got, want)
+		}
+		if want == "" {
+			continue
+		}
+		m, err := d.Describe(t.Context(), path)
+		if err != nil || m.Path != want {
+			t.Errorf("%s is described as %q, %v", path, m.Path, err)
+		}
+		if _, v, err := d.Get(t.Context(), path, store.Selector{}); err != nil || string(v.Reveal()) != "inside" {
+			t.Errorf("%s cannot be read: %v", path, err)
+		}
+	}
+	if _, err := d.Describe(t.Context(), "../other/c"); !errors.Is(err, store.ErrNotFound) {
+		t.Errorf("beside the prefix: %v", err)
+	}
+	for m, err := range d.List(t.Context()) {
+		if err != nil || m.Path != "" && m.Path != "a/b" {
+			t.Errorf("it lists %q, %v", m.Path, err)
+		}
+	}
+}
+
 func TestForeignWrite(t *testing.T) {
 	t.Parallel()
 	bao := serverstest.StartBao(t)
