@@ -150,29 +150,28 @@ func printPlan(w io.Writer, all []status.Secret, now time.Time) error {
 	return printProblems(w, all)
 }
 
-// brief says in a column of a table when a secret rotates; what does not fit
-// there is in note.
+// brief says in a column of a table when a secret rotates. A message that is too
+// long for the column is left to note.
 func brief(s status.Secret) string {
 	const fits = 48
-	before, _, _ := strings.Cut(s.Message, after)
-	if len(before) > fits {
+	if len(s.Message) > fits {
 		return string(s.Reason)
 	}
-	return before
+	return s.Message
 }
-
-// after is what stands before the reason of a try that failed.
-const after = " after: "
 
 // note returns the line about a secret for below a table, or nothing.
 func note(s status.Secret) string {
-	if s.Error != "" || brief(s) == s.Message {
+	switch {
+	case s.Error != "":
 		return ""
+	case s.Reason == scheduler.ReasonRetrying && s.Failure != nil:
+		return fmt.Sprintf("  %s is tried again after: %s\n", name(s), s.Failure.Message)
+	case brief(s) == s.Message:
+		return ""
+	default:
+		return fmt.Sprintf("  %s: %s\n", name(s), s.Message)
 	}
-	if _, failure, ok := strings.Cut(s.Message, after); ok {
-		return fmt.Sprintf("  %s is tried again after: %s\n", name(s), failure)
-	}
-	return fmt.Sprintf("  %s: %s\n", name(s), s.Message)
 }
 
 // printProblems says what is wrong with the tags of secrets.

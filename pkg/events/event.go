@@ -78,28 +78,13 @@ type Data struct {
 	NotAfter time.Time `json:"not_after,omitzero"`
 	// RotationID names the rotation: the token of the version it makes.
 	RotationID secret.Token `json:"rotation_id,omitempty"`
-	// Attempt counts the tries of one rotation, from 0.
-	Attempt int `json:"attempt,omitempty"`
-	// Rejections counts how often the target or the policy refused the pending
-	// value of the rotation; it is part of Attempt.
-	Rejections int `json:"rejections,omitempty"`
-	// Failure says why a rotation was given up (TypeRotationFailed), or why it
-	// is tried again (TypeNearExpiry with Attempt > 0).
-	Failure *Failure `json:"failure,omitempty"`
+	// Retry holds what earlier tries of the work left behind. Its fields are
+	// fields of the body.
+	Retry
 	// Rollout is present in TypeRollout and TypeRetire.
 	Rollout *Rollout `json:"rollout,omitempty"`
 	// Discovered is present in TypeDiscovered.
 	Discovered *Discovered `json:"discovered,omitempty"`
-}
-
-// Failure says what went wrong, in words that hold no value.
-type Failure struct {
-	// Step of the rotation that failed.
-	Step string `json:"step"`
-	// Code is a short constant, fit for a metric.
-	Code string `json:"code"`
-	// Message is for people.
-	Message string `json:"message"`
 }
 
 // RolloutState is where a promoted version is on its way.

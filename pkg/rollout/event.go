@@ -47,7 +47,7 @@ func (r Rollout) Order(source string, f Facts) events.Event {
 // out at the given time, while so many instances ran the new version.
 func Retired(source string, at time.Time, order events.Data, applied int) events.Event {
 	d := order
-	d.OccurredAt, d.Attempt, d.Failure = at, 0, nil
+	d.OccurredAt, d.Retry = at, events.Retry{}
 	var ro events.Rollout
 	if order.Rollout != nil {
 		ro = *order.Rollout

@@ -25,11 +25,11 @@ func TestRetiredRepeatsItsOrder(t *testing.T) {
 	t.Parallel()
 	converged := inState(events.RolloutConverged)
 	order := converged.Order("/notifier", Facts{Applied: 3}).Data
-	order.Attempt, order.Failure = 4, &events.Failure{Code: "blocked"}
+	order.Retry = events.Retry{Attempt: 4, Rejections: 1, Failure: &events.Failure{Code: events.CodeBlocked}}
 	at := t0.Add(grace)
 	e := Retired("/worker", at, order, 2)
 	ro := e.Data.Rollout
-	if e.Type != events.TypeRollout || !e.Time.Equal(at) || e.Data.Attempt != 0 || e.Data.Failure != nil || e.Data.VersionID != "v2" || e.Data.PreviousVersionID != "v1" {
+	if e.Type != events.TypeRollout || !e.Time.Equal(at) || e.Data.Retry != (events.Retry{}) || e.Data.VersionID != "v2" || e.Data.PreviousVersionID != "v1" {
 		t.Errorf("got %+v", e)
 	}
 	if ro.State != events.RolloutRetired || ro.Applied != 2 || !ro.StartedAt.Equal(converged.StartedAt) || !ro.RetireAt.Equal(converged.RetireAt) {

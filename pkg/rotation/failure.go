@@ -41,30 +41,30 @@ func failure(err error) *events.Failure {
 	return f
 }
 
-var codeNames = []struct {
+var codes = []struct {
 	err  error
-	name string
+	code events.FailureCode
 }{
-	{ErrQuarantined, "quarantined"},
-	{ErrStuck, "stuck"},
-	{ErrRunning, "running"},
-	{ErrRejected, "rejected"},
-	{ErrAwaiting, "awaiting_instances"},
-	{ErrBlocked, "blocked"},
-	{secret.ErrInvalidPolicy, "invalid_policy"},
-	{catalog.ErrUnknownSecret, "unknown_secret"},
-	{catalog.ErrInvalidTags, "invalid_tags"},
-	{events.ErrConflict, "conflict"},
+	{ErrQuarantined, events.CodeQuarantined},
+	{ErrStuck, events.CodeStuck},
+	{ErrRunning, events.CodeRunning},
+	{ErrRejected, events.CodeRejected},
+	{ErrAwaiting, events.CodeAwaiting},
+	{ErrBlocked, events.CodeBlocked},
+	{secret.ErrInvalidPolicy, events.CodeInvalidPolicy},
+	{catalog.ErrUnknownSecret, events.CodeUnknownSecret},
+	{catalog.ErrInvalidTags, events.CodeInvalidTags},
+	{events.ErrConflict, events.CodeConflict},
 }
 
 // code returns a constant name for err, fit for a metric.
-func code(err error) string {
-	for _, c := range codeNames {
+func code(err error) events.FailureCode {
+	for _, c := range codes {
 		if errors.Is(err, c.err) {
-			return c.name
+			return c.code
 		}
 	}
-	return store.Reason(err)
+	return events.FailureCode(store.Reason(err))
 }
 
 // permanent reports whether no later try can succeed unless a person acts.

@@ -83,7 +83,7 @@ func TestGivingUpIsLoud(t *testing.T) {
 			if err != nil || (last.Seq != 0) != c.final {
 				t.Errorf("announced %t, want %t, err %v", last.Seq != 0, c.final, err)
 			}
-			if c.final && (last.Event.Data.Failure.Code != store.Reason(c.fault) || last.Event.Data.Failure.Step != "read") {
+			if c.final && (last.Event.Data.Failure.Code != events.FailureCode(store.Reason(c.fault)) || last.Event.Data.Failure.Step != "read") {
 				t.Errorf("announced as %+v", last.Event.Data.Failure)
 			}
 		})

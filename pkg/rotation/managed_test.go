@@ -155,7 +155,7 @@ func (x *managed) wantAnnounced(n uint64, v secret.VersionID, why events.Reason)
 	}
 }
 
-func (x *managed) failedCode() string {
+func (x *managed) failedCode() events.FailureCode {
 	x.t.Helper()
 	last, err := x.bus.Last(x.t.Context(), events.TypeRotationFailed, "ID")
 	if err != nil {
@@ -275,7 +275,7 @@ func TestAManagedRotationThatIsGivenUpIsTriedAnewAndThenAnnounced(t *testing.T) 
 	if !errors.Is(err, rotation.ErrQuarantined) {
 		t.Fatalf("err %v, want quarantine", err)
 	}
-	if got := x.failedCode(); got != "quarantined" {
+	if got := x.failedCode(); got != events.CodeQuarantined {
 		t.Errorf("announced as %q", got)
 	}
 	seen := map[secret.Token]bool{}
@@ -297,7 +297,7 @@ func TestAManagedRotationThatDoesNotEndIsAnnouncedAndMendedByHand(t *testing.T) 
 	if !errors.Is(err, rotation.ErrStuck) || !events.IsPermanent(err) {
 		t.Fatalf("err %v, want that it is stuck", err)
 	}
-	if got := x.failedCode(); got != "stuck" {
+	if got := x.failedCode(); got != events.CodeStuck {
 		t.Errorf("announced as %q", got)
 	}
 	x.cause = events.Data{SecretID: "ID", Store: "mem", VersionID: x.first, Reason: events.ReasonManual, OccurredAt: time.Now()}

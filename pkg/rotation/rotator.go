@@ -10,7 +10,7 @@ import (
 
 	"go.opentelemetry.io/otel"
 	"go.opentelemetry.io/otel/attribute"
-	"go.opentelemetry.io/otel/codes"
+	otelcodes "go.opentelemetry.io/otel/codes"
 	"go.opentelemetry.io/otel/metric"
 	"go.opentelemetry.io/otel/trace"
 
@@ -190,7 +190,7 @@ func (r *Rotator) RotatePart(ctx context.Context, cause events.Data, part Part) 
 	out, err := r.rotate(ctx, cause, part)
 	if err != nil {
 		err = judge(cause, err)
-		span.SetStatus(codes.Error, failure(err).Code)
+		span.SetStatus(otelcodes.Error, string(code(err)))
 		return "", r.giveUp(ctx, cause, part, err)
 	}
 	span.SetAttributes(attribute.String("rotation.outcome", string(out)))
@@ -221,7 +221,7 @@ func (r *Rotator) giveUp(ctx context.Context, cause events.Data, part Part, err 
 	f := failure(err)
 	final := permanent(err) && !part.early()
 	r.failures.Add(ctx, 1, failed(Step(f.Step), f.Code, final))
-	attrs := []slog.Attr{slog.String("secret_id", string(cause.SecretID)), slog.String("step", f.Step), slog.String("code", f.Code),
+	attrs := []slog.Attr{slog.String("secret_id", string(cause.SecretID)), slog.String("step", f.Step), slog.String("code", string(f.Code)),
 		slog.String("error", err.Error()), slog.Int("attempt", cause.Attempt)}
 	if !final {
 		level := slog.LevelWarn
@@ -247,8 +247,8 @@ func (r *Rotator) giveUp(ctx context.Context, cause events.Data, part Part, err 
 }
 
 // failed returns the attributes of a failed try.
-func failed(s Step, code string, final bool) metric.AddOption {
-	return metric.WithAttributes(attribute.String("step", string(s)), attribute.String("code", code), attribute.Bool("final", final))
+func failed(s Step, code events.FailureCode, final bool) metric.AddOption {
+	return metric.WithAttributes(attribute.String("step", string(s)), attribute.String("code", string(code)), attribute.Bool("final", final))
 }
 
 // Retry arms the next try of a rotation or a retirement that failed, with a

@@ -115,5 +115,5 @@ func (b *simBus) announcedTimes(v secret.VersionID) int {
 
 func (b *simBus) quarantined(v secret.VersionID) bool {
 	d := b.last[events.TypeRotationFailed].Event.Data
-	return d.VersionID == v && d.Failure != nil && d.Failure.Code == "quarantined"
+	return d.VersionID == v && d.Failure != nil && d.Failure.Code == events.CodeQuarantined
 }

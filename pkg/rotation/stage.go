@@ -75,7 +75,7 @@ func (x *Run) await(ctx context.Context) error {
 		}
 		x.r.log.LogAttrs(ctx, slog.LevelError, "rollout.staged_deadline", slog.String("secret_id", string(spec.ID)),
 			slog.String("version_id", string(x.state.Pending.ID)), slog.Int("blocking", len(blocking)), slog.Duration("deadline", deadline))
-		x.r.failures.Add(ctx, 1, failed(StepAwait, "staged_deadline", false))
+		x.r.failures.Add(ctx, 1, failed(StepAwait, events.CodeStagedDeadline, false))
 	}
 	x.state = x.state.Did(StepAwait)
 	return nil

@@ -61,6 +61,9 @@ type Decision struct {
 	// Reason and Message say why, for machines and for people.
 	Reason  Reason
 	Message string
+	// Failure is why the last try failed, for ReasonRetrying and
+	// ReasonQuarantined; nil when the bus does not say.
+	Failure *events.Failure
 }
 
 // Facts are what a decision depends on besides the spec.
@@ -119,22 +122,21 @@ func due(now time.Time, s secret.Spec, m secret.Metadata, end time.Time) Decisio
 func (f Facts) unless(now time.Time, d Decision) Decision {
 	cur := f.Meta.Current().ID
 	t := f.Timer.Event.Data
-	if f.Failed.Failure != nil && givenUp[f.Failed.Failure.Code] && f.Failed.VersionID == cur {
-		return Decision{Reason: ReasonQuarantined, Message: f.Failed.Failure.Message}
+	if failure := f.Failed.Failure; failure != nil && waitsForOperator(failure.Code) && f.Failed.VersionID == cur {
+		return Decision{Reason: ReasonQuarantined, Message: failure.Message, Failure: failure}
 	}
 	if f.Timer.Seq != 0 && t.VersionID == cur && t.Attempt > 0 && f.Timer.At.After(now) {
 		msg := fmt.Sprintf("try %d in %s", t.Attempt+1, about(f.Timer.At.Sub(now)))
-		if t.Failure != nil {
-			msg += " after: " + t.Failure.Message
-		}
-		return Decision{Reason: ReasonRetrying, Message: msg}
+		return Decision{Reason: ReasonRetrying, Message: msg, Failure: t.Failure}
 	}
 	return d
 }
 
-// givenUp are the failure codes that pkg/rotation gives a rotation which it will
-// not try again by itself.
-var givenUp = map[string]bool{"quarantined": true, "stuck": true}
+// waitsForOperator reports whether a rotation that failed with this code is not
+// tried again until an operator asks for it.
+func waitsForOperator(code events.FailureCode) bool {
+	return code == events.CodeQuarantined || code == events.CodeStuck
+}
 
 // about writes a time to come or gone by as exactly as a person wants to know.
 func about(d time.Duration) string {

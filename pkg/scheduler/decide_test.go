@@ -31,11 +31,11 @@ func TestEvaluate(t *testing.T) {
 		return scheduler.Facts{Known: true, Meta: secret.Metadata{Versions: []secret.Version{v}}}
 	}
 	retrying := have(24 * time.Hour)
-	retrying.Timer = events.Timer{Seq: 1, At: t0.Add(time.Minute), Event: events.Event{Data: events.Data{VersionID: "v1", Attempt: 2}}}
+	retrying.Timer = events.Timer{Seq: 1, At: t0.Add(time.Minute), Event: events.Event{Data: events.Data{VersionID: "v1", Retry: events.Retry{Attempt: 2, Failure: &events.Failure{Code: events.CodeRejected, Message: "no"}}}}}
 	quarantined := have(24 * time.Hour)
-	quarantined.Failed = events.Data{VersionID: "v1", Failure: &events.Failure{Code: "quarantined", Message: "mend it"}}
+	quarantined.Failed = events.Data{VersionID: "v1", Retry: events.Retry{Failure: &events.Failure{Code: events.CodeQuarantined, Message: "mend it"}}}
 	stuck := have(24 * time.Hour)
-	stuck.Failed = events.Data{VersionID: "v1", Failure: &events.Failure{Code: "stuck", Message: "mend the function"}}
+	stuck.Failed = events.Data{VersionID: "v1", Retry: events.Retry{Failure: &events.Failure{Code: events.CodeStuck, Message: "mend the function"}}}
 	begun := have(time.Hour)
 	begun.Meta.Versions = append(begun.Meta.Versions, secret.Version{ID: "v2", Stage: secret.StagePending})
 	stuck.Meta.Versions = begun.Meta.Versions
@@ -72,6 +72,9 @@ func TestEvaluate(t *testing.T) {
 			}
 			if c.arm && !d.At.Equal(t0.Add(c.in)) {
 				t.Errorf("at %s, want %s", d.At, t0.Add(c.in))
+			}
+			if failed := c.want == scheduler.ReasonRetrying || c.want == scheduler.ReasonQuarantined; (d.Failure != nil) != failed {
+				t.Errorf("failure %+v, want one: %t", d.Failure, failed)
 			}
 		})
 	}

@@ -21,20 +21,23 @@ type Secret struct {
 	Path     string    `json:"path"`
 	// Discovered is true for a secret that no configuration lists and that its own
 	// tags configure.
-	Discovered bool                `json:"discovered"`
-	VersionID  secret.VersionID    `json:"version_id,omitempty"`
-	CreatedAt  time.Time           `json:"created_at,omitzero"`
-	NotAfter   time.Time           `json:"not_after,omitzero"`
-	Pending    secret.VersionID    `json:"pending_version_id,omitempty"`
-	Previous   secret.VersionID    `json:"previous_version_id,omitempty"`
-	RotateAt   time.Time           `json:"rotate_at,omitzero"`
-	Reason     scheduler.Reason    `json:"reason"`
-	Message    string              `json:"message"`
-	Armed      bool                `json:"armed"`
-	Rollout    events.RolloutState `json:"rollout,omitempty"`
-	Applied    int                 `json:"applied"`
-	Blocking   []events.Blocker    `json:"blocking,omitempty"`
-	Services   []string            `json:"services,omitempty"`
+	Discovered bool             `json:"discovered"`
+	VersionID  secret.VersionID `json:"version_id,omitempty"`
+	CreatedAt  time.Time        `json:"created_at,omitzero"`
+	NotAfter   time.Time        `json:"not_after,omitzero"`
+	Pending    secret.VersionID `json:"pending_version_id,omitempty"`
+	Previous   secret.VersionID `json:"previous_version_id,omitempty"`
+	RotateAt   time.Time        `json:"rotate_at,omitzero"`
+	Reason     scheduler.Reason `json:"reason"`
+	Message    string           `json:"message"`
+	// Failure is why the last try failed, while the next one or an operator is
+	// awaited.
+	Failure  *events.Failure     `json:"failure,omitempty"`
+	Armed    bool                `json:"armed"`
+	Rollout  events.RolloutState `json:"rollout,omitempty"`
+	Applied  int                 `json:"applied"`
+	Blocking []events.Blocker    `json:"blocking,omitempty"`
+	Services []string            `json:"services,omitempty"`
 	// Problems are what its owner has to correct in its tags.
 	Problems []catalog.Problem `json:"problems,omitempty"`
 	Error    string            `json:"error,omitempty"`
@@ -59,7 +62,7 @@ func (s Secret) Look(ctx context.Context, spec secret.Spec, facts scheduler.Fact
 		}
 	}
 	d := scheduler.Evaluate(time.Now(), spec, facts)
-	s.Reason, s.Message, s.RotateAt, s.Armed = d.Reason, d.Message, d.At, facts.Timer.Seq != 0
+	s.Reason, s.Message, s.Failure, s.RotateAt, s.Armed = d.Reason, d.Message, d.Failure, d.At, facts.Timer.Seq != 0
 	cur := meta.Current()
 	s.VersionID, s.CreatedAt, s.NotAfter = cur.ID, cur.CreatedAt, spec.NotAfter(meta, cur)
 	pending, _ := meta.At(secret.StagePending)

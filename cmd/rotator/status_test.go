@@ -1,0 +1,29 @@
+package main
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/tradepulse/rotator/cmd/internal/status"
+	"github.com/tradepulse/rotator/pkg/events"
+	"github.com/tradepulse/rotator/pkg/scheduler"
+)
+
+// TestStatusShowsWhyARotationIsTriedAgain: the failure is a line of its own, word
+// for word, and the table keeps the time of the next try.
+func TestStatusShowsWhyARotationIsTriedAgain(t *testing.T) {
+	t.Parallel()
+	const why = "the store closed the connection after: 3 s; it is tried again after: a while, or after an operator has looked at it"
+	var out strings.Builder
+	err := printStatus(&out, []status.Secret{{
+		SecretID: "orders/db", Store: "main", Reason: scheduler.ReasonRetrying, Message: "try 3 in 5s",
+		Failure: &events.Failure{Step: "verify", Code: events.CodeRejected, Message: why},
+	}}, time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := out.String(); !strings.Contains(got, "try 3 in 5s ") || !strings.Contains(got, "\n  orders/db is tried again after: "+why+"\n") {
+		t.Errorf("status prints\n%s", got)
+	}
+}

@@ -1,0 +1,58 @@
+package events
+
+// Retry is the history of work that is tried more than once. It is present in
+// TypeNearExpiry and TypeRetire, and in TypeRotationFailed, where it describes
+// the last try. The zero value is that of a first try.
+type Retry struct {
+	// Attempt counts the tries of one rotation, from 0.
+	Attempt int `json:"attempt,omitempty"`
+	// Rejections counts how often the target or the policy refused the pending
+	// value of the rotation; it is part of Attempt.
+	Rejections int `json:"rejections,omitempty"`
+	// Failure says why a rotation was given up (TypeRotationFailed), or why it
+	// is tried again (TypeNearExpiry with Attempt > 0).
+	Failure *Failure `json:"failure,omitempty"`
+}
+
+// Failure says what went wrong, in words that hold no value.
+type Failure struct {
+	// Step of the rotation that failed.
+	Step string `json:"step"`
+	// Code is a short constant, fit for a metric.
+	Code FailureCode `json:"code"`
+	// Message is for people.
+	Message string `json:"message"`
+}
+
+// FailureCode names the kind of a [Failure]. Besides the constants below it is
+// any name that a store gives to its errors, such as access_denied.
+type FailureCode string
+
+// The codes of failures that are not those of a store.
+const (
+	// CodeQuarantined: the target or the policy refused every value. The
+	// rotation is given up until an operator asks for it.
+	CodeQuarantined FailureCode = "quarantined"
+	// CodeStuck: a rotation that the store runs has passed its deadline. It is
+	// given up until an operator asks for it.
+	CodeStuck FailureCode = "stuck"
+	// CodeRunning: a rotation that the store runs has not ended yet.
+	CodeRunning FailureCode = "running"
+	// CodeRejected: the target or the policy refused the value.
+	CodeRejected FailureCode = "rejected"
+	// CodeAwaiting: instances have not loaded the staged version yet.
+	CodeAwaiting FailureCode = "awaiting_instances"
+	// CodeStagedDeadline: a staged version was promoted at its deadline without
+	// them. It is a metric only.
+	CodeStagedDeadline FailureCode = "staged_deadline"
+	// CodeBlocked: the previous version may not be retired yet.
+	CodeBlocked FailureCode = "blocked"
+	// CodeInvalidPolicy: no value can satisfy the policy.
+	CodeInvalidPolicy FailureCode = "invalid_policy"
+	// CodeUnknownSecret: the secret is not configured on this worker.
+	CodeUnknownSecret FailureCode = "unknown_secret"
+	// CodeInvalidTags: the tags of a discovered secret cannot be carried out.
+	CodeInvalidTags FailureCode = "invalid_tags"
+	// CodeConflict: another process changed the secret or the log first.
+	CodeConflict FailureCode = "conflict"
+)
