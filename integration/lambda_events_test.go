@@ -154,7 +154,7 @@ func TestLambdaOfDiscoveredSecrets(t *testing.T) {
 		}
 		return *out.ARN, *out.VersionId
 	}
-	arn, from := tagged("triggered", types.Tag{Key: aws.String("rotator:strategy"), Value: aws.String("managed")})
+	arn, from := tagged("triggered", types.Tag{Key: aws.String("rotator:strategy"), Value: aws.String("external")})
 	token := h.begin(arn, true)
 	if err := h.drive(arn, token); err != nil {
 		t.Fatalf("%v\n%s", err, h.fn.Output())

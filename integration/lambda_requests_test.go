@@ -90,7 +90,7 @@ func TestLambdaHostileRequests(t *testing.T) {
 func TestLambdaCommands(t *testing.T) {
 	t.Parallel()
 	h := newHosted(t, "", secret.Spec{ID: "COMMANDED", Store: "embedded", Path: "commanded"},
-		secret.Spec{ID: "FOREIGN", Store: "embedded", Path: "foreign", Strategy: secret.StrategyManaged})
+		secret.Spec{ID: "FOREIGN", Store: "embedded", Path: "foreign", Strategy: secret.StrategyExternal})
 	arn := h.make("commanded", firstValue)
 	from := h.current(arn)
 	for _, name := range []string{"COMMANDED", arn, "commanded"} {

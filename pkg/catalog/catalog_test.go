@@ -189,7 +189,7 @@ func TestEntriesThatAreRefused(t *testing.T) {
 		"a store that is not there":       {secret.Spec{ID: "TWO", Store: "gone"}, false, `names the store "gone", which is not configured`},
 		"a path that names nothing":       {secret.Spec{ID: "TWO", Store: "main", Path: "/./"}, false, `the path "/./" names no secret in the store main`},
 		"an id that is not valid":         {secret.Spec{ID: "a b", Store: "main"}, false, "invalid secret id"},
-		"a rotation that it cannot run":   {secret.Spec{ID: "TWO", Store: "main", Strategy: secret.StrategyManaged}, false, "the store main runs no rotations itself"},
+		"a rotation that it cannot run":   {secret.Spec{ID: "TWO", Store: "main", Strategy: secret.StrategyExternal}, false, "the store main runs no rotations itself"},
 	} {
 		cat, _ := open(t, nil)
 		err := cat.Add(catalog.Entry{Spec: c.spec, Origin: catalog.Configured})
@@ -308,7 +308,7 @@ func TestWhoHasAnID(t *testing.T) {
 
 func TestACatalogWithoutStores(t *testing.T) {
 	t.Parallel()
-	c, err := catalog.New(catalog.Config{Specs: []secret.Spec{{ID: "ONE", Store: "anywhere", Strategy: secret.StrategyManaged}}})
+	c, err := catalog.New(catalog.Config{Specs: []secret.Spec{{ID: "ONE", Store: "anywhere", Strategy: secret.StrategyExternal}}})
 	if err != nil {
 		t.Fatal(err)
 	}

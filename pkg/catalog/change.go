@@ -170,7 +170,7 @@ func (c *Catalog) check(e Entry) error {
 		return nil
 	case !c.stores.Has(s.Store):
 		return fmt.Errorf("%w: %s names the store %q, which is not configured", secret.ErrInvalidSpec, s.ID, s.Store)
-	case s.Strategy == secret.StrategyManaged && !c.stores.External(s.Store):
+	case s.Strategy == secret.StrategyExternal && !c.stores.External(s.Store):
 		return fmt.Errorf("%w: %s is to be rotated by its store, and the store %s runs no rotations itself", secret.ErrInvalidSpec, s.ID, s.Store)
 	case normal == "":
 		return fmt.Errorf("%w: %s: the path %q names no secret in the store %s", secret.ErrInvalidSpec, s.ID, s.StorePath(), s.Store)

@@ -122,7 +122,7 @@ func TestEntriesAreWhatWasPutIn(t *testing.T) {
 		func(s *secret.Spec) { s.RefreshMargin = -1 }, func(s *secret.Spec) { s.MaxJitter = -1 }, func(s *secret.Spec) { s.Windows = windows },
 		func(s *secret.Spec) { s.Policy = &secret.Policy{MinLength: 20} }, func(s *secret.Spec) { s.Retire = secret.RetireKeep },
 		func(s *secret.Spec) { s.Rollout = secret.RolloutPrepare }, func(s *secret.Spec) { s.Create = true }, func(s *secret.Spec) { s.Disabled = true },
-		func(s *secret.Spec) { s.Store = "other" }, func(s *secret.Spec) { s.Strategy = secret.StrategyManaged }, func(s *secret.Spec) { s.Path = "" },
+		func(s *secret.Spec) { s.Store = "other" }, func(s *secret.Spec) { s.Strategy = secret.StrategyExternal }, func(s *secret.Spec) { s.Path = "" },
 	} {
 		for _, origin := range []catalog.Origin{catalog.Configured, catalog.Discovered} {
 			id := secret.ID(fmt.Sprint(origin, i))

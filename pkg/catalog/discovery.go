@@ -109,7 +109,7 @@ func (d *Discovery) Spec(m secret.Metadata) (secret.Spec, []Problem) {
 		spec.TTL = 0
 	}
 	problems := d.apply(&spec, m.Attributes)
-	spec.Create = spec.Create && spec.Strategy != secret.StrategyManaged
+	spec.Create = spec.Create && spec.Strategy != secret.StrategyExternal
 	if len(problems) == 0 {
 		problems = d.check(spec, m)
 	}
@@ -136,8 +136,8 @@ func (d *Discovery) apply(spec *secret.Spec, attributes map[string]string) []Pro
 // check returns what is wrong with tags each of which is valid by itself.
 func (d *Discovery) check(spec secret.Spec, m secret.Metadata) []Problem {
 	var problems []Problem
-	if spec.Strategy == secret.StrategyManaged && !d.external {
-		problems = append(problems, Problem{Kind: ProblemTag, Message: "the strategy is managed, and the store runs no rotations itself"})
+	if spec.Strategy == secret.StrategyExternal && !d.external {
+		problems = append(problems, Problem{Kind: ProblemTag, Message: "the strategy is external, and the store runs no rotations itself"})
 	}
 	if life := spec.Lifetime(m); spec.TTL == 0 && life > 0 && spec.Margin() >= life {
 		problems = append(problems, Problem{Kind: ProblemTag, Message: fmt.Sprintf("the refresh margin %s is not shorter than the TTL %s that the store sets", secret.FormatDuration(spec.Margin()), secret.FormatDuration(life))})

@@ -132,7 +132,9 @@ func TestTagsThatCannotBeCarriedOut(t *testing.T) {
 		"true in another case":       {"rotator:disabled", "True", `"True" is not true or false`},
 		"a value of a thousand":      {"rotator:kind", strings.Repeat("b", 1000), "1000 bytes, the most is 512"},
 		"a word of another rollout":  {"rotator:rollout", "prepare", "is not activate or prepare-then-activate"},
-		"a store that cannot":        {"rotator:strategy", "managed", "the store runs no rotations itself"},
+		"a store that cannot":        {"rotator:strategy", "external", "the store runs no rotations itself"},
+		"the strategy's old name":    {"rotator:strategy", "managed", `strategy "managed" is called external now`},
+		"an unknown strategy":        {"rotator:strategy", "burn", `strategy "burn" is unknown, use generate or external`},
 		"a grace that is not a time": {"rotator:grace", "5", "is not a duration"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -57,7 +57,7 @@ var tags = []Tag{
 			return length(s.MaxJitter)
 		}},
 	{Key: "rotator:window", Value: "windows, see below", Example: "Sat Sun 01:00 6h Europe/Vienna", set: setWindows, get: func(s secret.Spec) string { return fmt.Sprint(s.Windows) }},
-	{Key: "rotator:strategy", Value: "`generate`, or `managed` where the store can rotate by itself", Example: "generate", set: setStrategy,
+	{Key: "rotator:strategy", Value: "`generate`, or `external` where the store can rotate by itself", Example: "generate", set: setStrategy,
 		get: func(s secret.Spec) string { return string(cmp.Or(s.Strategy, secret.StrategyGenerate)) }},
 	{Key: "rotator:policy", Value: "name of one of `policies`", Example: "pin", set: setPolicy, get: func(s secret.Spec) string { return "the rules " + s.ValuePolicy().Hash() }},
 	{Key: "rotator:services", Value: "names, with a space between two", Example: "audit reports", set: setServices, get: func(s secret.Spec) string {
@@ -160,8 +160,9 @@ func (p *parsed) get(text string) ([]secret.Window, error) {
 }
 
 func setStrategy(_ *Discovery, s *secret.Spec, text string) error {
-	s.Strategy = secret.Strategy(text)
-	return word(text, string(secret.StrategyGenerate), string(secret.StrategyManaged))
+	var err error
+	s.Strategy, err = secret.ParseStrategy(text)
+	return err
 }
 
 func setPolicy(d *Discovery, s *secret.Spec, text string) error {

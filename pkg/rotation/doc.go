@@ -9,7 +9,7 @@
 // which is announced once. A rotation may also be taken in parts, of which
 // somebody else says when: see [Part].
 //
-// Where the store has somebody else rotate (see [secret.StrategyManaged]), the
+// Where the store has somebody else rotate (see [secret.StrategyExternal]), the
 // steps between create and promote are that one's: it is triggered and followed
 // by reading.
 //

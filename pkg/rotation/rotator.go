@@ -76,12 +76,12 @@ type Config struct {
 	Targets map[secret.ID]Target
 	// Random is where values come from; nil means crypto/rand.
 	Random io.Reader
-	// Patience is after how many tries a pending version that somebody else
+	// TakeoverAttempts is after how many tries a pending version that somebody else
 	// left behind is replaced. 0 means 3.
-	Patience int
-	// ManagedDeadline is how long a rotation that the store has somebody else run
-	// may take. 0 means DefaultManagedDeadline, negative no deadline.
-	ManagedDeadline time.Duration
+	TakeoverAttempts int
+	// ExternalDeadline is how long a rotation that the store has somebody else run
+	// may take. 0 means DefaultExternalDeadline, negative no deadline.
+	ExternalDeadline time.Duration
 	// RetryBase and RetryCap bound the time to the next try, which doubles
 	// with each. 0 means 5 s and 15 min.
 	RetryBase, RetryCap time.Duration
@@ -111,11 +111,11 @@ func New(cfg Config) (*Rotator, error) {
 	if cfg.Catalog == nil || cfg.Stores == nil || cfg.Bus == nil {
 		return nil, errors.New("rotation: Catalog, Stores and Bus are required")
 	}
-	if cfg.Patience == 0 {
-		cfg.Patience = 3
+	if cfg.TakeoverAttempts == 0 {
+		cfg.TakeoverAttempts = 3
 	}
-	if cfg.ManagedDeadline == 0 {
-		cfg.ManagedDeadline = DefaultManagedDeadline
+	if cfg.ExternalDeadline == 0 {
+		cfg.ExternalDeadline = DefaultExternalDeadline
 	}
 	if cfg.RetryBase == 0 {
 		cfg.RetryBase = 5 * time.Second

@@ -233,7 +233,7 @@ func (x *Run) create(ctx context.Context) error {
 		Token:   x.state.Token(),
 		From:    x.state.Cause.VersionID,
 		Value:   value,
-		Replace: x.state.Abandoned(x.r.Patience),
+		Replace: x.state.Abandoned(x.r.TakeoverAttempts),
 		Create:  spec.Create,
 	}
 	if ttl := spec.Lifetime(x.state.Meta); ttl > 0 {

@@ -88,7 +88,7 @@ func Evaluate(now time.Time, s secret.Spec, f Facts) Decision {
 	case cur.ID == "":
 		return Decision{Reason: ReasonNotFound, Message: fmt.Sprintf("the store %s has no secret %s; create it there, or set create: true", s.Store, s.StorePath())}
 	}
-	if _, begun := f.Meta.At(secret.StagePending); begun && s.Strategy == secret.StrategyManaged {
+	if _, begun := f.Meta.At(secret.StagePending); begun && s.Strategy == secret.StrategyExternal {
 		return f.unless(now, Decision{Arm: true, At: now, Reason: ReasonRunning, Message: "the store has it rotated, which is followed"})
 	}
 	end := s.NotAfter(f.Meta, cur)

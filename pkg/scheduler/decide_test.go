@@ -39,7 +39,7 @@ func TestEvaluate(t *testing.T) {
 	begun := have(time.Hour)
 	begun.Meta.Versions = append(begun.Meta.Versions, secret.Version{ID: "v2", Stage: secret.StagePending})
 	stuck.Meta.Versions = begun.Meta.Versions
-	managed := with(func(s *secret.Spec) { s.Strategy = secret.StrategyManaged })
+	external := with(func(s *secret.Spec) { s.Strategy = secret.StrategyExternal })
 	for name, c := range map[string]struct {
 		spec  secret.Spec
 		facts scheduler.Facts
@@ -56,9 +56,9 @@ func TestEvaluate(t *testing.T) {
 		"no window in its life is said":               {with(func(s *secret.Spec) { s.Windows = []secret.Window{sunday} }), have(time.Hour), scheduler.ReasonNoWindow, 22 * time.Hour, true},
 		"a failed one waits for its next try":         {spec, retrying, scheduler.ReasonRetrying, 0, false},
 		"a quarantined one waits for a person":        {spec, quarantined, scheduler.ReasonQuarantined, 0, false},
-		"one that its store rotates is followed":      {managed, begun, scheduler.ReasonRunning, 0, true},
+		"one that its store rotates is followed":      {external, begun, scheduler.ReasonRunning, 0, true},
 		"a pending version of ours is no such":        {spec, begun, scheduler.ReasonScheduled, 22 * time.Hour, true},
-		"one that its store does not end rotating":    {managed, stuck, scheduler.ReasonQuarantined, 0, false},
+		"one that its store does not end rotating":    {external, stuck, scheduler.ReasonQuarantined, 0, false},
 		"a missing one is made where that is allowed": {with(func(s *secret.Spec) { s.Create = true }), scheduler.Facts{}, scheduler.ReasonMissing, 0, true},
 		"a missing one is said where it is not":       {spec, scheduler.Facts{}, scheduler.ReasonNotFound, 0, false},
 		"one without a lifetime rotates by hand":      {with(func(s *secret.Spec) { s.TTL = 0 }), have(time.Hour), scheduler.ReasonNoLifetime, 0, false},

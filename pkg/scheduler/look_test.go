@@ -27,10 +27,10 @@ type site struct {
 
 const id = secret.ID("ORDERS_DB")
 
-// managing is a store that has secrets rotated by somebody else.
-type managing struct{ *storetest.Mem }
+// externalRotator is a store that rotates its secrets itself.
+type externalRotator struct{ *storetest.Mem }
 
-func (managing) Trigger(context.Context, string, secret.Token) error {
+func (externalRotator) Trigger(context.Context, string, secret.Token) error {
 	return errors.New("a scheduler triggers nothing")
 }
 
@@ -41,7 +41,7 @@ func newSite(t *testing.T) *site {
 func newSiteOf(t *testing.T, spec secret.Spec) *site {
 	t.Helper()
 	mem := storetest.NewMem(nil)
-	st, err := store.New("mem", managing{mem}, &store.Options{Logger: slog.New(slog.DiscardHandler)})
+	st, err := store.New("mem", externalRotator{mem}, &store.Options{Logger: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -123,7 +123,7 @@ func TestALookDoesWhatASweepDoes(t *testing.T) {
 
 func TestALookFindsARotationThatTheStoreBegan(t *testing.T) {
 	t.Parallel()
-	x := newSiteOf(t, secret.Spec{ID: id, Store: "mem", TTL: 24 * time.Hour, Strategy: secret.StrategyManaged})
+	x := newSiteOf(t, secret.Spec{ID: id, Store: "mem", TTL: 24 * time.Hour, Strategy: secret.StrategyExternal})
 	v := x.write()
 	x.look() // whatever the event said, nothing runs
 	x.wants(v, 1)

@@ -49,10 +49,24 @@ const (
 	// StrategyGenerate makes a value and writes it. It is the zero value's
 	// meaning.
 	StrategyGenerate Strategy = "generate"
-	// StrategyManaged triggers the rotation that is configured in the store, as a
-	// Lambda function of AWS, and follows it. Policy and target are that one's.
-	StrategyManaged Strategy = "managed"
+	// StrategyExternal triggers the rotation that is configured in the store, such
+	// as a Lambda function of AWS, and follows it. The policy and the target are
+	// those of that function.
+	StrategyExternal Strategy = "external"
 )
+
+// ParseStrategy returns the strategy of that name. The error for a name of
+// earlier versions gives the new one.
+func ParseStrategy(text string) (Strategy, error) {
+	switch s := Strategy(text); s {
+	case StrategyGenerate, StrategyExternal:
+		return s, nil
+	case "managed":
+		return "", fmt.Errorf("strategy %q is called %s now", text, StrategyExternal)
+	default:
+		return "", fmt.Errorf("strategy %s is unknown, use %s or %s", quote(text), StrategyGenerate, StrategyExternal)
+	}
+}
 
 // Spec is what is wanted of one secret. The zero value of every field but ID
 // and Store has a meaning; [Spec.Validate] checks them together.

@@ -1,6 +1,7 @@
 package secret
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"slices"
@@ -44,11 +45,11 @@ func (s Spec) Validate() error {
 	if !slices.Contains([]RolloutMode{"", RolloutActivate, RolloutPrepare}, s.Rollout) {
 		bad("rollout %q is unknown, use %s or %s", s.Rollout, RolloutActivate, RolloutPrepare)
 	}
-	if !slices.Contains([]Strategy{"", StrategyGenerate, StrategyManaged}, s.Strategy) {
-		bad("strategy %q is unknown, use %s or %s", s.Strategy, StrategyGenerate, StrategyManaged)
+	if _, err := ParseStrategy(string(cmp.Or(s.Strategy, StrategyGenerate))); err != nil {
+		bad("%w", err)
 	}
-	if s.Strategy == StrategyManaged && (s.Create || s.Rollout == RolloutPrepare) {
-		bad("with strategy %s the store makes and promotes the versions: leave out create and rollout %s", StrategyManaged, RolloutPrepare)
+	if s.Strategy == StrategyExternal && (s.Create || s.Rollout == RolloutPrepare) {
+		bad("with strategy %s the store makes and promotes the versions: leave out create and rollout %s", StrategyExternal, RolloutPrepare)
 	}
 	if !slices.Contains([]RetireMode{RetireDelete, RetireKeep, RetireDestroy}, s.RetireMode()) {
 		bad("retire %q is unknown, use %s, %s or %s", s.Retire, RetireDelete, RetireKeep, RetireDestroy)

@@ -73,7 +73,7 @@ func (k *checker) secret(at []string, s Secret) {
 	case ok && st.Options != nil && st.Options.Type() == new(Env).Type() && !*s.Disabled:
 		k.warn(append(at, "store"), "the environment cannot be written, so every rotation of this secret fails", "set disabled: true, or use another store")
 	}
-	if _, aws := st.Options.(*AWS); ok && !aws && s.Strategy == string(secret.StrategyManaged) {
+	if _, aws := st.Options.(*AWS); ok && !aws && s.Strategy == string(secret.StrategyExternal) {
 		k.report(append(at, "strategy"), "only AWS Secrets Manager rotates by itself", "remove it, or name a store of type aws")
 	}
 	if len(k.problems) == before && s.ID != "" && ok {

@@ -145,16 +145,16 @@ type Scheduler struct {
 type Worker struct {
 	// Rotations at a time, in one process.
 	Concurrency int `json:"concurrency,omitzero" default:"4" jsonschema:"minimum=1,maximum=1024"`
-	// After how many tries a pending version that somebody else left behind is
-	// replaced.
-	Patience int `json:"patience,omitzero" default:"3" jsonschema:"minimum=1,maximum=1000"`
+	// After how many tries a pending version of another writer, who left it
+	// behind, is replaced.
+	TakeoverAttempts int `json:"takeover_attempts,omitzero" default:"3" jsonschema:"minimum=1,maximum=1000"`
 	// Time to the second try of a rotation that failed. It doubles with each
 	// further one.
 	RetryBase Duration `json:"retry_base,omitzero" default:"5s"`
 	// Longest time between two tries.
 	RetryCap Duration `json:"retry_cap,omitzero" default:"15m"`
-	// How long a rotation of the managed strategy may take before it is given up.
-	ManagedDeadline Duration `json:"managed_deadline,omitzero" default:"1h"`
+	// How long a rotation of the external strategy may take before it is given up.
+	ExternalDeadline Duration `json:"external_deadline,omitzero" default:"1h"`
 	// How long a program that is told to stop lets the step in hand finish.
 	DrainTimeout Duration `json:"drain_timeout,omitzero" default:"30s"`
 }

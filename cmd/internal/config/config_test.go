@@ -55,7 +55,7 @@ func TestEveryProblemIsReportedAtOnce(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, err = config.Parse(b, "problems.yaml", []string{
-		"ROTATOR_WORKER_CONCURENCY=5", "ROTATOR_HTTP_NOTIFIER_LISTEN=all", "ROTATOR_WORKER_PATIENCE=many",
+		"ROTATOR_WORKER_CONCURENCY=5", "ROTATOR_HTTP_NOTIFIER_LISTEN=all", "ROTATOR_WORKER_TAKEOVER_ATTEMPTS=many",
 	})
 	if err == nil {
 		t.Fatal("no problem found")
@@ -324,13 +324,21 @@ func TestContradictions(t *testing.T) {
 			"stores: {a: {type: natskv}}\naws_events: {queue: 'https://sqs/1/q'}",
 			[]string{"test.yaml:2:21: aws_events.queue: no store is of type aws; remove it, or add the store that its events are about"},
 		},
-		"a managed secret in a store that manages none": {
-			"stores: {a: {type: natskv}}\nsecrets: [{id: a, strategy: managed}]",
+		"an external secret in a store that rotates none": {
+			"stores: {a: {type: natskv}}\nsecrets: [{id: a, strategy: external}]",
 			[]string{"test.yaml:2:29: secrets[0].strategy: only AWS Secrets Manager rotates by itself; remove it, or name a store of type aws"},
 		},
-		"a managed secret that is to be made": {
-			"stores: {a: {type: aws}}\nsecrets: [{id: a, strategy: managed, create: true}]",
-			[]string{"test.yaml:2:11: secrets[0]: invalid secret spec a: with strategy managed the store makes and promotes the versions: leave out create and rollout prepare-then-activate; see the reference for what goes together"},
+		"an external secret that is to be made": {
+			"stores: {a: {type: aws}}\nsecrets: [{id: a, strategy: external, create: true}]",
+			[]string{"test.yaml:2:11: secrets[0]: invalid secret spec a: with strategy external the store makes and promotes the versions: leave out create and rollout prepare-then-activate; see the reference for what goes together"},
+		},
+		"settings and words that have new names": {
+			"stores: {a: {type: aws}}\nsecrets: [{id: a, strategy: managed}]\nworker: {patience: 3, managed_deadline: 1h}",
+			[]string{
+				`test.yaml:2:29: secrets[0].strategy: "managed" is not possible here; it is called "external" now`,
+				`test.yaml:3:10: worker.patience: unknown key; it is called "takeover_attempts" now`,
+				`test.yaml:3:23: worker.managed_deadline: unknown key; it is called "external_deadline" now`,
+			},
 		},
 		"a sweep without a pause": {
 			"scheduler: {sweep_every: 10ms}",

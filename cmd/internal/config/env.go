@@ -134,7 +134,9 @@ func unknownVariables(environ []string, named map[string]bool) (problems, warnin
 			continue
 		}
 		p := Problem{File: name, Message: "no setting has this variable", Remedy: "unset it; the reference lists all variables"}
-		if s, ok := suggest(name, known); ok {
+		if now, ok := renamedVariable(name, known); ok {
+			p.Remedy = "it is called " + now + " now"
+		} else if s, ok := suggest(name, known); ok {
 			p.Remedy = "did you mean " + s + "?"
 		}
 		problems = append(problems, p)

@@ -45,6 +45,7 @@ func TestEnvironmentPolicyIsAName(t *testing.T) {
 func TestEnvironmentProblems(t *testing.T) {
 	const password = "nats: {credentials: {user: u, password: {file: pw}}}"
 	for name, tt := range map[string]struct{ text, env, want string }{
+		"a variable with a new name":         {"", "ROTATOR_WORKER_MANAGED_DEADLINE=1h", "ROTATOR_WORKER_MANAGED_DEADLINE: no setting has this variable; it is called ROTATOR_WORKER_EXTERNAL_DEADLINE now"},
 		"a misspelt variable":                {"", "ROTATOR_NATS_URI=x", "ROTATOR_NATS_URI: no setting has this variable; did you mean ROTATOR_NATS_URL?"},
 		"a variable of nothing here":         {"", "ROTATOR_QUARTERLY_REPORT=x", "ROTATOR_QUARTERLY_REPORT: no setting has this variable; unset it; the reference lists all variables"},
 		"a number that is none":              {"", "ROTATOR_NATS_REPLICAS=three", "ROTATOR_NATS_REPLICAS: nats.replicas: want a whole number, got text"},

@@ -32,9 +32,9 @@ type Settings struct {
 	// The only times at which a scheduled rotation may start. Without any it
 	// may start at any time.
 	Windows []Window `json:"windows,omitzero" jsonschema:"maxItems=100"`
-	// Who rotates: generate makes a value and writes it, managed triggers the
+	// Who rotates: generate makes a value and writes it, external triggers the
 	// rotation that is configured in AWS Secrets Manager and follows it.
-	Strategy string `json:"strategy,omitzero" default:"generate" jsonschema:"enum=generate,enum=managed"`
+	Strategy string `json:"strategy,omitzero" default:"generate" jsonschema:"enum=generate,enum=external"`
 	// What a value has to look like: the name of a policy, or a policy itself.
 	// Without it at least 16 characters with upper case, lower case, digits and
 	// symbols; generated values have 32.

@@ -17,8 +17,30 @@ func suggest(word string, known []string) (string, bool) {
 	return best, best != ""
 }
 
+// renamed maps words of earlier versions, keys and values, to their new names.
+var renamed = map[string]string{
+	"managed":          "external",
+	"managed_deadline": "external_deadline",
+	"patience":         "takeover_attempts",
+}
+
+// renamedVariable returns the variable of known that name was before its last
+// words were renamed, and false when there is none.
+func renamedVariable(name string, known []string) (string, bool) {
+	for before, now := range renamed {
+		head, found := strings.CutSuffix(name, "_"+strings.ToUpper(before))
+		if next := head + "_" + strings.ToUpper(now); found && slices.Contains(known, next) {
+			return next, true
+		}
+	}
+	return "", false
+}
+
 // didYouMean returns a remedy for a word that is none of known.
 func didYouMean(word string, known []string) string {
+	if now := renamed[word]; slices.Contains(known, now) {
+		return "it is called " + quote(now) + " now"
+	}
 	if s, ok := suggest(word, known); ok {
 		return "did you mean " + quote(s) + "?"
 	}

@@ -28,8 +28,8 @@ func TestWhatAFileMayBeMadeOf(t *testing.T) {
 		"dashes without an end":       {strings.Repeat("- ", 1<<16), "test.yaml:1:33: nested too deep; nothing in a configuration needs as much"},
 		"stairs":                      {stairs(200), "test.yaml:65:65: nested too deep; nothing in a configuration needs as much"},
 		"more keys than anybody has":  {manyKeys(5000), "test.yaml:4098:3: too many keys in one section; nothing in a configuration needs as much"},
-		"infinity":                    {"worker:\n  patience: .inf\n", "test.yaml:2:13: worker.patience: want a whole number, got text"},
-		"a number beyond measure":     {"worker:\n  patience: 99999999999999999999999\n", "test.yaml:2:13: worker.patience: want a whole number, got text"},
+		"infinity":                    {"worker:\n  takeover_attempts: .inf\n", "test.yaml:2:22: worker.takeover_attempts: want a whole number, got text"},
+		"a number beyond measure":     {"worker:\n  takeover_attempts: 99999999999999999999999\n", "test.yaml:2:22: worker.takeover_attempts: want a whole number, got text"},
 	} {
 		t.Run(name, func(t *testing.T) { wantProblems(t, problems(t, tt.text), strings.Split(tt.want, "\n")...) })
 	}
@@ -136,7 +136,7 @@ func TestSecretsAreNotRepeated(t *testing.T) {
 		"as the value of an unknown key":  "stores: {m: {type: natskv, master: %s}}",
 		"where YAML breaks":               "nats: {url: \"%s",
 		"twice under one key":             "nats: {user: %[1]s, user: %[1]s}",
-		"for a number":                    "worker: {patience: %s}",
+		"for a number":                    "worker: {takeover_attempts: %s}",
 	} {
 		t.Run(name, func(t *testing.T) {
 			got := problems(t, fmt.Sprintf(text, canary))

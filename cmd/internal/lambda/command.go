@@ -39,8 +39,9 @@ func (f *Function) command(ctx context.Context, c Command) (any, error) {
 	return answer, nil
 }
 
-// errManaged keeps a value of ours from a secret whose function may be another.
-var errManaged = errors.New("its strategy is managed, so that AWS has its function rotate it: ask with aws secretsmanager rotate-secret")
+// errExternal refuses to write a value to a secret whose rotation function may
+// be another one.
+var errExternal = errors.New("its strategy is external: AWS rotates it, start that with aws secretsmanager rotate-secret")
 
 // rotate takes a secret to its next version at once, as a worker does.
 func (f *Function) rotate(ctx context.Context, name string) (any, error) {
@@ -52,8 +53,8 @@ func (f *Function) rotate(ctx context.Context, name string) (any, error) {
 	if err != nil && (!errors.Is(err, store.ErrNotFound) || !t.spec.Create) {
 		return nil, err
 	}
-	if t.spec.Strategy == secret.StrategyManaged {
-		return nil, errManaged
+	if t.spec.Strategy == secret.StrategyExternal {
+		return nil, errExternal
 	}
 	rot, err := f.rotator(t)
 	if err != nil {

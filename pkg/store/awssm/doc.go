@@ -51,7 +51,7 @@
 // hundred and after a day, so every [secret.RetireMode] comes down to taking
 // the label away, and what an application could log in with has to be disabled
 // where it logs in. It keeps no end of life per version. It calls RotateSecret for
-// secrets of the managed strategy only, which also turns a rotation on again that
+// secrets of the external strategy only, which also turns a rotation on again that
 // was switched off. It does not switch rotation off, edit tags of a secret that it
 // has not made, or read secrets of another region.
 package awssm

@@ -14,9 +14,9 @@ import (
 	"github.com/tradepulse/rotator/pkg/store"
 )
 
-var _ store.Managing = (*Driver)(nil)
+var _ store.ExternalRotator = (*Driver)(nil)
 
-// Trigger implements [store.Managing] by RotateSecret, with the function and the
+// Trigger implements [store.ExternalRotator] by RotateSecret, with the function and the
 // rules that the secret has. It asks for one more permission than the rest, and
 // for lambda:InvokeFunction on that function.
 func (d *Driver) Trigger(ctx context.Context, path string, token secret.Token) error {

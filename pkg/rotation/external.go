@@ -29,9 +29,9 @@ var (
 	ErrStuck = errors.New("the rotation that the store runs does not end; mend its function, then rotate by hand")
 )
 
-// DefaultManagedDeadline is [Config.ManagedDeadline] unless a configuration says
+// DefaultExternalDeadline is [Config.ExternalDeadline] unless a configuration says
 // otherwise. AWS repeats the steps of a rotation that fails for a while.
-const DefaultManagedDeadline = time.Hour
+const DefaultExternalDeadline = time.Hour
 
 // followEvery is how soon a rotation that somebody else runs is looked at again.
 const followEvery = 10 * time.Second
@@ -39,7 +39,7 @@ const followEvery = 10 * time.Second
 // managed reports whether the store has somebody else run the rotation. Whoever
 // asks for a part is that somebody.
 func (s State) managed() bool {
-	return s.Spec.Strategy == secret.StrategyManaged && s.Part == PartWhole
+	return s.Spec.Strategy == secret.StrategyExternal && s.Part == PartWhole
 }
 
 // running reports whether the store shows a rotation that has not ended: this
@@ -99,5 +99,5 @@ func (x *Run) late(p secret.Version, now time.Time) bool {
 	if p.CreatedAt.After(begin) {
 		begin = p.CreatedAt
 	}
-	return x.r.ManagedDeadline > 0 && !begin.IsZero() && now.Sub(begin) >= x.r.ManagedDeadline
+	return x.r.ExternalDeadline > 0 && !begin.IsZero() && now.Sub(begin) >= x.r.ExternalDeadline
 }

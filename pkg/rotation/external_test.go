@@ -103,7 +103,7 @@ func newManaged(t *testing.T) *managed {
 	quiet := slog.New(slog.DiscardHandler)
 	x := &managed{now: time.Now().Add(-2 * time.Hour), bus: eventstest.NewServer(t).NewBus(events.StreamOptions{Memory: true})}
 	x.service = &service{t: t, Mem: storetest.NewMem(func() time.Time { return x.now })}
-	x.spec = secret.Spec{ID: "ID", Store: "mem", Strategy: secret.StrategyManaged, TTL: time.Hour}
+	x.spec = secret.Spec{ID: "ID", Store: "mem", Strategy: secret.StrategyExternal, TTL: time.Hour}
 	st, err := store.New("mem", x.service, &store.Options{Logger: quiet})
 	if err != nil {
 		t.Fatal(err)
@@ -167,7 +167,7 @@ func (x *managed) failedCode() events.FailureCode {
 	return last.Event.Data.Failure.Code
 }
 
-func TestAManagedRotationIsTriggeredFollowedAndAnnouncedOnce(t *testing.T) {
+func TestAnExternalRotationIsTriggeredFollowedAndAnnouncedOnce(t *testing.T) {
 	t.Parallel()
 	x := newManaged(t)
 	for range 3 {
@@ -191,9 +191,9 @@ func TestAManagedRotationIsTriggeredFollowedAndAnnouncedOnce(t *testing.T) {
 	}
 }
 
-// TestAManagedRotationSurvivesAKill ends the worker after each number of steps,
+// TestAnExternalRotationSurvivesAKill ends the worker after each number of steps,
 // and the function after each number of workers: whoever comes next takes it up.
-func TestAManagedRotationSurvivesAKill(t *testing.T) {
+func TestAnExternalRotationSurvivesAKill(t *testing.T) {
 	t.Parallel()
 	for killed := range 7 {
 		for ended := range 4 {
@@ -261,7 +261,7 @@ func TestALostAnswerTriggersNothingTwice(t *testing.T) {
 	x.wantAnnounced(1, v, events.ReasonNearExpiry)
 }
 
-func TestAManagedRotationThatIsGivenUpIsTriedAnewAndThenAnnounced(t *testing.T) {
+func TestAnExternalRotationThatIsGivenUpIsTriedAnewAndThenAnnounced(t *testing.T) {
 	t.Parallel()
 	x := newManaged(t)
 	var err error
@@ -288,10 +288,10 @@ func TestAManagedRotationThatIsGivenUpIsTriedAnewAndThenAnnounced(t *testing.T) 
 	x.wantAnnounced(0, x.first, "")
 }
 
-func TestAManagedRotationThatDoesNotEndIsAnnouncedAndMendedByHand(t *testing.T) {
+func TestAnExternalRotationThatDoesNotEndIsAnnouncedAndMendedByHand(t *testing.T) {
 	t.Parallel()
 	x := newManaged(t)
-	x.now = time.Now().Add(-2 * rotation.DefaultManagedDeadline)
+	x.now = time.Now().Add(-2 * rotation.DefaultExternalDeadline)
 	x.cause.OccurredAt = x.now
 	_, err := x.try()
 	if !errors.Is(err, rotation.ErrStuck) || !events.IsPermanent(err) {
@@ -329,7 +329,7 @@ func TestARotationThatTheStoreBeganIsFollowed(t *testing.T) {
 	x.wantAnnounced(1, v, events.ReasonExternal)
 }
 
-func TestAManagedSecretThatIsNotDueIsLeftAlone(t *testing.T) {
+func TestAnExternalSecretThatIsNotDueIsLeftAlone(t *testing.T) {
 	t.Parallel()
 	x := newManaged(t)
 	x.register(secret.NewToken("a moment ago", "", "", 0))
@@ -353,7 +353,7 @@ func TestAStoreThatRunsNoRotationsIsRefused(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, err = catalog.New(catalog.Config{Stores: stores, Specs: []secret.Spec{{ID: "ID", Store: "mem", Strategy: secret.StrategyManaged}}})
+	_, err = catalog.New(catalog.Config{Stores: stores, Specs: []secret.Spec{{ID: "ID", Store: "mem", Strategy: secret.StrategyExternal}}})
 	if !errors.Is(err, secret.ErrInvalidSpec) {
 		t.Errorf("err %v, want that the spec is invalid", err)
 	}
