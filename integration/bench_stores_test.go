@@ -72,7 +72,8 @@ func BenchmarkRotationsOnVault(b *testing.B) {
 			nc := s.broker.connect()
 			b.Cleanup(nc.Close)
 			c := s.catalog(nc)
-			r, err := rotation.New(rotation.Config{Catalog: c, Stores: c.stores, Bus: s.bus(nc, "bench"), Source: "/bench", Logger: s.log})
+			bus := s.bus(nc, "bench")
+			r, err := rotation.New(rotation.Config{Catalog: c, Stores: c.stores, Bus: bus, Timers: bus, Source: "/bench", Logger: s.log})
 			if err != nil {
 				b.Fatal(err)
 			}
@@ -85,7 +86,7 @@ func BenchmarkRotationsOnVault(b *testing.B) {
 			rounds := 0
 			for b.Loop() {
 				whole += together(b, workers, n, func(i int) error {
-					_, err := r.Rotate(b.Context(), manual(specs[i], versions[i]).Data)
+					_, err := r.Rotate(b.Context(), rotation.Try{Request: rotation.Request{Secret: specs[i].ID, Store: specs[i].Store, From: versions[i], Reason: events.ReasonManual}})
 					return err
 				})
 				writes += together(b, workers, 2*n, func(i int) error { return raw(fmt.Sprint("raw/", i%n)) })

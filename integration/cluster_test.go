@@ -68,7 +68,7 @@ func (c clustered) worker(tb testing.TB, ids ...secret.ID) *rotation.Rotator {
 	if err != nil {
 		tb.Fatal(err)
 	}
-	r, err := rotation.New(rotation.Config{Catalog: managed, Stores: managed.stores, Bus: c.bus, Source: "/test", Logger: slog.New(slog.DiscardHandler)})
+	r, err := rotation.New(rotation.Config{Catalog: managed, Stores: managed.stores, Bus: c.bus, Timers: c.bus, Source: "/test", Logger: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		tb.Fatal(err)
 	}
@@ -78,7 +78,7 @@ func (c clustered) worker(tb testing.TB, ids ...secret.ID) *rotation.Rotator {
 // rotateOnce rotates a secret away from its current version and checks that
 // this made one version.
 func (c clustered) rotateOnce(ctx context.Context, r *rotation.Rotator, id secret.ID, from secret.VersionID, nth int) (secret.VersionID, error) {
-	out, err := r.Rotate(ctx, events.Data{SecretID: id, VersionID: from, Reason: events.ReasonManual})
+	out, err := r.Rotate(ctx, rotation.Try{Request: rotation.Request{Secret: id, From: from, Reason: events.ReasonManual}})
 	if err != nil {
 		return "", fmt.Errorf("%s, rotation %d: %w (final: %t)", id, nth, err, events.IsPermanent(err))
 	}

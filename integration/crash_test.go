@@ -290,7 +290,7 @@ func (o crashOrder) work(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	r, err := rotation.New(rotation.Config{Catalog: catalog, Stores: catalog.stores, Bus: crashBus{bus, b}, Source: "/test/crash", RetryBase: time.Second})
+	r, err := rotation.New(rotation.Config{Catalog: catalog, Stores: catalog.stores, Bus: crashBus{bus, b}, Timers: crashBus{bus, b}, Source: "/test/crash", RetryBase: time.Second})
 	if err != nil {
 		return err
 	}
@@ -324,7 +324,7 @@ func around[T any](b *boundaries, name string, call func() (T, error)) (T, error
 
 // crashBus is the real bus with a boundary around each call.
 type crashBus struct {
-	rotation.Bus
+	*events.Bus
 	b *boundaries
 }
 

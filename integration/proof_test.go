@@ -40,7 +40,7 @@ func TestAStoppedFollowerRetiresNothing(t *testing.T) {
 		var wg sync.WaitGroup
 		for range 12 {
 			wg.Go(func() {
-				if err := p.worker.Retire(t.Context(), p.order); err == nil || events.IsPermanent(err) {
+				if err := p.retire(t); err == nil || events.IsPermanent(err) {
 					t.Errorf("%s: Retire() = %v while an instance runs the version", p.id, err)
 				}
 			})
@@ -51,7 +51,7 @@ func TestAStoppedFollowerRetiresNothing(t *testing.T) {
 			t.Errorf("%s: the version that an instance runs is gone: %v", p.id, err)
 		}
 		reportOne(t, side.bus, p.id, "late", p.now)
-		if err := p.worker.Retire(t.Context(), p.order); err != nil && !errors.Is(err, events.ErrIncomplete) {
+		if err := p.retire(t); err != nil && !errors.Is(err, events.ErrIncomplete) {
 			t.Errorf("%s: Retire() = %v after every instance has the version", p.id, err)
 		}
 	}
@@ -63,6 +63,12 @@ type promoted struct {
 	before, now secret.VersionID
 	order       events.Data // to retire what was before
 	worker      *rotation.Rotator
+}
+
+// retire hands the order to the worker, as the bus does.
+func (p promoted) retire(t *testing.T) error {
+	t.Helper()
+	return p.worker.Handle(t.Context(), events.Delivery{Event: events.Event{Type: events.TypeRetire, Data: p.order}})
 }
 
 // converged rotates a secret twice, reports the second version, and has the log

@@ -249,7 +249,7 @@ func (s *site) worker(concurrency int) func(context.Context, *nats.Conn) error {
 func (s *site) workerOn(c catalogued, concurrency int) func(context.Context, *nats.Conn) error {
 	return func(ctx context.Context, nc *nats.Conn) error {
 		bus := s.bus(nc, "worker")
-		r, err := rotation.New(rotation.Config{Catalog: c, Stores: c.stores, Bus: bus, Source: "/test/worker", Logger: s.log, RetryBase: time.Second, RetryCap: s.retries, TracerProvider: s.traces})
+		r, err := rotation.New(rotation.Config{Catalog: c, Stores: c.stores, Bus: bus, Timers: bus, Source: "/test/worker", Logger: s.log, RetryBase: time.Second, RetryCap: s.retries, TracerProvider: s.traces})
 		if err != nil {
 			return err
 		}

@@ -12,6 +12,7 @@ import (
 	"github.com/tradepulse/rotator/cmd/internal/cli"
 	"github.com/tradepulse/rotator/cmd/internal/wire"
 	"github.com/tradepulse/rotator/pkg/events"
+	"github.com/tradepulse/rotator/pkg/rotation"
 	"github.com/tradepulse/rotator/pkg/secret"
 	"github.com/tradepulse/rotator/pkg/store"
 )
@@ -86,13 +87,9 @@ func rotate(ctx context.Context, p *wire.Parts, id secret.ID, wait time.Duration
 		return rotated{}, err
 	}
 	from := meta.Current().ID
-	now := time.Now()
-	order := events.Event{
-		ID:   string(secret.NewToken(id, from, "manual "+now.UTC().Format(time.RFC3339Nano), 0)),
-		Type: events.TypeNearExpiry, Source: p.Source + "/" + who(), Time: now,
-		Data: events.Data{SecretID: id, Store: spec.Store, VersionID: from, Reason: events.ReasonManual, OccurredAt: now},
-	}
-	if err := p.Bus.RotateNow(ctx, order); err != nil {
+	by := who()
+	q := rotation.Request{Secret: id, Store: spec.Store, From: from, Reason: events.ReasonManual, By: by, At: time.Now()}
+	if err := p.Bus.RotateNow(ctx, q.Event(p.Source+"/"+by)); err != nil {
 		return rotated{}, err
 	}
 	out := rotated{SecretID: id, From: from}

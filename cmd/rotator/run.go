@@ -215,7 +215,7 @@ func (n *node) scheduler(ctx context.Context, p *wire.Parts) error {
 func (n *node) worker(ctx context.Context, p *wire.Parts) error {
 	w := n.cfg.Worker
 	r, err := rotation.New(rotation.Config{
-		Catalog: p.Catalog, Stores: p.Stores, Bus: p.Bus, Source: p.Source, TakeoverAttempts: w.TakeoverAttempts,
+		Catalog: p.Catalog, Stores: p.Stores, Bus: p.Bus, Timers: p.Bus, Source: p.Source, TakeoverAttempts: w.TakeoverAttempts,
 		ExternalDeadline: time.Duration(w.ExternalDeadline), RetryBase: time.Duration(w.RetryBase), RetryCap: time.Duration(w.RetryCap), Logger: n.log,
 	})
 	if err != nil {

@@ -166,6 +166,9 @@ func (e Event) validate() error {
 	if e.Data.Attempt < 0 || e.Data.Rejections < 0 || len(e.Data.Store) > maxText {
 		return errors.New("attempt, rejections or store is out of range")
 	}
+	if !e.Data.Request.valid() {
+		return errors.New("the request is too long")
+	}
 	if f := e.Data.Failure; f != nil && len(f.Step)+len(f.Code)+len(f.Message) > 3*maxText {
 		return errors.New("the failure is too long")
 	}

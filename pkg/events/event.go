@@ -78,6 +78,9 @@ type Data struct {
 	NotAfter time.Time `json:"not_after,omitzero"`
 	// RotationID names the rotation: the token of the version it makes.
 	RotationID secret.Token `json:"rotation_id,omitempty"`
+	// Request is present in TypeNearExpiry for a rotation that was asked for, and
+	// in the TypeRotationFailed that ends it.
+	Request *Request `json:"request,omitempty"`
 	// Retry holds what earlier tries of the work left behind. Its fields are
 	// fields of the body.
 	Retry

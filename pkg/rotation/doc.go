@@ -2,21 +2,22 @@
 //
 //	read ─► create (pending, token) ─► apply ─► verify ─► promote ─► announce ─► arm
 //
-// [State] decides, as a pure function, which [Step] comes next; [Rotator] does
-// the step against a store and the bus. Every step can be repeated and every
-// run begins by reading, so a rotation may be taken up by any worker after a
-// crash at any point: one cause gives one new version (see [secret.NewToken]),
-// which is announced once. A rotation may also be taken in parts, of which
-// somebody else says when: see [Part].
+// The steps of a run are data. After each read a pure function decides which
+// steps are left (plan.go), and the run takes one after the other against the
+// store, the target and the bus. Every step can be repeated and every run
+// begins by reading, so any worker can continue a rotation after a crash at any
+// point. One [Request] makes one new version (see [secret.NewToken]), which is
+// announced once. A run may also be limited to one [Phase].
 //
-// Where the store has somebody else rotate (see [secret.StrategyExternal]), the
-// steps between create and promote are that one's: it is triggered and followed
-// by reading.
+// Where the store rotates a secret itself (see [secret.StrategyExternal]), the
+// steps between read and announce are replaced: the rotation is triggered and
+// followed by reading.
 //
-// The package also retires the version before, once the instances that use the
-// secret have reported the new one: [Rotator.Retire].
+// The package also retires the versions before the current one, first at the
+// target and then in the store, once every instance has reported that it runs
+// the current one.
 //
-// It does not decide which secrets are due (pkg/scheduler), does not tell
-// services (pkg/notify), knows no store by name and holds no schedule: what has
-// to be tried later is armed on the bus.
+// It does not decide which secrets are due (pkg/scheduler) and does not notify
+// services (pkg/notify). It knows no store and no target by name and keeps no
+// state: a later try is a timer on the bus.
 package rotation

@@ -9,95 +9,82 @@ import (
 	"github.com/tradepulse/rotator/pkg/events"
 	"github.com/tradepulse/rotator/pkg/secret"
 	"github.com/tradepulse/rotator/pkg/store"
+	"github.com/tradepulse/rotator/pkg/target"
 )
 
-// The steps of a rotation that the store has somebody else run.
-const (
-	// StepTrigger has the store begin, unless a rotation runs already.
-	StepTrigger Step = "trigger"
-	// StepFollow reads again and says how far the rotation is: it has ended once
-	// another version is current, and the steps after a promotion follow.
-	StepFollow Step = "follow"
-)
-
-// How a rotation stands that the store has somebody else run.
+// Errors of a rotation that the store runs.
 var (
-	// ErrRunning means that it has not ended yet.
-	ErrRunning = errors.New("the rotation that the store runs has not ended yet")
-	// ErrStuck means that it has not ended for too long. Whoever runs it may
-	// still end it, which is announced then; rotating by hand triggers it again.
-	ErrStuck = errors.New("the rotation that the store runs does not end; mend its function, then rotate by hand")
+	// errRunning: it has not ended yet.
+	errRunning = errors.New("the rotation that the store runs has not ended yet")
+	// errStuck: it has passed its deadline. If it ends after that, the new version
+	// is announced; rotating by hand triggers it again.
+	errStuck = errors.New("the rotation that the store runs does not end; mend its function, then rotate by hand")
 )
 
-// DefaultExternalDeadline is [Config.ExternalDeadline] unless a configuration says
-// otherwise. AWS repeats the steps of a rotation that fails for a while.
+// DefaultExternalDeadline is [Config.ExternalDeadline] unless a configuration
+// says otherwise. AWS repeats the steps of a rotation that fails for a while.
 const DefaultExternalDeadline = time.Hour
 
-// followEvery is how soon a rotation that somebody else runs is looked at again.
+// followEvery is how soon a rotation that the store runs is read again.
 const followEvery = 10 * time.Second
 
-// managed reports whether the store has somebody else run the rotation. Whoever
-// asks for a part is that somebody.
-func (s State) managed() bool {
-	return s.Spec.Strategy == secret.StrategyExternal && s.Part == PartWhole
+// external reports whether the store runs the rotation. A run that is limited to
+// a phase belongs to the function that the store calls, so it does the work
+// itself.
+func (s state) external() bool {
+	return s.spec.Strategy == secret.StrategyExternal && s.try.Phase == PhaseWhole
 }
 
-// running reports whether the store shows a rotation that has not ended: this
-// one, or one that somebody else began.
-func (s State) running() bool {
-	_, ok := s.Meta.At(secret.StagePending)
-	return ok
+// asked reports whether an operator asked for the rotation and this is the first
+// try.
+func (s state) asked() bool {
+	return s.try.Retry.Attempt == 0 && (s.try.Reason == events.ReasonManual || s.try.Reason == events.ReasonEmergency)
 }
 
-// asked reports whether a person asked for the rotation and nobody has acted on
-// it yet.
-func (s State) asked() bool {
-	return s.Cause.Attempt == 0 && (s.Cause.Reason == events.ReasonManual || s.Cause.Reason == events.ReasonEmergency)
-}
-
-// trigger lets the store begin. The token is derived from the cause, so that a
-// worker that takes over after a crash asks for the same rotation. A person who
-// asks has one that is stuck tried again.
-func (x *Run) trigger(ctx context.Context) error {
-	if !x.state.running() || x.state.asked() {
-		err := x.store.Trigger(ctx, x.state.Spec.StorePath(), x.state.Token())
-		if err != nil && !errors.Is(err, store.ErrPending) {
-			return err
-		}
+// trigger starts the rotation in the store, unless one runs. An operator who asks
+// has a stuck one triggered again. The token is derived from the request, so a
+// worker that takes over after a crash starts the same rotation.
+func (x *run) trigger(ctx context.Context) error {
+	if _, running := x.state.meta.At(secret.StagePending); running && !x.state.asked() {
+		return nil
 	}
-	x.state = x.state.Did(StepTrigger)
-	return nil
+	err := x.store.Trigger(ctx, x.state.spec.StorePath(), x.state.token())
+	if errors.Is(err, store.ErrPending) {
+		return nil
+	}
+	return err
 }
 
-// follow reads again. With another current version the rotation has ended,
-// whoever ran it; without a pending one it was given up, and after some of those
-// the next token is tried, as with a value that a target refuses.
-func (x *Run) follow(ctx context.Context) error {
+// follow reads again. If another version is current, the rotation has ended,
+// whichever process ran it, and the new plan finishes it. If no version is
+// pending, the store has given the rotation up. That counts as a refusal, so
+// after some of them the next token is tried.
+func (x *run) follow(ctx context.Context) error {
 	if err := x.read(ctx); err != nil {
 		return err
 	}
 	s := x.state
-	if s.Meta.Current().ID != s.Cause.VersionID {
+	if s.meta.Current().ID != s.try.From {
 		return nil
 	}
-	p, ok := s.Meta.At(secret.StagePending)
+	p, ok := s.meta.At(secret.StagePending)
 	switch {
 	case !ok:
-		return fmt.Errorf("%w: the store gave the rotation up", ErrRejected)
-	case x.late(p, time.Now()):
-		return fmt.Errorf("%w: version %s is pending", ErrStuck, p.ID)
+		return fmt.Errorf("%w: the store gave the rotation up", target.ErrRejected)
+	case x.overdue(p, time.Now()):
+		return fmt.Errorf("%w: version %s is pending", errStuck, p.ID)
 	default:
-		return events.RetryAfter(ErrRunning, followEvery)
+		return events.RetryAfter(errRunning, followEvery)
 	}
 }
 
-// late reports whether the rotation has had its time, counted from its pending
-// version or, if that is later, from the cause: an old rotation that is triggered
-// again begins anew.
-func (x *Run) late(p secret.Version, now time.Time) bool {
-	begin := x.state.Cause.OccurredAt
+// overdue reports whether the rotation has passed its deadline. It counts from
+// the pending version or from the request, whichever is later: an old rotation
+// that is triggered again has its full time.
+func (x *run) overdue(p secret.Version, now time.Time) bool {
+	begin := x.state.try.At
 	if p.CreatedAt.After(begin) {
 		begin = p.CreatedAt
 	}
-	return x.r.ExternalDeadline > 0 && !begin.IsZero() && now.Sub(begin) >= x.r.ExternalDeadline
+	return x.r.cfg.ExternalDeadline > 0 && !begin.IsZero() && now.Sub(begin) >= x.r.cfg.ExternalDeadline
 }

@@ -1,4 +1,4 @@
-package rotation_test
+package rotation
 
 import (
 	"context"
@@ -12,7 +12,6 @@ import (
 	"github.com/tradepulse/rotator/pkg/catalog"
 	"github.com/tradepulse/rotator/pkg/events"
 	"github.com/tradepulse/rotator/pkg/events/eventstest"
-	"github.com/tradepulse/rotator/pkg/rotation"
 	"github.com/tradepulse/rotator/pkg/secret"
 	"github.com/tradepulse/rotator/pkg/store"
 	"github.com/tradepulse/rotator/pkg/store/storetest"
@@ -87,56 +86,51 @@ func (s *service) abandon() {
 	}
 }
 
-// managed is one secret that its service rotates.
-type managed struct {
+// external is one secret that its service rotates.
+type external struct {
 	*service
 	bus   *events.Bus
-	rot   *rotation.Rotator
+	rot   *Rotator
 	spec  secret.Spec
 	first secret.VersionID
 	now   time.Time // :: of the store
-	cause events.Data
+	try   Try
 }
 
-func newManaged(t *testing.T) *managed {
+func newExternal(t *testing.T) *external {
 	t.Helper()
 	quiet := slog.New(slog.DiscardHandler)
-	x := &managed{now: time.Now().Add(-2 * time.Hour), bus: eventstest.NewServer(t).NewBus(events.StreamOptions{Memory: true})}
+	x := &external{now: time.Now().Add(-2 * time.Hour), bus: eventstest.NewServer(t).NewBus(events.StreamOptions{Memory: true})}
 	x.service = &service{t: t, Mem: storetest.NewMem(func() time.Time { return x.now })}
 	x.spec = secret.Spec{ID: "ID", Store: "mem", Strategy: secret.StrategyExternal, TTL: time.Hour}
 	st, err := store.New("mem", x.service, &store.Options{Logger: quiet})
 	if err != nil {
 		t.Fatal(err)
 	}
-	catalog, stores := configured(t, st, x.spec)
-	if x.rot, err = rotation.New(rotation.Config{Catalog: catalog, Stores: stores, Bus: x.bus, Source: "/test", Logger: quiet}); err != nil {
+	catalog, stores := Configured(t, st, x.spec)
+	if x.rot, err = New(Config{Catalog: catalog, Stores: stores, Bus: x.bus, Timers: x.bus, Source: "/test", Logger: quiet}); err != nil {
 		t.Fatal(err)
 	}
 	x.register(secret.NewToken("first", "", "", 0))
 	x.first = x.finish()
 	x.now = time.Now()
-	x.cause = events.NearExpiry("/test", x.now, x.spec, x.meta()).Data
+	x.try = tryOf(events.NearExpiry("/test", x.now, x.spec, x.meta()).Data)
 	if _, err := x.bus.PublishAfter(t.Context(), events.Rotated("/test", x.now, events.Data{SecretID: "ID", VersionID: x.first}), 0); err != nil {
 		t.Fatal(err)
 	}
 	return x
 }
 
-// try is one delivery of the cause to a worker.
-func (x *managed) try() (rotation.Outcome, error) { return x.rot.Rotate(x.t.Context(), x.cause) }
+// rotate is one delivery of the request to a worker.
+func (x *external) rotate() (Outcome, error) { return x.rot.Rotate(x.t.Context(), x.try) }
 
-// again changes the cause as the worker's retry does.
-func (x *managed) again(failed error) {
-	x.cause.Attempt++
-	if errors.Is(failed, rotation.ErrRejected) {
-		x.cause.Rejections++
-	}
-}
+// again changes the try as the worker's retry does.
+func (x *external) again(failed error) { x.try.Retry = nextRetry(x.try.Retry, failed) }
 
-func (x *managed) wantRunning() {
+func (x *external) wantRunning() {
 	x.t.Helper()
-	out, err := x.try()
-	if _, later := events.RetryDelay(err); !errors.Is(err, rotation.ErrRunning) || !later || events.IsPermanent(err) {
+	out, err := x.rotate()
+	if _, later := events.RetryDelay(err); !errors.Is(err, errRunning) || !later || events.IsPermanent(err) {
 		x.t.Fatalf("outcome %q, err %v; want it to be looked at later", out, err)
 	}
 	x.again(err)
@@ -144,7 +138,7 @@ func (x *managed) wantRunning() {
 
 // wantAnnounced fails the test unless n versions after the first have been
 // announced, the last of them v for the reason.
-func (x *managed) wantAnnounced(n uint64, v secret.VersionID, why events.Reason) {
+func (x *external) wantAnnounced(n uint64, v secret.VersionID, why events.Reason) {
 	x.t.Helper()
 	last, err := x.bus.Last(x.t.Context(), events.TypeRotated, "ID")
 	if x.failedCode() != "" {
@@ -155,7 +149,7 @@ func (x *managed) wantAnnounced(n uint64, v secret.VersionID, why events.Reason)
 	}
 }
 
-func (x *managed) failedCode() events.FailureCode {
+func (x *external) failedCode() events.FailureCode {
 	x.t.Helper()
 	last, err := x.bus.Last(x.t.Context(), events.TypeRotationFailed, "ID")
 	if err != nil {
@@ -169,14 +163,14 @@ func (x *managed) failedCode() events.FailureCode {
 
 func TestAnExternalRotationIsTriggeredFollowedAndAnnouncedOnce(t *testing.T) {
 	t.Parallel()
-	x := newManaged(t)
+	x := newExternal(t)
 	for range 3 {
 		x.wantRunning()
 	}
 	v := x.finish()
 	for range 3 { // the event may be delivered again after its end
-		if out, err := x.try(); err != nil || out != rotation.OutcomeFinished {
-			t.Errorf("outcome %q, err %v; want %s", out, err, rotation.OutcomeFinished)
+		if out, err := x.rotate(); err != nil || out != OutcomeFinished {
+			t.Errorf("outcome %q, err %v; want %s", out, err, OutcomeFinished)
 		}
 	}
 	if want := x.spec.Token(x.first, 0); !slices.Equal(x.tokens, []secret.Token{want}) || v != secret.VersionID(want) {
@@ -199,7 +193,7 @@ func TestAnExternalRotationSurvivesAKill(t *testing.T) {
 		for ended := range 4 {
 			t.Run(fmt.Sprintf("killed after %d steps, ended before worker %d", killed, ended), func(t *testing.T) {
 				t.Parallel()
-				x := newManaged(t)
+				x := newExternal(t)
 				done := false
 				for worker := range 6 {
 					if _, running := x.meta().At(secret.StagePending); running && worker >= ended && !done {
@@ -224,15 +218,12 @@ func TestAnExternalRotationSurvivesAKill(t *testing.T) {
 }
 
 // live takes at most n steps of a run and then dies: nothing is retried.
-func (x *managed) live(n int) {
+func (x *external) live(n int) {
 	x.t.Helper()
-	run, err := x.rot.Begin(x.t.Context(), x.cause)
-	if err != nil {
-		x.t.Fatal(err)
-	}
+	run := x.rot.newRun(x.try)
 	for range n {
-		out, err := run.Step(x.t.Context())
-		if err != nil && !errors.Is(err, rotation.ErrRunning) {
+		out, err := run.step(x.t.Context())
+		if err != nil && !errors.Is(err, errRunning) {
 			x.t.Fatal(err)
 		}
 		if out != "" || err != nil {
@@ -243,16 +234,16 @@ func (x *managed) live(n int) {
 
 func TestALostAnswerTriggersNothingTwice(t *testing.T) {
 	t.Parallel()
-	x := newManaged(t)
+	x := newExternal(t)
 	x.lost = 1
-	_, err := x.try()
+	_, err := x.rotate()
 	if !errors.Is(err, store.ErrUnavailable) || events.IsPermanent(err) {
 		t.Fatalf("err %v, want one that is tried again", err)
 	}
 	x.again(err)
 	x.wantRunning()
 	v := x.finish()
-	if _, err := x.try(); err != nil {
+	if _, err := x.rotate(); err != nil {
 		t.Fatal(err)
 	}
 	if len(x.tokens) != 1 {
@@ -263,16 +254,16 @@ func TestALostAnswerTriggersNothingTwice(t *testing.T) {
 
 func TestAnExternalRotationThatIsGivenUpIsTriedAnewAndThenAnnounced(t *testing.T) {
 	t.Parallel()
-	x := newManaged(t)
+	x := newExternal(t)
 	var err error
 	for range 20 {
-		if _, err = x.try(); events.IsPermanent(err) {
+		if _, err = x.rotate(); events.IsPermanent(err) {
 			break
 		}
 		x.again(err)
 		x.abandon()
 	}
-	if !errors.Is(err, rotation.ErrQuarantined) {
+	if !errors.Is(err, errQuarantined) {
 		t.Fatalf("err %v, want quarantine", err)
 	}
 	if got := x.failedCode(); got != events.CodeQuarantined {
@@ -290,23 +281,23 @@ func TestAnExternalRotationThatIsGivenUpIsTriedAnewAndThenAnnounced(t *testing.T
 
 func TestAnExternalRotationThatDoesNotEndIsAnnouncedAndMendedByHand(t *testing.T) {
 	t.Parallel()
-	x := newManaged(t)
-	x.now = time.Now().Add(-2 * rotation.DefaultExternalDeadline)
-	x.cause.OccurredAt = x.now
-	_, err := x.try()
-	if !errors.Is(err, rotation.ErrStuck) || !events.IsPermanent(err) {
+	x := newExternal(t)
+	x.now = time.Now().Add(-2 * DefaultExternalDeadline)
+	x.try.At = x.now
+	_, err := x.rotate()
+	if !errors.Is(err, errStuck) || !events.IsPermanent(err) {
 		t.Fatalf("err %v, want that it is stuck", err)
 	}
 	if got := x.failedCode(); got != events.CodeStuck {
 		t.Errorf("announced as %q", got)
 	}
-	x.cause = events.Data{SecretID: "ID", Store: "mem", VersionID: x.first, Reason: events.ReasonManual, OccurredAt: time.Now()}
+	x.try = Try{Request: Request{Secret: "ID", Store: "mem", From: x.first, Reason: events.ReasonManual, At: time.Now()}}
 	x.wantRunning() // triggered again, and with its own time
 	if len(x.tokens) != 2 {
 		t.Errorf("triggered %d times, want once more by hand", len(x.tokens))
 	}
 	v := x.finish()
-	if _, err := x.try(); err != nil {
+	if _, err := x.rotate(); err != nil {
 		t.Fatal(err)
 	}
 	x.wantAnnounced(1, v, events.ReasonManual)
@@ -314,14 +305,14 @@ func TestAnExternalRotationThatDoesNotEndIsAnnouncedAndMendedByHand(t *testing.T
 
 func TestARotationThatTheStoreBeganIsFollowed(t *testing.T) {
 	t.Parallel()
-	x := newManaged(t)
+	x := newExternal(t)
 	x.spec.TTL = 0
 	x.register(secret.NewToken("somebody else", "", "", 0))
 	x.wantRunning()
 	v := x.finish()
-	out, err := x.try()
-	if err != nil || out != rotation.OutcomeSuperseded {
-		t.Errorf("outcome %q, err %v; want %s", out, err, rotation.OutcomeSuperseded)
+	out, err := x.rotate()
+	if err != nil || out != OutcomeSuperseded {
+		t.Errorf("outcome %q, err %v; want %s", out, err, OutcomeSuperseded)
 	}
 	if len(x.tokens) != 0 {
 		t.Errorf("triggered as %v while another rotation ran", x.tokens)
@@ -331,12 +322,12 @@ func TestARotationThatTheStoreBeganIsFollowed(t *testing.T) {
 
 func TestAnExternalSecretThatIsNotDueIsLeftAlone(t *testing.T) {
 	t.Parallel()
-	x := newManaged(t)
+	x := newExternal(t)
 	x.register(secret.NewToken("a moment ago", "", "", 0))
 	v := x.finish() // now
-	x.cause.VersionID = v
-	if out, err := x.try(); err != nil || out != rotation.OutcomeNotDue {
-		t.Errorf("outcome %q, err %v; want %s", out, err, rotation.OutcomeNotDue)
+	x.try.From = v
+	if out, err := x.rotate(); err != nil || out != OutcomeNotDue {
+		t.Errorf("outcome %q, err %v; want %s", out, err, OutcomeNotDue)
 	}
 	if len(x.tokens) != 0 {
 		t.Errorf("triggered as %v", x.tokens)

@@ -3,61 +3,76 @@ package rotation
 import (
 	"context"
 	"errors"
+	"fmt"
 
 	"github.com/tradepulse/rotator/pkg/catalog"
 	"github.com/tradepulse/rotator/pkg/events"
 	"github.com/tradepulse/rotator/pkg/secret"
 	"github.com/tradepulse/rotator/pkg/store"
+	"github.com/tradepulse/rotator/pkg/target"
 )
 
-// maxUnknown is how often an event about a secret that is not configured here
-// is tried again: workers may get a new configuration later than a scheduler.
+// maxUnknown is how often a request for a secret that is not configured here is
+// tried: workers may get a new configuration later than a scheduler.
 const maxUnknown = 5
 
-// ErrQuarantined means that the target refused every value it was offered. Rotating by
-// hand starts over.
-var ErrQuarantined = errors.New("quarantined after repeated refusals; mend the target or the policy, then rotate by hand")
+var (
+	// errQuarantined: the target or the policy refused every value. Rotating by
+	// hand starts over.
+	errQuarantined = errors.New("quarantined after repeated refusals; mend the target or the policy, then rotate by hand")
+	// errLostRace: one run has read maxReads times and was wrong each time. It
+	// says nothing about the value, and a later try may succeed.
+	errLostRace = errors.New("what was read is not what there is")
+	// errOutdated: the store has answered with less than the run knows.
+	errOutdated = errors.New("the store shows the past")
+	// errSpent: another writer took the pending stage from the version of this
+	// rotation.
+	errSpent = fmt.Errorf("%w: its version is not pending any more", target.ErrRejected)
+	// errGone ends a request for a secret that no worker has configured.
+	errGone = errors.New("not configured on any worker that was asked")
+)
 
 // stepError says at which step a rotation failed.
 type stepError struct {
-	step Step
+	step string
 	err  error
 }
 
-func (e stepError) Error() string { return "rotation: " + string(e.step) + ": " + e.err.Error() }
+func (e stepError) Error() string { return "rotation: " + e.step + ": " + e.err.Error() }
 func (e stepError) Unwrap() error { return e.err }
 
-// maxMessage bounds what an event says about a failure, in bytes: an error may
-// quote a whole page of a proxy, and an event that is too large is never heard
-// of.
+// maxMessage bounds the message of a failure in an event, in bytes. An error may
+// quote a whole page of a proxy, and an event that is too large cannot be
+// published.
 const maxMessage = 1 << 10
 
 // failure describes err for an event.
 func failure(err error) *events.Failure {
 	f := &events.Failure{Code: code(err), Message: events.Clip(err.Error(), maxMessage)}
 	if s, ok := errors.AsType[stepError](err); ok {
-		f.Step = string(s.step)
+		f.Step = s.step
 	}
 	return f
 }
 
+// codes maps errors to their codes; the first that matches counts.
 var codes = []struct {
 	err  error
 	code events.FailureCode
 }{
-	{ErrQuarantined, events.CodeQuarantined},
-	{ErrStuck, events.CodeStuck},
-	{ErrRunning, events.CodeRunning},
-	{ErrRejected, events.CodeRejected},
+	{errQuarantined, events.CodeQuarantined},
+	{errStuck, events.CodeStuck},
+	{errRunning, events.CodeRunning},
+	{target.ErrRejected, events.CodeRejected},
 	{ErrAwaiting, events.CodeAwaiting},
-	{ErrBlocked, events.CodeBlocked},
+	{errBlocked, events.CodeBlocked},
 	{secret.ErrInvalidPolicy, events.CodeInvalidPolicy},
 	{catalog.ErrUnknownSecret, events.CodeUnknownSecret},
 	{catalog.ErrInvalidTags, events.CodeInvalidTags},
 	{events.ErrConflict, events.CodeConflict},
 }
 
-// code returns a constant name for err, fit for a metric.
+// code returns the code of err. An error of a store has the store's own name.
 func code(err error) events.FailureCode {
 	for _, c := range codes {
 		if errors.Is(err, c.err) {
@@ -67,38 +82,28 @@ func code(err error) events.FailureCode {
 	return events.FailureCode(store.Reason(err))
 }
 
-// permanent reports whether no later try can succeed unless a person acts.
+// permanent reports whether no later try can succeed until an operator acts.
 func permanent(err error) bool {
-	return errors.Is(err, ErrQuarantined) || errors.Is(err, ErrStuck) || errors.Is(err, secret.ErrInvalidPolicy) || errors.Is(err, errGone) ||
+	return errors.Is(err, errQuarantined) || errors.Is(err, errStuck) || errors.Is(err, secret.ErrInvalidPolicy) || errors.Is(err, errGone) ||
 		missing(err) || store.Permanent(err)
 }
 
-// missing reports whether err says that there is no such secret. Only the step
-// that reads it can tell: what a later step does not find was there a moment ago.
+// missing reports whether err says that there is no such secret. Only the read
+// step can tell: what a later step does not find was there a moment ago.
 func missing(err error) bool {
 	s, ok := errors.AsType[stepError](err)
-	return ok && s.step == StepRead && errors.Is(err, store.ErrNotFound) && !errors.Is(err, errLostRace)
+	return ok && s.step == stepRead && errors.Is(err, store.ErrNotFound) && !errors.Is(err, errLostRace)
 }
 
-// errLostRace means that one run has read maxReads times and was wrong each time.
-// It says nothing about the value, and a later try may succeed.
-var errLostRace = errors.New("what was read is not what there is")
-
-// errOutdated means that the store has answered with less than the run knows.
-var errOutdated = errors.New("the store shows the past")
-
-// errGone is the end of an event about a secret that nobody configures.
-var errGone = errors.New("not configured on any worker that was asked")
-
-// judge adds to err what the history of the cause says about it: enough
-// refusals are a quarantine, enough tries without a configuration the end.
-func judge(cause events.Data, err error) error {
+// escalate makes an error permanent once the retry budget is spent: refusals end
+// in quarantine, and an unknown secret in errGone.
+func escalate(r events.Retry, err error) error {
 	switch {
 	case errors.Is(err, context.Canceled):
 		return err
-	case errors.Is(err, ErrRejected) && cause.Rejections+1 >= maxRejections:
-		return errors.Join(ErrQuarantined, err)
-	case errors.Is(err, catalog.ErrUnknownSecret) && cause.Attempt >= maxUnknown:
+	case errors.Is(err, target.ErrRejected) && r.Rejections+1 >= maxRejections:
+		return errors.Join(errQuarantined, err)
+	case errors.Is(err, catalog.ErrUnknownSecret) && r.Attempt >= maxUnknown:
 		return errors.Join(errGone, err)
 	default:
 		return err

@@ -70,12 +70,12 @@ func TestGivingUpIsLoud(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			catalog, stores := configured(t, st, secret.Spec{ID: "ID", Store: "mem"})
-			r, err := rotation.New(rotation.Config{Catalog: catalog, Stores: stores, Bus: bus, Source: "/test", Logger: quiet})
+			catalog, stores := rotation.Configured(t, st, secret.Spec{ID: "ID", Store: "mem"})
+			r, err := rotation.New(rotation.Config{Catalog: catalog, Stores: stores, Bus: bus, Timers: bus, Source: "/test", Logger: quiet})
 			if err != nil {
 				t.Fatal(err)
 			}
-			_, err = r.Rotate(t.Context(), events.Data{SecretID: "ID", VersionID: "v1", Reason: events.ReasonManual})
+			_, err = r.Rotate(t.Context(), rotation.Try{Request: rotation.Request{Secret: "ID", From: "v1", Reason: events.ReasonManual}})
 			if events.IsPermanent(err) != c.final || err == nil {
 				t.Errorf("err %v, permanent %t, want %t", err, events.IsPermanent(err), c.final)
 			}

@@ -19,10 +19,12 @@ import (
 	"github.com/tradepulse/rotator/pkg/secret"
 	"github.com/tradepulse/rotator/pkg/store"
 	"github.com/tradepulse/rotator/pkg/store/storetest"
+	"github.com/tradepulse/rotator/pkg/target"
 )
 
-// probe is a target that looks at the store whenever it is called.
+// probe is a target that reads the store whenever it is called.
 type probe struct {
+	target.ValueOnly
 	st      *store.Store
 	calls   []string // :: step and the version that was current then
 	refuses string   // the step that fails
@@ -35,13 +37,26 @@ func (p *probe) see(ctx context.Context, step string) error {
 	}
 	p.calls = append(p.calls, step+" "+string(m.Current().ID))
 	if step == p.refuses {
-		return rotation.ErrRejected
+		return target.ErrRejected
 	}
 	return nil
 }
 
-func (p *probe) Apply(ctx context.Context, _ rotation.Change) error  { return p.see(ctx, "apply") }
-func (p *probe) Verify(ctx context.Context, _ rotation.Change) error { return p.see(ctx, "verify") }
+func (p *probe) Apply(ctx context.Context, _ target.Change) (target.Ref, error) {
+	return target.Ref{}, p.see(ctx, "apply")
+}
+
+func (p *probe) Verify(ctx context.Context, _ target.Change) error { return p.see(ctx, "verify") }
+
+// Revoke also notes the stage that the version has in the store.
+func (p *probe) Revoke(ctx context.Context, r target.Ref, _ target.Drain) error {
+	m, err := p.st.Describe(ctx, string(r.Secret))
+	if err != nil {
+		return err
+	}
+	v, _ := m.Version(r.Version)
+	return p.see(ctx, "revoke "+string(r.Version)+" "+string(v.Stage))
+}
 
 // rig is a worker on a store in memory that holds one version.
 type rig struct {
@@ -65,9 +80,12 @@ func newRig(t *testing.T, change func(*rotation.Config)) *rig {
 	if x.st, err = store.New("mem", x.mem, &store.Options{Logger: quiet}); err != nil {
 		t.Fatal(err)
 	}
-	catalog, stores := configured(t, x.st, x.spec)
+	catalog, stores := rotation.Configured(t, x.st, x.spec)
 	x.probe = &probe{st: x.st}
-	cfg := rotation.Config{Catalog: catalog, Stores: stores, Bus: x.bus, Source: "/test", Logger: quiet, Targets: map[secret.ID]rotation.Target{"ID": x.probe}}
+	cfg := rotation.Config{
+		Catalog: catalog, Stores: stores, Bus: x.bus, Timers: x.bus, Source: "/test", Logger: quiet,
+		TargetFor: func(context.Context, secret.Spec) (target.Target, error) { return x.probe, nil },
+	}
 	if change != nil {
 		change(&cfg)
 	}
@@ -83,8 +101,13 @@ func newRig(t *testing.T, change func(*rotation.Config)) *rig {
 
 func (x *rig) rotate(t *testing.T, from secret.VersionID) error {
 	t.Helper()
-	_, err := x.r.Rotate(t.Context(), events.Data{SecretID: "ID", VersionID: from, Reason: events.ReasonManual})
+	_, err := x.r.Rotate(t.Context(), rotation.Try{Request: rotation.Request{Secret: "ID", From: from, Reason: events.ReasonManual}})
 	return err
+}
+
+func (x *rig) retire(t *testing.T, order events.Data) error {
+	t.Helper()
+	return x.r.Handle(t.Context(), events.Delivery{Event: events.Event{Type: events.TypeRetire, Data: order}})
 }
 
 func (x *rig) current(t *testing.T) secret.VersionID {
@@ -135,7 +158,7 @@ func TestAValueThatBreaksItsPolicyIsNotPromoted(t *testing.T) {
 	if _, err := x.st.Put(t.Context(), "ID", w); err != nil {
 		t.Fatal(err)
 	}
-	if err := x.rotate(t, x.v1); !errors.Is(err, rotation.ErrRejected) {
+	if err := x.rotate(t, x.v1); !errors.Is(err, target.ErrRejected) {
 		t.Errorf("err %v, want that it is rejected", err)
 	}
 	if now := x.current(t); now != x.v1 {
@@ -174,7 +197,7 @@ func TestAnOldOrderRetiresNothing(t *testing.T) {
 	if err := x.bus.Report(t.Context(), rep, time.Minute); err != nil {
 		t.Fatal(err)
 	}
-	if err := x.r.Retire(t.Context(), events.Data{SecretID: "ID", Store: "mem", VersionID: x.v1, Reason: events.ReasonManual, OccurredAt: time.Now()}); err != nil {
+	if err := x.retire(t, events.Data{SecretID: "ID", Store: "mem", VersionID: x.v1, Reason: events.ReasonManual, OccurredAt: time.Now()}); err != nil {
 		t.Fatal(err)
 	}
 	if _, _, err := x.st.Get(t.Context(), "ID", store.Selector{Version: x.v1}); err != nil {

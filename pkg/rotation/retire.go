@@ -12,90 +12,89 @@ import (
 	"github.com/tradepulse/rotator/pkg/rollout"
 	"github.com/tradepulse/rotator/pkg/secret"
 	"github.com/tradepulse/rotator/pkg/store"
+	"github.com/tradepulse/rotator/pkg/target"
 )
 
-// ErrBlocked means that the version before may not be retired yet: an instance
-// does not run the new one, or its time has not come.
-var ErrBlocked = errors.New("still in use")
+// errBlocked means that the previous version may not be retired yet: an instance
+// does not run the new one, or the rollout has not converged for long enough.
+var errBlocked = errors.New("still in use")
 
 // retireRetry is how soon a retirement that is blocked is tried again.
 const retireRetry = time.Minute
 
-// Retire retires every version before the one that want names, if that is
-// still current and the reports, read afresh, still say that every live
-// instance of every subscriber runs it (invariant 5). The event that asks for
-// it proves nothing: it is a reminder to look.
-func (r *Rotator) Retire(ctx context.Context, want events.Data) error {
+// The steps of a retirement that a rotation does not have.
+const (
+	stepProve  = "prove"
+	stepRevoke = "revoke"
+	stepRetire = "retire"
+)
+
+// retire retires every version before the one that the order names, if that one
+// is current and the reports, read afresh, say that every live instance of every
+// subscriber runs it (invariant 5). The order itself proves nothing.
+func (r *Rotator) retire(ctx context.Context, order events.Data) error {
 	ctx, span := r.tracer.Start(ctx, "retire")
 	defer span.End()
-	err := r.retire(ctx, want)
+	err := r.tryRetire(ctx, order)
 	if err == nil {
 		return nil
 	}
 	f, final := failure(err), permanent(err)
-	r.failures.Add(ctx, 1, failed(Step(f.Step), f.Code, final))
+	r.failures.Add(ctx, 1, failureAttributes(f.Step, f.Code, final))
 	level := slog.LevelWarn
 	if final {
 		level, err = slog.LevelError, events.Permanent(err)
 	}
-	r.log.LogAttrs(ctx, level, "secret.retire_failed", slog.Bool("final", final), slog.String("secret_id", string(want.SecretID)), slog.String("version_id", string(want.PreviousVersionID)),
-		slog.String("error", err.Error()))
+	r.log.LogAttrs(ctx, level, "secret.retire_failed", slog.Bool("final", final), slog.String("secret_id", string(order.SecretID)),
+		slog.String("version_id", string(order.PreviousVersionID)), slog.String("error", err.Error()))
 	return err
 }
 
-func (r *Rotator) retire(ctx context.Context, want events.Data) error {
-	spec, st, err := r.find(ctx, want.SecretID)
+func (r *Rotator) tryRetire(ctx context.Context, order events.Data) error {
+	spec, st, err := r.find(ctx, order.SecretID)
 	if err != nil {
-		return stepError{StepRead, judge(want, err)}
+		return stepError{stepRead, escalate(order.Retry, err)}
 	}
-	log, err := r.Bus.Last(ctx, events.TypeRollout, spec.ID)
+	log, err := r.cfg.Bus.Last(ctx, events.TypeRollout, spec.ID)
 	if err != nil && !errors.Is(err, events.ErrUntrusted) {
-		return stepError{StepRead, err}
+		return stepError{stepRead, err}
 	}
 	spec, meta, err := r.describe(ctx, spec)
 	if err != nil {
-		return stepError{StepRead, judge(want, err)}
+		return stepError{stepRead, escalate(order.Retry, err)}
 	}
-	if meta.Current().ID != want.VersionID {
+	if meta.Current().ID != order.VersionID {
 		return nil // superseded: the rollout of the next version retires both
 	}
-	if v := rollout.MayRetire(want, log.Event.Data, time.Now()); !v.Allowed() {
-		return stepError{stepProve, events.RetryAfter(fmt.Errorf("%w: %s", ErrBlocked, v.Because), cmp.Or(v.Wait, retireRetry))}
+	if v := rollout.MayRetire(order, log.Event.Data, time.Now()); !v.Allowed() {
+		return stepError{stepProve, events.RetryAfter(fmt.Errorf("%w: %s", errBlocked, v.Because), cmp.Or(v.Wait, retireRetry))}
 	}
-	applied, err := r.provenUse(ctx, spec, want.VersionID)
+	applied, err := r.proveUse(ctx, spec, order.VersionID)
 	if err != nil {
 		return stepError{stepProve, events.RetryAfter(err, retireRetry)}
 	}
-	for _, v := range retirable(meta) {
-		if err := r.retireVersion(ctx, spec, st, v); err != nil {
-			return stepError{stepRetire, err}
-		}
+	if err := r.retireVersions(ctx, spec, st, meta); err != nil {
+		return err
 	}
-	return r.announceRetired(ctx, want, log, applied)
+	return r.announceRetired(ctx, order, log, applied)
 }
 
-// The steps of a retirement that a rotation does not have.
-const (
-	stepProve  Step = "prove"
-	stepRetire Step = "retire"
-)
-
-// provenUse returns how many instances run the version, and an error that wraps
-// ErrBlocked unless all do.
-func (r *Rotator) provenUse(ctx context.Context, spec secret.Spec, v secret.VersionID) (int, error) {
-	reports, err := r.Bus.Reports(ctx)
+// proveUse returns how many instances run the version. The error wraps errBlocked
+// unless all of them do.
+func (r *Rotator) proveUse(ctx context.Context, spec secret.Spec, v secret.VersionID) (int, error) {
+	reports, err := r.cfg.Bus.Reports(ctx)
 	if err != nil {
 		return 0, err
 	}
 	blocking, applied := rollout.Blocking(reports, spec.Services, spec.ID, v)
 	if len(blocking) > 0 {
-		return 0, fmt.Errorf("%w: %d block, first %s", ErrBlocked, len(blocking), blocking[0])
+		return 0, fmt.Errorf("%w: %d block, first %s", errBlocked, len(blocking), blocking[0])
 	}
 	return applied, nil
 }
 
-// retirable returns the versions that came before the current one and still
-// have a stage or a value.
+// retirable returns the versions before the current one that still have a stage
+// or a value.
 func retirable(m secret.Metadata) []secret.Version {
 	var out []secret.Version
 	for _, v := range m.Versions {
@@ -112,24 +111,36 @@ func retirable(m secret.Metadata) []secret.Version {
 	return out
 }
 
-func (r *Rotator) retireVersion(ctx context.Context, spec secret.Spec, st *store.Store, v secret.Version) error {
-	if err := st.Retire(ctx, spec.StorePath(), v.ID, spec.RetireMode()); err != nil {
-		return err
+// retireVersions revokes each version at the target and then retires it in the
+// store. A crash in between leaves it in the store, so the next run revokes it
+// again.
+func (r *Rotator) retireVersions(ctx context.Context, spec secret.Spec, st *store.Store, meta secret.Metadata) error {
+	t, err := r.targetFor(ctx, spec)
+	if err != nil {
+		return stepError{stepRevoke, err}
 	}
-	r.retired.Add(ctx, 1)
-	r.log.LogAttrs(ctx, slog.LevelInfo, "secret.retired", slog.String("secret_id", string(spec.ID)), slog.String("version_id", string(v.ID)),
-		slog.String("mode", string(spec.RetireMode())))
+	for _, v := range retirable(meta) {
+		if err := t.Revoke(ctx, target.Ref{Secret: spec.ID, Version: v.ID}, target.Drain{}); err != nil {
+			return stepError{stepRevoke, err}
+		}
+		if err := st.Retire(ctx, spec.StorePath(), v.ID, spec.RetireMode()); err != nil {
+			return stepError{stepRetire, err}
+		}
+		r.retired.Add(ctx, 1)
+		r.log.LogAttrs(ctx, slog.LevelInfo, "secret.retired", slog.String("secret_id", string(spec.ID)), slog.String("version_id", string(v.ID)),
+			slog.String("mode", string(spec.RetireMode())))
+	}
 	return nil
 }
 
 // announceRetired closes the rollout, unless an earlier run has.
-func (r *Rotator) announceRetired(ctx context.Context, want events.Data, log events.Announcement, applied int) error {
+func (r *Rotator) announceRetired(ctx context.Context, order events.Data, log events.Announcement, applied int) error {
 	last := log.Event.Data
-	if last.VersionID == want.VersionID && last.Rollout != nil && last.Rollout.State == events.RolloutRetired {
+	if last.VersionID == order.VersionID && last.Rollout != nil && last.Rollout.State == events.RolloutRetired {
 		return nil
 	}
-	if _, err := r.Bus.PublishAfter(ctx, rollout.Retired(r.Source, time.Now(), want, applied), log.Seq); err != nil {
-		return stepError{StepAnnounce, err}
+	if _, err := r.cfg.Bus.PublishAfter(ctx, rollout.Retired(r.cfg.Source, time.Now(), order, applied), log.Seq); err != nil {
+		return stepError{stepAnnounce, err}
 	}
 	return nil
 }

@@ -1,14 +1,13 @@
 package rotation_test
 
 import (
-	"errors"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/tradepulse/rotator/pkg/events"
 	"github.com/tradepulse/rotator/pkg/rollout"
-	"github.com/tradepulse/rotator/pkg/rotation"
 	"github.com/tradepulse/rotator/pkg/secret"
 	"github.com/tradepulse/rotator/pkg/store"
 )
@@ -64,9 +63,9 @@ func (x retirement) log(t *testing.T, d events.Data) {
 // blocked fails the test unless the order is to be tried again and v1 is left.
 func (x retirement) blocked(t *testing.T, order events.Data) {
 	t.Helper()
-	err := x.r.Retire(t.Context(), order)
-	if _, later := events.RetryDelay(err); !errors.Is(err, rotation.ErrBlocked) || !later {
-		t.Errorf("Retire() = %v, want ErrBlocked and a later try", err)
+	err := x.retire(t, order)
+	if _, later := events.RetryDelay(err); err == nil || !strings.Contains(err.Error(), "still in use") || !later {
+		t.Errorf("retire: %v, want that the version is in use, and a later try", err)
 	}
 	if _, _, err := x.st.Get(t.Context(), "ID", store.Selector{Version: x.v1}); err != nil {
 		t.Errorf("the version before is gone: %v", err)
@@ -76,7 +75,7 @@ func (x retirement) blocked(t *testing.T, order events.Data) {
 // retires fails the test unless the order retires v1.
 func (x retirement) retires(t *testing.T, order events.Data) {
 	t.Helper()
-	if err := x.r.Retire(t.Context(), order); err != nil {
+	if err := x.retire(t, order); err != nil {
 		t.Fatal(err)
 	}
 	m, err := x.st.Describe(t.Context(), "ID")
@@ -182,5 +181,29 @@ func TestAReportThatIsNotUnderstoodBlocks(t *testing.T) {
 			x.report(t, "two", x.v2)
 			x.retires(t, order)
 		})
+	}
+}
+
+// TestTheTargetRevokesBeforeTheStoreRetires: the target is told of a version that
+// the store still has. While it fails, the store keeps the version, and the next
+// run revokes it again.
+func TestTheTargetRevokesBeforeTheStoreRetires(t *testing.T) {
+	t.Parallel()
+	x := newRetirement(t)
+	order := x.rollout(events.RolloutConverged, time.Now().Add(-time.Minute))
+	x.log(t, order)
+	x.probe.calls = nil
+	x.probe.refuses = "revoke " + string(x.v1) + " " + string(secret.StagePrevious)
+	if err := x.retire(t, order); err == nil || events.IsPermanent(err) {
+		t.Errorf("retire: %v, want an error and a later try", err)
+	}
+	if _, _, err := x.st.Get(t.Context(), "ID", store.Selector{Version: x.v1}); err != nil {
+		t.Errorf("the store retired what the target did not revoke: %v", err)
+	}
+	want := []string{x.probe.refuses + " " + string(x.v2), x.probe.refuses + " " + string(x.v2)}
+	x.probe.refuses = ""
+	x.retires(t, order)
+	if !slices.Equal(x.probe.calls, want) {
+		t.Errorf("the target saw %v, want %v", x.probe.calls, want)
 	}
 }

@@ -1,6 +1,7 @@
 package rotation
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -14,11 +15,11 @@ import (
 	"go.opentelemetry.io/otel/metric"
 	"go.opentelemetry.io/otel/trace"
 
-	"github.com/tradepulse/rotator/internal/backoff"
 	"github.com/tradepulse/rotator/pkg/catalog"
 	"github.com/tradepulse/rotator/pkg/events"
 	"github.com/tradepulse/rotator/pkg/secret"
 	"github.com/tradepulse/rotator/pkg/store"
+	"github.com/tradepulse/rotator/pkg/target"
 )
 
 // Catalog finds a secret, and reads it together with what is configured for it;
@@ -33,57 +34,51 @@ type Stores interface {
 	Get(name string) (*store.Store, bool)
 }
 
-// Bus is what a rotation needs of the bus; *events.Bus is one.
+// Bus reads and writes announcements and reads reports; *events.Bus is one.
 type Bus interface {
+	// Last may return ErrNoLog.
 	Last(ctx context.Context, t events.Type, id secret.ID) (events.Announcement, error)
 	PublishAfter(ctx context.Context, e events.Event, after uint64) (uint64, error)
 	Publish(ctx context.Context, e events.Event) error
-	Arm(ctx context.Context, e events.Event, at time.Time) (bool, error)
 	Reports(ctx context.Context) ([]events.Report, error)
 }
 
-// Target is where a value has to be made valid besides the store: a database
-// role, an API. Both methods are repeated after a crash and must find that they
-// have been done. They get the values and must not let them reach an error.
-type Target interface {
-	// Apply makes pending valid. It tries pending first: an earlier run may
-	// have got this far.
-	Apply(ctx context.Context, c Change) error
-	// Verify proves that pending works where it is used.
-	Verify(ctx context.Context, c Change) error
+// Timers delivers events later; *events.Bus is one.
+type Timers interface {
+	Arm(ctx context.Context, e events.Event, at time.Time) (bool, error)
 }
 
-// Change is what a [Target] is asked to do.
-type Change struct {
-	Spec    secret.Spec
-	Pending secret.Value
-}
+// ErrNoLog is returned by a [Bus] whose log cannot be read for now. A rotation
+// continues without: it announces what it promotes, and does not look for
+// versions that were never announced.
+var ErrNoLog = errors.New("the log of announcements cannot be read")
 
-// ErrRejected marks a failure that lies in the value, not in the way to the
-// target: wrap it in a [Target]'s error, and after some refusals the rotation
-// takes a fresh value.
-var ErrRejected = errors.New("value rejected")
-
-// Config is what a [Rotator] needs. Catalog, Stores and Bus are required.
+// Config is what a [Rotator] works with. Catalog, Stores and Bus are required.
 type Config struct {
 	Catalog Catalog
 	Stores  Stores
 	Bus     Bus
+	// Timers hold later tries and the next rotation. Nil arms none, for a caller
+	// that schedules and repeats by itself.
+	Timers Timers
 	// Source names this worker in events.
 	Source string
-	// Targets are the targets by secret; a secret without one has its value in
-	// the store only.
-	Targets map[secret.ID]Target
-	// Random is where values come from; nil means crypto/rand.
+	// TargetFor returns the target of a secret, nil for none. It is called for
+	// each step that needs the target, so it has to keep connections itself. A nil
+	// TargetFor means that no secret has a target. A secret without one has
+	// [target.ValueOnly].
+	TargetFor func(ctx context.Context, s secret.Spec) (target.Target, error)
+	// Random is the source of values for secrets without a target. Nil means
+	// crypto/rand.
 	Random io.Reader
-	// TakeoverAttempts is after how many tries a pending version that somebody else
-	// left behind is replaced. 0 means 3.
+	// TakeoverAttempts is after how many tries a pending version of another writer
+	// is replaced. 0 means 3.
 	TakeoverAttempts int
-	// ExternalDeadline is how long a rotation that the store has somebody else run
-	// may take. 0 means DefaultExternalDeadline, negative no deadline.
+	// ExternalDeadline is how long a rotation that the store runs may take. 0
+	// means DefaultExternalDeadline, negative no deadline.
 	ExternalDeadline time.Duration
-	// RetryBase and RetryCap bound the time to the next try, which doubles
-	// with each. 0 means 5 s and 15 min.
+	// RetryBase and RetryCap bound the time to the next try, which doubles with
+	// each. 0 means 5 s and 15 min.
 	RetryBase, RetryCap time.Duration
 
 	// Nil means slog.Default and the global providers.
@@ -92,9 +87,10 @@ type Config struct {
 	TracerProvider trace.TracerProvider
 }
 
-// Rotator rotates. It is safe for concurrent use and holds no state of its own.
+// Rotator rotates and retires. It is safe for concurrent use and holds no state
+// of a rotation.
 type Rotator struct {
-	Config
+	cfg       Config
 	log       *slog.Logger
 	tracer    trace.Tracer
 	near      metric.Int64Counter
@@ -111,18 +107,10 @@ func New(cfg Config) (*Rotator, error) {
 	if cfg.Catalog == nil || cfg.Stores == nil || cfg.Bus == nil {
 		return nil, errors.New("rotation: Catalog, Stores and Bus are required")
 	}
-	if cfg.TakeoverAttempts == 0 {
-		cfg.TakeoverAttempts = 3
-	}
-	if cfg.ExternalDeadline == 0 {
-		cfg.ExternalDeadline = DefaultExternalDeadline
-	}
-	if cfg.RetryBase == 0 {
-		cfg.RetryBase = 5 * time.Second
-	}
-	if cfg.RetryCap == 0 {
-		cfg.RetryCap = 15 * time.Minute
-	}
+	cfg.TakeoverAttempts = cmp.Or(cfg.TakeoverAttempts, 3)
+	cfg.ExternalDeadline = cmp.Or(cfg.ExternalDeadline, DefaultExternalDeadline)
+	cfg.RetryBase = cmp.Or(cfg.RetryBase, 5*time.Second)
+	cfg.RetryCap = cmp.Or(cfg.RetryCap, 15*time.Minute)
 	if cfg.Logger == nil {
 		cfg.Logger = slog.Default()
 	}
@@ -132,7 +120,7 @@ func New(cfg Config) (*Rotator, error) {
 	if cfg.TracerProvider == nil {
 		cfg.TracerProvider = otel.GetTracerProvider()
 	}
-	r := &Rotator{Config: cfg, log: cfg.Logger, tracer: cfg.TracerProvider.Tracer(scope)}
+	r := &Rotator{cfg: cfg, log: cfg.Logger, tracer: cfg.TracerProvider.Tracer(scope)}
 	return r, r.instruments(cfg.MeterProvider.Meter(scope))
 }
 
@@ -151,130 +139,116 @@ func (r *Rotator) instruments(m metric.Meter) error {
 	return errors.Join(errs[:]...)
 }
 
+// targetFor returns the target of a secret.
+func (r *Rotator) targetFor(ctx context.Context, s secret.Spec) (target.Target, error) {
+	if r.cfg.TargetFor != nil {
+		t, err := r.cfg.TargetFor(ctx, s)
+		if err != nil {
+			return nil, fmt.Errorf("target of %s: %w", s.ID, err)
+		}
+		if t != nil {
+			return t, nil
+		}
+	}
+	return target.ValueOnly{Random: r.cfg.Random}, nil
+}
+
 // Handle does the work that an event asks for: it rotates on
 // [events.TypeNearExpiry] and retires on [events.TypeRetire]. Its error is the
-// outcome: nil is done, [events.Permanent] is given up (and has been announced),
-// any other is to be tried again later (see [Rotator.Retry]).
+// outcome: nil is done, [events.Permanent] is given up and announced, any other
+// is to be tried again (see [Rotator.Retry]).
 func (r *Rotator) Handle(ctx context.Context, d events.Delivery) error {
 	switch d.Event.Type {
 	case events.TypeNearExpiry:
-		_, err := r.Rotate(ctx, d.Event.Data)
+		t := tryOf(d.Event.Data)
+		r.received(ctx, t)
+		_, err := r.Rotate(ctx, t)
 		return err
 	case events.TypeRetire:
-		return r.Retire(ctx, d.Event.Data)
+		return r.retire(ctx, d.Event.Data)
 	default:
 		return events.Permanent(fmt.Errorf("a worker cannot handle %s", d.Event.Type))
 	}
 }
 
-// Rotate takes the secret from the version that cause names to the next one,
-// as far as that has not been done.
-func (r *Rotator) Rotate(ctx context.Context, cause events.Data) (Outcome, error) {
-	attrs := []slog.Attr{slog.String("secret_id", string(cause.SecretID)), slog.String("version_id", string(cause.VersionID)),
-		slog.String("reason", string(cause.Reason)), slog.Int("attempt", cause.Attempt)}
+// received logs and counts a request. Only the first try is a warning.
+func (r *Rotator) received(ctx context.Context, t Try) {
 	level := slog.LevelWarn
-	if cause.Attempt > 0 {
-		level = slog.LevelInfo // it has been said
+	if t.Retry.Attempt > 0 {
+		level = slog.LevelInfo
+	}
+	attrs := []slog.Attr{slog.String("secret_id", string(t.Secret)), slog.String("version_id", string(t.From)),
+		slog.String("reason", string(t.Reason)), slog.Int("attempt", t.Retry.Attempt)}
+	if t.By != "" {
+		attrs = append(attrs, slog.String("by", t.By), slog.String("ticket", t.Ticket))
 	}
 	r.log.LogAttrs(ctx, level, "secret.near_expiry", attrs...)
-	r.near.Add(ctx, 1, metric.WithAttributes(attribute.String("reason", string(cause.Reason))))
-	return r.RotatePart(ctx, cause, PartWhole)
+	r.near.Add(ctx, 1, metric.WithAttributes(attribute.String("reason", string(t.Reason))))
 }
 
-// RotatePart is Rotate for a part of the rotation.
-func (r *Rotator) RotatePart(ctx context.Context, cause events.Data, part Part) (Outcome, error) {
+// Rotate takes the secret from the version that the request names to the next
+// one, as far as that has not been done. Its error is that of [Rotator.Handle].
+func (r *Rotator) Rotate(ctx context.Context, t Try) (Outcome, error) {
 	begin := time.Now()
-	ctx, span := r.tracer.Start(ctx, "rotation", trace.WithAttributes(attribute.String("secret.id", string(cause.SecretID)),
-		attribute.String("rotation.reason", string(cause.Reason)), attribute.String("rotation.part", string(part))))
+	ctx, span := r.tracer.Start(ctx, "rotation", trace.WithAttributes(attribute.String("secret.id", string(t.Secret)),
+		attribute.String("rotation.reason", string(t.Reason)), attribute.String("rotation.phase", string(t.Phase))))
 	defer span.End()
-	out, err := r.rotate(ctx, cause, part)
+	var out Outcome
+	var err error
+	for x := r.newRun(t); out == "" && err == nil; {
+		out, err = x.step(ctx)
+	}
 	if err != nil {
-		err = judge(cause, err)
+		err = escalate(t.Retry, err)
 		span.SetStatus(otelcodes.Error, string(code(err)))
-		return "", r.giveUp(ctx, cause, part, err)
+		return "", r.fail(ctx, t, err)
 	}
 	span.SetAttributes(attribute.String("rotation.outcome", string(out)))
-	if !part.early() {
+	if !t.Phase.early() {
 		r.rotations.Add(ctx, 1, metric.WithAttributes(attribute.String("outcome", string(out))))
 		r.duration.Record(ctx, time.Since(begin).Seconds(), metric.WithAttributes(attribute.String("outcome", string(out))))
 	}
 	return out, nil
 }
 
-func (r *Rotator) rotate(ctx context.Context, cause events.Data, part Part) (Outcome, error) {
-	run, err := r.BeginPart(ctx, cause, part)
-	if err != nil {
-		return "", err
-	}
-	for {
-		out, err := run.Step(ctx)
-		if err != nil || out != "" {
-			return out, err
-		}
-	}
-}
-
-// giveUp announces a failure that no retry can mend and marks it permanent; any
-// other failure is logged and returned as it is, and so is that of an early
-// part, which whoever drives the rotation hears of.
-func (r *Rotator) giveUp(ctx context.Context, cause events.Data, part Part, err error) error {
+// fail logs a try that failed and returns its error. A failure that no later try
+// can mend is announced and marked permanent, except that of an early phase: the
+// caller that drives the phases handles it.
+func (r *Rotator) fail(ctx context.Context, t Try, err error) error {
 	f := failure(err)
-	final := permanent(err) && !part.early()
-	r.failures.Add(ctx, 1, failed(Step(f.Step), f.Code, final))
-	attrs := []slog.Attr{slog.String("secret_id", string(cause.SecretID)), slog.String("step", f.Step), slog.String("code", string(f.Code)),
-		slog.String("error", err.Error()), slog.Int("attempt", cause.Attempt)}
+	final := permanent(err) && !t.Phase.early()
+	r.failures.Add(ctx, 1, failureAttributes(f.Step, f.Code, final))
+	attrs := []slog.Attr{slog.String("secret_id", string(t.Secret)), slog.String("step", f.Step), slog.String("code", string(f.Code)),
+		slog.String("error", err.Error()), slog.Int("attempt", t.Retry.Attempt)}
 	if !final {
 		level := slog.LevelWarn
-		if errors.Is(err, ErrAwaiting) || errors.Is(err, ErrRunning) {
-			level = slog.LevelInfo // nothing is wrong yet: others have to do their part
+		if errors.Is(err, ErrAwaiting) || errors.Is(err, errRunning) {
+			level = slog.LevelInfo // nothing is wrong: other processes have to act first
 		}
 		r.log.LogAttrs(ctx, level, "rotation.retry", attrs...)
 		return err
 	}
 	r.log.LogAttrs(ctx, slog.LevelError, "secret.rotation_failed", attrs...)
-	data := cause
-	data.Failure, data.OccurredAt = f, time.Now()
-	e := events.Event{
-		ID:     string(secret.NewToken(cause.SecretID, cause.VersionID, string(events.TypeRotationFailed), cause.Attempt)),
-		Type:   events.TypeRotationFailed,
-		Source: r.Source, Time: data.OccurredAt, Data: data,
-	}
-	if perr := r.Bus.Publish(ctx, e); perr != nil {
-		// Not permanent yet: giving up must be heard of.
+	if perr := r.cfg.Bus.Publish(ctx, r.failedEvent(t, f)); perr != nil {
+		// Not permanent yet: giving up has to be announced.
 		return fmt.Errorf("announce that %w: %w", err, perr)
 	}
 	return events.Permanent(err)
 }
 
-// failed returns the attributes of a failed try.
-func failed(s Step, code events.FailureCode, final bool) metric.AddOption {
-	return metric.WithAttributes(attribute.String("step", string(s)), attribute.String("code", string(code)), attribute.Bool("final", final))
+// failedEvent returns the event that says that the rotation was given up.
+func (r *Rotator) failedEvent(t Try, f *events.Failure) events.Event {
+	d := t.data()
+	d.Retry, d.OccurredAt = t.Retry, time.Now()
+	d.Failure = f
+	return events.Event{
+		ID:     string(secret.NewToken(t.Secret, t.From, string(events.TypeRotationFailed), t.Retry.Attempt)),
+		Type:   events.TypeRotationFailed,
+		Source: r.cfg.Source, Time: d.OccurredAt, Data: d,
+	}
 }
 
-// Retry arms the next try of a rotation or a retirement that failed, with a
-// time that doubles with each attempt. It is the Retry of the worker's
-// [events.ConsumeConfig].
-func (r *Rotator) Retry(ctx context.Context, d events.Delivery, cause error) error {
-	e := d.Event
-	e.Source, e.Time = r.Source, time.Now()
-	e.Data.Attempt++
-	e.Data.Failure = failure(cause)
-	if errors.Is(cause, ErrRejected) {
-		e.Data.Rejections++
-	}
-	e.ID = string(secret.NewToken(e.Data.SecretID, e.Data.VersionID, string(e.Type), e.Data.Attempt))
-	delay := retryDelay(e.Data.SecretID, e.Data.Attempt, r.RetryBase, r.RetryCap)
-	if d, ok := events.RetryDelay(cause); ok {
-		delay = d
-	}
-	_, err := r.Bus.Arm(ctx, e, e.Time.Add(delay))
-	return err
-}
-
-// retryDelay returns the time to attempt number attempt, less up to a quarter
-// that depends on id and attempt, so that secrets that failed together are not
-// tried together.
-func retryDelay(id secret.ID, attempt int, base, most time.Duration) time.Duration {
-	d := backoff.Delay(attempt, base, most)
-	return d - time.Duration(secret.Spread(id, fmt.Sprint("attempt ", attempt))*float64(d)/4)
+// failureAttributes returns the attributes of a try that failed.
+func failureAttributes(step string, code events.FailureCode, final bool) metric.AddOption {
+	return metric.WithAttributes(attribute.String("step", step), attribute.String("code", string(code)), attribute.Bool("final", final))
 }

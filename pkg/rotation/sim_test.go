@@ -20,6 +20,7 @@ import (
 	"github.com/tradepulse/rotator/pkg/secret"
 	"github.com/tradepulse/rotator/pkg/store"
 	"github.com/tradepulse/rotator/pkg/store/storetest"
+	"github.com/tradepulse/rotator/pkg/target"
 )
 
 var (
@@ -28,7 +29,7 @@ var (
 )
 
 // TestSimulation drives rotations through seeded interleavings of deliveries,
-// steps of up to three workers and of a platform that takes rotations in parts,
+// steps of up to three workers and of a platform that takes rotations in phases,
 // crashes, redeliveries, lost answers, store and bus errors, a log that cannot
 // be read, a target that refuses, writes by somebody else and a bus that
 // forgets, and checks after every move that the secret is whole.
@@ -82,9 +83,9 @@ type world struct {
 
 // flight is a worker in the middle of a rotation.
 type flight struct {
-	d    events.Delivery
-	part Part
-	run  *Run
+	d   events.Delivery // of a worker
+	try Try
+	run *run
 }
 
 func newWorld(t *testing.T, seed uint64, loud bool) *world {
@@ -119,11 +120,11 @@ func newWorld(t *testing.T, seed uint64, loud bool) *world {
 	w.bus = &simBus{w: w}
 	w.plat = &simPlatform{w: w, ours: map[secret.Token]bool{}}
 	cfg := Config{
-		Catalog: cat, Stores: stores, Bus: w.bus, Source: "/sim", Random: rand.NewChaCha8([32]byte{byte(seed), byte(seed >> 8)}),
+		Catalog: cat, Stores: stores, Bus: w.bus, Timers: w.bus, Source: "/sim", Random: rand.NewChaCha8([32]byte{byte(seed), byte(seed >> 8)}),
 		Logger: quiet, MeterProvider: noop.NewMeterProvider(), TracerProvider: tracenoop.NewTracerProvider(),
 	}
 	if w.chance(2) {
-		cfg.Targets = map[secret.ID]Target{simID: simTarget{w}}
+		cfg.TargetFor = func(context.Context, secret.Spec) (target.Target, error) { return simTarget{w: w}, nil }
 	}
 	if w.rot, err = New(cfg); err != nil {
 		t.Fatal(err)
@@ -218,12 +219,9 @@ func (w *world) deliver() {
 	i := w.rng.IntN(len(w.bus.queue)) // any order
 	d := w.bus.queue[i]
 	w.bus.queue = slices.Delete(w.bus.queue, i, i+1)
-	run, err := w.rot.Begin(w.t.Context(), d.Event.Data)
-	if err != nil {
-		w.t.Fatal(err)
-	}
+	try := tryOf(d.Event.Data)
 	w.say("deliver %s attempt %d", short(d.Event.Data.VersionID), d.Event.Data.Attempt)
-	w.flights = append(w.flights, &flight{d: d, run: run})
+	w.flights = append(w.flights, &flight{d: d, try: try, run: w.rot.newRun(try)})
 }
 
 func (w *world) stepOne() {
@@ -232,19 +230,19 @@ func (w *world) stepOne() {
 	}
 	i := w.rng.IntN(len(w.flights))
 	f := w.flights[i]
-	step, _ := f.run.State().Next()
-	w.bus.unreadable = f.part != PartWhole && !w.calm && w.chance(8)
-	out, err := f.run.Step(w.t.Context())
+	step := f.run.next()
+	w.bus.unreadable = f.try.Phase != PhaseWhole && !w.calm && w.chance(8)
+	out, err := f.run.step(w.t.Context())
 	w.bus.unreadable = false
-	w.say("worker on %s: %s %s → %q %v", short(f.d.Event.Data.VersionID), f.part, step, out, err)
-	if from := f.d.Event.Data.VersionID; step == StepPromote && f.run.State().NoLog && w.bus.announcedTimes(from) == 0 {
+	w.say("worker on %s: %s %s → %q %v", short(f.try.From), f.try.Phase, step, out, err)
+	if from := f.try.From; step == stepPromote && f.run.state.noLog && w.bus.announcedTimes(from) == 0 {
 		w.displaced[from] = true // without a log nobody knows whether it was announced
 	}
 	if out == "" && err == nil {
 		return
 	}
 	w.flights = slices.Delete(w.flights, i, i+1)
-	if f.part != PartWhole {
+	if f.try.Phase != PhaseWhole {
 		w.plat.answered(f, out, err)
 		return
 	}
@@ -258,7 +256,7 @@ func (w *world) stepOne() {
 
 // failed does what the consumer does with an error.
 func (w *world) failed(f *flight, err error) {
-	err = w.rot.giveUp(w.t.Context(), f.d.Event.Data, PartWhole, judge(f.d.Event.Data, err))
+	err = w.rot.fail(w.t.Context(), f.try, escalate(f.try.Retry, err))
 	if events.IsPermanent(err) {
 		return
 	}
@@ -275,7 +273,7 @@ func (w *world) crash() {
 	f := w.flights[i]
 	w.say("crash")
 	w.flights = slices.Delete(w.flights, i, i+1)
-	if f.part != PartWhole {
+	if f.try.Phase != PhaseWhole {
 		w.plat.crash()
 		return
 	}
@@ -287,7 +285,7 @@ func (w *world) redeliver() {
 	if len(w.flights) == 0 {
 		return
 	}
-	if f := w.flights[w.rng.IntN(len(w.flights))]; f.part == PartWhole {
+	if f := w.flights[w.rng.IntN(len(w.flights))]; f.try.Phase == PhaseWhole {
 		w.bus.queue = append(w.bus.queue, f.d)
 	} else {
 		w.plat.crash() // it has waited long enough and asks again
@@ -334,7 +332,7 @@ func (w *world) external() {
 	}
 	from := meta.Current().ID
 	pending, _ := meta.At(secret.StagePending)
-	value, err := secret.DefaultPolicy().Generate(w.rot.Random)
+	value, err := secret.DefaultPolicy().Generate(w.rot.cfg.Random)
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -400,7 +398,7 @@ func (w *world) turned(cur secret.Version) error {
 	if w.foreign[cur.ID] {
 		return nil
 	}
-	if !w.plat.ours[cur.Token] && !NewState(w.spec, events.Data{VersionID: from}).ours(cur) {
+	if !w.plat.ours[cur.Token] && !(state{spec: w.spec, try: Try{Request: Request{From: from}}}).made(cur) {
 		return fmt.Errorf("%s is current and carries no token of a rotation away from %s", cur.ID, from)
 	}
 	_, value, err := w.mem.Get(w.t.Context(), w.spec.StorePath(), store.Selector{})
@@ -463,13 +461,28 @@ func (w *world) atRest() error {
 func short(v secret.VersionID) string { return string(v[:min(len(v), 8)]) }
 
 // simTarget refuses values now and then, and verifies only what was applied.
-type simTarget struct{ w *world }
-
-func (s simTarget) Apply(context.Context, Change) error {
-	if !s.w.calm && s.w.chance(6) {
-		return fmt.Errorf("%w by the target", ErrRejected)
-	}
-	return s.w.fault("target apply")
+type simTarget struct {
+	target.ValueOnly
+	w *world
 }
 
-func (s simTarget) Verify(context.Context, Change) error { return s.w.fault("target verify") }
+func (s simTarget) Propose(ctx context.Context, c target.Change) (secret.Value, error) {
+	return target.ByPolicy(ctx, s.w.rot.cfg.Random, c)
+}
+
+func (s simTarget) Apply(context.Context, target.Change) (target.Ref, error) {
+	if !s.w.calm && s.w.chance(6) {
+		return target.Ref{}, fmt.Errorf("%w by the target", target.ErrRejected)
+	}
+	return target.Ref{}, s.w.fault("target apply")
+}
+
+func (s simTarget) Verify(context.Context, target.Change) error { return s.w.fault("target verify") }
+
+// next returns the name of the step that the run takes next, "" for none.
+func (x *run) next() string {
+	if len(x.plan.steps) == 0 {
+		return ""
+	}
+	return x.plan.steps[0].name
+}

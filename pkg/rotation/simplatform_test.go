@@ -9,20 +9,20 @@ import (
 	"github.com/tradepulse/rotator/pkg/store"
 )
 
-// simPlatform is somebody who drives rotations in parts beside the workers, as
-// AWS Secrets Manager does: one at a time, each part again until it succeeds,
-// in order but for a part now and then that is out of it.
+// simPlatform drives rotations in phases beside the workers, as AWS Secrets
+// Manager does: one at a time, each phase again until it succeeds, and now and
+// then a phase out of order.
 type simPlatform struct {
 	w     *world
 	token secret.Token // "" between two rotations
-	next  int          // index in parts
-	busy  bool         // a part is under way
+	next  int          // index in simPhases
+	busy  bool         // a phase is under way
 	ours  map[secret.Token]bool
 }
 
-var simParts = []Part{PartCreate, PartApply, PartVerify, PartFinish}
+var simPhases = []Phase{PhaseCreate, PhaseSet, PhaseTest, PhaseFinish}
 
-// invoke begins the next part, and first a rotation if there is none.
+// invoke begins the next phase, and first a rotation if there is none.
 func (p *simPlatform) invoke() {
 	w := p.w
 	if p.busy || p.token == "" && w.calm {
@@ -32,66 +32,63 @@ func (p *simPlatform) invoke() {
 		p.token, p.next = secret.NewToken("platform", "", "", w.rng.IntN(1<<30)), 0
 		p.ours[p.token] = true
 	}
-	cause, err := p.cause()
+	q, err := p.request()
 	if err != nil {
 		w.say("platform gives up %s: %v", short(secret.VersionID(p.token)), err)
 		p.token = ""
 		return
 	}
-	part := simParts[p.next]
+	phase := simPhases[p.next]
 	if !w.calm && w.chance(8) {
-		part = simParts[w.rng.IntN(len(simParts))]
+		phase = simPhases[w.rng.IntN(len(simPhases))]
 	}
-	run, err := w.rot.BeginPart(w.t.Context(), cause, part)
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	w.say("platform asks for %s of %s", part, short(secret.VersionID(p.token)))
+	try := Try{Request: q, Phase: phase}
+	w.say("platform asks for %s of %s", phase, short(secret.VersionID(p.token)))
 	p.busy = true
-	w.flights = append(w.flights, &flight{d: events.Delivery{Event: events.Event{Data: cause}}, part: part, run: run})
+	w.flights = append(w.flights, &flight{try: try, run: w.rot.newRun(try)})
 }
 
 var errAbandoned = errors.New("the token names no pending version any more")
 
-// cause returns what a rotation function makes of the labels that it finds.
-func (p *simPlatform) cause() (events.Data, error) {
+// request returns what a rotation function makes of the labels that it finds.
+func (p *simPlatform) request() (Request, error) {
 	defer func(calm bool) { p.w.calm = calm }(p.w.calm)
 	p.w.calm = true
-	d := events.Data{SecretID: simID, Store: "mem", Reason: events.ReasonLambda, RotationID: p.token}
+	q := Request{Secret: simID, Store: "mem", Reason: events.ReasonLambda, Token: p.token}
 	meta, err := p.w.mem.Describe(p.w.t.Context(), p.w.spec.StorePath())
 	if errors.Is(err, store.ErrNotFound) && p.w.spec.Create {
-		return d, nil
+		return q, nil
 	}
 	if err != nil {
-		return d, err
+		return q, err
 	}
-	d.VersionID = meta.Current().ID
+	q.From = meta.Current().ID
 	pending, stands := meta.At(secret.StagePending)
 	switch v, ok := meta.Version(secret.VersionID(p.token)); {
 	case !ok && stands && p.next == 0:
-		return d, fmt.Errorf("%w: %s is pending", errAbandoned, pending.ID) // AWS would not begin
+		return q, fmt.Errorf("%w: %s is pending", errAbandoned, pending.ID) // AWS would not begin
 	case !ok && p.next == 0, v.Stage == secret.StagePending:
-		return d, nil
+		return q, nil
 	case v.Stage == secret.StageCurrent:
 		previous, _ := meta.At(secret.StagePrevious)
-		d.VersionID = previous.ID
-		return d, nil
+		q.From = previous.ID
+		return q, nil
 	default:
-		return d, errAbandoned
+		return q, errAbandoned
 	}
 }
 
-// answered notes how a part ended: a failure has it asked for again.
+// answered notes how a phase ended: a failure has it asked for again.
 func (p *simPlatform) answered(f *flight, out Outcome, err error) {
 	p.busy = false
-	done := err == nil && (out == OutcomePart || out == OutcomeRotated || out == OutcomeFinished)
-	if !done || p.token != f.d.Event.Data.RotationID || f.part != simParts[p.next] {
+	done := err == nil && (out == OutcomePhase || out == OutcomeRotated || out == OutcomeFinished)
+	if !done || p.token != f.try.Token || f.try.Phase != simPhases[p.next] {
 		return
 	}
-	if p.next++; p.next == len(simParts) {
+	if p.next++; p.next == len(simPhases) {
 		p.token = ""
 	}
 }
 
-// crash loses a part: the platform hears of nothing and asks again.
+// crash loses a phase: the platform gets no answer and asks again.
 func (p *simPlatform) crash() { p.busy = false }

@@ -12,11 +12,11 @@ import (
 	"github.com/tradepulse/rotator/pkg/secret"
 )
 
-// ErrAwaiting means that not every instance holds the staged version yet.
+// ErrAwaiting means that not every instance has loaded the staged version yet.
 var ErrAwaiting = errors.New("instances have not loaded the staged version yet")
 
-// How soon a rotation that waits for its instances looks again: most of them
-// load a version within a moment, so the first look comes earlier.
+// How soon a rotation that waits for its instances reads their reports again.
+// Most instances load a version within a moment, so the second try comes early.
 const (
 	awaitFirst = time.Second
 	awaitEvery = 5 * time.Second
@@ -29,54 +29,51 @@ func awaitAgain(attempt int) time.Duration {
 	return awaitEvery
 }
 
-// stage announces the pending version, once.
-func (x *Run) stage(ctx context.Context) error {
-	last, err := x.r.Bus.Last(ctx, events.TypeStaged, x.state.Spec.ID)
+// stage announces the pending version for verification, once.
+func (x *run) stage(ctx context.Context) error {
+	last, err := x.r.cfg.Bus.Last(ctx, events.TypeStaged, x.state.spec.ID)
 	if err != nil && !errors.Is(err, events.ErrUntrusted) {
 		return err
 	}
-	if last.Event.Data.VersionID != x.state.Pending.ID {
-		if err := x.r.Bus.Publish(ctx, x.staged()); err != nil {
-			return err
-		}
+	if last.Event.Data.VersionID == x.state.pending.ID {
+		return nil
 	}
-	x.state = x.state.Did(StepStage)
-	return nil
+	return x.r.cfg.Bus.Publish(ctx, x.staged())
 }
 
-func (x *Run) staged() events.Event {
-	now, p := time.Now(), x.state.Pending
+func (x *run) staged() events.Event {
+	now, p, try := time.Now(), x.state.pending, x.state.try
 	return events.Event{
-		ID:     string(secret.NewToken(x.state.Spec.ID, p.ID, string(events.TypeStaged), 0)),
+		ID:     string(secret.NewToken(x.state.spec.ID, p.ID, string(events.TypeStaged), 0)),
 		Type:   events.TypeStaged,
-		Source: x.r.Source, Time: now,
+		Source: x.r.cfg.Source, Time: now,
 		Data: events.Data{
-			SecretID: x.state.Spec.ID, Store: x.state.Spec.Store, VersionID: p.ID,
-			PreviousVersionID: x.state.Cause.VersionID, Reason: x.state.Cause.Reason, OccurredAt: now, RotationID: x.state.Token(),
+			SecretID: x.state.spec.ID, Store: x.state.spec.Store, VersionID: p.ID,
+			PreviousVersionID: try.From, Reason: try.Reason, OccurredAt: now, RotationID: x.state.token(),
 		},
 	}
 }
 
-// await lets the rotation go on once every live instance holds the staged
-// version, or once the rollout's deadline is over, which is an alert: an
-// instance that verifies without the new key reloads as soon as it sees it.
-func (x *Run) await(ctx context.Context) error {
-	spec := x.state.Spec
-	reports, err := x.r.Bus.Reports(ctx)
+// await succeeds once every live instance has loaded the staged version. It also
+// succeeds after the rollout's deadline, with an alert: an instance that verifies
+// without the new key reloads as soon as it sees it.
+func (x *run) await(ctx context.Context) error {
+	spec, p := x.state.spec, x.state.pending
+	reports, err := x.r.cfg.Bus.Reports(ctx)
 	if err != nil {
 		return err
 	}
-	blocking := rollout.BlockingStaged(reports, spec.Services, spec.ID, x.state.Pending.ID)
-	if len(blocking) > 0 {
-		deadline := spec.RolloutDeadline()
-		late := time.Since(x.state.Pending.CreatedAt)
-		if deadline == 0 || late < deadline {
-			return events.RetryAfter(fmt.Errorf("%w: %d are missing, first %s", ErrAwaiting, len(blocking), blocking[0]), awaitAgain(x.state.Cause.Attempt))
-		}
-		x.r.log.LogAttrs(ctx, slog.LevelError, "rollout.staged_deadline", slog.String("secret_id", string(spec.ID)),
-			slog.String("version_id", string(x.state.Pending.ID)), slog.Int("blocking", len(blocking)), slog.Duration("deadline", deadline))
-		x.r.failures.Add(ctx, 1, failed(StepAwait, events.CodeStagedDeadline, false))
+	blocking := rollout.BlockingStaged(reports, spec.Services, spec.ID, p.ID)
+	if len(blocking) == 0 {
+		return nil
 	}
-	x.state = x.state.Did(StepAwait)
+	deadline := spec.RolloutDeadline()
+	if deadline == 0 || time.Since(p.CreatedAt) < deadline {
+		err := fmt.Errorf("%w: %d are missing, first %s", ErrAwaiting, len(blocking), blocking[0])
+		return events.RetryAfter(err, awaitAgain(x.state.try.Retry.Attempt))
+	}
+	x.r.log.LogAttrs(ctx, slog.LevelError, "rollout.staged_deadline", slog.String("secret_id", string(spec.ID)),
+		slog.String("version_id", string(p.ID)), slog.Int("blocking", len(blocking)), slog.Duration("deadline", deadline))
+	x.r.failures.Add(ctx, 1, failureAttributes(stepAwait, events.CodeStagedDeadline, false))
 	return nil
 }

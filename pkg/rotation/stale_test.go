@@ -16,6 +16,7 @@ import (
 	"github.com/tradepulse/rotator/pkg/secret"
 	"github.com/tradepulse/rotator/pkg/store"
 	"github.com/tradepulse/rotator/pkg/store/storetest"
+	"github.com/tradepulse/rotator/pkg/target"
 )
 
 // lagging is a store with a replica that answers everything but writes, and that
@@ -104,7 +105,7 @@ func behind(t *testing.T, l *lagging) *Rotator {
 		t.Fatal(err)
 	}
 	bus := &simBus{w: &world{t: t, calm: true, say: func(string, ...any) {}}}
-	r, err := New(Config{Catalog: cat, Stores: stores, Bus: bus, Source: "/test", Logger: quiet})
+	r, err := New(Config{Catalog: cat, Stores: stores, Bus: bus, Timers: bus, Source: "/test", Logger: quiet})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -136,7 +137,7 @@ func TestRotationsOnAStoreThatShowsThePast(t *testing.T) {
 				var from secret.VersionID
 				for i := range n {
 					l.lag = time.Duration(rng.Int64N(int64(2 * time.Second)))
-					out, err := r.Rotate(t.Context(), events.Data{SecretID: simID, VersionID: from, Reason: events.ReasonManual})
+					out, err := r.Rotate(t.Context(), Try{Request: Request{Secret: simID, From: from, Reason: events.ReasonManual}})
 					if err != nil || out == OutcomeSuperseded {
 						t.Fatalf("rotation %d: %q, %v", i, out, err)
 					}
@@ -159,37 +160,37 @@ func TestRotationsOnAStoreThatShowsThePast(t *testing.T) {
 // with the version of the first try once the store shows it.
 func TestAnAnswerFromThePastIsNeverFinal(t *testing.T) {
 	t.Parallel()
-	for name, part := range map[string]Part{
-		"of what the run has written":        PartWhole,
-		"of what the run before has written": PartCreate,
+	for name, phase := range map[string]Phase{
+		"of what the run has written":        PhaseWhole,
+		"of what the run before has written": PhaseCreate,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
 				l := &lagging{behind: 1, lag: time.Hour}
 				r := behind(t, l)
-				cause := events.Data{SecretID: simID, Reason: events.ReasonManual}
-				if part != PartWhole {
-					if _, err := r.RotatePart(t.Context(), cause, part); err != nil {
+				try := Try{Request: Request{Secret: simID, Reason: events.ReasonManual}}
+				if phase != PhaseWhole {
+					if _, err := r.Rotate(t.Context(), Try{Request: try.Request, Phase: phase}); err != nil {
 						t.Fatal(err)
 					}
 				}
 				for range maxRejections + 1 {
 					begin := time.Now()
-					_, err := r.Rotate(t.Context(), cause)
-					if err == nil || events.IsPermanent(err) || errors.Is(err, ErrRejected) {
+					_, err := r.Rotate(t.Context(), try)
+					if err == nil || events.IsPermanent(err) || errors.Is(err, target.ErrRejected) {
 						t.Fatalf("err %v, want one that is tried again with the same value", err)
 					}
 					if took := time.Since(begin); took < 5*time.Second {
 						t.Errorf("it gave up after %s", took)
 					}
-					cause.Attempt++
+					try.Retry.Attempt++
 				}
 				l.lag = 0
-				if _, err := r.Rotate(t.Context(), cause); err != nil {
+				if _, err := r.Rotate(t.Context(), try); err != nil {
 					t.Fatal(err)
 				}
-				if all := l.versions(t); len(all) != 1 || all[0].Token != NewState(secret.Spec{ID: simID, Store: "mem", Create: true, TTL: time.Hour}, cause).Token() {
+				if all := l.versions(t); len(all) != 1 || all[0].Token != (state{spec: secret.Spec{ID: simID, Store: "mem", Create: true, TTL: time.Hour}, try: try}).token() {
 					t.Errorf("%d versions of one cause", len(all))
 				}
 			})
@@ -206,7 +207,7 @@ func TestAPauseEndsWithItsContext(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
 		begin := time.Now()
-		_, err := r.Rotate(ctx, events.Data{SecretID: simID, Reason: events.ReasonManual})
+		_, err := r.Rotate(ctx, Try{Request: Request{Secret: simID, Reason: events.ReasonManual}})
 		if !errors.Is(err, context.DeadlineExceeded) || time.Since(begin) > time.Second {
 			t.Errorf("err %v after %s", err, time.Since(begin))
 		}
@@ -224,8 +225,8 @@ func TestASpentTokenGivesWay(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				l := &lagging{}
 				r := behind(t, l)
-				cause := events.Data{SecretID: simID, Reason: events.ReasonManual}
-				if _, err := r.RotatePart(t.Context(), cause, PartCreate); err != nil {
+				try := Try{Request: Request{Secret: simID, Reason: events.ReasonManual}}
+				if _, err := r.Rotate(t.Context(), Try{Request: try.Request, Phase: PhaseCreate}); err != nil {
 					t.Fatal(err)
 				}
 				ours := l.versions(t)[0]
@@ -239,13 +240,13 @@ func TestASpentTokenGivesWay(t *testing.T) {
 				if !listed {
 					l.hide = ours.ID
 				}
-				for cause.Rejections < freshAfter {
-					if _, err := r.Rotate(t.Context(), cause); !errors.Is(err, ErrRejected) || events.IsPermanent(err) {
+				for try.Retry.Rejections < freshAfter {
+					if _, err := r.Rotate(t.Context(), try); !errors.Is(err, target.ErrRejected) || events.IsPermanent(err) {
 						t.Fatalf("err %v, want a refusal", err)
 					}
-					cause.Rejections++
+					try.Retry.Rejections++
 				}
-				if out, err := r.Rotate(t.Context(), cause); err != nil || out != OutcomeRotated {
+				if out, err := r.Rotate(t.Context(), try); err != nil || out != OutcomeRotated {
 					t.Errorf("with the fresh token: %q, %v", out, err)
 				}
 			})

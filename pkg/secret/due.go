@@ -1,6 +1,10 @@
 package secret
 
-import "time"
+import (
+	"crypto/sha256"
+	"encoding/binary"
+	"time"
+)
 
 // DueAt returns the moment from which a rotation of the current version may
 // start, for somebody who asks at now. That is [Spec.RotateAt] until it has
@@ -20,6 +24,9 @@ func (s Spec) DueAt(m Metadata, now time.Time) (time.Time, error) {
 	return open, nil
 }
 
-// Spread returns a number in [0, 1) that depends on id and salt only, to put
-// things that would happen together apart in the same way everywhere.
-func Spread(id ID, salt string) float64 { return jitter(id, VersionID(salt)) }
+// Spread returns a number in [0, 1) that depends on id and salt only. It keeps
+// things apart that would happen together, and every process computes the same.
+func Spread(id ID, salt string) float64 {
+	h := sha256.Sum256([]byte("rotator/jitter/v1\x00" + string(id) + "\x00" + salt))
+	return float64(binary.BigEndian.Uint64(h[:8])>>11) / (1 << 53)
+}

@@ -2,8 +2,6 @@ package secret
 
 import (
 	"cmp"
-	"crypto/sha256"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"time"
@@ -211,7 +209,7 @@ func (s Spec) RotateAt(m Metadata) (time.Time, error) {
 	if due.Before(cur.CreatedAt) {
 		due = cur.CreatedAt
 	}
-	frac := jitter(s.ID, cur.ID)
+	frac := Spread(s.ID, string(cur.ID))
 	free := due.Sub(cur.CreatedAt)
 	spread := min(orDefault(s.MaxJitter, free/10), free)
 	at := due.Add(-time.Duration(frac * float64(spread)))
@@ -222,12 +220,6 @@ func (s Spec) RotateAt(m Metadata) (time.Time, error) {
 		return in, nil
 	}
 	return at, fmt.Errorf("%w: %s expires at %s", ErrNoWindow, s.ID, end.UTC().Format(time.RFC3339))
-}
-
-// jitter returns a number in [0, 1) that depends on id and version only.
-func jitter(id ID, v VersionID) float64 {
-	h := sha256.Sum256([]byte("rotator/jitter/v1\x00" + string(id) + "\x00" + string(v)))
-	return float64(binary.BigEndian.Uint64(h[:8])>>11) / (1 << 53)
 }
 
 // orDefault reads a duration setting: 0 is the default, negative is none.

@@ -15,7 +15,7 @@ import (
 // Summary is what happened during a run, counted from events, notifications
 // and reports. It is the object that --json prints last.
 type Summary struct {
-	// Rotations is how many rotations workers finished.
+	// Rotations is how many new versions workers announced.
 	Rotations int `json:"rotations"`
 	// NearExpiry is how many near-expiry events workers took.
 	NearExpiry int `json:"near_expiry"`
@@ -107,6 +107,9 @@ func (b *board) logged(e events.Event) {
 	switch e.Type {
 	case events.TypeRotated:
 		b.sum.Rotated++
+		if e.Source == workerSource {
+			b.sum.Rotations++
+		}
 		r.version, r.previous, r.since, r.rollout = e.Data.VersionID, e.Data.PreviousVersionID, e.Time, events.RolloutRolling
 		r.announced = append(r.announced, r.version)
 		b.say("secret.rotated", r.id, "%s → %s (%s)", short(r.previous), short(r.version), e.Data.Reason)
@@ -152,13 +155,6 @@ func (b *board) nearExpiry(d events.Data) {
 		what = short(d.VersionID) + " is near its end"
 	}
 	b.say("secret.near_expiry", d.SecretID, "%s", what)
-}
-
-// rotation takes the end of a rotation.
-func (b *board) rotation() {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.sum.Rotations++
 }
 
 // notified takes a notification that a service heard.

@@ -276,21 +276,19 @@ func (n *node) scheduler(ctx context.Context) error {
 	return ended(ctx, s.Run(ctx))
 }
 
+// workerSource names the worker in its events.
+const workerSource = "/rotator/dev/worker"
+
 func (n *node) worker(ctx context.Context) error {
-	r, err := rotation.New(rotation.Config{Catalog: n.catalog, Stores: n.stores, Bus: n.bus, Source: "/rotator/dev/worker", Logger: n.o.Logger, RetryBase: time.Second})
+	r, err := rotation.New(rotation.Config{Catalog: n.catalog, Stores: n.stores, Bus: n.bus, Timers: n.bus, Source: workerSource, Logger: n.o.Logger, RetryBase: time.Second})
 	if err != nil {
 		return err
 	}
 	return n.bus.Consume(ctx, events.ConsumeConfig{Consumer: events.WorkerConsumer, Concurrency: 2, Retry: r.Retry}, func(ctx context.Context, d events.Delivery) error {
-		if d.Event.Type != events.TypeNearExpiry {
-			return r.Handle(ctx, d)
+		if d.Event.Type == events.TypeNearExpiry {
+			n.board.nearExpiry(d.Event.Data)
 		}
-		n.board.nearExpiry(d.Event.Data)
-		out, err := r.Rotate(ctx, d.Event.Data)
-		if out == rotation.OutcomeRotated || out == rotation.OutcomeFinished {
-			n.board.rotation()
-		}
-		return err
+		return r.Handle(ctx, d)
 	})
 }
 

@@ -30,7 +30,7 @@ type announcer struct {
 	reach     func(context.Context) (*events.Bus, error)           // NATS; nil: not configured
 	publisher func(context.Context) (Publisher, error)             // EventBridge; nil: not configured
 	both      bool                                                 // announce on both
-	patience  time.Duration                                        // of one call on NATS
+	timeout   time.Duration                                        // of one call on NATS
 	lost      func(ctx context.Context, e events.Event, err error) // hears of what got through nowhere
 	log       *slog.Logger
 
@@ -64,7 +64,7 @@ func (a *announcer) Last(ctx context.Context, t events.Type, id secret.ID) (even
 	if err != nil {
 		return events.Announcement{}, fmt.Errorf("%w: %w", rotation.ErrNoLog, err)
 	}
-	asked, cancel := context.WithTimeout(ctx, a.patience)
+	asked, cancel := context.WithTimeout(ctx, a.timeout)
 	defer cancel()
 	last, err := bus.Last(asked, t, id)
 	if err == nil || errors.Is(err, events.ErrUntrusted) {
@@ -105,7 +105,7 @@ func (a *announcer) Publish(ctx context.Context, e events.Event) error {
 func (a *announcer) announce(ctx context.Context, e events.Event, onNATS func(context.Context, *events.Bus) error) error {
 	bus, err := a.nats(ctx)
 	if err == nil {
-		asked, cancel := context.WithTimeout(ctx, a.patience)
+		asked, cancel := context.WithTimeout(ctx, a.timeout)
 		defer cancel()
 		err = onNATS(asked, bus)
 		if errors.Is(err, events.ErrConflict) {
@@ -136,12 +136,6 @@ func (a *announcer) announce(ctx context.Context, e events.Event, onNATS func(co
 	default:
 		return errors.Join(err, perr)
 	}
-}
-
-// Arm implements rotation.Bus. It is not called: AWS schedules, so that the
-// secrets of the function are switched off for any other scheduler.
-func (a *announcer) Arm(context.Context, events.Event, time.Time) (bool, error) {
-	return false, errors.New("a function arms no timers")
 }
 
 // Reports implements rotation.Bus.

@@ -60,8 +60,8 @@ func (f *Function) rotate(ctx context.Context, name string) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	cause := events.Data{SecretID: t.spec.ID, Store: t.spec.Store, VersionID: meta.Current().ID, Reason: events.ReasonManual, OccurredAt: time.Now()}
-	out, err := persist(ctx, rot, cause, rotation.PartWhole)
+	q := rotation.Request{Secret: t.spec.ID, Store: t.spec.Store, From: meta.Current().ID, Reason: events.ReasonManual, At: time.Now()}
+	out, err := persist(ctx, rot, rotation.Try{Request: q})
 	if err != nil {
 		return nil, err
 	}
@@ -69,7 +69,7 @@ func (f *Function) rotate(ctx context.Context, name string) (any, error) {
 		return nil, ErrSuperseded
 	}
 	after, err := t.read(ctx)
-	return rotated{SecretID: t.spec.ID, From: cause.VersionID, To: after.Current().ID, Outcome: out}, err
+	return rotated{SecretID: t.spec.ID, From: q.From, To: after.Current().ID, Outcome: out}, err
 }
 
 // look shows secrets as they are: plan by what the store says, status by what

@@ -15,7 +15,6 @@ import (
 	"github.com/tradepulse/rotator/pkg/events"
 	"github.com/tradepulse/rotator/pkg/rotation"
 	"github.com/tradepulse/rotator/pkg/scheduler"
-	"github.com/tradepulse/rotator/pkg/secret"
 	"github.com/tradepulse/rotator/pkg/store"
 )
 
@@ -52,7 +51,7 @@ func New(o Options) (*Function, error) {
 	if err != nil {
 		return nil, err
 	}
-	f.link = &link{cfg: o.Config, patience: time.Duration(o.Config.Lambda.NATSTimeout), log: f.log, lookup: f.credentials}
+	f.link = &link{cfg: o.Config, timeout: time.Duration(o.Config.Lambda.NATSTimeout), log: f.log, lookup: f.credentials}
 	return f, nil
 }
 
@@ -148,7 +147,7 @@ func (f *Function) publisher(ctx context.Context) (Publisher, error) {
 
 // announcer returns the bus of one invocation.
 func (f *Function) announcer() *announcer {
-	a := &announcer{both: f.o.Config.Lambda.Announce == "both", patience: f.link.patience, log: f.log}
+	a := &announcer{both: f.o.Config.Lambda.Announce == "both", timeout: f.link.timeout, log: f.log}
 	if f.o.Config.EventBridge.On() {
 		a.publisher = f.publisher
 	}
@@ -165,10 +164,8 @@ func (f *Function) announcer() *announcer {
 // source names the function in its events.
 const source = "/rotator/lambda"
 
-// rotator returns a rotator of one secret. It arms no timer for the next
-// rotation: AWS schedules. Where a secret is managed by somebody else, the
-// function is that somebody.
+// rotator returns a rotator of one secret. It has no timers, because AWS schedules
+// the next rotation.
 func (f *Function) rotator(t target) (*rotation.Rotator, error) {
-	t.spec.Disabled, t.spec.Strategy = true, secret.StrategyGenerate
 	return rotation.New(rotation.Config{Catalog: &t, Stores: &t, Bus: f.announcer(), Source: source, Logger: f.log})
 }

@@ -17,10 +17,10 @@ import (
 
 // link is the connection to NATS, kept from one invocation to the next.
 type link struct {
-	cfg      *config.Config
-	patience time.Duration // with one call, and with getting there
-	log      *slog.Logger
-	lookup   func(context.Context) (func(string) (string, bool), error)
+	cfg     *config.Config
+	timeout time.Duration // of one call, and of connecting
+	log     *slog.Logger
+	lookup  func(context.Context) (func(string) (string, bool), error)
 
 	mu    sync.Mutex
 	parts *wire.Parts
@@ -39,12 +39,12 @@ func (l *link) bus(ctx context.Context) (*events.Bus, error) {
 	return p.Bus, nil
 }
 
-// reach returns parts with a connection that works, or an error once its
-// patience is over.
+// reach returns parts with a connection that works, or an error after the
+// timeout.
 func (l *link) reach(ctx context.Context) (*wire.Parts, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	ctx, cancel := context.WithTimeout(ctx, l.patience)
+	ctx, cancel := context.WithTimeout(ctx, l.timeout)
 	defer cancel()
 	if l.parts != nil {
 		if l.works(ctx) {
@@ -58,7 +58,7 @@ func (l *link) reach(ctx context.Context) (*wire.Parts, error) {
 		return nil, err
 	}
 	l.parts, err = wire.Open(ctx, wire.Options{
-		Config: l.cfg, Role: "lambda", Connect: events.ConnectConfig{Timeout: l.patience}, LookupEnv: lookup, Logger: l.log,
+		Config: l.cfg, Role: "lambda", Connect: events.ConnectConfig{Timeout: l.timeout}, LookupEnv: lookup, Logger: l.log,
 	})
 	return l.parts, err
 }

@@ -133,7 +133,7 @@ func decodeRotation(f fields) (*Rotation, error) {
 		}
 	}
 	r := &Rotation{Step: Step(text[0]), SecretID: text[1], Token: secret.Token(text[2]), RotationToken: secret.NewValue([]byte(text[3]))}
-	if _, ok := parts[r.Step]; !ok {
+	if _, ok := phases[r.Step]; !ok {
 		return nil, refuse("Step is none of createSecret, setSecret, testSecret and finishSecret")
 	}
 	if _, err := awssm.ParseARN(r.SecretID); err != nil {

@@ -64,7 +64,7 @@ func FuzzDecode(f *testing.F) {
 		if kinds != 1 {
 			t.Fatalf("%d kinds at once", kinds)
 		}
-		if x := r.rotation; x != nil && (parts[x.Step] == "" || secret.VersionID(x.Token).Validate() != nil || secret.ID(x.SecretID).Validate() != nil) {
+		if x := r.rotation; x != nil && (phases[x.Step] == "" || secret.VersionID(x.Token).Validate() != nil || secret.ID(x.SecretID).Validate() != nil) {
 			t.Fatalf("a rotation that keeps no promise: %+v", x)
 		}
 		if r.event != nil && !json.Valid(r.event) {

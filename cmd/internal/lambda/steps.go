@@ -13,12 +13,12 @@ import (
 	"github.com/tradepulse/rotator/pkg/store/awssm"
 )
 
-// parts says which part of a rotation a step is.
-var parts = map[Step]rotation.Part{
-	StepCreate: rotation.PartCreate,
-	StepSet:    rotation.PartApply,
-	StepTest:   rotation.PartVerify,
-	StepFinish: rotation.PartFinish,
+// phases maps the steps of AWS to the phases of a rotation.
+var phases = map[Step]rotation.Phase{
+	StepCreate: rotation.PhaseCreate,
+	StepSet:    rotation.PhaseSet,
+	StepTest:   rotation.PhaseTest,
+	StepFinish: rotation.PhaseFinish,
 }
 
 // The reasons for which a step is refused before anything is done.
@@ -46,7 +46,7 @@ type stepDone struct {
 // step does a step of a rotation that AWS drives.
 func (f *Function) step(ctx context.Context, r Rotation) (any, error) {
 	begin := time.Now()
-	done, err := f.part(awssm.WithRotationToken(ctx, string(r.RotationToken.Reveal())), r)
+	done, err := f.run(awssm.WithRotationToken(ctx, string(r.RotationToken.Reveal())), r)
 	attrs := []slog.Attr{slog.String("step", string(r.Step)), slog.String("secret", r.SecretID), slog.String("secret_id", string(done.Secret)),
 		slog.String("version_id", string(r.Token)), slog.Duration("took", time.Since(begin))}
 	if err != nil {
@@ -58,7 +58,7 @@ func (f *Function) step(ctx context.Context, r Rotation) (any, error) {
 	return done, nil
 }
 
-func (f *Function) part(ctx context.Context, r Rotation) (stepDone, error) {
+func (f *Function) run(ctx context.Context, r Rotation) (stepDone, error) {
 	done := stepDone{Step: r.Step, Version: secret.VersionID(r.Token)}
 	t, err := f.secrets.locate(ctx, r.SecretID)
 	if err != nil {
@@ -72,7 +72,7 @@ func (f *Function) part(ctx context.Context, r Rotation) (stepDone, error) {
 		return done, err
 	}
 	done.Secret = t.spec.ID
-	cause, part, err := guard(r, t.spec, state)
+	try, err := guard(r, t.spec, state)
 	if err != nil {
 		return done, err
 	}
@@ -80,39 +80,41 @@ func (f *Function) part(ctx context.Context, r Rotation) (stepDone, error) {
 	if err != nil {
 		return done, err
 	}
-	if done.Outcome, err = persist(ctx, rot, cause, part); err != nil {
+	if done.Outcome, err = persist(ctx, rot, try); err != nil {
 		return done, err
 	}
 	return done, meaning(r.Step, done.Outcome)
 }
 
-// guard holds a step against what AWS says of the rotation, as AWS asks of
-// every rotation function, and returns what is to be done. A version that is
-// current already is success: what may be missing is its announcement.
-func guard(r Rotation, spec secret.Spec, state awssm.Rotation) (events.Data, rotation.Part, error) {
-	cause := events.Data{SecretID: spec.ID, Store: spec.Store, VersionID: state.Current().ID, Reason: events.ReasonLambda, RotationID: r.Token}
+// guard checks a step against the state of the rotation in AWS, as AWS requires
+// of every rotation function, and returns what is to be done. If the version is
+// current already, that is to finish: its announcement may be missing.
+func guard(r Rotation, spec secret.Spec, state awssm.Rotation) (rotation.Try, error) {
+	try := rotation.Try{Phase: phases[r.Step], Request: rotation.Request{
+		Secret: spec.ID, Store: spec.Store, From: state.Current().ID, Reason: events.ReasonLambda, Token: r.Token,
+	}}
 	v, known := state.Version(secret.VersionID(r.Token))
 	switch {
 	case !state.Enabled:
-		return cause, "", ErrNotEnabled
+		return try, ErrNotEnabled
 	case !known:
-		return cause, "", ErrUnknownToken
+		return try, ErrUnknownToken
 	case v.Stage == secret.StageCurrent:
 		previous, _ := state.At(secret.StagePrevious)
-		cause.VersionID = previous.ID
-		return cause, rotation.PartFinish, nil
+		try.From, try.Phase = previous.ID, rotation.PhaseFinish
+		return try, nil
 	case v.Stage != secret.StagePending:
-		return cause, "", fmt.Errorf("%w, it is %s", ErrNotPending, v.Stage)
+		return try, fmt.Errorf("%w, it is %s", ErrNotPending, v.Stage)
 	default:
-		return cause, parts[r.Step], nil
+		return try, nil
 	}
 }
 
-// persist takes a part, and waits where the rotation has to wait for its
-// instances, as long as the invocation lasts.
-func persist(ctx context.Context, rot *rotation.Rotator, cause events.Data, part rotation.Part) (rotation.Outcome, error) {
+// persist makes a try, and repeats it while the rotation waits for its instances,
+// as long as the invocation lasts.
+func persist(ctx context.Context, rot *rotation.Rotator, try rotation.Try) (rotation.Outcome, error) {
 	for {
-		out, err := rot.RotatePart(ctx, cause, part)
+		out, err := rot.Rotate(ctx, try)
 		if !errors.Is(err, rotation.ErrAwaiting) {
 			return out, err
 		}
@@ -132,7 +134,7 @@ func persist(ctx context.Context, rot *rotation.Rotator, cause events.Data, part
 // testSecret alone; a version without a value is then nothing to object to.
 func meaning(step Step, out rotation.Outcome) error {
 	switch out {
-	case rotation.OutcomePart, rotation.OutcomeRotated, rotation.OutcomeFinished:
+	case rotation.OutcomePhase, rotation.OutcomeRotated, rotation.OutcomeFinished:
 		return nil
 	case rotation.OutcomeNoPending:
 		if step == StepTest {

@@ -197,6 +197,8 @@ func plain(t reflect.Type) *jsonschema.Schema {
 	switch t {
 	case reflect.TypeFor[events.Reason]():
 		return enum(events.ReasonNearExpiry, events.ReasonExpired, events.ReasonManual, events.ReasonEmergency, events.ReasonExternal, events.ReasonLambda)
+	case reflect.TypeFor[events.Priority]():
+		return enum(events.PriorityEmergency)
 	case reflect.TypeFor[events.RolloutState]():
 		return enum(events.RolloutRolling, events.RolloutConverged, events.RolloutRetired, events.RolloutStalled, events.RolloutRolledBack, events.RolloutSuperseded)
 	case reflect.TypeFor[events.ApplyStatus]():

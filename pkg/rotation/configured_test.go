@@ -1,4 +1,4 @@
-package rotation_test
+package rotation
 
 import (
 	"testing"
@@ -8,8 +8,8 @@ import (
 	"github.com/tradepulse/rotator/pkg/store"
 )
 
-// configured returns a catalog of configured secrets of one store.
-func configured(tb testing.TB, st *store.Store, specs ...secret.Spec) (*catalog.Catalog, *store.Set) {
+// Configured returns a catalog of configured secrets of one store.
+func Configured(tb testing.TB, st *store.Store, specs ...secret.Spec) (*catalog.Catalog, *store.Set) {
 	tb.Helper()
 	stores, err := store.NewSet(st)
 	if err != nil {

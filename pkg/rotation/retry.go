@@ -1,0 +1,51 @@
+package rotation
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/tradepulse/rotator/internal/backoff"
+	"github.com/tradepulse/rotator/pkg/events"
+	"github.com/tradepulse/rotator/pkg/secret"
+	"github.com/tradepulse/rotator/pkg/target"
+)
+
+// Retry arms the next try of a rotation or a retirement that failed. The time to
+// it doubles with each attempt, unless the cause carries a time of its own (see
+// [events.RetryAfter]). It is the Retry of the worker's [events.ConsumeConfig]
+// and needs Timers.
+func (r *Rotator) Retry(ctx context.Context, d events.Delivery, cause error) error {
+	if r.cfg.Timers == nil {
+		return errors.New("rotation: Retry needs Timers")
+	}
+	e := d.Event
+	e.Source, e.Time = r.cfg.Source, time.Now()
+	e.Data.Retry = nextRetry(e.Data.Retry, cause)
+	e.ID = string(secret.NewToken(e.Data.SecretID, e.Data.VersionID, string(e.Type), e.Data.Attempt))
+	delay, ok := events.RetryDelay(cause)
+	if !ok {
+		delay = retryDelay(e.Data.SecretID, e.Data.Attempt, r.cfg.RetryBase, r.cfg.RetryCap)
+	}
+	_, err := r.cfg.Timers.Arm(ctx, e, e.Time.Add(delay))
+	return err
+}
+
+// nextRetry returns the bookkeeping of the try after one that failed.
+func nextRetry(r events.Retry, cause error) events.Retry {
+	r.Attempt++
+	r.Failure = failure(cause)
+	if errors.Is(cause, target.ErrRejected) {
+		r.Rejections++
+	}
+	return r
+}
+
+// retryDelay returns the time to attempt number attempt, less up to a quarter
+// that depends on id and attempt, so that secrets that failed together are not
+// tried together.
+func retryDelay(id secret.ID, attempt int, base, most time.Duration) time.Duration {
+	d := backoff.Delay(attempt, base, most)
+	return d - time.Duration(secret.Spread(id, fmt.Sprint("attempt ", attempt))*float64(d)/4)
+}

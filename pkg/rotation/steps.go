@@ -1,0 +1,177 @@
+package rotation
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/trace"
+
+	"github.com/tradepulse/rotator/pkg/secret"
+	"github.com/tradepulse/rotator/pkg/store"
+	"github.com/tradepulse/rotator/pkg/target"
+)
+
+// create writes the pending version under the rotation token, unless an earlier
+// run has.
+func (x *run) create(ctx context.Context) error {
+	if p, ok := x.state.reusable(); ok {
+		x.state.pending = p
+		return nil
+	}
+	value, err := x.propose(ctx)
+	if err != nil {
+		return err
+	}
+	spec := x.state.spec
+	w := store.Write{
+		Token:   x.state.token(),
+		From:    x.state.try.From,
+		Value:   value,
+		Replace: x.state.abandoned(x.r.cfg.TakeoverAttempts),
+		Create:  spec.Create,
+	}
+	if ttl := spec.Lifetime(x.state.meta); ttl > 0 {
+		w.NotAfter = time.Now().Add(ttl)
+	}
+	v, err := x.store.Put(ctx, spec.StorePath(), w)
+	if errors.Is(err, store.ErrTokenReused) && x.spent(ctx) {
+		return errSpent
+	}
+	if err != nil {
+		return err
+	}
+	x.wrote, x.made.token, x.made.value = true, w.Token, value
+	x.state.pending = v
+	return nil
+}
+
+// spent reports whether the token of this rotation names a version that has left
+// the pending stage, so that the rotation needs a fresh token. The version has to
+// be seen: an answer that shows no pending version may be outdated, but no
+// version ever becomes pending again.
+func (x *run) spent(ctx context.Context) bool {
+	token := x.state.token()
+	for _, v := range x.state.meta.Versions {
+		if v.Token == token {
+			return v.Stage != secret.StagePending
+		}
+	}
+	// AWS does not list a version that lost its last label.
+	v, _, err := x.store.Get(ctx, x.state.spec.StorePath(), store.Selector{Version: secret.VersionID(token)})
+	return err == nil && v.Stage != secret.StagePending
+}
+
+// propose returns the value for the token of this rotation: a fresh one, unless
+// this run has made it before.
+func (x *run) propose(ctx context.Context) (secret.Value, error) {
+	if x.made.token == x.state.token() {
+		return x.made.value, nil
+	}
+	t, err := x.r.targetFor(ctx, x.state.spec)
+	if err != nil {
+		return secret.Value{}, err
+	}
+	return t.Propose(ctx, x.change())
+}
+
+// change describes the rotation to a target.
+func (x *run) change() target.Change {
+	return target.Change{
+		Spec: x.state.spec, From: x.state.try.From, To: x.state.pending.ID,
+		Current: x.currentValue, Pending: x.pendingValue,
+	}
+}
+
+// currentValue reads the value of the version that is to be replaced.
+func (x *run) currentValue(ctx context.Context) (secret.Value, error) {
+	_, v, err := x.store.Get(ctx, x.state.spec.StorePath(), store.Selector{Version: x.state.try.From})
+	return v, err
+}
+
+// pendingValue returns the pending value. It is read back when an earlier run
+// wrote it.
+func (x *run) pendingValue(ctx context.Context) (secret.Value, error) {
+	p := x.state.pending
+	if p.ID == "" {
+		return secret.Value{}, errors.New("there is no pending version yet")
+	}
+	if x.made.token == p.Token {
+		return x.made.value, nil
+	}
+	_, v, err := x.store.Get(ctx, x.state.spec.StorePath(), store.Selector{Version: p.ID})
+	if err == nil {
+		x.made.token, x.made.value = p.Token, v
+	}
+	return v, err
+}
+
+// apply makes the pending value valid at the target.
+func (x *run) apply(ctx context.Context) error {
+	t, err := x.r.targetFor(ctx, x.state.spec)
+	if err != nil {
+		return err
+	}
+	ref, err := t.Apply(ctx, x.change())
+	if err == nil && ref.Name != "" {
+		trace.SpanFromContext(ctx).SetAttributes(attribute.String("target.credential", ref.Name))
+	}
+	return err
+}
+
+// verify checks that the pending value satisfies the policy and works at the
+// target.
+func (x *run) verify(ctx context.Context) error {
+	t, err := x.r.targetFor(ctx, x.state.spec)
+	if err != nil {
+		return err
+	}
+	if err := x.checkPolicy(ctx); err != nil {
+		return err
+	}
+	return t.Verify(ctx, x.change())
+}
+
+func (x *run) checkPolicy(ctx context.Context) error {
+	v, err := x.pendingValue(ctx)
+	if err != nil {
+		return err
+	}
+	broken := x.state.spec.ValuePolicy().Check(v)
+	if broken == nil {
+		return nil
+	}
+	trial, err := x.trial(ctx, v)
+	if err != nil || trial {
+		return err
+	}
+	return fmt.Errorf("%w: %w", target.ErrRejected, broken)
+}
+
+// trial reports whether a pending value that breaks the policy is a copy of the
+// current one. AWS tries a configuration out by its test phase alone, against
+// such a copy. It is not about to become current and proves nothing about the
+// next value.
+func (x *run) trial(ctx context.Context, pending secret.Value) (bool, error) {
+	if x.state.try.Phase != PhaseTest {
+		return false, nil
+	}
+	_, cur, err := x.store.Get(ctx, x.state.spec.StorePath(), store.Selector{})
+	if errors.Is(err, store.ErrNotFound) || errors.Is(err, store.ErrNoValue) {
+		return false, nil
+	}
+	return err == nil && cur.Equal(pending), err
+}
+
+// promote makes the pending version the current one by compare-and-set.
+func (x *run) promote(ctx context.Context) error {
+	err := x.store.Promote(ctx, x.state.spec.StorePath(), x.state.try.From, x.state.pending.ID)
+	if err != nil {
+		return err
+	}
+	x.wrote = true
+	x.state = x.state.afterPromotion()
+	return nil
+}
