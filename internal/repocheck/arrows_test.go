@@ -65,14 +65,24 @@ var arrows = []arrow{
 		only: []string{"pkg/secret", "pkg/store", "golang.org/x/sync/..."},
 	},
 	{
-		reason: "the bus is a hint: it never asks a store, and does not know what is managed",
+		reason: "the bus is a hint: it never asks a store or a target, and does not know what is managed",
 		from:   []string{"pkg/events/..."}, scope: anyhow,
-		never: []string{"pkg/store/...", "pkg/catalog/..."},
+		never: []string{"pkg/store/...", "pkg/target/...", "pkg/catalog/..."},
 	},
 	{
-		reason: "the store is the truth: it never asks the bus, and keeps secrets whether they are managed or not",
+		reason: "the store is the truth: it never asks the bus or a target, and keeps secrets whether they are managed or not",
 		from:   []string{"pkg/store/..."}, scope: anyhow,
-		never: []string{"pkg/events/...", "pkg/catalog/..."},
+		never: []string{"pkg/events/...", "pkg/target/...", "pkg/catalog/..."},
+	},
+	{
+		reason: "a target makes values valid in one place: it knows neither the store nor the bus",
+		from:   []string{"pkg/target/..."}, scope: anyhow,
+		never: []string{"pkg/events/...", "pkg/store/..."},
+	},
+	{
+		reason: "the seam to targets brings nothing along",
+		from:   []string{"pkg/target"}, scope: direct,
+		only: []string{"pkg/secret"},
 	},
 	{
 		reason: "EventBridge is a way in and out: it carries events and knows neither stores nor who acts on them",

@@ -163,19 +163,29 @@ func (e Event) validate() error {
 			return secret.ErrInvalidVersionID
 		}
 	}
-	if e.Data.Attempt < 0 || e.Data.Rejections < 0 || len(e.Data.Store) > maxText {
-		return errors.New("attempt, rejections or store is out of range")
+	if len(e.Data.Store) > maxText {
+		return errors.New("the store is too long")
+	}
+	if err := e.Data.Retry.validate(); err != nil {
+		return err
 	}
 	if !e.Data.Request.valid() {
 		return errors.New("the request is too long")
-	}
-	if f := e.Data.Failure; f != nil && len(f.Step)+len(f.Code)+len(f.Message) > 3*maxText {
-		return errors.New("the failure is too long")
 	}
 	if (e.Type == TypeRollout) && e.Data.Rollout == nil {
 		return errors.New("a rollout event has no rollout")
 	}
 	return e.validateDiscovered()
+}
+
+func (r Retry) validate() error {
+	if r.Attempt < 0 || r.Rejections < 0 {
+		return errors.New("attempt or rejections is negative")
+	}
+	if f := r.Failure; f != nil && len(f.Step)+len(f.Code)+len(f.Message) > 3*maxText {
+		return errors.New("the failure is too long")
+	}
+	return nil
 }
 
 func (e Event) validateDiscovered() error {

@@ -42,7 +42,8 @@ func (x *run) announce(ctx context.Context, reason events.Reason) error {
 	return nil
 }
 
-// arm sets the timer of the rotation after this one, where there are timers.
+// arm sets the timer of the rotation after this one, where there are timers. It
+// replaces the timer of this rotation, also that of a later try.
 func (x *run) arm(ctx context.Context) error {
 	spec, now := x.state.spec, time.Now()
 	if x.r.cfg.Timers == nil || spec.Disabled {

@@ -50,6 +50,8 @@ func (r *Rotator) retire(ctx context.Context, order events.Data) error {
 	return err
 }
 
+// tryRetire reads the log before the store: an event that is published in between
+// makes announceRetired fail, and the next run starts from it.
 func (r *Rotator) tryRetire(ctx context.Context, order events.Data) error {
 	spec, st, err := r.find(ctx, order.SecretID)
 	if err != nil {
@@ -133,7 +135,8 @@ func (r *Rotator) retireVersions(ctx context.Context, spec secret.Spec, st *stor
 	return nil
 }
 
-// announceRetired closes the rollout, unless an earlier run has.
+// announceRetired closes the rollout, unless an earlier run has. It follows the
+// event that the run read, so that of two workers one announces.
 func (r *Rotator) announceRetired(ctx context.Context, order events.Data, log events.Announcement, applied int) error {
 	last := log.Event.Data
 	if last.VersionID == order.VersionID && last.Rollout != nil && last.Rollout.State == events.RolloutRetired {

@@ -36,15 +36,24 @@ type Stores interface {
 
 // Bus reads and writes announcements and reads reports; *events.Bus is one.
 type Bus interface {
-	// Last may return ErrNoLog.
+	// Last returns the last event of a type about a secret, zero for none. The
+	// error may wrap ErrNoLog. With an error that wraps events.ErrUntrusted the
+	// sequence is valid.
 	Last(ctx context.Context, t events.Type, id secret.ID) (events.Announcement, error)
+	// PublishAfter publishes e if the last event of its type about its secret has
+	// the given sequence. Otherwise the error wraps events.ErrConflict.
 	PublishAfter(ctx context.Context, e events.Event, after uint64) (uint64, error)
+	// Publish publishes e.
 	Publish(ctx context.Context, e events.Event) error
+	// Reports returns the report of every live instance, or an error: a part of
+	// the fleet would prove nothing.
 	Reports(ctx context.Context) ([]events.Report, error)
 }
 
 // Timers delivers events later; *events.Bus is one.
 type Timers interface {
+	// Arm delivers e at the given time, in place of the timer that was armed
+	// before for the same type and secret.
 	Arm(ctx context.Context, e events.Event, at time.Time) (bool, error)
 }
 
@@ -236,7 +245,8 @@ func (r *Rotator) fail(ctx context.Context, t Try, err error) error {
 	return events.Permanent(err)
 }
 
-// failedEvent returns the event that says that the rotation was given up.
+// failedEvent returns the event that says that the rotation was given up. Its ID
+// depends on the try, so that repeating a lost announcement makes no second one.
 func (r *Rotator) failedEvent(t Try, f *events.Failure) events.Event {
 	d := t.data()
 	d.Retry, d.OccurredAt = t.Retry, time.Now()

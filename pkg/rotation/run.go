@@ -104,7 +104,8 @@ func (x *run) read(ctx context.Context) error {
 	return nil
 }
 
-// find looks the secret up, once.
+// find looks the secret up, once. It is a part of the read step, so that an unknown
+// secret fails like one that the store does not have.
 func (x *run) find(ctx context.Context) (err error) {
 	if x.store == nil {
 		x.state.spec, x.store, err = x.r.find(ctx, x.state.try.Secret)

@@ -22,6 +22,7 @@ const (
 	awaitEvery = 5 * time.Second
 )
 
+// awaitAgain returns how long the rotation waits after the given attempt.
 func awaitAgain(attempt int) time.Duration {
 	if attempt == 0 {
 		return awaitFirst
@@ -41,6 +42,8 @@ func (x *run) stage(ctx context.Context) error {
 	return x.r.cfg.Bus.Publish(ctx, x.staged())
 }
 
+// staged returns the announcement of the pending version. Its ID depends on the
+// version, so that two workers announce the same event.
 func (x *run) staged() events.Event {
 	now, p, try := time.Now(), x.state.pending, x.state.try
 	return events.Event{

@@ -157,6 +157,7 @@ func (s state) afterPromotion() state {
 	}
 	cur := s.pending
 	cur.Stage = secret.StageCurrent
-	s.meta.Versions = append(versions, cur)
+	versions = append(versions, cur)
+	s.meta.Versions = versions
 	return s
 }

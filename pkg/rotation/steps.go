@@ -85,7 +85,9 @@ func (x *run) change() target.Change {
 	}
 }
 
-// currentValue reads the value of the version that is to be replaced.
+// currentValue reads the value of the version that is to be replaced. It reads by
+// version, so that another version that became current meanwhile is not mixed
+// into the new value.
 func (x *run) currentValue(ctx context.Context) (secret.Value, error) {
 	_, v, err := x.store.Get(ctx, x.state.spec.StorePath(), store.Selector{Version: x.state.try.From})
 	return v, err
@@ -108,7 +110,8 @@ func (x *run) pendingValue(ctx context.Context) (secret.Value, error) {
 	return v, err
 }
 
-// apply makes the pending value valid at the target.
+// apply makes the pending value valid at the target. The current value stays
+// valid, as far as the target has room for two.
 func (x *run) apply(ctx context.Context) error {
 	t, err := x.r.targetFor(ctx, x.state.spec)
 	if err != nil {
@@ -134,6 +137,8 @@ func (x *run) verify(ctx context.Context) error {
 	return t.Verify(ctx, x.change())
 }
 
+// checkPolicy returns an error that wraps target.ErrRejected if the pending value
+// breaks the policy. It may: an earlier policy, or another program, made it.
 func (x *run) checkPolicy(ctx context.Context) error {
 	v, err := x.pendingValue(ctx)
 	if err != nil {
@@ -165,7 +170,8 @@ func (x *run) trial(ctx context.Context, pending secret.Value) (bool, error) {
 	return err == nil && cur.Equal(pending), err
 }
 
-// promote makes the pending version the current one by compare-and-set.
+// promote makes the pending version the current one by compare-and-set: it fails
+// if another version than From is current, or if this one is not pending.
 func (x *run) promote(ctx context.Context) error {
 	err := x.store.Promote(ctx, x.state.spec.StorePath(), x.state.try.From, x.state.pending.ID)
 	if err != nil {
