@@ -290,7 +290,7 @@ func change(detailType, name, arn string) string {
 
 // TestEventBridgeBothWays runs the example as a reader of the document would:
 // what happens on the bus reaches the event bus, what happens in AWS reaches the
-// bus at once, and a function rotates the managed secret.
+// bus at once, and a function rotates the secret with the external strategy.
 func TestEventBridgeBothWays(t *testing.T) {
 	t.Parallel()
 	a := newAccount(t)

@@ -186,7 +186,7 @@ func TestAnExternalRotationIsTriggeredFollowedAndAnnouncedOnce(t *testing.T) {
 }
 
 // TestAnExternalRotationSurvivesAKill ends the worker after each number of steps,
-// and the function after each number of workers: whoever comes next takes it up.
+// and the function after each number of workers: the next worker continues.
 func TestAnExternalRotationSurvivesAKill(t *testing.T) {
 	t.Parallel()
 	for killed := range 7 {
@@ -307,7 +307,7 @@ func TestARotationThatTheStoreBeganIsFollowed(t *testing.T) {
 	t.Parallel()
 	x := newExternal(t)
 	x.spec.TTL = 0
-	x.register(secret.NewToken("somebody else", "", "", 0))
+	x.register(secret.NewToken("another program", "", "", 0))
 	x.wantRunning()
 	v := x.finish()
 	out, err := x.rotate()

@@ -52,13 +52,13 @@ func TestGivingUpIsLoud(t *testing.T) {
 		fault error
 		final bool
 	}{
-		"a read-only store is given up":    {store.ErrReadOnly, true},
-		"an invalid request is given up":   {store.ErrInvalid, true},
-		"a secret that is gone is too":     {store.ErrNotFound, true},
-		"access denied is tried again":     {store.ErrAccessDenied, false},
-		"throttling is tried again":        {store.ErrThrottled, false},
-		"a store that is down is as well":  {store.ErrUnavailable, false},
-		"what nobody knows is tried again": {errors.New("who knows"), false},
+		"a read-only store is given up":   {store.ErrReadOnly, true},
+		"an invalid request is given up":  {store.ErrInvalid, true},
+		"a secret that is gone is too":    {store.ErrNotFound, true},
+		"access denied is tried again":    {store.ErrAccessDenied, false},
+		"throttling is tried again":       {store.ErrThrottled, false},
+		"a store that is down is as well": {store.ErrUnavailable, false},
+		"an unknown error is tried again": {errors.New("unknown"), false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

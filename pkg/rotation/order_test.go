@@ -208,7 +208,7 @@ func TestAnOldOrderRetiresNothing(t *testing.T) {
 // unheard is a bus on which nothing can be announced.
 type unheard struct{ *events.Bus }
 
-var errUnheard = errors.New("nobody listens")
+var errUnheard = errors.New("no listener")
 
 func (unheard) Publish(context.Context, events.Event) error { return errUnheard }
 
@@ -236,7 +236,7 @@ func TestGivingUpIsCountedAndLogged(t *testing.T) {
 	deaf := newRig(t, func(c *rotation.Config) { c.Bus = unheard{c.Bus.(*events.Bus)} })
 	deaf.mem.Fault = readOnly
 	if err := deaf.rotate(t, deaf.v1); events.IsPermanent(err) || !errors.Is(err, errUnheard) {
-		t.Errorf("err %v, permanent %t; nobody has heard of it", err, events.IsPermanent(err))
+		t.Errorf("err %v, permanent %t; it was not announced", err, events.IsPermanent(err))
 	}
 }
 

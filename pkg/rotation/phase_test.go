@@ -43,7 +43,7 @@ func (c *countingTarget) Verify(context.Context, target.Change) error { c.verifi
 func newPhases(t *testing.T, firstValue string) *phases {
 	t.Helper()
 	quiet := slog.New(slog.DiscardHandler)
-	p := &phases{t: t, target: &countingTarget{}, bus: eventstest.NewServer(t).NewBus(events.StreamOptions{}), token: secret.NewToken("somebody", "", "", 0)}
+	p := &phases{t: t, target: &countingTarget{}, bus: eventstest.NewServer(t).NewBus(events.StreamOptions{}), token: secret.NewToken("platform", "", "", 0)}
 	var err error
 	if p.st, err = store.New("mem", storetest.NewMem(nil), &store.Options{Logger: quiet}); err != nil {
 		t.Fatal(err)

@@ -31,7 +31,7 @@ var (
 // TestSimulation drives rotations through seeded interleavings of deliveries,
 // steps of up to three workers and of a platform that takes rotations in phases,
 // crashes, redeliveries, lost answers, store and bus errors, a log that cannot
-// be read, a target that refuses, writes by somebody else and a bus that
+// be read, a target that refuses, writes of another program and a bus that
 // forgets, and checks after every move that the secret is whole.
 func TestSimulation(t *testing.T) {
 	t.Parallel()
@@ -78,7 +78,7 @@ type world struct {
 	promoted  map[secret.VersionID]secret.VersionID // :: version → the one it replaced
 	order     []secret.VersionID
 	foreign   map[secret.VersionID]bool
-	displaced map[secret.VersionID]bool // current versions that went before anyone could know that nobody had announced them
+	displaced map[secret.VersionID]bool // current versions that were replaced before a run could see that they were never announced
 }
 
 // flight is a worker in the middle of a rotation.
@@ -236,7 +236,7 @@ func (w *world) stepOne() {
 	w.bus.unreadable = false
 	w.say("worker on %s: %s %s → %q %v", short(f.try.From), f.try.Phase, step, out, err)
 	if from := f.try.From; step == stepPromote && f.run.state.noLog && w.bus.announcedTimes(from) == 0 {
-		w.displaced[from] = true // without a log nobody knows whether it was announced
+		w.displaced[from] = true // without a log the run cannot see whether it was announced
 	}
 	if out == "" && err == nil {
 		return
@@ -322,7 +322,7 @@ func (w *world) sweep() {
 	w.bus.fire()
 }
 
-// external is somebody who writes a version past us.
+// external is another program that writes a version.
 func (w *world) external() {
 	defer func(calm bool) { w.calm = calm }(w.calm)
 	w.calm = true
@@ -336,7 +336,7 @@ func (w *world) external() {
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	token := secret.NewToken("somebody else", from, "", w.rng.IntN(1<<30))
+	token := secret.NewToken("another program", from, "", w.rng.IntN(1<<30))
 	v, err := w.mem.Put(w.t.Context(), w.spec.StorePath(), store.Write{Token: token, From: from, Value: value, Replace: pending.ID, Create: true})
 	if err != nil {
 		w.t.Fatal(err)
@@ -419,23 +419,6 @@ func (w *world) ours() int {
 	return n
 }
 
-// checkLog holds that no version is announced twice and that announcements
-// stand in the order of the promotions.
-func (w *world) checkLog() error {
-	at := -1
-	for _, v := range w.bus.rotated {
-		i := slices.Index(w.order, v)
-		if i < 0 {
-			return fmt.Errorf("%s was announced and never current", v)
-		}
-		if i <= at {
-			return fmt.Errorf("%s was announced twice or out of order", v)
-		}
-		at = i
-	}
-	return nil
-}
-
 // atRest holds what must be true once nothing is left to do.
 func (w *world) atRest() error {
 	if len(w.order) == 0 {
@@ -446,7 +429,7 @@ func (w *world) atRest() error {
 		return fmt.Errorf("no timer is armed for %s", cur)
 	}
 	for i, v := range w.order {
-		// A version that we rotated away from was announced before, whoever
+		// A version that we rotated away from was announced before, whichever program
 		// wrote it, unless there was no log to be read.
 		if next := i + 1; next < len(w.order) && !w.foreign[w.order[next]] && !w.displaced[v] && !w.bus.forgot && w.bus.announcedTimes(v) != 1 {
 			return fmt.Errorf("%s was rotated away and announced %d times", v, w.bus.announcedTimes(v))
@@ -459,30 +442,3 @@ func (w *world) atRest() error {
 }
 
 func short(v secret.VersionID) string { return string(v[:min(len(v), 8)]) }
-
-// simTarget refuses values now and then, and verifies only what was applied.
-type simTarget struct {
-	target.ValueOnly
-	w *world
-}
-
-func (s simTarget) Propose(ctx context.Context, c target.Change) (secret.Value, error) {
-	return target.ByPolicy(ctx, s.w.rot.cfg.Random, c)
-}
-
-func (s simTarget) Apply(context.Context, target.Change) (target.Ref, error) {
-	if !s.w.calm && s.w.chance(6) {
-		return target.Ref{}, fmt.Errorf("%w by the target", target.ErrRejected)
-	}
-	return target.Ref{}, s.w.fault("target apply")
-}
-
-func (s simTarget) Verify(context.Context, target.Change) error { return s.w.fault("target verify") }
-
-// next returns the name of the step that the run takes next, "" for none.
-func (x *run) next() string {
-	if len(x.plan.steps) == 0 {
-		return ""
-	}
-	return x.plan.steps[0].name
-}

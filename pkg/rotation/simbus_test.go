@@ -2,6 +2,8 @@ package rotation
 
 import (
 	"context"
+	"fmt"
+	"slices"
 	"time"
 
 	"github.com/tradepulse/rotator/pkg/events"
@@ -96,7 +98,7 @@ func (b *simBus) fire() {
 	}
 }
 
-// forget loses the streams while nobody looks; what was announced stays known
+// forget loses the streams; what was announced stays known
 // to the test, so that a second announcement of a version is allowed once.
 func (b *simBus) forget() {
 	b.w.say("the bus forgets")
@@ -116,4 +118,21 @@ func (b *simBus) announcedTimes(v secret.VersionID) int {
 func (b *simBus) quarantined(v secret.VersionID) bool {
 	d := b.last[events.TypeRotationFailed].Event.Data
 	return d.VersionID == v && d.Failure != nil && d.Failure.Code == events.CodeQuarantined
+}
+
+// checkLog holds that no version is announced twice and that announcements
+// stand in the order of the promotions.
+func (w *world) checkLog() error {
+	at := -1
+	for _, v := range w.bus.rotated {
+		i := slices.Index(w.order, v)
+		if i < 0 {
+			return fmt.Errorf("%s was announced and never current", v)
+		}
+		if i <= at {
+			return fmt.Errorf("%s was announced twice or out of order", v)
+		}
+		at = i
+	}
+	return nil
 }

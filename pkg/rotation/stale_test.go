@@ -122,7 +122,7 @@ func (l *lagging) versions(t *testing.T) []secret.Version {
 }
 
 // TestRotationsOnAStoreThatShowsThePast: with a replica that is some writes and
-// some seconds behind every rotation succeeds at the first try, and each cause has
+// some seconds behind every rotation succeeds at the first try, and each request has
 // one version.
 func TestRotationsOnAStoreThatShowsThePast(t *testing.T) {
 	t.Parallel()
@@ -191,7 +191,7 @@ func TestAnAnswerFromThePastIsNeverFinal(t *testing.T) {
 					t.Fatal(err)
 				}
 				if all := l.versions(t); len(all) != 1 || all[0].Token != (state{spec: secret.Spec{ID: simID, Store: "mem", Create: true, TTL: time.Hour}, try: try}).token() {
-					t.Errorf("%d versions of one cause", len(all))
+					t.Errorf("%d versions of one request", len(all))
 				}
 			})
 		})
