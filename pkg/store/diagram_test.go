@@ -22,11 +22,11 @@ func TestTheDiagramShowsEveryStage(t *testing.T) {
 	moves, seen := map[string]bool{}, map[string]bool{}
 	var explore func(versions []secret.Version, depth int)
 	explore = func(versions []secret.Version, depth int) {
-		if key := fmt.Sprint(versions); depth == 0 || seen[key] {
+		key := fmt.Sprint(versions)
+		if depth == 0 || seen[key] {
 			return
-		} else {
-			seen[key] = true
 		}
+		seen[key] = true
 		for _, op := range operations(versions) {
 			d := store.Document{Versions: slices.Clone(versions)}
 			op(&d)
