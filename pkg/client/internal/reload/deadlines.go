@@ -1,0 +1,125 @@
+package reload
+
+import "time"
+
+// deadline returns when [Clock] is due, zero for never. While a reload is under
+// way only the marks are due: its outcome decides when to try again.
+func (t *transition) deadline() time.Time {
+	if !t.isStarted() {
+		return time.Time{}
+	}
+	at := t.readAt()
+	for _, m := range t.moments() {
+		if m.After(t.attended) && (at.IsZero() || m.Before(at)) {
+			at = m
+		}
+	}
+	return at
+}
+
+// readAt returns when the store has to be read, zero for never: the next try, or
+// without one the refresh before the lifetime ends.
+func (t *transition) readAt() time.Time {
+	switch {
+	case t.job != nil:
+		return time.Time{}
+	case t.nextTry.IsZero() && t.rules.Lifetime > 0:
+		return t.refreshAt()
+	}
+	return t.nextTry
+}
+
+// moments returns when the version in use comes near its end, becomes stale or
+// expires.
+func (t *transition) moments() []time.Time {
+	var out []time.Time
+	if !t.NotAfter.IsZero() {
+		out = append(out, t.NotAfter.Add(-t.rules.Margin), t.NotAfter)
+	}
+	if t.rules.Lifetime > 0 {
+		out = append(out, t.asked.Add(t.rules.Lifetime))
+	}
+	if t.Stale && t.rules.MaxStale > 0 {
+		out = append(out, t.staleSince().Add(t.rules.MaxStale))
+	}
+	return out
+}
+
+// refreshAt returns when the store has to be read so that the lifetime does not
+// end: the margin before, or half of a lifetime that is too short for that.
+func (t *transition) refreshAt() time.Time {
+	return t.asked.Add(max(t.rules.Lifetime-t.rules.Margin, t.rules.Lifetime/2))
+}
+
+// staleSince returns when the version in use becomes stale, or became so, unless
+// the store confirms it; zero for never.
+func (t *transition) staleSince() time.Time {
+	var since time.Time
+	if !t.NotAfter.IsZero() && t.asked.Before(t.NotAfter) {
+		since = t.NotAfter
+	}
+	if end := t.asked.Add(t.rules.Lifetime); t.rules.Lifetime > 0 && (since.IsZero() || end.Before(since)) {
+		since = end
+	}
+	return since
+}
+
+// clock attends to the deadlines that have passed. A mark is never delayed by a
+// reload under way; a read is.
+func (t *transition) clock() {
+	if !t.isStarted() {
+		return
+	}
+	waits := t.nextTry.After(t.now)
+	at := t.readAt()
+	due := !at.IsZero() && !t.now.Before(at)
+	if t.near() {
+		due = true
+	}
+	if t.age() && !waits {
+		due = true
+	}
+	t.attended = t.now
+	if due {
+		t.look()
+	}
+}
+
+// near says once that the version in use is near its end, and reports whether it
+// did.
+func (t *transition) near() bool {
+	if t.warned || t.NotAfter.IsZero() || t.now.Before(t.NotAfter.Add(-t.rules.Margin)) {
+		return false
+	}
+	t.warned = true
+	t.do(Effect{Kind: NearExpiry, Version: t.Version, NotAfter: t.NotAfter})
+	return true
+}
+
+// age marks a version that the store has not confirmed since its end, and later
+// that this has lasted too long. It reports whether the mark is new.
+func (t *transition) age() bool {
+	since := t.staleSince()
+	if since.IsZero() || t.now.Before(since) {
+		return false
+	}
+	expired := t.rules.MaxStale > 0 && !t.now.Before(since.Add(t.rules.MaxStale))
+	if t.Stale && t.Expired == expired {
+		return false
+	}
+	t.Stale, t.Expired = true, expired
+	kind := MarkStale
+	if expired {
+		kind = MarkExpired
+	}
+	t.do(Effect{Kind: kind, Version: t.Version, At: since})
+	return true
+}
+
+// look tries again what failed, and reads the current version.
+func (t *transition) look() {
+	if t.restage != nil && t.job == nil {
+		t.begin(job{staged: true, cause: *t.restage, version: t.restage.Version})
+	}
+	t.polled()
+}

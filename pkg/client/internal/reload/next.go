@@ -1,0 +1,303 @@
+package reload
+
+import (
+	"strings"
+	"time"
+
+	"github.com/tradepulse/rotator/pkg/secret"
+)
+
+// transition is one call of [State.Next].
+type transition struct {
+	State
+
+	rules   Rules
+	now     time.Time
+	effects []Effect
+	next    *Effect // the effect that has to be answered
+}
+
+// Next returns the state after an event at the time now, and the effects of the
+// event in the order in which the shell has to carry them out. One that has to be
+// answered is the last.
+func (s State) Next(r Rules, e Event, now time.Time) (State, []Effect) {
+	t := transition{State: s, rules: r, now: now}
+	t.apply(e)
+	t.dequeue()
+	if t.isStarted() && (t.Version != s.Version || t.Status != s.Status || t.Wanted != s.Wanted || t.Reason != s.Reason) {
+		t.do(Effect{Kind: Report})
+	}
+	if due := t.deadline(); !due.Equal(t.due) {
+		t.due = due
+		t.do(Effect{Kind: Schedule, At: due})
+	}
+	if t.next != nil {
+		t.do(*t.next)
+	}
+	return t.State, t.effects
+}
+
+func (t *transition) do(e Effect) { t.effects = append(t.effects, e) }
+
+// enter begins a phase of a job, whose effect has to be answered.
+func (t *transition) enter(phase EffectKind, j job) {
+	j.phase = phase
+	t.job = &j
+	t.next = &Effect{Kind: phase, Version: j.version, Staged: j.staged, Cause: j.cause}
+}
+
+func (t *transition) apply(e Event) {
+	switch e.Kind {
+	case Started:
+		t.started(e)
+	case Announced:
+		t.announced(e.Announcement)
+	case Staged:
+		t.staged(e.Announcement)
+	case Clock:
+		t.clock()
+	case Polled:
+		t.polled()
+	case RefreshAsked:
+		t.refreshAsked()
+	case ReadDone, ReadFailed, Prepared, Refused, Committed:
+		if t.job != nil {
+			t.answered(e)
+		}
+	}
+}
+
+// answered passes on an answer that the job waits for.
+func (t *transition) answered(e Event) {
+	switch j := *t.job; {
+	case e.Kind == ReadDone && j.phase == Read && j.staged:
+		t.readStaged(j, e)
+	case e.Kind == ReadDone && j.phase == Read && e.Version == t.Version:
+		t.unchanged(e)
+	case e.Kind == ReadDone && j.phase == Read:
+		t.offer(j, e)
+	case e.Kind == ReadFailed && j.phase == Read:
+		t.unread(j, e.Failure)
+	case e.Kind == Prepared && j.phase == Prepare:
+		t.prepared(j)
+	case e.Kind == Refused && j.phase == Prepare:
+		t.refused(j, e.Failure)
+	case e.Kind == Committed && j.phase == Commit:
+		t.use(j)
+	}
+}
+
+func (t *transition) started(e Event) {
+	if !t.isStarted() {
+		t.tried = t.now
+		t.use(job{version: e.Version, notAfter: e.NotAfter})
+	}
+}
+
+// announced takes an announcement of a current version.
+func (t *transition) announced(a Announcement) {
+	switch {
+	case !t.isStarted() || t.job != nil:
+		t.queued = newest(t.queued, a)
+	case t.seen.covers(a), a.Version == t.Version && t.Status != StatusFailed:
+		// Replayed, overtaken, or in use already.
+	default:
+		t.begin(job{cause: a})
+	}
+}
+
+// staged takes an announcement of a version to verify with.
+func (t *transition) staged(a Announcement) {
+	switch {
+	case !t.isStarted() || t.job != nil:
+		t.queuedStaged = newest(t.queuedStaged, a)
+	case t.seen.covers(a), a.Version == t.Version, t.Status == StatusStaged && a.Version == t.Wanted:
+		// Replayed, overtaken, promoted or staged already.
+	default:
+		t.begin(job{staged: true, cause: a, version: a.Version})
+	}
+}
+
+func newest(have *Announcement, a Announcement) *Announcement {
+	if have != nil && !a.At.After(have.At) {
+		return have
+	}
+	return &a
+}
+
+// polled reads the current version, unless such a read is under way.
+func (t *transition) polled() {
+	switch {
+	case !t.isStarted():
+	case t.job == nil:
+		t.begin(job{})
+	default:
+		t.queuedRead = t.queuedRead || !t.isReading()
+	}
+}
+
+// isReading reports whether the current version is being read.
+func (t *transition) isReading() bool { return t.job != nil && t.job.phase == Read && !t.job.staged }
+
+func (t *transition) refreshAsked() {
+	switch {
+	case !t.isStarted():
+	case t.job != nil:
+		t.queuedAsk = true
+	case t.now.Sub(t.tried) >= RefreshPause:
+		t.begin(job{})
+	}
+}
+
+// dequeue begins the next job, if none is under way. What an earlier job has done
+// already is dropped.
+func (t *transition) dequeue() {
+	if a := t.queued; a != nil && t.isIdle() {
+		t.queued = nil
+		t.announced(*a)
+	}
+	if t.queuedRead && t.isIdle() {
+		t.begin(job{})
+	}
+	if t.queuedAsk && t.isIdle() {
+		t.queuedAsk = false
+		t.refreshAsked()
+	}
+	if a := t.queuedStaged; a != nil && t.isIdle() {
+		t.queuedStaged = nil
+		t.staged(*a)
+	}
+}
+
+func (t *transition) isIdle() bool { return t.isStarted() && t.job == nil }
+
+// begin starts a job with a read. An announcement leads to one read at most: the
+// machine itself schedules the retry of a read that fails.
+func (t *transition) begin(j job) {
+	if !j.cause.isZero() && !t.seen.covers(j.cause) {
+		t.seen = Announcement{Version: j.cause.Version, At: j.cause.At}
+		t.restage = nil // overtaken
+	}
+	if !j.staged {
+		t.tried, t.queuedRead = t.now, false
+	}
+	t.enter(Read, j)
+}
+
+// offer has the version that was read offered to the hooks. Any other version
+// that they hold was given up.
+func (t *transition) offer(j job, e Event) {
+	t.withdrawAllBut(e.Version)
+	j.version, j.notAfter = e.Version, e.NotAfter
+	t.enter(Prepare, j)
+}
+
+// unchanged notes that the version in use is the current one, and that nothing
+// else is wanted unless a staging has to be tried again.
+func (t *transition) unchanged(e Event) {
+	t.job, t.asked = nil, t.now
+	if t.Stale || !t.NotAfter.Equal(e.NotAfter) {
+		t.NotAfter, t.Stale, t.Expired = e.NotAfter, false, false
+		t.do(Effect{Kind: Confirm, Version: t.Version, NotAfter: t.NotAfter})
+	}
+	if t.restage != nil {
+		if !t.nextTry.After(t.now) {
+			t.nextTry = t.now.Add(max(t.retry, t.rules.Retry))
+		}
+		return
+	}
+	if !t.offered.staged {
+		t.withdrawAllBut("")
+	}
+	t.settle()
+}
+
+// settle notes that nothing has to be tried again.
+func (t *transition) settle() {
+	t.job, t.restage, t.retry, t.nextTry = nil, nil, 0, time.Time{}
+	t.Status, t.Wanted, t.Reason = StatusApplied, "", ""
+	if t.offered.staged && t.offered.accepted {
+		t.Status, t.Wanted = StatusStaged, t.offered.version
+	}
+}
+
+func (t *transition) readStaged(j job, e Event) {
+	if e.Pending {
+		t.offer(j, e)
+		return
+	}
+	// Promoted or given up meanwhile. The next read of the current version tells.
+	t.withdrawAllBut(j.version)
+	t.offered.staged = false
+	t.settle()
+}
+
+// unread notes that the store could not be read.
+func (t *transition) unread(j job, f Failure) {
+	switch {
+	case j.staged && f.missing() && (t.offered.version == j.version || t.now.Sub(j.cause.At) >= GoneAfter):
+		t.withdrawAllBut("") // given up
+		t.settle()
+	case j.staged:
+		t.restage = &j.cause
+		t.fail(j.version, f)
+	case j.cause.isZero() && t.Status == StatusFailed:
+		t.fail(t.Wanted, f)
+	default:
+		t.fail(j.cause.Version, f)
+	}
+}
+
+func (t *transition) prepared(j job) {
+	if j.staged {
+		t.offered = offer{version: j.version, staged: true, accepted: true}
+		t.settle()
+		return
+	}
+	t.enter(Commit, j)
+}
+
+// refused notes that a hook refused a version: the version in use stays.
+func (t *transition) refused(j job, f Failure) {
+	t.offered = offer{version: j.version, staged: j.staged}
+	t.restage = nil
+	if j.staged {
+		t.restage = &j.cause
+	}
+	t.fail(j.version, f)
+}
+
+// use notes that a version is in use.
+func (t *transition) use(j job) {
+	t.Version, t.NotAfter, t.LoadedAt = j.version, j.notAfter, t.now
+	t.Stale, t.Expired, t.warned, t.asked = false, false, false, t.now
+	t.offered = offer{}
+	t.settle()
+	t.do(Effect{Kind: Installed, Version: j.version, Cause: j.cause})
+}
+
+// fail notes that a version could not be taken into use, and schedules the next
+// try.
+func (t *transition) fail(wanted secret.VersionID, f Failure) {
+	t.job = nil
+	t.Status, t.Wanted, t.Reason = StatusFailed, wanted, truncate(f.Text)
+	t.retry = min(max(t.retry*2, t.rules.Retry), MaxRetry)
+	t.nextTry = t.now.Add(t.retry)
+	t.do(Effect{Kind: Failed, Version: wanted, Failure: f, Pause: t.retry})
+}
+
+// truncate cuts a text to [MaxReason] bytes, between two characters.
+func truncate(text string) string {
+	if len(text) <= MaxReason {
+		return text
+	}
+	return strings.ToValidUTF8(text[:MaxReason], "")
+}
+
+// withdrawAllBut withdraws the version that hooks hold, unless it is v.
+func (t *transition) withdrawAllBut(v secret.VersionID) {
+	if held := t.offered.version; held != "" && held != v {
+		t.offered = offer{}
+		t.do(Effect{Kind: Withdraw, Version: held})
+	}
+}

@@ -1,0 +1,242 @@
+package reload
+
+import (
+	"time"
+
+	"github.com/tradepulse/rotator/pkg/secret"
+)
+
+// Rules are the settings of one secret.
+type Rules struct {
+	// Margin is how long before its end a version counts as near expiry.
+	Margin time.Duration
+	// Lifetime is how long a value counts as fresh after the store was read; 0
+	// means without limit.
+	Lifetime time.Duration
+	// Retry is the pause after the first failure. It doubles up to [MaxRetry].
+	Retry time.Duration
+	// MaxStale is how long a stale version is served before it counts as expired;
+	// 0 or less means without limit.
+	MaxStale time.Duration
+}
+
+const (
+	// MaxRetry bounds the pause between two tries.
+	MaxRetry = time.Minute
+	// RefreshPause is the least time between a read of the current version and
+	// one that [RefreshAsked] causes.
+	RefreshPause = time.Second
+	// GoneAfter is how long after its announcement a staged version that was
+	// never read may be missing: a replica of the store may lag. After that, a
+	// missing version counts as given up.
+	GoneAfter = time.Minute
+	// MaxReason bounds the reason of a failure in a report, in bytes.
+	MaxReason = 200
+)
+
+// Announcement is a version that the bus announced. The zero Announcement stands
+// for a read without one: a poll, a retry or a refresh.
+type Announcement struct {
+	Version secret.VersionID
+	// At is when the version was announced.
+	At time.Time
+	// Trace is the W3C traceparent of the announcement, "" for none.
+	Trace string
+}
+
+func (a Announcement) isZero() bool { return a.At.IsZero() }
+
+// covers reports whether b is a replay of a, or older.
+func (a Announcement) covers(b Announcement) bool {
+	return b.At.Before(a.At) || b.At.Equal(a.At) && b.Version == a.Version
+}
+
+// EventKind names what happened.
+type EventKind string
+
+// The events, and the fields of [Event] that each of them sets.
+const (
+	// Started: the first version was read and is in use. Version, NotAfter.
+	Started EventKind = "started"
+	// Announced: a version was announced as current. Announcement.
+	Announced EventKind = "announced"
+	// Staged: a version was announced for verification. Announcement.
+	Staged EventKind = "staged"
+	// ReadDone: a [Read] succeeded. Version, NotAfter, Pending.
+	ReadDone EventKind = "read"
+	// ReadFailed: a [Read] failed. Failure.
+	ReadFailed EventKind = "read_failed"
+	// Prepared: every hook accepted the version of a [Prepare].
+	Prepared EventKind = "prepared"
+	// Refused: a hook refused the version of a [Prepare]. Failure.
+	Refused EventKind = "refused"
+	// Committed: a [Commit] is complete.
+	Committed EventKind = "committed"
+	// Clock: the time of the last [Schedule] has come. Extra ones do no harm.
+	Clock EventKind = "clock"
+	// Polled: the interval of the poll has passed.
+	Polled EventKind = "polled"
+	// RefreshAsked: the service wants the store read now, because its credentials
+	// were refused.
+	RefreshAsked EventKind = "refresh_asked"
+)
+
+// Event is something that happened. A result that no effect asked for is
+// ignored.
+type Event struct {
+	Kind         EventKind
+	Announcement Announcement
+	Version      secret.VersionID
+	// NotAfter is the end of the version's life, zero for none.
+	NotAfter time.Time
+	// Pending is set for a version that is not promoted yet.
+	Pending bool
+	Failure Failure
+}
+
+// Failure is why a read or a hook failed.
+type Failure struct {
+	// Kind is a short constant, such as "unavailable"; see [store.Reason].
+	Kind string
+	// Text is for people. It holds no value.
+	Text string
+}
+
+// missing reports whether the store answered that it has no such version, or no
+// value of it.
+func (f Failure) missing() bool { return f.Kind == "not_found" || f.Kind == "no_value" }
+
+// EffectKind names what the shell has to do.
+type EffectKind string
+
+// The effects, and the fields of [Effect] that each of them sets. The first three
+// have to be answered by an event, and at most one of them is under way at a time.
+// The shell carries out the others at once.
+const (
+	// Read reads the current version from the store, or Version for a staged one.
+	// The answer is [ReadDone] or [ReadFailed]. Version, Staged, Cause.
+	Read EffectKind = "read"
+	// Prepare offers the version that was read to every hook. The answer is
+	// [Prepared] or [Refused]. Version, Staged, Cause.
+	Prepare EffectKind = "prepare"
+	// Commit takes the prepared version into use; it cannot fail. The answer is
+	// [Committed]. Version, Cause.
+	Commit EffectKind = "commit"
+	// Withdraw tells hooks that a version that was offered will not come into use.
+	// Version.
+	Withdraw EffectKind = "withdraw"
+	// Installed logs and counts the version that has come into use. Version, Cause.
+	Installed EffectKind = "installed"
+	// Confirm publishes that the store confirmed the version in use, whose end may
+	// have moved. It ends the marks stale and expired. Version, NotAfter.
+	Confirm EffectKind = "confirm"
+	// MarkStale publishes that the version in use has been stale since At. Version.
+	MarkStale EffectKind = "stale"
+	// MarkExpired publishes that the version in use, which has been stale since At,
+	// is expired. Version.
+	MarkExpired EffectKind = "expired"
+	// NearExpiry logs and counts that the version in use is near its end. Version,
+	// NotAfter.
+	NearExpiry EffectKind = "near_expiry"
+	// Failed logs and counts a failure. Version is the one that was wanted, "" if
+	// unknown. Failure, Pause.
+	Failed EffectKind = "failed"
+	// Report sends [State.Report] to the bus.
+	Report EffectKind = "report"
+	// Schedule replaces the time of the next [Clock]; a zero At means never. At.
+	Schedule EffectKind = "schedule"
+)
+
+// Effect is something that the shell has to do.
+type Effect struct {
+	Kind    EffectKind
+	Version secret.VersionID
+	Staged  bool
+	// Cause is the announcement that led to it, zero for none.
+	Cause    Announcement
+	NotAfter time.Time
+	At       time.Time
+	Failure  Failure
+	// Pause is the time until the next try.
+	Pause time.Duration
+}
+
+// Status is what became of the version that is wanted.
+type Status string
+
+// The statuses have the words of a report on the bus.
+const (
+	// StatusApplied: the version in use is the one that is wanted.
+	StatusApplied Status = "applied"
+	// StatusFailed: the wanted version could not be taken into use.
+	StatusFailed Status = "failed"
+	// StatusStaged: the wanted version is staged.
+	StatusStaged Status = "staged"
+)
+
+// State is everything that is known of one secret. The zero State waits for
+// [Started]. It is a value: what its pointers point to never changes.
+type State struct {
+	// Version is the version in use, and NotAfter its end, zero for none.
+	Version  secret.VersionID
+	NotAfter time.Time
+	LoadedAt time.Time
+	// Stale and Expired are the marks of the version in use.
+	Stale, Expired bool
+
+	Status Status
+	// Wanted is the version that failed or is staged, "" for none.
+	Wanted secret.VersionID
+	// Reason says why Status is failed, in at most [MaxReason] bytes.
+	Reason string
+
+	asked    time.Time     // when the store last confirmed the version in use
+	tried    time.Time     // when the store was last asked for the current version
+	attended time.Time     // moments up to here were attended to
+	due      time.Time     // the last Schedule
+	retry    time.Duration // the pause after the last failure, 0 after a success
+	nextTry  time.Time     // zero when nothing has to be tried again
+	seen     Announcement  // the newest that led to a read, without its trace
+	offered  offer
+	warned   bool          // near expiry was said of the version in use
+	restage  *Announcement // the staging that failed and is tried again
+	job      *job          // nil while nothing is under way
+
+	// What waits for the job to end.
+	queued       *Announcement // the newest version announced as current
+	queuedStaged *Announcement // the newest version announced for verification
+	queuedRead   bool          // a read of the current version
+	queuedAsk    bool          // a RefreshAsked
+}
+
+// offer is a version other than the one in use that hooks may hold.
+type offer struct {
+	version  secret.VersionID // "" for none
+	staged   bool             // it was offered for verification, and is pending for all we know
+	accepted bool             // every hook accepted it
+}
+
+// job is a reload that is under way.
+type job struct {
+	phase    EffectKind // Read, Prepare or Commit: what has to be answered
+	staged   bool
+	cause    Announcement
+	version  secret.VersionID // "" until the current version was read
+	notAfter time.Time
+}
+
+// Busy reports whether a reload is under way.
+func (s *State) Busy() bool { return s.job != nil }
+
+// Pause returns the pause after the last failure, 0 when nothing failed.
+func (s *State) Pause() time.Duration { return s.retry }
+
+// Phase returns the effect that has to be answered, "" for none.
+func (s *State) Phase() EffectKind {
+	if s.job == nil {
+		return ""
+	}
+	return s.job.phase
+}
+
+func (s *State) isStarted() bool { return s.Version != "" }
