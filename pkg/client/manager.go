@@ -126,7 +126,7 @@ func New(ctx context.Context, cfg Config) (*Manager, error) {
 		return nil, fmt.Errorf("client: %w", err)
 	}
 	for _, id := range cfg.IDs {
-		e := &entry{m: m, id: id}
+		e := &entry{m: m, id: id, hooking: make(chan struct{}, 1)}
 		e.handle.e = e
 		m.entries[id] = e
 	}
@@ -299,26 +299,21 @@ func (m *Manager) Get(_ context.Context, id secret.ID) (Current, error) {
 	return *c, c.Err()
 }
 
-// refreshPause is the least time between two reads that [Manager.Refresh] makes
-// of one secret.
-const refreshPause = time.Second
-
-// Refresh asks the store for a secret now and takes a new version into use: for
-// a service whose credentials were refused, before anybody told it why. It does
-// nothing when the store was asked within the last second.
+// Refresh asks the store for a secret now, takes a new version into use, and
+// waits until that is done: for a service whose credentials were refused before
+// the notification arrived. It does nothing when the store was asked within the
+// last second. A reload that ctx stops waiting for continues.
 func (m *Manager) Refresh(ctx context.Context, id secret.ID) error {
 	e, ok := m.entries[id]
 	if !ok {
 		return fmt.Errorf("client: %w: %s", ErrUnknown, id)
 	}
-	e.lock()
-	recent := time.Since(e.tried) < refreshPause
-	e.release()
-	if !recent {
-		e.refresh(ctx, events.Event{})
-		if err := ctx.Err(); err != nil {
-			return fmt.Errorf("client: refresh %s: %w", id, err)
-		}
+	err := ctx.Err()
+	if err == nil {
+		err = e.refresh(ctx)
+	}
+	if err != nil {
+		return fmt.Errorf("client: refresh %s: %w", id, err)
 	}
 	if s := e.status.Load(); s.Status == events.StatusFailed {
 		return fmt.Errorf("client: refresh %s: %s", id, s.Reason)

@@ -89,7 +89,6 @@ func (t *transition) answered(e Event) {
 
 func (t *transition) started(e Event) {
 	if !t.isStarted() {
-		t.tried = t.now
 		t.use(job{version: e.Version, notAfter: e.NotAfter})
 	}
 }
@@ -195,11 +194,8 @@ func (t *transition) offer(j job, e Event) {
 // unchanged notes that the version in use is the current one, and that nothing
 // else is wanted unless a staging has to be tried again.
 func (t *transition) unchanged(e Event) {
-	t.job, t.asked = nil, t.now
-	if t.Stale || !t.NotAfter.Equal(e.NotAfter) {
-		t.NotAfter, t.Stale, t.Expired = e.NotAfter, false, false
-		t.do(Effect{Kind: Confirm, Version: t.Version, NotAfter: t.NotAfter})
-	}
+	t.job = nil
+	t.confirm(e.NotAfter)
 	if t.restage != nil {
 		if !t.nextTry.After(t.now) {
 			t.nextTry = t.now.Add(max(t.retry, t.rules.Retry))
@@ -210,6 +206,19 @@ func (t *transition) unchanged(e Event) {
 		t.withdrawAllBut("")
 	}
 	t.settle()
+}
+
+// confirm notes that the store confirmed the version in use.
+func (t *transition) confirm(end time.Time) {
+	t.asked = t.now
+	if !t.Stale && t.NotAfter.Equal(end) {
+		return
+	}
+	t.do(Effect{Kind: Confirm, Version: t.Version, NotAfter: end})
+	if t.Stale {
+		t.do(Effect{Kind: Fresh, Version: t.Version})
+	}
+	t.NotAfter, t.Stale, t.Expired = end, false, false
 }
 
 // settle notes that nothing has to be tried again.

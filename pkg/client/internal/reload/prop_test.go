@@ -163,7 +163,7 @@ func (w *world) check(rt *rapid.T, f reload.Effect) {
 		}
 	case reload.Schedule:
 		w.due = f.At
-	case reload.Installed, reload.Confirm, reload.MarkStale, reload.MarkExpired, reload.NearExpiry, reload.Report:
+	case reload.Installed, reload.Confirm, reload.Fresh, reload.MarkStale, reload.MarkExpired, reload.NearExpiry, reload.Report:
 	}
 }
 

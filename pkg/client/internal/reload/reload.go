@@ -130,6 +130,8 @@ const (
 	// Confirm publishes that the store confirmed the version in use, whose end may
 	// have moved. It ends the marks stale and expired. Version, NotAfter.
 	Confirm EffectKind = "confirm"
+	// Fresh logs that a Confirm ended the mark stale. Version.
+	Fresh EffectKind = "fresh"
 	// MarkStale publishes that the version in use has been stale since At. Version.
 	MarkStale EffectKind = "stale"
 	// MarkExpired publishes that the version in use, which has been stale since At,

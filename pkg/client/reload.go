@@ -1,0 +1,261 @@
+package client
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"strings"
+	"time"
+
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/metric"
+	"go.opentelemetry.io/otel/propagation"
+	"go.opentelemetry.io/otel/trace"
+
+	"github.com/tradepulse/rotator/pkg/client/internal/reload"
+	"github.com/tradepulse/rotator/pkg/events"
+	"github.com/tradepulse/rotator/pkg/secret"
+	"github.com/tradepulse/rotator/pkg/store"
+)
+
+// feed gives the machine an event and carries out the effects. It returns the
+// effect that has to be answered, nil for none; the caller passes it to start, or
+// answers it. got is the version that the event is about.
+//
+// What readers see changes with mu held, in the order of the events. Logs and
+// metrics follow without it.
+func (e *entry) feed(ctx context.Context, ev reload.Event, got loaded) (ask *reload.Effect) {
+	e.mu.Lock()
+	// Without the monotonic reading: due and the end of a version are wall time.
+	state, effects := e.state.Next(e.rules, ev, time.Now().Round(0))
+	e.state = state
+	for _, f := range effects {
+		e.publish(ctx, f, got)
+	}
+	if e.idle != nil && !e.state.Busy() {
+		close(e.idle)
+		e.idle = nil
+	}
+	e.mu.Unlock()
+	for i, f := range effects {
+		switch f.Kind {
+		case reload.Read, reload.Prepare, reload.Commit:
+			ask = &effects[i]
+		default:
+			e.tell(ctx, f)
+		}
+	}
+	return ask
+}
+
+// publish changes what readers, the report and the loop see. The caller holds mu.
+func (e *entry) publish(ctx context.Context, f reload.Effect, got loaded) {
+	switch f.Kind {
+	case reload.Installed:
+		e.replace(ctx, Current{Version: got.version, Value: got.value, LoadedAt: e.state.LoadedAt, NotAfter: e.state.NotAfter})
+	case reload.Confirm:
+		c := *e.current.Load()
+		c.Version, c.NotAfter, c.Stale, c.Expired = got.version, f.NotAfter, false, false
+		e.replace(ctx, c)
+	case reload.MarkStale, reload.MarkExpired:
+		c := *e.current.Load()
+		c.Stale, c.Expired = true, f.Kind == reload.MarkExpired
+		e.replace(ctx, c)
+	case reload.Report:
+		e.status.Store(&events.Running{
+			SecretID: e.id, VersionID: e.state.Version, Status: events.ApplyStatus(e.state.Status),
+			Wanted: e.state.Wanted, Reason: e.state.Reason, At: e.state.LoadedAt,
+		})
+	case reload.Schedule:
+		e.due.Store(0)
+		if !f.At.IsZero() {
+			e.due.Store(f.At.UnixNano())
+		}
+	}
+}
+
+// replace replaces what readers see. The caller holds mu.
+func (e *entry) replace(ctx context.Context, c Current) {
+	old := e.current.Swap(&c)
+	if wasStale := old != nil && old.Stale; wasStale != c.Stale {
+		change := int64(1)
+		if wasStale {
+			change = -1
+		}
+		e.m.meters.stale.Add(ctx, change, metric.WithAttributes(attrID(e.id)))
+	}
+}
+
+// tell logs and counts an effect, and wakes what waits for it.
+func (e *entry) tell(ctx context.Context, f reload.Effect) {
+	id, version := metric.WithAttributes(attrID(e.id)), slog.String("version_id", string(f.Version))
+	switch f.Kind {
+	case reload.Installed:
+		e.m.meters.rotated.Add(ctx, 1, id)
+		if !f.Cause.At.IsZero() {
+			e.m.meters.latency.Record(ctx, time.Since(f.Cause.At).Seconds(), id)
+		}
+		e.log(ctx, slog.LevelInfo, "secret.rotated", version)
+	case reload.Fresh:
+		e.log(ctx, slog.LevelInfo, "secret.fresh", version)
+	case reload.MarkStale:
+		e.log(ctx, slog.LevelWarn, "secret.stale", version, slog.Time("since", f.At),
+			slog.String("message", "the store could not be asked since the end of the version, which is still served"))
+	case reload.MarkExpired:
+		e.log(ctx, slog.LevelError, "secret.expired", version, slog.Time("since", f.At),
+			slog.String("message", "the store could not be asked for longer than the limit"))
+	case reload.NearExpiry:
+		e.m.meters.near.Add(ctx, 1, id)
+		e.log(ctx, slog.LevelWarn, "secret.near_expiry", version, slog.Duration("left", time.Until(f.NotAfter).Round(time.Second)))
+	case reload.Failed:
+		e.m.meters.failed.Add(ctx, 1, id, metric.WithAttributes(attribute.String("reason", f.Failure.Kind)))
+		e.log(ctx, slog.LevelError, "secret.reload.failed", version, slog.String("running", string(e.current.Load().Version.ID)),
+			slog.String("error", f.Failure.Text), slog.Duration("again_in", f.Pause))
+	case reload.Report:
+		e.m.renew()
+	case reload.Schedule:
+		e.m.rouse()
+	}
+}
+
+func (e *entry) log(ctx context.Context, level slog.Level, msg string, attrs ...slog.Attr) {
+	e.m.log.LogAttrs(ctx, level, msg, append([]slog.Attr{attrLogID(e.id)}, attrs...)...)
+}
+
+// start carries out an effect that has to be answered, and what follows from it,
+// in a goroutine of its own. It does nothing for nil.
+func (e *entry) start(ask *reload.Effect) {
+	if ask == nil {
+		return
+	}
+	e.m.wg.Go(func() {
+		select {
+		case e.m.slots <- struct{}{}:
+			defer func() { <-e.m.slots }()
+		case <-e.m.work.Done():
+			return
+		}
+		for ask != nil && e.m.work.Err() == nil {
+			ask = e.reload(*ask)
+		}
+	})
+}
+
+// reload carries out a read, and prepare and commit if they follow. It returns
+// the read of the next reload, nil for none.
+//
+// A failure while the Manager is closed says nothing about the version, so the
+// machine does not hear of it.
+func (e *entry) reload(f reload.Effect) (ask *reload.Effect) {
+	ctx, span := e.m.tracer.Start(withTrace(e.m.work, f.Cause.Trace), "secret.reload", trace.WithAttributes(attrID(e.id)))
+	defer span.End()
+	got, err := e.read(ctx, store.Selector{Version: f.Version})
+	if err != nil {
+		return e.failed(ctx, reload.ReadFailed, err)
+	}
+	ask = e.feed(ctx, reload.Event{
+		Kind: reload.ReadDone, Version: got.version.ID, NotAfter: e.end(got), Pending: got.version.Stage == secret.StagePending,
+	}, got)
+	if ask == nil || ask.Kind != reload.Prepare {
+		return ask
+	}
+	if e.lockHooks(e.m.work) != nil {
+		return nil
+	}
+	defer e.unlockHooks()
+	if err := e.prepare(ctx, *ask, got); err != nil {
+		return e.failed(ctx, reload.Refused, scrub(err, got.value))
+	}
+	ask = e.feed(ctx, reload.Event{Kind: reload.Prepared}, got)
+	if ask != nil && ask.Kind == reload.Commit {
+		ask = e.feed(ctx, reload.Event{Kind: reload.Committed}, got)
+	}
+	return ask
+}
+
+func (e *entry) failed(ctx context.Context, kind reload.EventKind, err error) (ask *reload.Effect) {
+	if e.m.work.Err() != nil {
+		return nil
+	}
+	return e.feed(ctx, reload.Event{Kind: kind, Failure: reload.Failure{Kind: store.Reason(err), Text: err.Error()}}, loaded{})
+}
+
+// prepare calls every hook; the first error counts. The caller holds hooking.
+func (e *entry) prepare(ctx context.Context, f reload.Effect, got loaded) error {
+	c := Change{ID: e.id, Version: got.version, Value: got.value, Staged: f.Staged, AnnouncedAt: f.Cause.At}
+	for _, h := range e.hooks {
+		if err := e.m.call(ctx, *h, c); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// scrub returns err, or one without the value when its text has it: a hook may
+// pass on an error that quotes the credentials that it was given.
+func scrub(err error, val secret.Value) error {
+	if v := string(val.Reveal()); v != "" && strings.Contains(err.Error(), v) {
+		return errors.New(strings.ReplaceAll(err.Error(), v, val.String()))
+	}
+	return err
+}
+
+// notified takes a notification from the bus: at most one read of the store.
+func (m *Manager) notified(ctx context.Context, d events.Delivery) {
+	e, ok := m.entries[d.Event.Data.SecretID]
+	if !ok {
+		return
+	}
+	kind := reload.Announced
+	if d.Event.Type == events.TypeStaged {
+		kind = reload.Staged
+	}
+	a := reload.Announcement{Version: d.Event.Data.VersionID, At: d.Event.Time, Trace: traceparent(ctx)}
+	e.start(e.feed(m.work, reload.Event{Kind: kind, Announcement: a}, loaded{}))
+}
+
+const traceHeader = "traceparent"
+
+// traceparent returns the trace context of ctx as W3C writes it, "" for none.
+func traceparent(ctx context.Context) string {
+	c := propagation.MapCarrier{}
+	propagation.TraceContext{}.Inject(ctx, c)
+	return c.Get(traceHeader)
+}
+
+// withTrace returns ctx with the trace context that [traceparent] wrote.
+func withTrace(ctx context.Context, text string) context.Context {
+	return propagation.TraceContext{}.Extract(ctx, propagation.MapCarrier{traceHeader: text})
+}
+
+var errStopped = errors.New("the manager is closed")
+
+// refresh asks for a read of the current version, and waits until no reload is
+// under way.
+func (e *entry) refresh(ctx context.Context) error {
+	e.start(e.feed(e.m.work, reload.Event{Kind: reload.RefreshAsked}, loaded{}))
+	select {
+	case <-e.settled():
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-e.m.work.Done():
+		return errStopped
+	}
+	return nil
+}
+
+// settled returns a channel that is closed once no reload is under way.
+func (e *entry) settled() <-chan struct{} {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	idle := e.idle
+	if idle == nil {
+		idle = make(chan struct{})
+	}
+	if e.state.Busy() {
+		e.idle = idle
+	} else {
+		close(idle)
+	}
+	return idle
+}
