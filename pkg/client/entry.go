@@ -83,43 +83,62 @@ type Hook func(ctx context.Context, c Change) error
 // entry is one secret of a Manager: the shell around its reload machine. feed is
 // the only writer of state, current, status and due.
 type entry struct {
-	m       *Manager
-	id      secret.ID
-	spec    secret.Spec
-	rules   reload.Rules
-	current atomic.Pointer[Current]
-	status  atomic.Pointer[events.Running] // what the report says
+	current atomic.Pointer[Current] // a read takes this and the next, which share a cache line
 	access  access
-	handle  Handle
+	status  atomic.Pointer[events.Running] // what the report says
 	// due is when the loop has to feed [reload.Clock], in nanoseconds; 0 means
 	// never.
-	due atomic.Int64
+	due    atomic.Int64
+	handle Handle
+	m      *Manager
+	id     secret.ID
+	ttl    time.Duration // of the spec, 0 for none
+	rules  reload.Rules
 
-	// mu guards state and idle. It is never held while a store or a hook is
-	// called, or something is logged.
+	// mu guards state, the two channels and hooking. It is never held while a
+	// store or a hook is called, or something is logged.
 	mu    sync.Mutex
 	state reload.State
 	idle  chan struct{} // closed when no reload is under way; nil when nothing waits for that
-
-	// hooking guards hooks and is held while they are called: it is a lock that a
-	// context can interrupt, and an element in it holds it. A reload holds it from
-	// prepare to commit, so that a hook that is added misses no version. It is
-	// taken before mu.
-	hooking chan struct{}
+	free  chan struct{} // closed when hooking ends; nil when nothing waits for that
+	// hooking is the lock of hooks, which a context can interrupt; see lockHooks.
+	// It is held while hooks are called. A reload holds it from prepare to commit,
+	// so that a hook that is added misses no version.
+	hooking bool
 	hooks   []*Hook
 }
 
-// lockHooks takes hooking, unless ctx ends before.
+// lockHooks waits until hooks is free and takes it, unless ctx ends before.
 func (e *entry) lockHooks(ctx context.Context) error {
-	select {
-	case e.hooking <- struct{}{}:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
+	for {
+		e.mu.Lock()
+		if !e.hooking {
+			e.hooking = true
+			e.mu.Unlock()
+			return nil
+		}
+		if e.free == nil {
+			e.free = make(chan struct{})
+		}
+		free := e.free
+		e.mu.Unlock()
+		select {
+		case <-free:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
 	}
 }
 
-func (e *entry) unlockHooks() { <-e.hooking }
+func (e *entry) unlockHooks() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.hooking = false
+	if e.free != nil {
+		close(e.free)
+		e.free = nil
+	}
+}
 
 func attrID(id secret.ID) attribute.KeyValue { return attribute.String("secret.id", string(id)) }
 
@@ -133,24 +152,27 @@ type loaded struct {
 
 // first loads the first version.
 func (e *entry) first(ctx context.Context) error {
-	var err error
-	if e.spec, err = e.m.cfg.Source.Spec(e.id); err != nil {
-		return remedy(e.id, e.spec, err)
+	spec, err := e.m.cfg.Source.Spec(e.id)
+	if err != nil {
+		return remedy(e.id, spec, err)
 	}
-	e.rules = reload.Rules{Margin: e.spec.Margin(), Retry: e.m.cfg.Retry, MaxStale: e.m.cfg.MaxStale}
+	e.ttl = spec.TTL
+	e.rules = reload.Rules{Margin: spec.Margin(), Retry: e.m.cfg.Retry, MaxStale: e.m.cfg.MaxStale}
 	if e.rules.Lifetime, err = e.m.lifetime(e.id); err != nil {
-		return remedy(e.id, e.spec, err)
+		return remedy(e.id, spec, err)
 	}
 	got, err := e.read(ctx, store.Selector{})
 	if err != nil {
-		return remedy(e.id, e.spec, err)
+		return remedy(e.id, spec, err)
 	}
 	e.start(e.feed(ctx, reload.Event{Kind: reload.Started, Version: got.version.ID, NotAfter: e.end(got)}, got))
 	return nil
 }
 
 // end returns the end of the life of a version, zero for none.
-func (e *entry) end(got loaded) time.Time { return e.spec.NotAfter(secret.Metadata{}, got.version) }
+func (e *entry) end(got loaded) time.Time {
+	return secret.Spec{TTL: e.ttl}.NotAfter(secret.Metadata{}, got.version)
+}
 
 // read reads one version. A Source that panics has failed to read.
 func (e *entry) read(ctx context.Context, sel store.Selector) (got loaded, err error) {
@@ -185,7 +207,7 @@ func (m *Manager) Subscribe(ctx context.Context, id secret.ID, hook Hook) (stop 
 }
 
 func (e *entry) unsubscribe(hook *Hook) {
-	e.hooking <- struct{}{}
+	_ = e.lockHooks(context.Background()) // which does not end
 	defer e.unlockHooks()
 	for i, h := range e.hooks {
 		if h == hook {

@@ -126,7 +126,7 @@ func New(ctx context.Context, cfg Config) (*Manager, error) {
 		return nil, fmt.Errorf("client: %w", err)
 	}
 	for _, id := range cfg.IDs {
-		e := &entry{m: m, id: id, hooking: make(chan struct{}, 1)}
+		e := &entry{m: m, id: id}
 		e.handle.e = e
 		m.entries[id] = e
 	}

@@ -174,7 +174,7 @@ func (t *transition) isIdle() bool { return t.isStarted() && t.job == nil }
 // machine itself schedules the retry of a read that fails.
 func (t *transition) begin(j job) {
 	if !j.cause.isZero() && !t.seen.covers(j.cause) {
-		t.seen = Announcement{Version: j.cause.Version, At: j.cause.At}
+		t.seen = sighting{j.cause.Version, j.cause.At}
 		t.restage = nil // overtaken
 	}
 	if !j.staged {

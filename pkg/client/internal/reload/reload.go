@@ -46,9 +46,15 @@ type Announcement struct {
 
 func (a Announcement) isZero() bool { return a.At.IsZero() }
 
-// covers reports whether b is a replay of a, or older.
-func (a Announcement) covers(b Announcement) bool {
-	return b.At.Before(a.At) || b.At.Equal(a.At) && b.Version == a.Version
+// sighting is what has to be remembered of an announcement.
+type sighting struct {
+	version secret.VersionID
+	at      time.Time
+}
+
+// covers reports whether a is a replay of s, or older.
+func (s sighting) covers(a Announcement) bool {
+	return a.At.Before(s.at) || a.At.Equal(s.at) && a.Version == s.version
 }
 
 // EventKind names what happened.
@@ -198,7 +204,7 @@ type State struct {
 	due      time.Time     // the last Schedule
 	retry    time.Duration // the pause after the last failure, 0 after a success
 	nextTry  time.Time     // zero when nothing has to be tried again
-	seen     Announcement  // the newest that led to a read, without its trace
+	seen     sighting      // the newest announcement that led to a read
 	offered  offer
 	warned   bool          // near expiry was said of the version in use
 	restage  *Announcement // the staging that failed and is tried again
