@@ -425,11 +425,11 @@ async def test_a_staged_version_that_failed_is_not_in_the_way_once_it_is_current
         await manager.subscribe("KEY", hook)
         await eventually(lambda: bus.running("KEY"))
         bus.notify("api", "KEY", "2", kind="secret.staged")
-        await eventually(manager._entries["KEY"].lock.locked, "the staging")
+        await eventually(lambda: manager._entries["KEY"].state.phase == "prepare", "the staging")
         # It takes so long that it is promoted meanwhile, and then it fails, and so does what follows.
         bao.put("deadline/key", {"value": "two"})
         bus.notify("api", "KEY", "2")
-        await eventually(lambda: manager._entries["KEY"].waiting, "the reload behind it")
+        await eventually(lambda: manager._entries["KEY"].state.queued, "the reload behind it")
         promoted.set()
         await eventually(offered.is_set, "the promoted version")
         broken = False
@@ -513,12 +513,7 @@ async def test_a_value_is_served_stale_with_a_limit_and_a_warning(logged: Logged
 async def test_a_cached_value_is_refreshed_before_its_lifetime_ends() -> None:
     store = Counted({"KEY": "value one"})
     held = Source(store, [Spec("KEY")], {"KEY_TTL_SECONDS": "1"})
-    async with Manager(service="api", source=held, poll_interval=None) as manager:
-        entry = manager._entries["KEY"]
-        refresh, stale = entry.refresh_at(), entry.stale_since()
-        assert refresh is not None
-        assert stale is not None
-        assert refresh < stale
+    async with Manager(service="api", source=held, poll_interval=None):
         await eventually(lambda: store.reads >= 3)
 
 
@@ -527,6 +522,70 @@ async def test_the_poll_is_spread(store: Counted) -> None:
     times_to_wait = {manager._poll_in() for _ in range(20)}
     assert len(times_to_wait) == 20
     assert all(90 <= t <= 100 for t in times_to_wait)
+
+
+async def test_a_poll_of_many_secrets_is_spread_over_its_interval() -> None:
+    store = Counted({f"S{n}": "one" for n in range(300)})
+    manager = Manager(service="api", source=source(store, *store.env), poll_interval=timedelta(seconds=60))
+    assert len(manager._parts) == 60
+    assert [e.id for part in manager._parts for e in part] == list(store.env)
+    assert all(0.9 <= manager._poll_in() <= 1 for _ in range(20))
+    async with Manager(service="api", source=source(store, *store.env), poll_interval=timedelta(seconds=2)):
+        start = store.reads
+        await eventually(lambda: store.reads > start)
+        assert store.reads < start + 300, "all were read at once"
+        await eventually(lambda: store.reads >= start + 300)
+
+
+async def test_a_refresh_reads_now(store: Counted) -> None:
+    async with Manager(service="api", source=source(store), poll_interval=None) as manager:
+        store.env["KEY"] = "value two"
+        for _ in range(3):
+            await manager.refresh("KEY")
+        assert text(manager) == "value two"
+        assert store.reads == 2
+        with pytest.raises(errors.UnknownSecretError):
+            await manager.refresh("TOKEN")
+    with pytest.raises(errors.RefreshError, match="closed"):
+        await manager.refresh("KEY")
+
+
+async def test_a_refresh_that_fails_says_why_and_is_tried_again() -> None:
+    store = Failing({"KEY": "value one"})
+    async with Manager(service="api", source=source(store), poll_interval=None, retry=SOON) as manager:
+        store.env["KEY"], store.broken = "value two", True
+        with pytest.raises(errors.RefreshError, match="out of order"):
+            await manager.refresh("KEY")
+        assert text(manager) == "value one"
+        store.broken = False
+        await eventually(lambda: is_text(manager, "value two"))
+
+
+async def test_a_refresh_ends_with_the_manager(store: Counted) -> None:
+    stuck = asyncio.Event()
+
+    async def hook(change: Change) -> None:
+        if change.version.id == "env-2":
+            stuck.set()
+            await asyncio.Event().wait()
+
+    async with Manager(service="api", source=source(store), poll_interval=None) as manager:
+        await manager.subscribe("KEY", hook)
+        store.env["KEY"] = "value two"
+        refresh = asyncio.create_task(manager.refresh("KEY"))
+        await stuck.wait()
+    with pytest.raises(errors.RefreshError, match="closed"):
+        await refresh
+
+
+async def test_a_hook_knows_when_and_why_a_version_was_announced(bus: TestBus, store: Counted) -> None:
+    seen: list[Change] = []
+    async with running(bus, store) as manager:
+        await manager.subscribe("KEY", seen.append)
+        store.env["KEY"], at = "value two", times.now_ns()
+        bus.notify("api", "KEY", "env-2", at=at)
+        await eventually(lambda: is_text(manager, "value two"))
+    assert [c.announced_at for c in seen] == [None, at]
 
 
 # Reading.

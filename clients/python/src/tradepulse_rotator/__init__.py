@@ -14,8 +14,9 @@ from tradepulse_rotator.errors import MissingSecretsError, RotatorError, StoreEr
 from tradepulse_rotator.events import Verifier
 from tradepulse_rotator.keyring import Key, Keyring
 from tradepulse_rotator.logs import JSONFormatter
-from tradepulse_rotator.manager import Change, Current, Handle, Manager
+from tradepulse_rotator.manager import Manager
 from tradepulse_rotator.metrics import Metrics
+from tradepulse_rotator.reload import Change, Current, Handle
 from tradepulse_rotator.settings import bus_from_env, source_from_env
 from tradepulse_rotator.store import Provider, Source, Spec, Version
 from tradepulse_rotator.value import SecretValue

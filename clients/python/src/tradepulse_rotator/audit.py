@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
     from tradepulse_rotator.keyring import Keyring
-    from tradepulse_rotator.manager import Change, Manager
+    from tradepulse_rotator.manager import Manager
+    from tradepulse_rotator.reload import Change
     from tradepulse_rotator.value import SecretValue
 
 MAX_LINE: Final = 1 << 20

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from datetime import timedelta
 
-    from tradepulse_rotator.manager import Change, Manager
+    from tradepulse_rotator.manager import Manager
+    from tradepulse_rotator.reload import Change
 
 _MAX_TOKEN: Final = 8 << 10
 _MAX_NAMED: Final = 1024

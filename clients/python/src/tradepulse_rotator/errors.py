@@ -65,6 +65,10 @@ class UnknownSecretError(RotatorError):
     """The secret is not among those of this manager."""
 
 
+class RefreshError(RotatorError):
+    """A refresh left a version that cannot be taken into use. The text says why."""
+
+
 class MissingSecretsError(RotatorError):
     """Some secrets have no value at the start. The text names each, where it was looked for, and what to do."""
 

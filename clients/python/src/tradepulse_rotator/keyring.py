@@ -12,7 +12,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from datetime import timedelta
 
-    from tradepulse_rotator.manager import Change, Manager
+    from tradepulse_rotator.manager import Manager
+    from tradepulse_rotator.reload import Change
     from tradepulse_rotator.value import SecretValue
 
 

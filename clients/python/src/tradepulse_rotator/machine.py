@@ -1,0 +1,361 @@
+"""What a service does about the versions of one secret: a pure function over (state, event).
+
+:func:`step` returns the next state and the effects to carry out. It reads no clock, calls nothing, and never sees a value. The
+manager carries out the effects and feeds the outcome of each back as an event.
+
+It is the machine of the Go client (``pkg/client/internal/reload``); both run the sequences in its ``testdata``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Final
+
+from tradepulse_rotator.states import (
+    GONE_AFTER,
+    MAX_REASON,
+    MAX_RETRY,
+    REFRESH_PAUSE,
+    Announcement,
+    Do,
+    Effect,
+    Event,
+    Failure,
+    Job,
+    Kind,
+    Offer,
+    Rules,
+    State,
+    Status,
+)
+
+_MISSING: Final = frozenset({"not_found", "no_value"})
+
+
+def step(state: State, rules: Rules, event: Event, now: int) -> tuple[State, list[Effect]]:
+    """Return the state after an event, and its effects in the order in which they have to be carried out."""
+    transition = _Transition(state, rules, now)
+    transition.apply(event)
+    return transition.finish()
+
+
+def truncate(text: str) -> str:
+    """Cut a text to ``MAX_REASON`` bytes, between two characters."""
+    raw = text.encode(errors="replace")
+    return text if len(raw) <= MAX_REASON else raw[:MAX_REASON].decode(errors="ignore")
+
+
+def _covers(seen: Announcement, other: Announcement) -> bool:
+    """Report whether ``other`` is a replay of ``seen``, or older."""
+    return other.at < seen.at or (other.at == seen.at and other.version == seen.version)
+
+
+def _newest(have: Announcement | None, other: Announcement | None) -> Announcement | None:
+    return have if have is not None and (other is None or other.at <= have.at) else other
+
+
+class _Transition:
+    """One call of :func:`step`."""
+
+    def __init__(self, state: State, rules: Rules, now: int) -> None:
+        self._before, self._s, self._rules, self._now = state, state, rules, now
+        self._effects: list[Effect] = []
+        self._ask: Effect | None = None  # the effect that has to be answered
+
+    def finish(self) -> tuple[State, list[Effect]]:
+        """Begin what waits, and compare with the state before."""
+        self._dequeue()
+        before, s = self._before, self._s
+        told = (s.version, s.status, s.wanted, s.reason)
+        if s.version and told != (before.version, before.status, before.wanted, before.reason):
+            self._do(Do.REPORT)
+        due = self._deadline()
+        if due != s.due:
+            self._set(due=due)
+            self._do(Do.SCHEDULE, at=due)
+        if self._ask is not None:
+            self._effects.append(self._ask)
+        return self._s, self._effects
+
+    def apply(self, event: Event) -> None:
+        """Change the state by one event."""
+        s, kind = self._s, event.kind
+        if kind is Kind.STARTED and not s.version:
+            self._use(Job(version=event.version, not_after=event.not_after))
+        elif kind is Kind.ANNOUNCED and event.announcement is not None:
+            self._announced(event.announcement)
+        elif kind is Kind.STAGED and event.announcement is not None:
+            self._staged(event.announcement)
+        elif kind is Kind.CLOCK:
+            self._clock()
+        elif kind is Kind.POLLED:
+            self._polled()
+        elif kind is Kind.REFRESH_ASKED:
+            self._refresh_asked()
+        elif s.job is not None:
+            self._answered(s.job, event)
+
+    def _answered(self, job: Job, event: Event) -> None:
+        """Pass on an answer, if the job waits for it."""
+        failure = event.failure or Failure("unknown", "")
+        if event.kind is Kind.READ_DONE and job.phase is Do.READ:
+            if job.staged:
+                self._read_staged(job, event)
+            elif event.version == self._s.version:
+                self._unchanged(event)
+            else:
+                self._offer(job, event)
+        elif event.kind is Kind.READ_FAILED and job.phase is Do.READ:
+            self._unread(job, failure)
+        elif event.kind is Kind.PREPARED and job.phase is Do.PREPARE:
+            self._prepared(job)
+        elif event.kind is Kind.REFUSED and job.phase is Do.PREPARE:
+            self._refused(job, failure)
+        elif event.kind is Kind.COMMITTED and job.phase is Do.COMMIT:
+            self._use(job)
+
+    def _set(self, **changes: object) -> None:
+        self._s = replace(self._s, **changes)  # type: ignore[arg-type]  # each call names fields of State
+
+    def _do(self, kind: Do, **fields: object) -> None:
+        self._effects.append(Effect(kind, **fields))  # type: ignore[arg-type]  # each call names fields of Effect
+
+    def _enter(self, phase: Do, job: Job) -> None:
+        """Begin a phase of a job, whose effect has to be answered."""
+        job = replace(job, phase=phase)
+        self._set(job=job)
+        self._ask = Effect(phase, job.version, job.staged, job.cause)
+
+    @property
+    def _idle(self) -> bool:
+        return bool(self._s.version) and self._s.job is None
+
+    # What asks for a reload.
+
+    def _announced(self, new: Announcement) -> None:
+        s = self._s
+        if not self._idle:
+            self._set(queued=_newest(s.queued, new))
+        elif not _covers(s.seen, new) and (new.version != s.version or s.status is Status.FAILED):
+            self._begin(Job(cause=new))
+
+    def _staged(self, new: Announcement) -> None:
+        s = self._s
+        if not self._idle:
+            self._set(queued_staged=_newest(s.queued_staged, new))
+            return
+        known = new.version == s.version or (s.status is Status.STAGED and new.version == s.wanted)
+        if not known and not _covers(s.seen, new):
+            self._begin(Job(staged=True, cause=new, version=new.version))
+
+    def _polled(self) -> None:
+        """Read the current version, unless such a read is under way."""
+        job = self._s.job
+        if self._idle:
+            self._begin(Job())
+        elif job is not None and (job.staged or job.phase is not Do.READ):
+            self._set(queued_read=True)
+
+    def _refresh_asked(self) -> None:
+        if self._s.job is not None:
+            self._set(queued_ask=True)
+        elif self._idle and self._now - self._s.tried >= REFRESH_PAUSE:
+            self._begin(Job())
+
+    def _look(self) -> None:
+        """Try again what failed, and read the current version."""
+        restage = self._s.restage
+        if restage is not None and self._idle:
+            self._begin(Job(staged=True, cause=restage, version=restage.version))
+        self._polled()
+
+    def _dequeue(self) -> None:
+        """Begin the next job, if none is under way. What an earlier job has done already is dropped."""
+        s = self._s
+        if s.queued is not None and self._idle:
+            self._set(queued=None)
+            self._announced(s.queued)
+        if self._s.queued_read and self._idle:
+            self._begin(Job())
+        if self._s.queued_ask and self._idle:
+            self._set(queued_ask=False)
+            self._refresh_asked()
+        if s.queued_staged is not None and self._idle:
+            self._set(queued_staged=None)
+            self._staged(s.queued_staged)
+
+    def _begin(self, job: Job) -> None:
+        """Start a job with a read. An announcement leads to one read at most: a read that fails has its retry."""
+        if job.cause is not None and not _covers(self._s.seen, job.cause):
+            self._set(seen=job.cause, restage=None)
+        if not job.staged:
+            self._set(tried=self._now, queued_read=False)
+        self._enter(Do.READ, job)
+
+    # What becomes of a reload.
+
+    def _offer(self, job: Job, event: Event) -> None:
+        """Have a version offered to the hooks. Any other version that they hold was given up."""
+        self._withdraw_all_but(event.version)
+        self._enter(Do.PREPARE, replace(job, version=event.version, not_after=event.not_after))
+
+    def _unchanged(self, event: Event) -> None:
+        """Note that the version in use is the current one."""
+        self._set(job=None)
+        self._confirm(event.not_after)
+        s = self._s
+        if s.restage is not None:
+            if s.next_try is None or s.next_try <= self._now:
+                self._set(next_try=self._now + max(s.retry, self._rules.retry))
+            return
+        if not s.offered.staged:
+            self._withdraw_all_but("")
+        self._settle()
+
+    def _confirm(self, end: int | None) -> None:
+        self._set(asked=self._now)
+        stale = self._s.stale
+        if not stale and self._s.not_after == end:
+            return
+        self._do(Do.CONFIRM, version=self._s.version, not_after=end)
+        if stale:
+            self._do(Do.FRESH, version=self._s.version)
+        self._set(not_after=end, stale=False, expired=False)
+
+    def _settle(self) -> None:
+        """Note that nothing has to be tried again."""
+        held = self._s.offered
+        staged = held.staged and held.accepted
+        self._set(
+            job=None, restage=None, retry=0, next_try=None, reason="",
+            status=Status.STAGED if staged else Status.APPLIED, wanted=held.version if staged else "",
+        )  # fmt: skip
+
+    def _read_staged(self, job: Job, event: Event) -> None:
+        if event.pending:
+            self._offer(job, event)
+            return
+        # Promoted or given up meanwhile. The next read of the current version tells.
+        self._withdraw_all_but(job.version)
+        self._set(offered=replace(self._s.offered, staged=False))
+        self._settle()
+
+    def _unread(self, job: Job, failure: Failure) -> None:
+        s = self._s
+        late = job.cause is None or self._now - job.cause.at >= GONE_AFTER
+        if job.staged and failure.kind in _MISSING and (late or s.offered.version == job.version):
+            self._withdraw_all_but("")  # given up
+            self._settle()
+        elif job.staged:
+            self._set(restage=job.cause)
+            self._fail(job.version, failure)
+        elif job.cause is None:
+            self._fail(s.wanted if s.status is Status.FAILED else "", failure)
+        else:
+            self._fail(job.cause.version, failure)
+
+    def _prepared(self, job: Job) -> None:
+        if job.staged:
+            self._set(offered=Offer(job.version, staged=True, accepted=True))
+            self._settle()
+        else:
+            self._enter(Do.COMMIT, job)
+
+    def _refused(self, job: Job, failure: Failure) -> None:
+        """Note that a hook refused a version: the version in use stays."""
+        self._set(offered=Offer(job.version, staged=job.staged), restage=job.cause if job.staged else None)
+        self._fail(job.version, failure)
+
+    def _use(self, job: Job) -> None:
+        """Note that a version is in use."""
+        self._set(
+            version=job.version, not_after=job.not_after, loaded_at=self._now, asked=self._now,
+            stale=False, expired=False, warned=False, offered=Offer(),
+        )  # fmt: skip
+        self._settle()
+        self._do(Do.INSTALLED, version=job.version, cause=job.cause)
+
+    def _fail(self, wanted: str, failure: Failure) -> None:
+        """Note that a version could not be taken into use, and when to try again."""
+        pause = min(max(self._s.retry * 2, self._rules.retry), MAX_RETRY)
+        self._set(job=None, status=Status.FAILED, wanted=wanted, reason=truncate(failure.text), retry=pause, next_try=self._now + pause)
+        self._do(Do.FAILED, version=wanted, failure=failure, pause=pause)
+
+    def _withdraw_all_but(self, version: str) -> None:
+        held = self._s.offered.version
+        if held and held != version:
+            self._set(offered=Offer())
+            self._do(Do.WITHDRAW, version=held)
+
+    # Deadlines.
+
+    def _deadline(self) -> int | None:
+        """Return when CLOCK is due. While a reload is under way only the marks are: its outcome decides when to try again."""
+        if not self._s.version:
+            return None
+        moments = [m for m in self._moments() if m > self._s.attended]
+        at = self._read_at()
+        return min(moments if at is None else [at, *moments], default=None)
+
+    def _read_at(self) -> int | None:
+        """Return when the store has to be read: the next try, or without one the refresh before the lifetime ends."""
+        s = self._s
+        if s.job is not None:
+            return None
+        if s.next_try is None and self._rules.lifetime is not None:
+            # The margin before, or half of a lifetime that is too short for that.
+            return s.asked + max(self._rules.lifetime - self._rules.margin, self._rules.lifetime // 2)
+        return s.next_try
+
+    def _moments(self) -> list[int]:
+        """Return when the version in use comes near its end, becomes stale or expires."""
+        s, rules = self._s, self._rules
+        out = [] if s.not_after is None else [s.not_after - rules.margin, s.not_after]
+        if rules.lifetime is not None:
+            out.append(s.asked + rules.lifetime)
+        since = self._stale_since()
+        if s.stale and since is not None and rules.max_stale is not None:
+            out.append(since + rules.max_stale)
+        return out
+
+    def _stale_since(self) -> int | None:
+        """Return when the version in use becomes stale, or became so, unless the store confirms it."""
+        s = self._s
+        ends = [s.not_after] if s.not_after is not None and s.asked < s.not_after else []
+        if self._rules.lifetime is not None:
+            ends.append(s.asked + self._rules.lifetime)
+        return min(ends, default=None)
+
+    def _clock(self) -> None:
+        """Attend to the deadlines that have passed. A mark is never delayed by a reload under way; a read is."""
+        if not self._s.version:
+            return
+        waits = self._s.next_try is not None and self._now < self._s.next_try
+        at = self._read_at()
+        due = at is not None and self._now >= at
+        due = self._near() or due
+        due = (self._age() and not waits) or due
+        self._set(attended=self._now)
+        if due:
+            self._look()
+
+    def _near(self) -> bool:
+        """Say once that the version in use is near its end, and report whether it did."""
+        s = self._s
+        if s.warned or s.not_after is None or self._now < s.not_after - self._rules.margin:
+            return False
+        self._set(warned=True)
+        self._do(Do.NEAR_EXPIRY, version=s.version, not_after=s.not_after)
+        return True
+
+    def _age(self) -> bool:
+        """Mark a version that the store has not confirmed since its end, and report whether the mark is new."""
+        s, since = self._s, self._stale_since()
+        if since is None or self._now < since:
+            return False
+        expired = self._rules.max_stale is not None and self._now >= since + self._rules.max_stale
+        if s.stale and s.expired == expired:
+            return False
+        self._set(stale=True, expired=expired)
+        self._do(Do.EXPIRED if expired else Do.STALE, version=s.version, at=since)
+        return True
