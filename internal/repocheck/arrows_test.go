@@ -60,6 +60,11 @@ var arrows = []arrow{
 		never: []string{"pkg/scheduler/...", "pkg/rotation/...", "pkg/notify/...", "pkg/catalog/..."},
 	},
 	{
+		reason: "the reload machine of a service is pure: it reads no clock, no store and no bus, so that Python can run its vectors",
+		from:   []string{"pkg/client/internal/reload"}, scope: direct,
+		only: []string{"pkg/secret"},
+	},
+	{
 		reason: "the gate runs in front of other people's tests: it reads where it is told, and brings no SDK and no bus along",
 		from:   []string{"pkg/gate/..."}, scope: direct,
 		only: []string{"pkg/secret", "pkg/store", "golang.org/x/sync/..."},

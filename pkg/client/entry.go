@@ -108,7 +108,9 @@ type entry struct {
 	hooks   []*Hook
 }
 
-// lockHooks waits until hooks is free and takes it, unless ctx ends before.
+// lockHooks waits until no hooks are called and keeps others from calling them,
+// unless ctx ends before. A sync.Mutex would not do: no context ends its Lock, and
+// a hook may take long.
 func (e *entry) lockHooks(ctx context.Context) error {
 	for {
 		e.mu.Lock()
@@ -130,6 +132,7 @@ func (e *entry) lockHooks(ctx context.Context) error {
 	}
 }
 
+// unlockHooks lets the others compete for the lock.
 func (e *entry) unlockHooks() {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -144,13 +147,15 @@ func attrID(id secret.ID) attribute.KeyValue { return attribute.String("secret.i
 
 func attrLogID(id secret.ID) slog.Attr { return slog.String("secret_id", string(id)) }
 
-// loaded is a version that was read from the store and is not in use yet.
+// loaded is a version that was read from the store and is not in use yet. Only the
+// goroutine of its reload holds it.
 type loaded struct {
 	version secret.Version
 	value   secret.Value
 }
 
-// first loads the first version.
+// first loads the first version. Its error names the secret, where it was looked
+// for, and what to do.
 func (e *entry) first(ctx context.Context) error {
 	spec, err := e.m.cfg.Source.Spec(e.id)
 	if err != nil {
@@ -187,7 +192,7 @@ func (e *entry) read(ctx context.Context, sel store.Selector) (got loaded, err e
 
 // Subscribe adds a hook and calls it with the version in use before it returns.
 // An error of that call is returned and the hook is not added. The returned
-// function takes the hook away.
+// function takes the hook away; a hook must not call it.
 func (m *Manager) Subscribe(ctx context.Context, id secret.ID, hook Hook) (stop func(), err error) {
 	e, ok := m.entries[id]
 	if !ok {
@@ -206,6 +211,8 @@ func (m *Manager) Subscribe(ctx context.Context, id secret.ID, hook Hook) (stop 
 	return func() { e.unsubscribe(p) }, nil
 }
 
+// unsubscribe takes a hook away. It waits for a reload that calls hooks, so that the
+// hook is not called after it returns. It does nothing the second time.
 func (e *entry) unsubscribe(hook *Hook) {
 	_ = e.lockHooks(context.Background()) // which does not end
 	defer e.unlockHooks()

@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
+	sdktrace "go.opentelemetry.io/otel/sdk/trace"
+	"go.opentelemetry.io/otel/trace"
 
 	"github.com/tradepulse/rotator/pkg/client"
 	"github.com/tradepulse/rotator/pkg/events"
@@ -364,6 +366,97 @@ func TestRefreshAsksNow(t *testing.T) {
 	}
 	if err := m.Refresh(t.Context(), "NOT_HELD"); !errors.Is(err, client.ErrUnknown) {
 		t.Errorf("err %v", err)
+	}
+}
+
+// TestARefreshEndsWithItsContext: one that waits for a hook does not outlast its
+// caller, and the reload goes on.
+func TestARefreshEndsWithItsContext(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	r.write(key, "first-value")
+	r.write(token, "first-token")
+	m := r.manager(nil)
+	called, free := make(chan struct{}, 1), make(chan struct{})
+	_, err := m.Subscribe(t.Context(), key, func(_ context.Context, c client.Change) error {
+		if string(c.Value.Reveal()) == "second-value" {
+			called <- struct{}{}
+			<-free
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.write(key, "second-value")
+	ctx, cancel := context.WithCancel(t.Context())
+	refreshed := make(chan error)
+	go func() { refreshed <- m.Refresh(ctx, key) }()
+	<-called
+	cancel()
+	if err := <-refreshed; !errors.Is(err, context.Canceled) {
+		t.Errorf("err %v", err)
+	}
+	close(free)
+	r.eventually("the reload goes on", func() bool { return value(m.Secret(key).Get()) == "second-value" })
+}
+
+// TestAHookContinuesTheTraceOfTheAnnouncement: its context has the span of the
+// reload, whose parent is the span that announced the version.
+func TestAHookContinuesTheTraceOfTheAnnouncement(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	r.write(key, "first-value")
+	r.write(token, "first-token")
+	tracing := sdktrace.NewTracerProvider()
+	m := r.manager(func(c *client.Config) { c.TracerProvider = tracing })
+	seen := make(chan trace.TraceID, 2)
+	_, err := m.Subscribe(t.Context(), key, func(ctx context.Context, _ client.Change) error {
+		seen <- trace.SpanContextFromContext(ctx).TraceID()
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	<-seen // of the subscription
+	ctx, span := tracing.Tracer("test").Start(t.Context(), "announce")
+	defer span.End()
+	v := r.write(key, "second-value")
+	e := events.Rotated("/test", time.Now(), events.Data{SecretID: key, Store: "mem", VersionID: v, Reason: events.ReasonManual})
+	if err := r.bus.Notify(ctx, "api", e, 1); err != nil {
+		t.Fatal(err)
+	}
+	if got, want := <-seen, span.SpanContext().TraceID(); got != want {
+		t.Errorf("the hook is in trace %s, want %s", got, want)
+	}
+}
+
+// TestAReplayDuringAnOutageCostsNothing: what failed is read again when its retry
+// is due, however often the announcement is sent.
+func TestAReplayDuringAnOutageCostsNothing(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	r.write(key, "first-value")
+	r.write(token, "first-token")
+	m := r.manager(func(c *client.Config) { c.Retry = time.Minute })
+	before := r.reads.Load()
+	v := r.write(key, "second-value")
+	r.fault.Store(new(fmt.Errorf("%w: the store is down", store.ErrUnavailable)))
+	e := events.Rotated("/test", time.Now(), events.Data{SecretID: key, Store: "mem", VersionID: v, Reason: events.ReasonManual})
+	for i := range uint64(20) {
+		if err := r.bus.Notify(t.Context(), "api", e, i+1); err != nil {
+			t.Fatal(err)
+		}
+		if i == 0 {
+			r.eventually("the failure is noted", func() bool { return m.Report().Secrets[1].Status == events.StatusFailed })
+		}
+	}
+	r.fault.Store(nil)
+	marker := r.write(token, "second-token")
+	r.notify(token, marker)
+	r.eventually("what came after arrived", func() bool { return value(m.Secret(token).Get()) == "second-token" })
+	if n := r.reads.Load() - before; n != 2 {
+		t.Errorf("%d reads for one announcement that was sent 20 times, and another one", n)
 	}
 }
 

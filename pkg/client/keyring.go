@@ -53,6 +53,8 @@ func NewKeyring(ctx context.Context, m *Manager, id secret.ID, keep time.Duratio
 	return k, nil
 }
 
+// take is the hook. A version that replaces another starts the time of all that are
+// kept.
 func (k *Keyring) take(_ context.Context, c Change) error {
 	key := Key{ID: c.Version.ID, Value: c.Value}
 	k.change(func(keys map[secret.VersionID]kept) {
@@ -83,6 +85,7 @@ func (k *Keyring) change(f func(map[secret.VersionID]kept)) {
 	k.keys.Store(&keys)
 }
 
+// over reports whether the key has stopped to verify.
 func (k kept) over(now time.Time) bool { return !k.until.IsZero() && !now.Before(k.until) }
 
 // Current returns the key to sign with: one atomic load.

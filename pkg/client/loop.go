@@ -12,9 +12,10 @@ import (
 	"github.com/tradepulse/rotator/pkg/secret"
 )
 
-// loop is the safety net beside the notifications: it asks the store slowly,
-// again after a failure, before a version ends, and after the connection came
-// back. One goroutine does it for all secrets.
+// loop is the safety net beside the notifications: it polls the store, feeds the
+// deadlines of the reload machines, and reads the last notifications after the
+// connection came back. One goroutine does it for all secrets, so nothing in it
+// waits for a store, a bus or a hook.
 func (m *Manager) loop() {
 	reconnected, release := m.reconnects()
 	defer release()
@@ -47,7 +48,7 @@ func (m *Manager) loop() {
 	}
 }
 
-// poll reads a part of the secrets.
+// poll begins to read a part of the secrets. It does not wait for the reads.
 func (m *Manager) poll(part []secret.ID) {
 	for _, id := range part {
 		e := m.entries[id]
@@ -77,10 +78,10 @@ func (m *Manager) pollIn(n int) time.Duration {
 	return part - time.Duration(spread*float64(part)/10)
 }
 
-// leastLook bounds how often the secrets are looked at.
+// leastLook is the least time between two looks at all secrets.
 const leastLook = 20 * time.Millisecond
 
-// rouse has the loop compute anew when it looks next.
+// rouse makes the loop compute anew when it looks next. It does not block.
 func (m *Manager) rouse() {
 	select {
 	case m.wake <- struct{}{}:
@@ -88,7 +89,7 @@ func (m *Manager) rouse() {
 	}
 }
 
-// look gives the secrets whose deadline has come the time.
+// look feeds the clock to the secrets whose deadline has passed.
 func (m *Manager) look(now time.Time) {
 	for _, e := range m.entries {
 		if at := e.due.Load(); at != 0 && at <= now.UnixNano() {
@@ -97,7 +98,8 @@ func (m *Manager) look(now time.Time) {
 	}
 }
 
-// lookIn returns the time to the next deadline.
+// lookIn returns the time to the next deadline, at least leastLook and at most a
+// minute, in case the wall clock is set.
 func (m *Manager) lookIn() time.Duration {
 	next := time.Minute
 	now := time.Now().UnixNano()
@@ -127,9 +129,9 @@ func (m *Manager) each(f func(*entry)) {
 	wg.Wait()
 }
 
-// catchUp reads the last notification about every secret: what happened while
-// this process did not listen. When that is under way it begins once more
-// afterwards.
+// catchUp reads the last notification about every secret, in the background: what
+// was announced while this process had no connection. When that is under way it
+// begins once more afterwards. It does nothing without a bus.
 func (m *Manager) catchUp() {
 	if m.cfg.Bus == nil || m.catching.Add(1) > 1 {
 		return
@@ -145,12 +147,15 @@ func (m *Manager) catchUp() {
 	})
 }
 
+// missed reads the last notification about a secret. A bus that panics has failed.
 func (m *Manager) missed(e *entry) {
 	if m.work.Err() == nil {
 		m.ended("bus", func() { m.lastNotified(e) })
 	}
 }
 
+// lastNotified feeds the last notification about a secret, if there is one. A read
+// that fails is not repeated: the poll finds the version.
 func (m *Manager) lastNotified(e *entry) {
 	a, err := m.cfg.Bus.LastNotified(m.work, m.cfg.Service, e.id)
 	if err != nil {
@@ -162,7 +167,8 @@ func (m *Manager) lastNotified(e *entry) {
 	}
 }
 
-// reconnects returns the bus's reconnects, if it tells of them.
+// reconnects returns a channel that receives after the bus has reconnected, and a
+// function that ends this. The channel is nil for a bus that cannot tell.
 func (m *Manager) reconnects() (<-chan struct{}, func()) {
 	bus, ok := m.cfg.Bus.(interface {
 		OnReconnect(context.Context, func())

@@ -46,22 +46,23 @@ type Config struct {
 	Source Source
 	// IDs are the secrets to hold.
 	IDs []secret.ID
-	// Bus brings notifications and takes reports. Nil works by polling only,
-	// and then nobody can tell what this process runs.
+	// Bus brings notifications and takes reports. Nil works by polling only, and
+	// then this process cannot report what it runs, which holds retirements back.
 	Bus Bus
-	// Lease is for how long a report stands without being renewed. 0 means
+	// Lease is how long a report is valid without being renewed. 0 means
 	// DefaultLease.
 	Lease time.Duration
-	// PollInterval is how often the store is asked even though nobody said that
-	// something has changed, less up to a tenth. 0 means DefaultPollInterval,
-	// negative means never.
+	// PollInterval is how often every secret is read without a notification, less
+	// up to a tenth. The reads are spread over the interval. 0 means
+	// DefaultPollInterval, negative means never.
 	PollInterval time.Duration
 	// Retry is how soon a reload that failed is tried again; it doubles up to a
 	// minute. 0 means DefaultRetry.
 	Retry time.Duration
-	// MaxStale is for how long a version is served as good after its end, or the
-	// end of its cached lifetime, while the store cannot be asked. Then it counts
-	// as expired, see [Current.Err]. 0 means DefaultMaxStale, negative no limit.
+	// MaxStale is how long a version is served without an error after its end, or
+	// the end of its cached lifetime, while the store cannot be asked. Then it
+	// counts as expired, see [Current.Err]. 0 means DefaultMaxStale, negative no
+	// limit.
 	MaxStale time.Duration
 	// Lookup finds environment variables: <ID>_TTL_SECONDS sets for how long a
 	// value counts as fresh after the store was asked; it is asked again a margin
@@ -139,6 +140,7 @@ func New(ctx context.Context, cfg Config) (*Manager, error) {
 	return m, nil
 }
 
+// defaults sets what is zero. Negative values stay: they switch something off.
 func (c *Config) defaults() {
 	if c.Instance == "" {
 		c.Instance = instanceName()
@@ -174,6 +176,7 @@ func instanceName() string {
 	return fmt.Sprintf("%s-%d-%s", host[:min(len(host), 30)], os.Getpid(), strings.ToLower(rand.Text()[:6]))
 }
 
+// instruments makes the metrics. They have the names of the Python client's.
 func (m *Manager) instruments(meter metric.Meter) error {
 	var errs [7]error
 	m.meters.access, errs[0] = meter.Int64Counter("secret.access", metric.WithDescription("Reads of a secret by name, and intervals in which handles on it were read."), metric.WithUnit("{read}"))
@@ -191,7 +194,7 @@ func (m *Manager) instruments(meter metric.Meter) error {
 func (m *Manager) start(ctx context.Context) error {
 	if m.cfg.Bus == nil {
 		m.log.LogAttrs(ctx, slog.LevelWarn, "secret.poll_only", slog.String("service", m.cfg.Service), slog.Duration("every", m.cfg.PollInterval),
-			slog.String("message", "no bus is configured: a rotation is noticed by polling, and nobody can tell what this process runs"))
+			slog.String("message", "no bus is configured: a rotation is noticed by polling, and this process cannot report what it runs"))
 	} else {
 		stop, err := m.cfg.Bus.SubscribeNotify(m.work, m.cfg.Service, m.notified)
 		if err != nil {
@@ -210,7 +213,8 @@ func (m *Manager) start(ctx context.Context) error {
 	return nil
 }
 
-// loadAll gets the first version of every secret.
+// loadAll gets the first version of every secret, maxReloads at a time. The error
+// names every secret that is missing, in the order of their ids.
 func (m *Manager) loadAll(ctx context.Context) error {
 	var mu sync.Mutex
 	missing := map[secret.ID]error{}
@@ -325,8 +329,8 @@ func (m *Manager) Refresh(ctx context.Context, id secret.ID) error {
 func (m *Manager) Instance() string { return m.cfg.Instance }
 
 // Close ends everything that runs for the Manager, says on the bus that this
-// instance is gone, and waits. Handles keep their last value. A bus that cannot
-// be reached is no error: the report ends with its lease.
+// instance is gone, and waits for hooks that run. Handles keep their last value. A
+// bus that cannot be reached is not an error: the report ends with its lease.
 func (m *Manager) Close(ctx context.Context) error {
 	m.stop()
 	m.cancel()

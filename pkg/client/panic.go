@@ -15,7 +15,7 @@ import (
 const restartPause = time.Second
 
 // panicked counts and logs a panic and returns it as an error. Only the type of
-// what it panicked with is shown: it might hold a value.
+// the panic's argument is shown: the argument may hold a value.
 func (m *Manager) panicked(ctx context.Context, where string, p any, attrs ...slog.Attr) error {
 	err := fmt.Errorf("the %s panicked with a %T", where, p)
 	m.meters.panics.Add(ctx, 1, metric.WithAttributes(attribute.String("where", where)))

@@ -71,6 +71,7 @@ func (e *entry) publish(ctx context.Context, f reload.Effect, got loaded) {
 		if !f.At.IsZero() {
 			e.due.Store(f.At.UnixNano())
 		}
+	default: // readers see nothing of the others
 	}
 }
 
@@ -86,7 +87,9 @@ func (e *entry) replace(ctx context.Context, c Current) {
 	}
 }
 
-// tell logs and counts an effect, and wakes what waits for it.
+// tell logs and counts an effect, and wakes the report or the loop. Neither a log
+// nor a metric holds a value. A hook keeps a version that was staged and given up:
+// it has no method that [reload.Withdraw] could call.
 func (e *entry) tell(ctx context.Context, f reload.Effect) {
 	id, version := metric.WithAttributes(attrID(e.id)), slog.String("version_id", string(f.Version))
 	switch f.Kind {
@@ -95,35 +98,36 @@ func (e *entry) tell(ctx context.Context, f reload.Effect) {
 		if !f.Cause.At.IsZero() {
 			e.m.meters.latency.Record(ctx, time.Since(f.Cause.At).Seconds(), id)
 		}
-		e.log(ctx, slog.LevelInfo, "secret.rotated", version)
+		e.logger().LogAttrs(ctx, slog.LevelInfo, "secret.rotated", version)
 	case reload.Fresh:
-		e.log(ctx, slog.LevelInfo, "secret.fresh", version)
+		e.logger().LogAttrs(ctx, slog.LevelInfo, "secret.fresh", version)
 	case reload.MarkStale:
-		e.log(ctx, slog.LevelWarn, "secret.stale", version, slog.Time("since", f.At),
+		e.logger().LogAttrs(ctx, slog.LevelWarn, "secret.stale", version, slog.Time("since", f.At),
 			slog.String("message", "the store could not be asked since the end of the version, which is still served"))
 	case reload.MarkExpired:
-		e.log(ctx, slog.LevelError, "secret.expired", version, slog.Time("since", f.At),
+		e.logger().LogAttrs(ctx, slog.LevelError, "secret.expired", version, slog.Time("since", f.At),
 			slog.String("message", "the store could not be asked for longer than the limit"))
 	case reload.NearExpiry:
 		e.m.meters.near.Add(ctx, 1, id)
-		e.log(ctx, slog.LevelWarn, "secret.near_expiry", version, slog.Duration("left", time.Until(f.NotAfter).Round(time.Second)))
+		e.logger().LogAttrs(ctx, slog.LevelWarn, "secret.near_expiry", version, slog.Duration("left", time.Until(f.NotAfter).Round(time.Second)))
 	case reload.Failed:
 		e.m.meters.failed.Add(ctx, 1, id, metric.WithAttributes(attribute.String("reason", f.Failure.Kind)))
-		e.log(ctx, slog.LevelError, "secret.reload.failed", version, slog.String("running", string(e.current.Load().Version.ID)),
+		e.logger().LogAttrs(ctx, slog.LevelError, "secret.reload.failed", version, slog.String("running", string(e.current.Load().Version.ID)),
 			slog.String("error", f.Failure.Text), slog.Duration("again_in", f.Pause))
 	case reload.Report:
 		e.m.renew()
 	case reload.Schedule:
 		e.m.rouse()
+	default: // nothing to tell
 	}
 }
 
-func (e *entry) log(ctx context.Context, level slog.Level, msg string, attrs ...slog.Attr) {
-	e.m.log.LogAttrs(ctx, level, msg, append([]slog.Attr{attrLogID(e.id)}, attrs...)...)
-}
+// logger returns the logger with the id of the secret.
+func (e *entry) logger() *slog.Logger { return e.m.log.With(attrLogID(e.id)) }
 
 // start carries out an effect that has to be answered, and what follows from it,
-// in a goroutine of its own. It does nothing for nil.
+// in a goroutine of its own. It does nothing for nil. At most maxReloads of them run
+// at once; the others wait for a slot.
 func (e *entry) start(ask *reload.Effect) {
 	if ask == nil {
 		return
@@ -173,6 +177,7 @@ func (e *entry) reload(f reload.Effect) (ask *reload.Effect) {
 	return ask
 }
 
+// failed feeds the failure of a read or of a hook, unless the Manager is closed.
 func (e *entry) failed(ctx context.Context, kind reload.EventKind, err error) (ask *reload.Effect) {
 	if e.m.work.Err() != nil {
 		return nil
@@ -180,7 +185,8 @@ func (e *entry) failed(ctx context.Context, kind reload.EventKind, err error) (a
 	return e.feed(ctx, reload.Event{Kind: kind, Failure: reload.Failure{Kind: store.Reason(err), Text: err.Error()}}, loaded{})
 }
 
-// prepare calls every hook; the first error counts. The caller holds hooking.
+// prepare calls the hooks in the order in which they were added, until one fails.
+// The caller holds hooking.
 func (e *entry) prepare(ctx context.Context, f reload.Effect, got loaded) error {
 	c := Change{ID: e.id, Version: got.version, Value: got.value, Staged: f.Staged, AnnouncedAt: f.Cause.At}
 	for _, h := range e.hooks {
@@ -200,7 +206,8 @@ func scrub(err error, val secret.Value) error {
 	return err
 }
 
-// notified takes a notification from the bus: at most one read of the store.
+// notified takes a notification from the bus: at most one read of the store. It
+// does not block, and ignores secrets that this Manager does not hold.
 func (m *Manager) notified(ctx context.Context, d events.Delivery) {
 	e, ok := m.entries[d.Event.Data.SecretID]
 	if !ok {
@@ -214,6 +221,7 @@ func (m *Manager) notified(ctx context.Context, d events.Delivery) {
 	e.start(e.feed(m.work, reload.Event{Kind: kind, Announcement: a}, loaded{}))
 }
 
+// traceHeader is where [propagation.TraceContext] keeps a trace context.
 const traceHeader = "traceparent"
 
 // traceparent returns the trace context of ctx as W3C writes it, "" for none.
@@ -228,10 +236,11 @@ func withTrace(ctx context.Context, text string) context.Context {
 	return propagation.TraceContext{}.Extract(ctx, propagation.MapCarrier{traceHeader: text})
 }
 
+// errStopped is returned by a refresh of a Manager that is closed.
 var errStopped = errors.New("the manager is closed")
 
 // refresh asks for a read of the current version, and waits until no reload is
-// under way.
+// under way, whether it was this one or another.
 func (e *entry) refresh(ctx context.Context) error {
 	e.start(e.feed(e.m.work, reload.Event{Kind: reload.RefreshAsked}, loaded{}))
 	select {

@@ -10,7 +10,8 @@ import (
 // coalesce is how long changes are gathered into one report.
 const coalesce = 10 * time.Millisecond
 
-// renew asks for a report soon.
+// renew asks for a report soon. It does not block; changes within coalesce share a
+// report.
 func (m *Manager) renew() {
 	select {
 	case m.dirty <- struct{}{}:
@@ -18,8 +19,9 @@ func (m *Manager) renew() {
 	}
 }
 
-// report says what this process runs, after each change and in time to keep the
-// lease.
+// report reports what this process runs after each change, and often enough that
+// one lost report does not end the lease. A report that fails is logged, and the
+// next one is sent after a third of the lease.
 func (m *Manager) report() {
 	every := time.NewTimer(m.cfg.Lease / 3)
 	defer every.Stop()
@@ -44,7 +46,8 @@ func (m *Manager) report() {
 	}
 }
 
-// Report returns what this process runs, as it tells the bus.
+// Report returns what this process runs, as it reports it to the bus: every secret,
+// in the order of their ids. It holds versions and never a value.
 func (m *Manager) Report() events.Report {
 	r := events.Report{Service: m.cfg.Service, Instance: m.cfg.Instance, StartedAt: m.started, At: time.Now()}
 	for _, id := range m.cfg.IDs {

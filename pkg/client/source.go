@@ -15,7 +15,9 @@ import (
 // configured.
 var ErrNotConfigured = errors.New("secret is not configured")
 
-// Source is where a [Manager] reads secrets.
+// Source is where a [Manager] reads secrets. Its methods are called concurrently,
+// and their errors wrap the sentinels of pkg/store: a missing version and a store
+// that is down are different events for a service.
 type Source interface {
 	// Spec returns what is configured of a secret.
 	Spec(id secret.ID) (secret.Spec, error)
@@ -87,7 +89,9 @@ func (s specSource) Read(ctx context.Context, id secret.ID, sel store.Selector) 
 	return st.Get(ctx, spec.StorePath(), sel)
 }
 
-// Bus is what a [Manager] needs of the bus; *events.Bus is one.
+// Bus is what a [Manager] needs of the bus; *events.Bus is one. fn of
+// SubscribeNotify does not block. A Bus may also have Connected, and OnReconnect
+// to have missed notifications read after a reconnect.
 type Bus interface {
 	SubscribeNotify(ctx context.Context, service string, fn func(context.Context, events.Delivery)) (stop func(), err error)
 	LastNotified(ctx context.Context, service string, id secret.ID) (events.Announcement, error)

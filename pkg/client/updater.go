@@ -35,8 +35,8 @@ type held[T any] struct {
 
 // NewUpdater returns an Updater whose first value is in place. build makes a
 // value of a version, and tries it out if that can be done; it is called with
-// nothing locked. release ends one that nobody uses any more, in the goroutine of
-// whoever was last; nil does nothing.
+// nothing locked. release ends a value after its last use, in the goroutine of its
+// last user; nil does nothing.
 func NewUpdater[T any](ctx context.Context, m *Manager, id secret.ID, build func(context.Context, Change) (T, error), release func(T)) (*Updater[T], error) {
 	if release == nil {
 		release = func(T) {}
@@ -50,10 +50,11 @@ func NewUpdater[T any](ctx context.Context, m *Manager, id secret.ID, build func
 	return u, nil
 }
 
+// take is the hook. A staged version makes nothing: it may never come into use.
 func (u *Updater[T]) take(ctx context.Context, c Change) error {
 	old := u.current.Load()
 	if c.Staged || old != nil && old.version == c.Version.ID {
-		return nil // tried again because of somebody else's hook
+		return nil // it is offered again because another hook refused it
 	}
 	v, err := u.build(ctx, c)
 	if err != nil {
@@ -68,6 +69,7 @@ func (u *Updater[T]) take(ctx context.Context, c Change) error {
 	return nil
 }
 
+// done ends one use. The last one releases the value.
 func (h *held[T]) done() {
 	if h.users.Add(-1) == 0 {
 		h.release(h.value)

@@ -177,7 +177,7 @@ async def test_a_bus_that_never_comes_keeps_nothing_from_ending(bus: TestBus, st
 
 async def test_without_a_bus_it_polls_and_says_so(store: Counted, logged: Logged) -> None:
     async with Manager(service="api", source=source(store), poll_interval=SOON) as manager:
-        assert "nobody can tell" in logged("secret.poll_only")[0]["detail"]
+        assert "cannot report" in logged("secret.poll_only")[0]["detail"]
         store.env["KEY"] = "value two"
         await eventually(lambda: text(manager) == "value two")
 

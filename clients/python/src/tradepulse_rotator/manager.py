@@ -80,9 +80,9 @@ class Manager:
         """Set up what :meth:`start` starts.
 
         ``service`` is the name that secrets list under ``services:``. Without a ``bus`` a rotation is noticed by polling
-        only, and nobody can tell what this process runs. ``instance`` names this process; empty makes a name that no other
+        only, and this process cannot report what it runs. ``instance`` names this process; empty makes a name that no other
         has. ``poll_interval`` None never polls. ``max_stale`` is for how long a version is served as good although the store
-        cannot be asked; then it counts as expired, and None is no limit.
+        cannot be asked; then it counts as expired; None means without limit.
         """
         events.check_token("service", service)
         if not source.specs:
@@ -127,7 +127,7 @@ class Manager:
                 every = str(self._poll) if self._poll else "never"
                 logs.event(
                     logging.WARNING, "secret.poll_only", service=self._service, every=every,
-                    detail="no bus is configured: a rotation is noticed by polling, and nobody can tell what this process runs",
+                    detail="no bus is configured: a rotation is noticed by polling, and this process cannot report what it runs",
                 )  # fmt: skip
             else:
                 await self._bus.start(self._service, self._notified, self._connected)
@@ -361,7 +361,7 @@ class Manager:
             await bus.report(self._snapshot(), self._lease)
         except RotatorError as err:
             if not again:
-                logs.event(logging.WARNING, "secret.report", error=str(err), detail="nobody can tell what this process runs")
+                logs.event(logging.WARNING, "secret.report", error=str(err), detail="rotator does not learn what this process runs")
         else:
             self._unreported = False
 

@@ -18,7 +18,8 @@ func (t *transition) deadline() time.Time {
 }
 
 // readAt returns when the store has to be read, zero for never: the next try, or
-// without one the refresh before the lifetime ends.
+// without one the refresh before the lifetime ends. It may be in the past, and then
+// the clock begins a read.
 func (t *transition) readAt() time.Time {
 	switch {
 	case t.job != nil:
@@ -30,7 +31,7 @@ func (t *transition) readAt() time.Time {
 }
 
 // moments returns when the version in use comes near its end, becomes stale or
-// expires.
+// expires. Those that were attended to are among them.
 func (t *transition) moments() []time.Time {
 	var out []time.Time
 	if !t.NotAfter.IsZero() {
@@ -85,7 +86,7 @@ func (t *transition) clock() {
 	}
 }
 
-// near says once that the version in use is near its end, and reports whether it
+// near says once per version that the version in use is near its end, and reports whether it
 // did.
 func (t *transition) near() bool {
 	if t.warned || t.NotAfter.IsZero() || t.now.Before(t.NotAfter.Add(-t.rules.Margin)) {
@@ -116,7 +117,8 @@ func (t *transition) age() bool {
 	return true
 }
 
-// look tries again what failed, and reads the current version.
+// look tries again the staging that failed, and reads the current version, whose
+// lifetime must not end because of the other.
 func (t *transition) look() {
 	if t.restage != nil && t.job == nil {
 		t.begin(job{staged: true, cause: *t.restage, version: t.restage.Version})

@@ -7,7 +7,8 @@ import (
 	"github.com/tradepulse/rotator/pkg/secret"
 )
 
-// transition is one call of [State.Next].
+// transition is one call of [State.Next]. Its methods change the embedded copy of
+// the state, so the caller's state stays as it was.
 type transition struct {
 	State
 
@@ -46,6 +47,8 @@ func (t *transition) enter(phase EffectKind, j job) {
 	t.next = &Effect{Kind: phase, Version: j.version, Staged: j.staged, Cause: j.cause}
 }
 
+// apply passes an event on. Only what waits for an answer sees answers, so a late
+// or repeated one does no harm.
 func (t *transition) apply(e Event) {
 	switch e.Kind {
 	case Started:
@@ -87,13 +90,17 @@ func (t *transition) answered(e Event) {
 	}
 }
 
+// started takes the first version into use. Announcements that arrived before are
+// queued, and looked at next.
 func (t *transition) started(e Event) {
 	if !t.isStarted() {
 		t.use(job{version: e.Version, notAfter: e.NotAfter})
 	}
 }
 
-// announced takes an announcement of a current version.
+// announced takes an announcement of a current version. It is a hint: the version
+// that the store returns counts, whichever was announced. The version in use is
+// read only after a failure, which may be a rollback to it.
 func (t *transition) announced(a Announcement) {
 	switch {
 	case !t.isStarted() || t.job != nil:
@@ -105,7 +112,8 @@ func (t *transition) announced(a Announcement) {
 	}
 }
 
-// staged takes an announcement of a version to verify with.
+// staged takes an announcement of a version to verify with. It is read by its id,
+// because it is not the current one yet.
 func (t *transition) staged(a Announcement) {
 	switch {
 	case !t.isStarted() || t.job != nil:
@@ -117,6 +125,8 @@ func (t *transition) staged(a Announcement) {
 	}
 }
 
+// newest returns the later of two announcements; of two at the same time the one
+// that is queued already.
 func newest(have *Announcement, a Announcement) *Announcement {
 	if have != nil && !a.At.After(have.At) {
 		return have
@@ -138,6 +148,9 @@ func (t *transition) polled() {
 // isReading reports whether the current version is being read.
 func (t *transition) isReading() bool { return t.job != nil && t.job.phase == Read && !t.job.staged }
 
+// refreshAsked reads the current version unless that happened just now. During a
+// reload it waits for the outcome: the read may have begun before the credentials
+// were refused.
 func (t *transition) refreshAsked() {
 	switch {
 	case !t.isStarted():
@@ -149,7 +162,8 @@ func (t *transition) refreshAsked() {
 }
 
 // dequeue begins the next job, if none is under way. What an earlier job has done
-// already is dropped.
+// already is dropped. The current version goes before a staged one: if it is the
+// staged one, promoted, there is nothing to stage.
 func (t *transition) dequeue() {
 	if a := t.queued; a != nil && t.isIdle() {
 		t.queued = nil
@@ -170,8 +184,9 @@ func (t *transition) dequeue() {
 
 func (t *transition) isIdle() bool { return t.isStarted() && t.job == nil }
 
-// begin starts a job with a read. An announcement leads to one read at most: the
-// machine itself schedules the retry of a read that fails.
+// begin starts a job with a read. An announcement leads to one read at most, so
+// that replays cost nothing even while the store is down: the retry of a read that
+// fails has a time of its own.
 func (t *transition) begin(j job) {
 	if !j.cause.isZero() && !t.seen.covers(j.cause) {
 		t.seen = sighting{j.cause.Version, j.cause.At}
@@ -208,7 +223,8 @@ func (t *transition) unchanged(e Event) {
 	t.settle()
 }
 
-// confirm notes that the store confirmed the version in use.
+// confirm notes that the store confirmed the version in use, whose end may have
+// moved either way. The warning of its near expiry is not repeated.
 func (t *transition) confirm(end time.Time) {
 	t.asked = t.now
 	if !t.Stale && t.NotAfter.Equal(end) {
@@ -221,7 +237,9 @@ func (t *transition) confirm(end time.Time) {
 	t.NotAfter, t.Stale, t.Expired = end, false, false
 }
 
-// settle notes that nothing has to be tried again.
+// settle ends the job and notes that nothing has to be tried again. The status is
+// that of before a failure: staged while hooks hold a staged version that all of
+// them accepted, applied otherwise.
 func (t *transition) settle() {
 	t.job, t.restage, t.retry, t.nextTry = nil, nil, 0, time.Time{}
 	t.Status, t.Wanted, t.Reason = StatusApplied, "", ""
@@ -230,18 +248,22 @@ func (t *transition) settle() {
 	}
 }
 
+// readStaged offers a staged version to the hooks, if it is still pending.
 func (t *transition) readStaged(j job, e Event) {
 	if e.Pending {
 		t.offer(j, e)
 		return
 	}
-	// Promoted or given up meanwhile. The next read of the current version tells.
+	// It was promoted or given up meanwhile. The next read of the current version
+	// shows which.
 	t.withdrawAllBut(j.version)
 	t.offered.staged = false
 	t.settle()
 }
 
-// unread notes that the store could not be read.
+// unread notes that the store could not be read. A staged version that is missing
+// was given up if it was read before, or if it was announced long enough ago for
+// every replica to have it.
 func (t *transition) unread(j job, f Failure) {
 	switch {
 	case j.staged && f.missing() && (t.offered.version == j.version || t.now.Sub(j.cause.At) >= GoneAfter):
@@ -257,6 +279,8 @@ func (t *transition) unread(j job, f Failure) {
 	}
 }
 
+// prepared goes on to the commit of a current version. A staged one has none: it
+// stays prepared until it is promoted or withdrawn.
 func (t *transition) prepared(j job) {
 	if j.staged {
 		t.offered = offer{version: j.version, staged: true, accepted: true}
@@ -266,7 +290,8 @@ func (t *transition) prepared(j job) {
 	t.enter(Commit, j)
 }
 
-// refused notes that a hook refused a version: the version in use stays.
+// refused notes that a hook refused a version: the version in use stays. Other
+// hooks may have accepted it, so hooks hold it until it is withdrawn or in use.
 func (t *transition) refused(j job, f Failure) {
 	t.offered = offer{version: j.version, staged: j.staged}
 	t.restage = nil
@@ -276,7 +301,7 @@ func (t *transition) refused(j job, f Failure) {
 	t.fail(j.version, f)
 }
 
-// use notes that a version is in use.
+// use notes that a version is in use. Hooks hold no other version any more.
 func (t *transition) use(j job) {
 	t.Version, t.NotAfter, t.LoadedAt = j.version, j.notAfter, t.now
 	t.Stale, t.Expired, t.warned, t.asked = false, false, false, t.now
@@ -285,8 +310,8 @@ func (t *transition) use(j job) {
 	t.do(Effect{Kind: Installed, Version: j.version, Cause: j.cause})
 }
 
-// fail notes that a version could not be taken into use, and schedules the next
-// try.
+// fail ends the job, notes that a version could not be taken into use, and sets the
+// time of the next try. The pause doubles with each failure in a row.
 func (t *transition) fail(wanted secret.VersionID, f Failure) {
 	t.job = nil
 	t.Status, t.Wanted, t.Reason = StatusFailed, wanted, truncate(f.Text)

@@ -234,17 +234,17 @@ type job struct {
 }
 
 // Busy reports whether a reload is under way.
-func (s *State) Busy() bool { return s.job != nil }
+func (s State) Busy() bool { return s.job != nil }
 
 // Pause returns the pause after the last failure, 0 when nothing failed.
-func (s *State) Pause() time.Duration { return s.retry }
+func (s State) Pause() time.Duration { return s.retry }
 
 // Phase returns the effect that has to be answered, "" for none.
-func (s *State) Phase() EffectKind {
+func (s State) Phase() EffectKind {
 	if s.job == nil {
 		return ""
 	}
 	return s.job.phase
 }
 
-func (s *State) isStarted() bool { return s.Version != "" }
+func (s State) isStarted() bool { return s.Version != "" }
