@@ -203,12 +203,9 @@ class _Transition:
         """Note that the version in use is the current one."""
         self._set(job=None)
         self._confirm(event.not_after)
-        s = self._s
-        if s.restage is not None:
-            if s.next_try is None or s.next_try <= self._now:
-                self._set(next_try=self._now + max(s.retry, self._rules.retry))
-            return
-        if not s.offered.staged:
+        if self._s.restage is not None:
+            return  # its next try keeps its time, which may have passed meanwhile
+        if not self._s.offered.staged:
             self._withdraw_all_but("")
         self._settle()
 

@@ -212,10 +212,7 @@ func (t *transition) unchanged(e Event) {
 	t.job = nil
 	t.confirm(e.NotAfter)
 	if t.restage != nil {
-		if !t.nextTry.After(t.now) {
-			t.nextTry = t.now.Add(max(t.retry, t.rules.Retry))
-		}
-		return
+		return // its next try keeps its time, which may have passed meanwhile
 	}
 	if !t.offered.staged {
 		t.withdrawAllBut("")
