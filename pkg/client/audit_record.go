@@ -45,7 +45,7 @@ func (r *AuditRecord) sign(key secret.Value) ([]byte, error) {
 }
 
 // plain replaces what is not UTF-8: JSON could not hold it, and a record must
-// not be lost because of what somebody sent.
+// not be lost because of a text that a client sent.
 func (r *AuditRecord) plain() {
 	r.Event = valid(r.Event)
 	if len(r.Fields) == 0 {
@@ -58,6 +58,7 @@ func (r *AuditRecord) plain() {
 	r.Fields = fields
 }
 
+// valid replaces each run of bytes that are not UTF-8 by U+FFFD.
 func valid(s string) string { return strings.ToValidUTF8(s, "\ufffd") }
 
 // mac returns the MAC of r under key: over the line with an empty mac.

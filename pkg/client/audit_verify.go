@@ -98,6 +98,7 @@ type auditChecker struct {
 	keys  map[secret.VersionID]secret.Value
 }
 
+// bad returns the error about the line that was read last.
 func (c *auditChecker) bad(reason string) *AuditError {
 	return &AuditError{Line: c.res.Records + 1, Reason: reason}
 }
@@ -132,6 +133,8 @@ func (c *auditChecker) take(line []byte) (reason string, err error) {
 	return "", nil
 }
 
+// parseAudit returns the record of a line, and false for a line that is not the JSON
+// of a record.
 func parseAudit(line []byte) (r AuditRecord, ok bool) {
 	err := json.Unmarshal(line, &r)
 	return r, err == nil
@@ -160,6 +163,8 @@ func (c *auditChecker) place(r AuditRecord) string {
 	return ""
 }
 
+// key returns a key by its version. It asks for each once, and again after
+// an error.
 func (c *auditChecker) key(v secret.VersionID) (secret.Value, error) {
 	if key, ok := c.keys[v]; ok {
 		return key, nil

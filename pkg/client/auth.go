@@ -87,6 +87,8 @@ func NewTokenAuthenticator(ctx context.Context, m *Manager, id secret.ID, realm 
 // client could send.
 var ErrUnsendable = errors.New("the value cannot stand in an Authorization header")
 
+// take is the hook. A token that no client could send is refused. A staged token is
+// accepted beside the others until the next version is current.
 func (a *TokenAuthenticator) take(ctx context.Context, c Change) error {
 	token := string(c.Value.Reveal())
 	if err := sendable(token); err != nil {
@@ -122,7 +124,7 @@ func sendable(token string) error {
 	}
 	for i := range len(token) {
 		if token[i] <= ' ' || token[i] > '~' {
-			return fmt.Errorf("%w: byte %d of %d is no visible ASCII character", ErrUnsendable, i+1, len(token))
+			return fmt.Errorf("%w: byte %d of %d is not a visible ASCII character", ErrUnsendable, i+1, len(token))
 		}
 	}
 	return nil
@@ -147,6 +149,8 @@ func (a *TokenAuthenticator) fromStore(ctx context.Context, cur secret.Version) 
 	return a.mac(string(val.Reveal())), until
 }
 
+// mac returns what is compared in place of a token: MACs have one length, and under
+// the key of the process they reveal nothing.
 func (a *TokenAuthenticator) mac(token string) (out [32]byte) {
 	h := hmac.New(sha256.New, a.blind[:])
 	_, _ = h.Write([]byte(token))
@@ -243,6 +247,7 @@ func (a *TokenAuthenticator) previousUsed(r *http.Request) {
 	}
 }
 
+// remoteHost returns the host of the peer, or all of RemoteAddr if it has no port.
 func remoteHost(r *http.Request) string {
 	host, _, err := net.SplitHostPort(r.RemoteAddr)
 	if err != nil {
@@ -251,9 +256,10 @@ func remoteHost(r *http.Request) string {
 	return host
 }
 
-// PreviousUses returns who has sent the previous token since the last rotation,
-// the last one first.
+// PreviousUses returns the clients that have sent the previous token since the last
+// rotation, the latest first. A client without a request since then is not among
+// them.
 func (a *TokenAuthenticator) PreviousUses() []PreviousUse { return a.clients.list() }
 
-// Close takes the authenticator off its secret; it goes on with what it has.
+// Close takes the authenticator off its secret; it continues to accept the tokens that it has.
 func (a *TokenAuthenticator) Close() { a.stop() }

@@ -17,10 +17,10 @@ type PreviousUse struct {
 }
 
 const (
-	// maxClients bounds how many clients are told apart; further ones count as
-	// "others".
+	// maxClients bounds how many clients are counted separately; further ones count
+	// together, as "others".
 	maxClients = 1000
-	// sayAgain is how often a client is logged that goes on.
+	// sayAgain is the least time between two log lines about a client.
 	sayAgain = time.Minute
 )
 
@@ -30,6 +30,8 @@ type previousClients struct {
 	all map[string]*previousClient
 }
 
+// previousClient is one of them: how often and when it last sent the token, and
+// when that was last logged.
 type previousClient struct {
 	uses       int64
 	last, said time.Time
@@ -58,12 +60,14 @@ func (p *previousClients) used(client string, now time.Time) (uses int64, say bo
 	return c.uses, say
 }
 
+// reset forgets all of them: another token is the previous one now.
 func (p *previousClients) reset() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.all = nil
 }
 
+// list returns a copy, the latest use first.
 func (p *previousClients) list() []PreviousUse {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -31,7 +31,7 @@ var _ http.RoundTripper = (*BearerTransport)(nil)
 func NewBearerTransport(m *Manager, id secret.ID, origin string, base http.RoundTripper) (*BearerTransport, error) {
 	u, err := url.Parse(origin)
 	if err != nil || u.Host == "" || u.Path != "" || u.User != nil || u.Scheme != "https" && u.Scheme != "http" {
-		return nil, fmt.Errorf("client: %q is no origin such as https://api.example.com", origin)
+		return nil, fmt.Errorf("client: %q is not an origin such as https://api.example.com", origin)
 	}
 	if base == nil {
 		base = http.DefaultTransport
@@ -39,7 +39,9 @@ func NewBearerTransport(m *Manager, id secret.ID, origin string, base http.Round
 	return &BearerTransport{m: m, h: m.Secret(id), origin: *u, base: base}, nil
 }
 
-// RoundTrip implements [http.RoundTripper].
+// RoundTrip implements [http.RoundTripper]. It sends a request twice at most, and
+// leaves r unchanged. When the second one cannot be sent, the answer to the first
+// is returned.
 func (t *BearerTransport) RoundTrip(r *http.Request) (*http.Response, error) {
 	if r.URL.Scheme != t.origin.Scheme || r.URL.Host != t.origin.Host || r.Header.Get("Authorization") != "" {
 		return t.base.RoundTrip(r)
@@ -55,7 +57,7 @@ func (t *BearerTransport) RoundTrip(r *http.Request) (*http.Response, error) {
 			return resp, nil
 		}
 		if again.Body, err = r.GetBody(); err != nil {
-			return resp, nil //nolint:nilerr // the answer to the first request stands
+			return resp, nil //nolint:nilerr // the caller gets the answer to the first request
 		}
 	}
 	_, _ = io.Copy(io.Discard, io.LimitReader(resp.Body, 64<<10)) // so that the connection can be used again
@@ -63,7 +65,7 @@ func (t *BearerTransport) RoundTrip(r *http.Request) (*http.Response, error) {
 	return t.base.RoundTrip(again)
 }
 
-// with returns a copy of r with the token in it.
+// with returns a copy of r with the token in it. The body is that of r.
 func with(r *http.Request, c *Current) *http.Request {
 	out := r.Clone(r.Context())
 	out.Header.Set("Authorization", "Bearer "+string(c.Value.Reveal()))

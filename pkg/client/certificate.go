@@ -12,7 +12,7 @@ import (
 
 // Certificate serves the TLS certificate that a secret holds: the chain and the
 // private key as PEM blocks, in any order. A new version is checked before it is
-// used; connections that stand are not touched.
+// used; open connections keep theirs.
 type Certificate struct {
 	current atomic.Pointer[tls.Certificate]
 	stop    func()
@@ -30,6 +30,8 @@ func NewCertificate(ctx context.Context, m *Manager, id secret.ID) (*Certificate
 	return c, nil
 }
 
+// take is the hook. It refuses a key that does not fit the chain, and a certificate
+// that is not valid now; a staged one is checked and not served.
 func (c *Certificate) take(_ context.Context, ch Change) error {
 	cert, err := tls.X509KeyPair(ch.Value.Reveal(), ch.Value.Reveal())
 	if err != nil {
@@ -47,15 +49,15 @@ func (c *Certificate) take(_ context.Context, ch Change) error {
 	return nil
 }
 
-// GetCertificate is for the [tls.Config] of a server.
+// GetCertificate is for the [tls.Config] of a server. It never fails.
 func (c *Certificate) GetCertificate(*tls.ClientHelloInfo) (*tls.Certificate, error) {
 	return c.current.Load(), nil
 }
 
-// GetClientCertificate is for the [tls.Config] of a client.
+// GetClientCertificate is for the [tls.Config] of a client. It never fails.
 func (c *Certificate) GetClientCertificate(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
 	return c.current.Load(), nil
 }
 
-// Close takes the certificate off its secret; it goes on with what it has.
+// Close takes the certificate off its secret; it continues to serve the last version.
 func (c *Certificate) Close() { c.stop() }

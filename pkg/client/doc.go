@@ -9,6 +9,19 @@
 // failure is reported. What the process runs is reported to the bus under a
 // lease, which is how a rotator knows when the old version may be retired.
 //
+// # How a version comes into use
+//
+// A notification, the poll, a retry or [Manager.Refresh] leads to a read of the
+// current version. The version that the store returns counts, whichever was
+// announced. If it is another one than that in use, the hooks are called in the
+// order in which they were added. If all of them accept it, readers see it from
+// then on, and the report says so. If one refuses it, or the store cannot be read,
+// the read is repeated after [Config.Retry], then after twice that, up to a minute.
+//
+// A staged version is offered to the hooks and not taken into use. Reloads of one
+// secret happen one after the other, those of several side by side. The decisions
+// are in internal/reload, which the Python client implements, too.
+//
 // The package writes to no store and decides nothing about rotation. It reads
 // with the credentials of the service that imports it.
 package client

@@ -33,7 +33,8 @@ func NewConnector(m *Manager, id secret.ID, drv driver.Driver, dsn func(secret.V
 // Driver implements [driver.Connector].
 func (c *Connector) Driver() driver.Driver { return c.drv }
 
-// Connect implements [driver.Connector].
+// Connect implements [driver.Connector]. It logs in twice at most. Its errors do not
+// quote the value, whatever the driver says.
 func (c *Connector) Connect(ctx context.Context) (driver.Conn, error) {
 	cur := c.h.Get()
 	conn, err := c.open(ctx, cur.Value)
@@ -43,6 +44,7 @@ func (c *Connector) Connect(ctx context.Context) (driver.Conn, error) {
 	return c.open(ctx, c.h.Get().Value)
 }
 
+// open logs in with one value.
 func (c *Connector) open(ctx context.Context, v secret.Value) (driver.Conn, error) {
 	name, err := c.dsn(v)
 	if err != nil {
@@ -55,6 +57,7 @@ func (c *Connector) open(ctx context.Context, v secret.Value) (driver.Conn, erro
 	return conn, nil
 }
 
+// dial opens a connection with the context, if the driver can take one.
 func dial(ctx context.Context, drv driver.Driver, name string) (driver.Conn, error) {
 	dc, ok := drv.(driver.DriverContext)
 	if !ok {
@@ -68,7 +71,8 @@ func dial(ctx context.Context, drv driver.Driver, name string) (driver.Conn, err
 }
 
 // moved reports whether there is another version than the one that was refused.
-// It asks the store unless that is known.
+// It asks the store unless that is known, and may wait for a reload until ctx ends.
+// A refresh that fails means no.
 func (m *Manager) moved(ctx context.Context, h *Handle, refused *Current) bool {
 	if h.Get().Version.ID != refused.Version.ID {
 		return true
