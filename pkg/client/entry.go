@@ -143,6 +143,7 @@ func (e *entry) unlockHooks() {
 	}
 }
 
+// attrID is the attribute of metrics and spans, attrLogID that of logs.
 func attrID(id secret.ID) attribute.KeyValue { return attribute.String("secret.id", string(id)) }
 
 func attrLogID(id secret.ID) slog.Attr { return slog.String("secret_id", string(id)) }

@@ -75,6 +75,7 @@ func (k *Keyring) take(_ context.Context, c Change) error {
 }
 
 // change replaces the keys by a changed copy without those whose time is over.
+// Readers see the keys of before or those of after, and never wait.
 func (k *Keyring) change(f func(map[secret.VersionID]kept)) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -129,5 +130,6 @@ func (k *Keyring) Lookup(ctx context.Context) func(secret.VersionID) (secret.Val
 	}
 }
 
-// Close takes the Keyring off its secret; it keeps the keys that it has.
+// Close takes the Keyring off its secret. It keeps the keys that it has, and Current
+// stays what it was.
 func (k *Keyring) Close() { k.stop() }

@@ -97,12 +97,15 @@ type Manager struct {
 	catching atomic.Int64
 }
 
+// meters are the metrics of a Manager. Each carries the id of its secret, and none
+// a version: the number of series is bounded by the number of secrets.
 type meters struct {
 	access, near, rotated, failed, panics metric.Int64Counter
 	stale                                 metric.Int64UpDownCounter
 	latency                               metric.Float64Histogram
 }
 
+// scope names the meter and the tracer.
 const scope = "github.com/tradepulse/rotator/pkg/client"
 
 // New returns a Manager that holds a value of every secret. When it cannot get
@@ -189,8 +192,9 @@ func (m *Manager) instruments(meter metric.Meter) error {
 	return errors.Join(errs[:]...)
 }
 
-// start subscribes, loads everything, and begins to report. It subscribes
-// first: what is announced while the first values are read must not be missed.
+// start subscribes, loads everything, and begins to report. It subscribes first:
+// what is announced while the first values are read waits in the reload machines.
+// After an error the caller ends what has begun.
 func (m *Manager) start(ctx context.Context) error {
 	if m.cfg.Bus == nil {
 		m.log.LogAttrs(ctx, slog.LevelWarn, "secret.poll_only", slog.String("service", m.cfg.Service), slog.Duration("every", m.cfg.PollInterval),
@@ -250,7 +254,8 @@ func (m *Manager) lifetime(id secret.ID) (time.Duration, error) {
 	return d, nil
 }
 
-// remedy says where a secret that cannot be read was looked for, and what to do.
+// remedy wraps the error of a secret that cannot be read: it says where the secret
+// was looked for, and what to do. An error with a method Remedy knows better.
 func remedy(id secret.ID, spec secret.Spec, err error) error {
 	hint := "see the error"
 	own, has := errors.AsType[interface {
@@ -276,7 +281,7 @@ func remedy(id secret.ID, spec secret.Spec, err error) error {
 	return fmt.Errorf("  %s: %w (%s)", id, err, hint)
 }
 
-// Secret returns a handle on one secret. It panics when the id is not among
+// Secret returns a handle on one secret, the same for each call. It panics when the id is not among
 // those the Manager was made with: that is a mistake in the program.
 func (m *Manager) Secret(id secret.ID) *Handle {
 	e, ok := m.entries[id]

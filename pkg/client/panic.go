@@ -24,8 +24,8 @@ func (m *Manager) panicked(ctx context.Context, where string, p any, attrs ...sl
 	return err
 }
 
-// keep runs a loop until the Manager is closed. One that panics begins again
-// after a pause.
+// keep runs a loop until the Manager is closed. A loop that panics begins again
+// after restartPause, so that a fault of a bus or a logger ends no reload for good.
 func (m *Manager) keep(where string, loop func()) {
 	for m.work.Err() == nil && !m.ended(where, loop) {
 		t := time.NewTimer(restartPause)
@@ -37,7 +37,7 @@ func (m *Manager) keep(where string, loop func()) {
 	}
 }
 
-// ended runs f and reports whether it returned.
+// ended runs f and reports whether it returned. A panic of f is logged and counted.
 func (m *Manager) ended(where string, f func()) (ok bool) {
 	defer func() {
 		if p := recover(); p != nil {

@@ -75,7 +75,8 @@ func (e *entry) publish(ctx context.Context, f reload.Effect, got loaded) {
 	}
 }
 
-// replace replaces what readers see. The caller holds mu.
+// replace replaces what readers see, and keeps the gauge of stale versions. What
+// readers got before stays as it was. The caller holds mu.
 func (e *entry) replace(ctx context.Context, c Current) {
 	old := e.current.Swap(&c)
 	if wasStale := old != nil && old.Stale; wasStale != c.Stale {
@@ -253,7 +254,8 @@ func (e *entry) refresh(ctx context.Context) error {
 	return nil
 }
 
-// settled returns a channel that is closed once no reload is under way.
+// settled returns a channel that is closed once no reload is under way, also none
+// that was queued behind it.
 func (e *entry) settled() <-chan struct{} {
 	e.mu.Lock()
 	defer e.mu.Unlock()

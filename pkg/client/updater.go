@@ -76,8 +76,9 @@ func (h *held[T]) done() {
 	}
 }
 
-// acquire returns the current value as one that has a user more, nil once the
-// Updater is closed.
+// acquire returns the current value with one more user, nil once the Updater is
+// closed. It counts a user only while there is another one, so that a value that is
+// being released is never used again; then it takes the value that follows.
 func (u *Updater[T]) acquire() *held[T] {
 	for {
 		h := u.current.Load()

@@ -38,6 +38,7 @@ func (s State) Next(r Rules, e Event, now time.Time) (State, []Effect) {
 	return t.State, t.effects
 }
 
+// do adds an effect that the shell carries out at once.
 func (t *transition) do(e Effect) { t.effects = append(t.effects, e) }
 
 // enter begins a phase of a job, whose effect has to be answered.
@@ -182,6 +183,7 @@ func (t *transition) dequeue() {
 	}
 }
 
+// isIdle reports whether a job can begin.
 func (t *transition) isIdle() bool { return t.isStarted() && t.job == nil }
 
 // begin starts a job with a read. An announcement leads to one read at most, so
@@ -207,7 +209,8 @@ func (t *transition) offer(j job, e Event) {
 }
 
 // unchanged notes that the version in use is the current one, and that nothing
-// else is wanted unless a staging has to be tried again.
+// else is wanted unless a staging has to be tried again. A version that hooks
+// refused as current was rolled back; a staged one may still come.
 func (t *transition) unchanged(e Event) {
 	t.job = nil
 	t.confirm(e.NotAfter)

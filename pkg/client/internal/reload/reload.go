@@ -44,6 +44,7 @@ type Announcement struct {
 	Trace string
 }
 
+// isZero reports whether there was no announcement: a real one has a time.
 func (a Announcement) isZero() bool { return a.At.IsZero() }
 
 // sighting is what has to be remembered of an announcement.
@@ -247,4 +248,6 @@ func (s State) Phase() EffectKind {
 	return s.job.phase
 }
 
+// isStarted reports whether there is a version in use. Before that, announcements
+// are queued and everything else is ignored.
 func (s State) isStarted() bool { return s.Version != "" }
