@@ -7,6 +7,8 @@ import (
 	"sync"
 	"time"
 
+	"go.opentelemetry.io/otel/trace"
+
 	"github.com/tradepulse/rotator/pkg/client/internal/reload"
 	"github.com/tradepulse/rotator/pkg/events"
 	"github.com/tradepulse/rotator/pkg/secret"
@@ -163,7 +165,7 @@ func (m *Manager) lastNotified(e *entry) {
 		return
 	}
 	if a.Seq != 0 {
-		m.notified(m.work, events.Delivery{Event: a.Event, Seq: a.Seq})
+		m.notified(trace.ContextWithRemoteSpanContext(m.work, a.Trace), events.Delivery{Event: a.Event, Seq: a.Seq})
 	}
 }
 

@@ -220,8 +220,7 @@ func (c *consumer) delivery(m jetstream.Msg) (Delivery, bool) {
 		c.settle(m, "terminate", func() error { return m.TermWithReason("rejected") })
 		return Delivery{}, false
 	}
-	cause := trace.SpanContextFromContext(c.b.extract(c.work, m.Headers()))
-	return Delivery{Event: e, Seq: meta.Sequence.Stream, Attempt: int(meta.NumDelivered), Trace: cause}, true
+	return Delivery{Event: e, Seq: meta.Sequence.Stream, Attempt: int(meta.NumDelivered), Trace: c.b.traceOf(c.work, m.Headers())}, true
 }
 
 func (c *consumer) process(m jetstream.Msg) {
@@ -348,4 +347,9 @@ func (c *consumer) settle(m jetstream.Msg, what string, do func() error) {
 // extract returns ctx with the trace that a message carries.
 func (b *Bus) extract(ctx context.Context, h nats.Header) context.Context {
 	return b.cfg.Propagator.Extract(ctx, propagation.HeaderCarrier(h))
+}
+
+// traceOf returns the trace that the headers of a message carry.
+func (b *Bus) traceOf(ctx context.Context, h nats.Header) trace.SpanContext {
+	return trace.SpanContextFromContext(b.extract(ctx, h))
 }

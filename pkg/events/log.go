@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
+	"go.opentelemetry.io/otel/trace"
 
 	"github.com/tradepulse/rotator/internal/backoff"
 	"github.com/tradepulse/rotator/pkg/secret"
@@ -18,6 +19,8 @@ import (
 type Announcement struct {
 	Event Event
 	Seq   uint64
+	// Trace is that of the event's cause.
+	Trace trace.SpanContext
 }
 
 // Last returns the last event of a type about a secret. With an error that
@@ -37,7 +40,7 @@ func (b *Bus) last(ctx context.Context, stream, subject string) (Announcement, e
 		b.note(ctx, subject, err)
 		return Announcement{Seq: m.Sequence}, fmt.Errorf("read the log: %w: %w", ErrUntrusted, err)
 	}
-	return Announcement{Event: e, Seq: m.Sequence}, nil
+	return Announcement{Event: e, Seq: m.Sequence, Trace: b.traceOf(ctx, m.Header)}, nil
 }
 
 // PublishAfter publishes e if the last event of its type about its secret has

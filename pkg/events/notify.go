@@ -117,7 +117,7 @@ func (b *Bus) LastNotified(ctx context.Context, service string, id secret.ID) (A
 		b.note(ctx, subject, err)
 		return Announcement{}, fmt.Errorf("read the last notification: %w: %w", ErrUntrusted, err)
 	}
-	return Announcement{Event: e, Seq: announced(m.Header)}, nil
+	return Announcement{Event: e, Seq: announced(m.Header), Trace: b.traceOf(ctx, m.Header)}, nil
 }
 
 // OnReconnect calls fn after each reconnect until ctx ends.
