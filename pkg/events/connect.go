@@ -130,7 +130,7 @@ func (w *reconnects) closed(nc *nats.Conn) {
 		reason = err.Error()
 	}
 	w.log.Error("nats.closed", slog.String("url", w.url), slog.String("error", reason),
-		slog.String("remedy", "start the program again: this connection does not come back"))
+		slog.String("remedy", "this connection does not come back; a program ends and has to be started again, a service opens another one"))
 }
 
 // AwaitClose returns nil once ctx has ended, and an error when nc is closed

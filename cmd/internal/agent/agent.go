@@ -159,10 +159,7 @@ func (a *Agent) reported(ctx context.Context, err error) {
 // maxReason bounds what a report says about a failure.
 const maxReason = 200
 
-func short(err error) string {
-	s := err.Error()
-	return s[:min(len(s), maxReason)]
-}
+func short(err error) string { return events.Clip(err.Error(), maxReason) }
 
 // Once writes every file and tells no program, which is about to start. It tries
 // until ctx ends.

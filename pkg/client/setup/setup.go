@@ -74,7 +74,7 @@ type Session struct {
 type Client struct {
 	*client.Manager
 
-	conn *nats.Conn
+	link *link // nil without a bus
 	st   *store.Store
 }
 
@@ -89,8 +89,8 @@ func (c *Client) release() error {
 	if c.st != nil {
 		err = c.st.Close()
 	}
-	if c.conn != nil {
-		c.conn.Close()
+	if c.link != nil {
+		c.link.close()
 	}
 	return err
 }
@@ -134,9 +134,14 @@ func (o Options) provider(cfg *Config) (Provider, error) {
 }
 
 func (c *Client) open(ctx context.Context, o Options, cfg *Config, p Provider) error {
-	bus, err := c.connect(ctx, o, cfg)
-	if err != nil {
+	if err := c.connect(ctx, o, cfg); err != nil {
 		return fmt.Errorf("setup: %w", err)
+	}
+	var bus client.Bus
+	var conn *nats.Conn
+	if c.link != nil {
+		bus = c.link
+		conn, _ = c.link.current()
 	}
 	ids := slices.Clone(o.IDs)
 	for id := range cfg.Secrets {
@@ -144,7 +149,7 @@ func (c *Client) open(ctx context.Context, o Options, cfg *Config, p Provider) e
 	}
 	slices.Sort(ids)
 	ids = slices.Compact(ids)
-	d, err := p.Open(ctx, &Session{Config: cfg, Lookup: o.Lookup, Conn: c.conn, IDs: ids})
+	d, err := p.Open(ctx, &Session{Config: cfg, Lookup: o.Lookup, Conn: conn, IDs: ids})
 	if err != nil {
 		return fmt.Errorf("setup: store %s: %w", cfg.Store, err)
 	}
@@ -177,46 +182,86 @@ func (c *Config) path(id secret.ID, lookup func(string) (string, bool)) string {
 	return path
 }
 
-// connect returns the bus, nil without one.
-func (c *Client) connect(ctx context.Context, o Options, cfg *Config) (client.Bus, error) {
+// connect opens the link to the bus, unless the configuration has none.
+func (c *Client) connect(ctx context.Context, o Options, cfg *Config) error {
 	if cfg.NATS.URL == "" {
-		return nil, nil
+		return nil
 	}
-	names, err := events.NewNames(cfg.NATS.Prefix)
+	ec, err := cfg.bus(o)
 	if err != nil {
-		return nil, fmt.Errorf("nats.prefix: %w", err)
+		return err
+	}
+	cc, err := cfg.connection(o)
+	if err != nil {
+		return err
+	}
+	dial := func(ctx context.Context, cc events.ConnectConfig) (*nats.Conn, *events.Bus, error) {
+		wait, cancel := context.WithTimeout(ctx, cmp.Or(o.ConnectTimeout, 30*time.Second))
+		defer cancel()
+		conn, err := events.Connect(wait, cc)
+		if err != nil {
+			return nil, nil, err
+		}
+		bus, err := events.New(conn, ec)
+		if err != nil {
+			conn.Close()
+		}
+		return conn, bus, err
+	}
+	conn, bus, err := dial(ctx, cc)
+	if err != nil {
+		return err
+	}
+	c.link = newLink(conn, bus, o.Logger, func(ctx context.Context) (*nats.Conn, *events.Bus, error) {
+		cc, err := cfg.connection(o) // credentials may have changed since
+		if err != nil {
+			return nil, nil, err
+		}
+		cc.Background = true
+		return dial(ctx, cc)
+	})
+	return nil
+}
+
+// bus returns what the bus is made of besides its connection.
+func (c *Config) bus(o Options) (events.Config, error) {
+	names, err := events.NewNames(c.NATS.Prefix)
+	if err != nil {
+		return events.Config{}, fmt.Errorf("nats.prefix: %w", err)
 	}
 	var trusted []ed25519.PublicKey
-	for _, file := range cfg.TrustedKeys {
+	for _, file := range c.TrustedKeys {
 		k, err := events.LoadPublicKey(file)
 		if err != nil {
-			return nil, err
+			return events.Config{}, err
 		}
 		trusted = append(trusted, k)
 	}
+	return events.Config{
+		Names: names, Source: "/service/" + c.Service, Verifier: events.NewVerifier(trusted...), APIPrefix: c.NATS.APIPrefix,
+		Logger: o.Logger, MeterProvider: o.MeterProvider, TracerProvider: o.TracerProvider,
+	}, nil
+}
+
+// connection returns how to reach NATS, with the credentials as their files are
+// now.
+func (c *Config) connection(o Options) (events.ConnectConfig, error) {
 	cc := events.ConnectConfig{
-		URL: cfg.NATS.URL, Name: "service " + cfg.Service, CredsFile: cfg.NATS.Credentials.CredsFile, NKeyFile: cfg.NATS.Credentials.NKeyFile,
-		User: cfg.NATS.Credentials.User, Background: cfg.Store != "natskv", Logger: o.Logger,
+		URL: c.NATS.URL, Name: "service " + c.Service, CredsFile: c.NATS.Credentials.CredsFile, NKeyFile: c.NATS.Credentials.NKeyFile,
+		User: c.NATS.Credentials.User, Background: c.Store != "natskv", Logger: o.Logger,
 	}
-	if file := cfg.NATS.Credentials.PasswordFile; file != "" {
+	if file := c.NATS.Credentials.PasswordFile; file != "" {
 		b, err := os.ReadFile(file)
 		if err != nil {
-			return nil, fmt.Errorf("nats.credentials.password_file: %w", err)
+			return cc, fmt.Errorf("nats.credentials.password_file: %w", err)
 		}
 		cc.Password = strings.TrimRight(string(b), "\r\n")
 	}
-	if cc.TLS, err = cfg.NATS.TLS.config(); err != nil {
-		return nil, fmt.Errorf("nats.tls: %w", err)
+	var err error
+	if cc.TLS, err = c.NATS.TLS.config(); err != nil {
+		return cc, fmt.Errorf("nats.tls: %w", err)
 	}
-	wait, cancel := context.WithTimeout(ctx, cmp.Or(o.ConnectTimeout, 30*time.Second))
-	defer cancel()
-	if c.conn, err = events.Connect(wait, cc); err != nil {
-		return nil, err
-	}
-	return events.New(c.conn, events.Config{
-		Names: names, Source: "/service/" + cfg.Service, Verifier: events.NewVerifier(trusted...), APIPrefix: cfg.NATS.APIPrefix,
-		Logger: o.Logger, MeterProvider: o.MeterProvider, TracerProvider: o.TracerProvider,
-	})
+	return cc, nil
 }
 
 func (t TLS) config() (*tls.Config, error) {
