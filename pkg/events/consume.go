@@ -169,7 +169,7 @@ func (c *consumer) pull(ctx context.Context) error {
 	defer iter.Stop()
 	stop := context.AfterFunc(ctx, iter.Drain)
 	defer stop()
-	for next := steady(iter); ; {
+	for next := nextWithRepoll(iter); ; {
 		m, err := next()
 		if err != nil {
 			return err

@@ -8,24 +8,25 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 )
 
-// askAgain is how soon after a message an iterator is asked once more.
-const askAgain = 50 * time.Millisecond
+// repollAfter is how soon after a message an iterator is polled once more.
+const repollAfter = 50 * time.Millisecond
 
-// steady returns the Next of an iterator. An iterator requests messages only when
-// it is asked, and not while it is still sending the request before: when the
-// messages of that one have all come by then, it would wait until its heartbeat
-// fails, a minute, before it requests any more. So it is asked again soon.
-func steady(iter jetstream.MessagesContext) func() (jetstream.Msg, error) {
-	soon := false
+// nextWithRepoll returns the Next of an iterator. It works around an iterator that
+// stalls between two pull requests: it requests messages only when it is polled,
+// and not while it is still sending the request before. If the messages of that
+// request have all come by then, it waits for its heartbeat, a minute, before it
+// requests more. So it is polled again soon after each message.
+func nextWithRepoll(iter jetstream.MessagesContext) func() (jetstream.Msg, error) {
+	repoll := false
 	return func() (jetstream.Msg, error) {
-		if soon {
-			m, err := iter.Next(jetstream.NextMaxWait(askAgain))
+		if repoll {
+			m, err := iter.Next(jetstream.NextMaxWait(repollAfter))
 			if !errors.Is(err, nats.ErrTimeout) {
 				return m, err
 			}
 		}
 		m, err := iter.Next()
-		soon = err == nil
+		repoll = err == nil
 		return m, err
 	}
 }

@@ -144,7 +144,7 @@ func (b *Bus) watchOnce(ctx context.Context, stream string, subjects []string, f
 	stop := context.AfterFunc(ctx, iter.Stop)
 	defer stop()
 	defer iter.Stop()
-	for next := steady(iter); ; {
+	for next := nextWithRepoll(iter); ; {
 		m, err := next()
 		if err != nil {
 			return err

@@ -13,6 +13,7 @@ import (
 	"go.opentelemetry.io/otel/trace"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/tradepulse/rotator/internal/guard"
 	"github.com/tradepulse/rotator/pkg/events"
 	"github.com/tradepulse/rotator/pkg/secret"
 )
@@ -40,7 +41,7 @@ func (n *Notifier) fanOut(ctx context.Context, d events.Delivery) error {
 	errs := make([]error, len(services))
 	for i, s := range services {
 		g.Go(func() error {
-			errs[i] = n.notify(ctx, s, d)
+			errs[i] = guard.Call(ctx, n.cfg.Logger, "a notification", func() error { return n.notify(ctx, s, d) })
 			return nil
 		})
 	}

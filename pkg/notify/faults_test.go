@@ -92,6 +92,41 @@ func failing(n int32, stored bool) func(Bus) Bus {
 	}
 }
 
+// panicking is a bus that panics when the rollout of one secret is published.
+type panicking struct {
+	Bus
+	id secret.ID
+}
+
+func (b panicking) PublishAfter(ctx context.Context, e events.Event, after uint64) (uint64, error) {
+	if e.Data.SecretID == b.id {
+		panic("on purpose")
+	}
+	return b.Bus.PublishAfter(ctx, e, after)
+}
+
+// TestAPanicHoldsUpOneRolloutOnly: it is loud, is tried again, and ends nothing
+// else.
+func TestAPanicHoldsUpOneRolloutOnly(t *testing.T) {
+	onSite(t, func(t *testing.T, s *site) {
+		const bad = secret.ID("BAD")
+		for _, id := range []secret.ID{bad, id} {
+			s.configure(secret.Spec{ID: id, Store: "mem", Services: []string{"api"}})
+		}
+		s.reportFor(long, "api", "1", "v2", bad, id)
+		p := s.start(wrap(func(b Bus) Bus { return panicking{b, bad} })).ready()
+		s.announce(bad, "v2", "v1")
+		s.announce(id, "v2", "v1")
+		s.becomes(id, "v2", rolling, converged)
+		if log := p.log.String(); !strings.Contains(log, "level=ERROR msg=panic") || !strings.Contains(log, "rollout.retry") || strings.Contains(log, "on purpose") {
+			t.Errorf("the log is\n%s", log)
+		}
+		if got := s.states(bad, "v2"); len(got) > 0 {
+			t.Errorf("the rollout that panics was published as %v", got)
+		}
+	})
+}
+
 // slow is a bus that takes its time to arm a timer.
 type slow struct {
 	Bus

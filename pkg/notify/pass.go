@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/tradepulse/rotator/internal/backoff"
+	"github.com/tradepulse/rotator/internal/guard"
 	"github.com/tradepulse/rotator/pkg/events"
 	"github.com/tradepulse/rotator/pkg/rollout"
 )
@@ -26,9 +27,9 @@ const (
 	reconsider = time.Hour
 )
 
-// run looks at what has changed or come to its time until ctx ends. Between two
-// passes it rests as long as it decided, so that watching, which needs the same
-// lock, is never held up.
+// run decides about rollouts that have changed or reached a deadline, until ctx
+// ends. Between two passes it pauses for as long as the last one took to decide,
+// so that the watches, which need the same lock, are not held up.
 func (t *tracker) run(ctx context.Context) error {
 	if !t.load(ctx) {
 		return nil
@@ -39,10 +40,10 @@ func (t *tracker) run(ctx context.Context) error {
 	return nil
 }
 
-// wait returns true when there is something to look at and false when ctx ends.
+// wait returns true when a rollout is due and false when ctx ends.
 func (t *tracker) wait(ctx context.Context) bool {
 	t.mu.Lock()
-	at, ok := t.wakes.next()
+	at, ok := t.deadlines.next()
 	t.mu.Unlock()
 	d := reconsider
 	if ok {
@@ -59,8 +60,8 @@ func (t *tracker) wait(ctx context.Context) bool {
 	return ctx.Err() == nil
 }
 
-// pass looks once at every rollout that may move, and returns how long it took
-// to decide.
+// pass decides once about every rollout that is due, carries the decisions out,
+// and returns how long it took to decide.
 func (t *tracker) pass(ctx context.Context) (deciding time.Duration) {
 	var (
 		g    errgroup.Group
@@ -79,7 +80,8 @@ func (t *tracker) pass(ctx context.Context) (deciding time.Duration) {
 			continue
 		}
 		g.Go(func() error {
-			if err := t.settle(ctx, d); err != nil {
+			err := guard.Call(ctx, t.log, "a move of a rollout", func() error { return t.settle(ctx, d) })
+			if err != nil {
 				t.postpone(tr)
 				mu.Lock()
 				defer mu.Unlock()
@@ -96,11 +98,11 @@ func (t *tracker) pass(ctx context.Context) (deciding time.Duration) {
 	return deciding
 }
 
-// due returns what has been touched or has come to its time.
+// due returns the rollouts that were touched or have reached their deadline.
 func (t *tracker) due(now time.Time) []*tracked {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.wakes.due(now, func(tr *tracked) { t.dirty[tr] = struct{}{} })
+	t.deadlines.due(now, func(tr *tracked) { t.dirty[tr] = struct{}{} })
 	out := make([]*tracked, 0, len(t.dirty))
 	for tr := range t.dirty {
 		out = append(out, tr)
@@ -112,20 +114,20 @@ func (t *tracker) due(now time.Time) []*tracked {
 func (t *tracker) postpone(tr *tracked) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.wakes.set(tr, time.Now().Add(retryPause))
+	t.deadlines.set(tr, time.Now().Add(retryPause))
 }
 
 // decision is what has to be done about one rollout.
 type decision struct {
-	tr      *tracked
-	next    rollout.Rollout
-	facts   rollout.Facts
-	actions []rollout.Action
-	after   uint64   // sequence of the event before the next one
-	late    []string // services that use the secret and may not know
+	tr         *tracked
+	next       rollout.Rollout
+	facts      rollout.Facts
+	actions    []rollout.Action
+	after      uint64   // sequence of the event before the next one
+	unnotified []string // services that use the secret and may not know
 }
 
-func (d decision) idle() bool { return len(d.actions) == 0 && len(d.late) == 0 }
+func (d decision) idle() bool { return len(d.actions) == 0 && len(d.unnotified) == 0 }
 
 // waits reports whether nothing more can be decided before the reports have
 // been read.
@@ -133,8 +135,8 @@ func (d decision) waits() bool {
 	return slices.ContainsFunc(d.actions, func(a rollout.Action) bool { return a.Kind == rollout.ActionRefresh })
 }
 
-// decide returns what has to be done about a rollout now, and sees to it that
-// it is looked at again in time.
+// decide returns what has to be done about a rollout now, and sets its next
+// deadline.
 func (t *tracker) decide(now time.Time, tr *tracked) decision {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -143,27 +145,27 @@ func (t *tracker) decide(now time.Time, tr *tracked) decision {
 			t.set(tr, rollout.Begin(*tr.next))
 			tr.next = nil
 		}
-		f, late := t.brief(now, tr)
+		f, unnotified := t.summaryFacts(now, tr)
 		next, actions := rollout.Advance(now, tr.rollout, f)
 		if len(actions) > 0 {
-			f = t.full(f, tr)
+			f = t.fullFacts(f, tr)
 			next, actions = rollout.Advance(now, tr.rollout, f)
 		}
 		if len(actions) == 0 && next.State != tr.rollout.State {
 			t.set(tr, next) // ended in silence
 			continue
 		}
-		t.wakes.set(tr, tr.rollout.Wake(now, f))
-		return decision{tr: tr, next: next, facts: f, actions: actions, after: tr.seq, late: late}
+		t.deadlines.set(tr, tr.rollout.Wake(now, f))
+		return decision{tr: tr, next: next, facts: f, actions: actions, after: tr.seq, unnotified: unnotified}
 	}
 }
 
-// brief gathers what is known as far as it takes to see whether anything has to
-// be done; t.mu is held. While an instance runs another version it names one
-// blocker instead of all: to list ten thousand of them after every report would
-// be most of the work there is. late are the services that use another version,
-// are not configured as subscribers, and have not been told.
-func (t *tracker) brief(now time.Time, tr *tracked) (f rollout.Facts, late []string) {
+// summaryFacts returns the facts as far as they are needed to see whether a
+// rollout moves; t.mu is held. While an instance runs another version they name
+// one blocker instead of all: listing ten thousand of them after every report
+// would be most of the work. unnotified are the services that use another version,
+// are not configured as subscribers, and have not been notified.
+func (t *tracker) summaryFacts(now time.Time, tr *tracked) (f rollout.Facts, unnotified []string) {
 	r := tr.rollout
 	if r.Ended() {
 		return rollout.Facts{}, nil
@@ -172,17 +174,17 @@ func (t *tracker) brief(now time.Time, tr *tracked) (f rollout.Facts, late []str
 	f = rollout.Facts{Configured: ok, Grace: spec.GracePeriod(), Deadline: spec.RolloutDeadline(), Newer: tr.next != nil, Fresh: now.Sub(t.synced) < freshFor}
 	lagging := t.fleet.lagging(r.SecretID, r.VersionID)
 	if len(lagging) == 0 {
-		return t.full(f, tr), nil
+		return t.fullFacts(f, tr), nil
 	}
 	f.Blocking = []events.Blocker{{Service: lagging[0], Reason: events.BlockOldVersion}}
 	if f.Newer || r.State == "" {
 		return f, nil
 	}
-	return f, slices.DeleteFunc(lagging, func(s string) bool { return slices.Contains(spec.Services, s) || slices.Contains(tr.told, s) })
+	return f, slices.DeleteFunc(lagging, func(s string) bool { return slices.Contains(spec.Services, s) || slices.Contains(tr.notified, s) })
 }
 
-// full completes brief facts; t.mu is held.
-func (t *tracker) full(f rollout.Facts, tr *tracked) rollout.Facts {
+// fullFacts completes the facts of summaryFacts; t.mu is held.
+func (t *tracker) fullFacts(f rollout.Facts, tr *tracked) rollout.Facts {
 	r := tr.rollout
 	spec, _ := t.spec(r.SecretID)
 	f.Blocking, f.Applied = rollout.Blocking(t.fleet.of(r.SecretID), spec.Services, r.SecretID, r.VersionID)
@@ -285,7 +287,7 @@ func (t *tracker) catchUp(ctx context.Context, d decision) error {
 // of that for long it looks into the log first: the end may have been missed.
 func (t *tracker) arm(ctx context.Context, d decision, a rollout.Action) error {
 	if a.Reason == rollout.ReasonOverdue {
-		if err := t.catchUp(ctx, d); err != nil || !t.stands(d, func() {}) {
+		if err := t.catchUp(ctx, d); err != nil || !t.applyIfUnchanged(d, func() {}) {
 			return err
 		}
 		t.log.LogAttrs(ctx, slog.LevelWarn, "rollout.retire_overdue", slog.String("secret_id", string(d.next.SecretID)),
@@ -294,19 +296,19 @@ func (t *tracker) arm(ctx context.Context, d decision, a rollout.Action) error {
 	if _, err := t.bus.Arm(ctx, d.next.Order(t.source, d.facts), a.At); err != nil {
 		return err
 	}
-	t.stands(d, func() { t.set(d.tr, d.next) })
+	t.applyIfUnchanged(d, func() { t.set(d.tr, d.next) })
 	return nil
 }
 
-// stands reports whether the rollout still is where the decision saw it go, and
-// calls then, with t.mu held, if so.
-func (t *tracker) stands(d decision, then func()) bool {
+// applyIfUnchanged calls fn with t.mu held, and returns true, if the rollout is
+// still in the state that the decision led to.
+func (t *tracker) applyIfUnchanged(d decision, fn func()) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	r := d.tr.rollout
 	ok := r.Is(d.next.VersionID, d.next.StartedAt) && r.State == d.next.State && r.RetireAt.Equal(d.next.RetireAt)
 	if ok {
-		then()
+		fn()
 	}
 	return ok
 }
@@ -314,7 +316,7 @@ func (t *tracker) stands(d decision, then func()) bool {
 // tell notifies services that use the secret without being subscribed: one that
 // began to report after the announcement was fanned out would not know.
 func (t *tracker) tell(ctx context.Context, d decision) error {
-	if len(d.late) == 0 {
+	if len(d.unnotified) == 0 {
 		return nil
 	}
 	a, err := t.bus.Last(ctx, events.TypeRotated, d.next.SecretID)
@@ -322,7 +324,7 @@ func (t *tracker) tell(ctx context.Context, d decision) error {
 		return err
 	}
 	if err == nil && d.next.Is(a.Event.Data.VersionID, a.Event.Data.OccurredAt) {
-		for _, s := range d.late {
+		for _, s := range d.unnotified {
 			if err := t.bus.Notify(ctx, s, a.Event, a.Seq); err != nil {
 				return err
 			}
@@ -330,7 +332,7 @@ func (t *tracker) tell(ctx context.Context, d decision) error {
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	d.tr.told = append(d.tr.told, d.late...)
+	d.tr.notified = append(d.tr.notified, d.unnotified...)
 	return nil
 }
 

@@ -39,15 +39,15 @@ type tracker struct {
 	// reports and the log that were there at the start, loaded after both.
 	reportsSynced, logSynced, loaded chan struct{}
 
-	mu      sync.Mutex
-	fleet   *fleet
-	secrets map[secret.ID]*tracked
-	states  map[events.RolloutState]int64 // :: state → rollouts in it
-	dirty   map[*tracked]struct{}
-	wakes   wakes
-	synced  time.Time // when the reports were last read from their start
-	reading bool      // they are being read from their start
-	reread  func()    // has them read from their start
+	mu        sync.Mutex
+	fleet     *fleet
+	secrets   map[secret.ID]*tracked
+	states    map[events.RolloutState]int64 // :: state → rollouts in it
+	dirty     map[*tracked]struct{}
+	deadlines deadlineQueue
+	synced    time.Time // when the reports were last read from their start
+	reading   bool      // they are being read from their start
+	reread    func()    // has them read from their start
 }
 
 func newTracker(cfg Config, m *instruments, tracer trace.Tracer) *tracker {
@@ -146,7 +146,7 @@ func (t *tracker) set(tr *tracked, r rollout.Rollout) {
 	t.states[shown(tr.rollout.State)]--
 	t.states[shown(r.State)]++
 	if r.Ended() || !tr.rollout.Is(r.VersionID, r.StartedAt) {
-		tr.told = nil
+		tr.notified = nil
 	}
 	tr.rollout = r.Shrunk()
 }
@@ -163,7 +163,7 @@ func shown(s events.RolloutState) events.RolloutState {
 // touch has the next pass look at tr.
 func (t *tracker) touch(tr *tracked) {
 	if tr.rollout.Ended() && tr.next == nil {
-		t.wakes.set(tr, time.Time{})
+		t.deadlines.set(tr, time.Time{})
 		delete(t.dirty, tr)
 		return
 	}
@@ -219,7 +219,7 @@ func (t *tracker) reported(e events.ReportEvent) error {
 
 // touchAll has the next pass look at every rollout that has not ended.
 func (t *tracker) touchAll() {
-	for _, tr := range slices.Clone(t.wakes) { // touch may change it
+	for _, tr := range slices.Clone(t.deadlines) { // touch may change it
 		t.touch(tr)
 	}
 }

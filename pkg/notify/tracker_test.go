@@ -69,7 +69,7 @@ func TestAFirstVersionConvergesWithoutAnythingToRetire(t *testing.T) {
 		}
 		p.tracker.mu.Lock()
 		defer p.tracker.mu.Unlock()
-		if n := p.tracker.wakes.Len(); n != 0 {
+		if n := p.tracker.deadlines.Len(); n != 0 {
 			t.Errorf("the tracker still waits for %d rollouts", n)
 		}
 	})

@@ -13,6 +13,7 @@ import (
 	"go.opentelemetry.io/otel/metric"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/tradepulse/rotator/internal/guard"
 	"github.com/tradepulse/rotator/pkg/catalog"
 	"github.com/tradepulse/rotator/pkg/events"
 	"github.com/tradepulse/rotator/pkg/secret"
@@ -45,7 +46,7 @@ func (p *pass) run(ctx context.Context) (complete bool, err error) {
 	g.SetLimit(atOnce)
 	do := func(work func() error) {
 		g.Go(func() error {
-			f.add(work())
+			f.add(guard.Call(ctx, p.s.log, "the sweep of a secret", work))
 			return nil
 		})
 	}

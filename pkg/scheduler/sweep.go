@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/tradepulse/rotator/internal/guard"
 	"github.com/tradepulse/rotator/pkg/catalog"
 	"github.com/tradepulse/rotator/pkg/events"
 	"github.com/tradepulse/rotator/pkg/secret"
@@ -142,7 +143,7 @@ func (w *sweep) run(ctx context.Context) error {
 	var g errgroup.Group
 	for i, sh := range w.s.shelves {
 		g.Go(func() error {
-			errs[i] = w.shelf(ctx, sh)
+			errs[i] = guard.Call(ctx, w.s.log, "the sweep of a store", func() error { return w.shelf(ctx, sh) })
 			return nil
 		})
 	}
