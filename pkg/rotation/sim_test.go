@@ -24,7 +24,7 @@ import (
 )
 
 var (
-	simSeeds = flag.Int("sim.seeds", 10_000, "how many seeds TestSimulation runs")
+	simSeeds = flag.Int("sim.seeds", defaultSeeds, "how many seeds TestSimulation runs")
 	simSeed  = flag.Int64("sim.seed", -1, "run this one seed and print what happens")
 )
 

@@ -1,0 +1,6 @@
+//go:build !race
+
+package rotation
+
+// defaultSeeds is how many seeds TestSimulation runs.
+const defaultSeeds = 10_000
