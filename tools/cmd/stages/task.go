@@ -11,7 +11,7 @@ import (
 // goTask runs a task of the Taskfile. Its end is requested with an interrupt,
 // so that it can end its own processes; whatever is left of them is killed.
 func goTask(ctx context.Context, w io.Writer, name string) error {
-	return command(ctx, w, "go", "tool", "task", name)
+	return command(ctx, w, "go", "tool", "task", "--color=false", name)
 }
 
 func command(ctx context.Context, w io.Writer, name string, args ...string) error {
