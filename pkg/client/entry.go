@@ -92,12 +92,11 @@ type entry struct {
 	handle Handle
 	m      *Manager
 	id     secret.ID
-	ttl    time.Duration // of the spec, 0 for none
-	rules  reload.Rules
-
-	// mu guards state, the two channels and hooking. It is never held while a
+	ttl    time.Duration // of the spec, 0 for none; set before the first version is in use
+	// mu guards rules, state, the two channels and hooking. It is never held while a
 	// store or a hook is called, or something is logged.
 	mu    sync.Mutex
+	rules reload.Rules
 	state reload.State
 	idle  chan struct{} // closed when no reload is under way; nil when nothing waits for that
 	free  chan struct{} // closed when hooking ends; nil when nothing waits for that
@@ -162,11 +161,14 @@ func (e *entry) first(ctx context.Context) error {
 	if err != nil {
 		return remedy(e.id, spec, err)
 	}
-	e.ttl = spec.TTL
-	e.rules = reload.Rules{Margin: spec.Margin(), Retry: e.m.cfg.Retry, MaxStale: e.m.cfg.MaxStale}
-	if e.rules.Lifetime, err = e.m.lifetime(e.id); err != nil {
+	lifetime, err := e.m.lifetime(e.id)
+	if err != nil {
 		return remedy(e.id, spec, err)
 	}
+	e.mu.Lock() // a notification may come before the first version
+	e.ttl = spec.TTL
+	e.rules = reload.Rules{Margin: spec.Margin(), Retry: e.m.cfg.Retry, MaxStale: e.m.cfg.MaxStale, Lifetime: lifetime}
+	e.mu.Unlock()
 	got, err := e.read(ctx, store.Selector{})
 	if err != nil {
 		return remedy(e.id, spec, err)
