@@ -34,7 +34,9 @@ async def eventually(ok: Callable[[], object], what: str = "", state: Callable[[
     deadline = time.monotonic() + _PATIENCE
     while not (last := ok()):
         if time.monotonic() > deadline:
-            pytest.fail(f"waited {_PATIENCE:.0f} s until {what or _source(ok)}; in the end it was {state() if state is not None else last!r}")
+            pytest.fail(
+                f"waited {_PATIENCE:.0f} s until {what or _source(ok)}; in the end it was {state() if state is not None else last!r}"
+            )
         await asyncio.sleep(0.01)
 
 
