@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/tradepulse/rotator/internal/waittest"
 	"github.com/tradepulse/rotator/pkg/client"
 	"github.com/tradepulse/rotator/pkg/events"
 	"github.com/tradepulse/rotator/pkg/secret"
@@ -119,7 +120,7 @@ func TestWhoStillSendsThePreviousToken(t *testing.T) {
 	r := newRig(t)
 	r.write(key, "first-value")
 	r.write(token, "first-token")
-	var log lockedBuffer
+	var log waittest.Buffer
 	m := r.manager(func(c *client.Config) { c.Bus, c.Logger = nil, slog.New(slog.NewTextHandler(&log, nil)) })
 	a, err := client.NewTokenAuthenticator(t.Context(), m, token, "admin", time.Hour)
 	if err != nil {

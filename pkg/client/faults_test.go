@@ -15,6 +15,7 @@ import (
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 	"go.opentelemetry.io/otel/trace"
 
+	"github.com/tradepulse/rotator/internal/waittest"
 	"github.com/tradepulse/rotator/pkg/client"
 	"github.com/tradepulse/rotator/pkg/events"
 	"github.com/tradepulse/rotator/pkg/events/eventstest"
@@ -144,7 +145,7 @@ func TestAFailureDoesNotTellTheValue(t *testing.T) {
 	r := newRig(t)
 	r.write(key, "first-value")
 	r.write(token, "first-token")
-	var log lockedBuffer
+	var log waittest.Buffer
 	m := r.manager(func(c *client.Config) { c.Logger = slog.New(slog.NewTextHandler(&log, nil)) })
 	_, err := m.Subscribe(t.Context(), key, func(_ context.Context, c client.Change) error {
 		if text := string(c.Value.Reveal()); text != "first-value" {
@@ -466,7 +467,7 @@ func TestWithoutABusItSaysSo(t *testing.T) {
 	r := newRig(t)
 	r.write(key, "first-value")
 	r.write(token, "first-token")
-	var log lockedBuffer
+	var log waittest.Buffer
 	r.manager(func(c *client.Config) { c.Bus, c.Logger = nil, slog.New(slog.NewTextHandler(&log, nil)) })
 	if !strings.Contains(log.String(), "level=WARN msg=secret.poll_only") {
 		t.Errorf("the log does not say it: %s", log.String())

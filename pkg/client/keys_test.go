@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/tradepulse/rotator/internal/waittest"
 	"github.com/tradepulse/rotator/pkg/client"
 	"github.com/tradepulse/rotator/pkg/events"
 	"github.com/tradepulse/rotator/pkg/secret"
@@ -295,7 +296,7 @@ func TestAuditLoggersInOneLog(t *testing.T) {
 	r := newRig(t)
 	r.write(key, "value-0")
 	r.write(token, "first-token")
-	var out lockedBuffer
+	var out waittest.Buffer
 	var wg sync.WaitGroup
 	const processes, records = 4, 100
 	for p := range processes {

@@ -3,7 +3,6 @@
 package notify
 
 import (
-	"bytes"
 	"context"
 	"log/slog"
 	"maps"
@@ -16,6 +15,7 @@ import (
 
 	"github.com/nats-io/nats.go/jetstream"
 
+	"github.com/tradepulse/rotator/internal/waittest"
 	"github.com/tradepulse/rotator/pkg/catalog"
 	"github.com/tradepulse/rotator/pkg/events"
 	"github.com/tradepulse/rotator/pkg/events/eventstest"
@@ -140,7 +140,7 @@ func (s *site) catalog() *catalog.Catalog {
 type peer struct {
 	*Notifier
 	site *site
-	log  *syncBuffer
+	log  *waittest.Buffer
 	stop func()
 }
 
@@ -148,7 +148,7 @@ type peer struct {
 // or the test ends. wrap may stand between it and the bus.
 func (s *site) start(change ...func(*Config)) *peer {
 	s.t.Helper()
-	log := &syncBuffer{}
+	log := &waittest.Buffer{}
 	cfg := Config{Bus: s.connect(), Catalog: s.catalog(), Source: "/test/notifier", Logger: slog.New(slog.NewTextHandler(log, nil))}
 	for _, c := range change {
 		c(&cfg)
@@ -257,24 +257,6 @@ func (s *site) told(service string) secret.VersionID {
 		s.t.Fatal(err)
 	}
 	return a.Event.Data.VersionID
-}
-
-// syncBuffer is a buffer that several goroutines write to.
-type syncBuffer struct {
-	mu  sync.Mutex
-	buf bytes.Buffer
-}
-
-func (b *syncBuffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.buf.Write(p)
-}
-
-func (b *syncBuffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.buf.String()
 }
 
 // work takes what workers take, until the test ends.

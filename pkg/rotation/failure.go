@@ -88,7 +88,7 @@ func permanent(err error) bool {
 		missing(err) || store.Permanent(err)
 }
 
-// missing reports whether err says that there is no such secret. Only the read
+// missing reports whether err says that the secret does not exist. Only the read
 // step can tell: what a later step does not find was there a moment ago.
 func missing(err error) bool {
 	s, ok := errors.AsType[stepError](err)

@@ -2,7 +2,7 @@
 //
 // It answers three kinds of request: a step of a rotation that AWS Secrets
 // Manager drives (see [Step]), an event of EventBridge, and a command of
-// somebody who may invoke the function ([Command]). A step is a phase of the
+// a caller with permission to invoke the function ([Command]). A step is a phase of the
 // rotation that pkg/rotation knows; nothing of it is done here a second time.
 //
 // Every step asks AWS first whether the rotation is still the one it is said to

@@ -1,13 +1,11 @@
 package setup
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"log/slog"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -27,7 +25,7 @@ func TestAConnectionThatTheServerClosesIsReplaced(t *testing.T) {
 	t.Parallel()
 	srv := eventstest.NewListener(t)
 	ours := srv.NewBus(events.StreamOptions{})
-	log := &lockedBuffer{}
+	log := &waittest.Buffer{}
 	logger := slog.New(slog.NewTextHandler(log, nil))
 	var refuse atomic.Bool
 	dial := func(ctx context.Context) (*nats.Conn, *events.Bus, error) {
@@ -97,22 +95,4 @@ func TestAConnectionThatTheServerClosesIsReplaced(t *testing.T) {
 			t.Errorf("the log does not say %q:\n%s", want, log)
 		}
 	}
-}
-
-// lockedBuffer is a log that goroutines share.
-type lockedBuffer struct {
-	mu  sync.Mutex
-	buf bytes.Buffer
-}
-
-func (b *lockedBuffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.buf.Write(p)
-}
-
-func (b *lockedBuffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.buf.String()
 }
