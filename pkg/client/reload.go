@@ -23,7 +23,8 @@ import (
 // answers it. got is the version that the event is about.
 //
 // What readers see changes with mu held, in the order of the events. Logs and
-// metrics follow without it.
+// metrics follow without it, and before a Refresh that waits for the end of the
+// reload returns.
 func (e *entry) feed(ctx context.Context, ev reload.Event, got loaded) (ask *reload.Effect) {
 	e.mu.Lock()
 	// Without the monotonic reading: due and the end of a version are wall time.
@@ -32,11 +33,14 @@ func (e *entry) feed(ctx context.Context, ev reload.Event, got loaded) (ask *rel
 	for _, f := range effects {
 		e.publish(ctx, f, got)
 	}
-	if e.idle != nil && !e.state.Busy() {
-		close(e.idle)
-		e.idle = nil
+	var idle chan struct{}
+	if !e.state.Busy() {
+		idle, e.idle = e.idle, nil
 	}
 	e.mu.Unlock()
+	if idle != nil {
+		defer close(idle)
+	}
 	for i, f := range effects {
 		switch f.Kind {
 		case reload.Read, reload.Prepare, reload.Commit:
