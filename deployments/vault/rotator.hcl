@@ -12,7 +12,7 @@ path "secret/metadata/*" {
   capabilities = ["read", "list"]
 }
 
-# Pending versions wait here: nobody else may read it.
+# Pending versions wait here: only rotator may read it.
 path "secret/data/rotator-state/*" {
   capabilities = ["read", "update"]
 }

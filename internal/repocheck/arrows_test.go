@@ -128,7 +128,7 @@ var arrows = []arrow{
 		only: []string{"pkg/secret", "pkg/store"},
 	},
 	{
-		reason: "programs choose the stores, so that nobody links the SDK of a store that is not used",
+		reason: "programs choose the stores, so that no program links the SDK of a store that it does not use",
 		from:   []string{"pkg/...", "internal/..."}, except: slices.Concat(drivers, []string{"pkg/client/setup/..."}), scope: linked,
 		never: drivers,
 	},

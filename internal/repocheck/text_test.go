@@ -15,7 +15,7 @@ var taboo = []struct {
 	text   *regexp.Regexp
 }{
 	{
-		"a path of somebody's machine: use a relative one, t.TempDir or a variable",
+		"a path of one machine: use a relative one, t.TempDir or a variable",
 		regexp.MustCompile(`(?:^|[\s"'=(:,` + "`" + `])/(?:work|root|tmp|home/[\w.-]+|Users/[\w.-]+|mnt|private)(?:/|\b)`),
 	},
 	{

@@ -111,7 +111,7 @@ func probe(ctx context.Context, token, url string) (int, error) {
 	return resp.StatusCode, resp.Body.Close()
 }
 
-// freePort returns a port of loopback that nobody listens on.
+// freePort returns a loopback port that is not in use.
 func freePort(t testing.TB) int {
 	t.Helper()
 	l, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")

@@ -141,7 +141,7 @@ const suffix = 7
 // Paths returns the paths that a store may know a secret by, of which an event
 // says that it is called name: the name itself, and of an ARN the ARN, the name
 // in it and that name without what AWS puts after it. An event may hold the ARN
-// with or without that, so one of them may be somebody else's.
+// with or without that, so one of them may be another secret.
 func Paths(name string) []string {
 	parts := strings.SplitN(name, ":", 7)
 	if len(parts) < 7 || parts[0] != "arn" || parts[5] != "secret" {

@@ -19,7 +19,7 @@ import (
 )
 
 // Looker looks at one secret in its store, now, and does what a sweep would do
-// about it; *scheduler.Scheduler is one. It is asked by whoever can write to a
+// about it; *scheduler.Scheduler is one. It may be asked by any sender that can write to a
 // queue, so all that it does must rest on what it reads.
 type Looker interface {
 	Look(ctx context.Context, id secret.ID) error
@@ -79,7 +79,7 @@ func NewIntake(cfg IntakeConfig) (*Intake, error) {
 
 // Handle takes one event as EventBridge delivers it, in JSON, and has every
 // secret looked at that it names and that is configured or may be discovered.
-// Nothing else in it is used, so whoever repeats, reorders or forges events
+// Nothing else in it is used, so a sender that repeats, reorders or forges events
 // causes reads. Its error is the outcome: nil is done, [events.Permanent] is no
 // event that could ever be handled, any other is to be delivered again.
 func (i *Intake) Handle(ctx context.Context, body []byte) error {

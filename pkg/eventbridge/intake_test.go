@@ -112,7 +112,7 @@ func TestAnEventHasTheSecretsThatItNamesLookedAt(t *testing.T) {
 		"a label was moved, without a trail":   {labelMoved, both},
 		"a look is no reason to look":          {apiCall("DescribeSecret", `{"secretId":"orders/db-password"}`, `null`), nil},
 		"nor is a read":                        {apiCall("GetSecretValue", `{"secretId":"orders/db-password"}`, `null`), nil},
-		"a secret of somebody else":            {apiCall("PutSecretValue", `{"secretId":"theirs"}`, `null`), nil},
+		"a secret of another program":            {apiCall("PutSecretValue", `{"secretId":"theirs"}`, `null`), nil},
 		"another service":                      {strings.ReplaceAll(apiCall("PutSecretValue", `{"secretId":"orders/db-password"}`, `null`), "secretsmanager", "kms"), nil},
 		"a detail that is a list of surprises": {strings.Replace(labelMoved, `"detail":{`, `"detail":{"requestParameters":[1,{"a":null}],"responseElements":7,`, 1), both},
 	} {
@@ -245,7 +245,7 @@ func FuzzHandle(f *testing.F) {
 		}
 		for _, id := range l.looked() {
 			if id != "ORDERS_DB" && id != "ORDERS_DB_WEST" && id != "BILLING" {
-				t.Fatalf("looked at %s, which nobody configured", id)
+				t.Fatalf("looked at %s, which is not configured", id)
 			}
 		}
 		if err != nil && len(l.looked()) > 0 {

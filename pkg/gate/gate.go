@@ -5,7 +5,7 @@
 // [Run] puts it in front of the tests of a package, and rotator policy check is
 // the same as a command. The package reads values to look at them, and nothing of
 // one is in what it returns. It changes nothing, writes no event, and chooses no
-// store: whoever calls it says where to read.
+// store: the caller says where to read.
 package gate
 
 import (

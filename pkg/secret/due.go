@@ -7,9 +7,9 @@ import (
 )
 
 // DueAt returns the moment from which a rotation of the current version may
-// start, for somebody who asks at now. That is [Spec.RotateAt] until it has
-// passed. When it passed outside every rotation window, because nobody was
-// there, it is the next opening, unless the version would end before that:
+// start, as seen at now. That is [Spec.RotateAt] until it has passed. When it
+// passed outside every rotation window, because no program was running, it is
+// the next opening, unless the version would end before that:
 // then a window is worth less than a working secret and it is RotateAt, at
 // once. The zero Time and the error mean what they mean there.
 func (s Spec) DueAt(m Metadata, now time.Time) (time.Time, error) {

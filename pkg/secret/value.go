@@ -70,7 +70,7 @@ func (h *header) hold(b []byte) Value {
 	return Value{p: &h.slice}
 }
 
-// cut drops and clears all but the first n bytes of a Value that nobody has
+// cut drops and clears all but the first n bytes of a Value that no caller has
 // seen yet.
 func (v Value) cut(n int) {
 	b := v.Reveal()

@@ -56,7 +56,7 @@ type Version struct {
 	// Stage is where in its life it is.
 	Stage Stage
 	// Token is the rotation token that the version was written under, "" when
-	// somebody else wrote it or the store keeps no token.
+	// another program wrote it or the store keeps no token.
 	Token Token
 	// CreatedAt is when the version was written, by the store's clock.
 	CreatedAt time.Time

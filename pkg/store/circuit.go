@@ -22,7 +22,7 @@ const (
 )
 
 // Circuit says when a store counts as dead. Its calls then fail at once with
-// [ErrUnavailable], so that whoever works on several stores has his hands free
+// [ErrUnavailable], so that a caller that works on several stores is not held up
 // for the others, until one call in a while finds it alive again.
 type Circuit struct {
 	// Failures is how many calls in a row have to fail for want of the store

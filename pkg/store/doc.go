@@ -5,5 +5,5 @@
 //
 // The package decides nothing: which version should be current is for
 // pkg/rotation, when for pkg/secret. It caches nothing either: the store is the
-// truth, and whoever wants a cached value uses pkg/client.
+// truth; services that want a cached value use pkg/client.
 package store

@@ -39,9 +39,9 @@ type Document struct {
 // remembers.
 const maxRetired = 20
 
-// maxHeld bounds how many versions without a stage hold a value that nobody asked
-// to keep: those of rotations that were given up or overtaken before anybody
-// retired them.
+// maxHeld bounds how many versions without a stage hold a value without being
+// kept on request: those of rotations that were given up or overtaken before a
+// caller retired them.
 const maxHeld = 100
 
 // Surplus returns the oldest of the versions that hold a value without a stage or

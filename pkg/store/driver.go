@@ -38,7 +38,7 @@ type Driver interface {
 	Get(ctx context.Context, path string, sel Selector) (secret.Version, secret.Value, error)
 
 	// Put writes w.Value as the pending version of the rotation w.Token and
-	// returns it. Nobody who asks for the current version sees it.
+	// returns it. A read of the current version does not return it.
 	//
 	// It is idempotent by token: when a version with the token exists, Put
 	// returns that version if it holds the same value and ErrTokenReused if it

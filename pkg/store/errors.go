@@ -15,8 +15,8 @@ var (
 	ErrNotFound = secret.ErrNotFound
 	// ErrNoValue: the version is known and its value is not there.
 	ErrNoValue = errors.New("version has no value")
-	// ErrConflict: somebody else changed the secret first. Read again.
-	ErrConflict = errors.New("changed by somebody else")
+	// ErrConflict: another writer changed the secret first. Read again.
+	ErrConflict = errors.New("changed by another writer")
 	// ErrPending: another rotation has left a pending version.
 	ErrPending = errors.New("another pending version exists")
 	// ErrTokenReused: the rotation token already names another value.
@@ -69,7 +69,7 @@ func Reason(err error) string {
 	return "unknown"
 }
 
-// Permanent reports whether trying again cannot help until somebody changes
+// Permanent reports whether trying again cannot help until an operator changes
 // the configuration or the secret itself. Access denied and throttling are not
 // permanent: they end without us.
 func Permanent(err error) bool {

@@ -42,7 +42,7 @@ func ExampleStore() {
 	// pending  store main: get app/key: not found: no pending version
 }
 
-// What somebody else has changed meanwhile is not overwritten.
+// What another writer has changed meanwhile is not overwritten.
 func ExampleStore_Promote() {
 	ctx := context.Background()
 	s, err := store.New("main", storetest.NewMem(nil), options)
@@ -58,7 +58,7 @@ func ExampleStore_Promote() {
 	fmt.Println(err)
 	fmt.Println(store.Reason(err), store.Permanent(err))
 	// Output:
-	// store main: promote app/key: changed by somebody else: the current version is not "of-another-time"
+	// store main: promote app/key: changed by another writer: the current version is not "of-another-time"
 	// conflict false
 }
 

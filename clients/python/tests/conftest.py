@@ -49,7 +49,7 @@ def _source(ok: Callable[[], object]) -> str:
 
 
 def free_port() -> int:
-    """Return a port of loopback that nobody listens on."""
+    """Return a loopback port that is not in use."""
     with socket.socket() as s:
         s.bind(("127.0.0.1", 0))
         port: int = s.getsockname()[1]

@@ -1,4 +1,4 @@
-"""The package as it is installed: built without a network, and its plugin in front of somebody's tests."""
+"""The package as it is installed: built without a network, and its plugin in front of a user's tests."""
 
 from __future__ import annotations
 

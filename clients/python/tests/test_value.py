@@ -1,4 +1,4 @@
-"""A value shows itself to nobody by accident."""
+"""A value is not shown by accident."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 locals {
   # What the log says loudly, and what the alarm on it tells people.
   logged = {
-    announcement_lost = "A rotation is done and nobody heard of it; the next sweep of a scheduler announces it"
+    announcement_lost = "A rotation is done and was not announced; the next sweep of a scheduler announces it"
     step_failed       = "A step of a rotation failed; Secrets Manager tries again, the log says which step and why"
   }
 }

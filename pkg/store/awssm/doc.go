@@ -12,7 +12,7 @@
 // it means nothing.
 //
 // A rotation is three calls: DescribeSecret, PutSecretValue and
-// UpdateSecretVersionStage. Put does not describe again when somebody described
+// UpdateSecretVersionStage. Put does not describe again when a caller described
 // the secret a moment ago through the same Driver. In between, another process
 // may have put a pending version of its own, and then loses its AWSPENDING
 // label to this one; or it may have promoted, and then this pending version is
@@ -25,7 +25,7 @@
 // was given, and never lets go of it again but to another version. Until that
 // version is promoted it therefore carries the label ROTATOR_UNPROMOTED as
 // well, and means pending to this package, which shows no current version
-// meanwhile. Promoting it takes the label away. Somebody who reads the secret
+// meanwhile. Promoting it takes the label away. A program that reads the secret
 // past this package gets the value early, where otherwise there was none.
 //
 // # Dates

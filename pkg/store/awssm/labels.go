@@ -75,7 +75,7 @@ func (l labels) at(stage secret.Stage) secret.VersionID {
 }
 
 // versions returns the versions in the order of their ids. One that only a
-// label of somebody else keeps counts as kept on purpose.
+// label of another program keeps counts as kept on purpose.
 func (l labels) versions() []secret.Version {
 	out := make([]secret.Version, 0, len(l))
 	for _, id := range slices.Sorted(maps.Keys(l)) {

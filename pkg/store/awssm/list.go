@@ -38,7 +38,7 @@ func (d *Driver) List(ctx context.Context) iter.Seq2[secret.Metadata, error] {
 				return
 			}
 			if len(page) == 0 && next != "" {
-				page = append(page, secret.Metadata{}) // nothing that anybody asked for, and more to come
+				page = append(page, secret.Metadata{}) // nothing in scope, and more to come
 			}
 			for _, m := range page {
 				if !yield(m, nil) {

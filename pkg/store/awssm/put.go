@@ -60,7 +60,7 @@ func (d *Driver) admit(ctx context.Context, path string, w store.Write) (labels,
 }
 
 // create makes a secret without a version: a value given to CreateSecret would
-// be current at once. One that somebody else has made meanwhile is as good.
+// be current at once. One that another writer has made meanwhile is as good.
 func (d *Driver) create(ctx context.Context, path string) error {
 	_, err := d.api.CreateSecret(ctx, &sm.CreateSecretInput{Name: &path, Tags: d.cfg.newTags()}, d.write)
 	if err = classify(ctx, err); errors.Is(err, store.ErrTokenReused) {

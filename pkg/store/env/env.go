@@ -1,5 +1,5 @@
 // Package env serves secrets from environment variables, for development. It
-// is read-only: nobody can change a variable of a process that runs, so it
+// is read-only: a variable of a running process cannot be changed from outside, so it
 // refuses to rotate.
 //
 // A path names a variable. A path that ends in _ID, such as

@@ -13,7 +13,7 @@
 // for services that only read.
 //
 // Versions that lost their stage keep their values until they are retired, and the
-// newest hundred of those that nobody ever retires.
+// newest hundred of those that are never retired.
 //
 // The package keeps no plaintext, caches no value, and does not protect the
 // names of secrets: they are keys of the bucket.

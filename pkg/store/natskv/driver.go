@@ -274,12 +274,12 @@ func (d *Driver) bound(path string, v secret.VersionID, ref string) []byte {
 	return []byte("rotator/natskv/v2|" + d.cfg.Bucket + "|" + string(secret.ID(path).Key()) + "|" + string(v) + "|" + ref)
 }
 
-// Put implements [store.Driver]: the sealed value under a key that nobody else
-// writes, then the document that refers to it. Whoever dies in between leaves a
+// Put implements [store.Driver]: the sealed value under a key of its own,
+// then the document that refers to it. A writer that dies in between leaves a
 // value that nothing refers to; it goes when its version is retired.
 func (d *Driver) Put(ctx context.Context, path string, w store.Write) (v secret.Version, err error) {
 	var ref string // of our value, once it is stored
-	var lost bool  // somebody else's document stands
+	var lost bool  // another writer's document is in place
 	var surplus []secret.VersionID
 	err = d.change(ctx, path, w.Create, func(doc *document) (bool, error) {
 		life := store.Document{Versions: doc.versions()}

@@ -384,7 +384,7 @@ func TestAProcessOutlivesAChangeOfTheMasterKey(t *testing.T) {
 	}
 }
 
-// TestHistoryIsBounded rotates a secret whose versions nobody retires: those long
+// TestHistoryIsBounded rotates a secret whose versions are never retired: those long
 // past lose their values, but for one that was kept on purpose.
 func TestHistoryIsBounded(t *testing.T) {
 	t.Parallel()

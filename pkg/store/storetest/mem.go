@@ -50,7 +50,7 @@ func (m *Mem) SetAttributes(path string, attrs map[string]string) {
 	m.secrets[path].attrs = maps.Clone(attrs)
 }
 
-// Delete makes the store forget a secret, as somebody else might.
+// Delete makes the store forget a secret, as another program might.
 func (m *Mem) Delete(path string) {
 	m.mu.Lock()
 	defer m.mu.Unlock()

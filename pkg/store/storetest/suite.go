@@ -30,7 +30,7 @@ type Harness struct {
 	// Stick leaves a pending version without a value, as a rotation does that
 	// failed early; nil when the service cannot have one.
 	Stick func(t *testing.T, path string, token secret.Token)
-	// Delete makes somebody else remove the secret; nil when that cannot be had.
+	// Delete removes the secret as another program would; nil when that cannot be had.
 	Delete func(ctx context.Context, path string) error
 	// Deny returns a driver on the same store whose credentials lack one
 	// operation (describe, list, get, put, promote, retire); nil when the

@@ -21,7 +21,7 @@ type Auth interface {
 	login(ctx context.Context, c *api.Client) (*api.Secret, error)
 }
 
-// Token is a token that somebody else made. It is renewed while it can be.
+// Token is a token that was made elsewhere. It is renewed while it can be.
 type Token struct{ Token string }
 
 // EnvironmentToken returns the token in VAULT_TOKEN or BAO_TOKEN, nil when there
@@ -128,7 +128,7 @@ const (
 	// renewPause is how long a token that could not be renewed is used before
 	// that is tried again.
 	renewPause = 10 * time.Second
-	// futilePause is how long nobody logs in after it did not help.
+	// futilePause is how long no login is tried after one that did not help.
 	futilePause = time.Minute
 )
 
@@ -152,7 +152,7 @@ func (s *session) client(ctx context.Context) (*api.Client, error) {
 		select {
 		case s.turn <- struct{}{}:
 		default:
-			return s.c, nil // somebody else is about to renew it
+			return s.c, nil // another caller is about to renew it
 		}
 	} else if err := s.take(ctx); err != nil {
 		return nil, err

@@ -40,7 +40,7 @@ const (
 )
 
 // TestTokenIsRenewed uses a token that lives for two seconds and may be renewed
-// for an hour: nobody has to log in again.
+// for an hour: no new login is needed.
 func TestTokenIsRenewed(t *testing.T) {
 	t.Parallel()
 	bao := serverstest.StartBao(t)
@@ -78,7 +78,7 @@ func TestTokenThatCannotBeRenewedIsUsedToItsEnd(t *testing.T) {
 	for {
 		_, err := d.Describe(t.Context(), "tired")
 		if errors.Is(err, store.ErrUnavailable) {
-			break // it has ended, and nobody gives another
+			break // it has ended, and there is no other
 		}
 		if err != nil {
 			t.Fatalf("%v, want unavailable", err)
@@ -92,7 +92,7 @@ func under(prefix string) func(string) bool {
 	return func(call string) bool { return strings.HasPrefix(call, prefix) }
 }
 
-// TestALoginThatHangsHoldsNobody: whoever waits for a login leaves with his own
+// TestALoginThatHangsHoldsNobody: a caller that waits for a login leaves with its own
 // context.
 func TestALoginThatHangsHoldsNobody(t *testing.T) {
 	t.Parallel()

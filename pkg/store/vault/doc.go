@@ -11,7 +11,7 @@
 // A pending version waits in a document of its own, the state, under
 // Config.StatePrefix in the same mount. It was written for one current version
 // N and can become N+1 only: promoting it is a write with the check-and-set
-// parameter N, which the engine refuses when anybody else has written. The id of
+// parameter N, which the engine refuses after any other write. The id of
 // a pending version is therefore known before it is written. The state is
 // changed by check-and-set too, keeps one version (max_versions 1), and
 // remembers the rotation tokens of the versions before.

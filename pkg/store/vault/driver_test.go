@@ -243,7 +243,7 @@ func TestDocument(t *testing.T) {
 	}
 }
 
-// TestForeignWrite: somebody writes past us while a version is pending.
+// TestForeignWrite: another program writes while a version is pending.
 // TestAPathHasOneForm: what is read under a path is what List shows in the normal
 // form of the path, and no path leaves the prefix.
 func TestAPathHasOneForm(t *testing.T) {
@@ -291,7 +291,7 @@ func TestForeignWrite(t *testing.T) {
 	}
 	bao.Do(t, http.MethodPost, "secret/data/app", map[string]any{"data": map[string]any{"value": "theirs"}}, nil)
 	if err := d.Promote(t.Context(), "app", "1", v.ID); !errors.Is(err, store.ErrConflict) {
-		t.Errorf("promote over somebody else's version: %v", err)
+		t.Errorf("promote over another program's version: %v", err)
 	}
 	m, err := d.Describe(t.Context(), "app")
 	if cur := m.Current(); err != nil || cur.ID != "2" || cur.Token != "" {

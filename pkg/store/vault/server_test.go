@@ -103,7 +103,7 @@ func TestEveryCapabilityIsNeeded(t *testing.T) {
 	}
 }
 
-// TestInterruptedFirstWrite: whoever made the settings of a secret's state died
+// TestInterruptedFirstWrite: the writer of the settings of a secret's state died
 // before the state was written.
 func TestInterruptedFirstWrite(t *testing.T) {
 	t.Parallel()

@@ -16,7 +16,7 @@ import (
 const casTries = 8
 
 // change applies do to a secret's state by compare-and-set, at first on what
-// was seen of it a moment ago, and again on a fresh view when somebody else was
+// was seen of it a moment ago, and again on a fresh view when another writer was
 // quicker or when do refuses what may be out of date.
 func (d *Driver) change(ctx context.Context, path string, do func(*view) (changed bool, err error)) error {
 	v, remembered := d.memory.recent(path)
@@ -183,7 +183,7 @@ func (v *view) mayPromote(from, to secret.VersionID) (done bool, err error) {
 	switch {
 	case n != 0 && n == cur:
 		if p != nil && p.id() == to && !v.promoted {
-			return false, fmt.Errorf("%w: somebody else wrote version %s", store.ErrConflict, to)
+			return false, fmt.Errorf("%w: another writer wrote version %s", store.ErrConflict, to)
 		}
 		return true, nil
 	case n == 0 || v.info.versions[n].number == 0 && (p == nil || p.id() != to):

@@ -32,7 +32,7 @@ func run(args []string) error {
 	return errors.Join(pack(f, args[1], args[2:]), f.Close())
 }
 
-// pack writes the zip. The program may be run and all may be read by anybody,
+// pack writes the zip. The program may be run and all may be read by every user,
 // because Lambda runs it as a user that owns nothing.
 func pack(w io.Writer, program string, files []string) error {
 	z := zip.NewWriter(w)

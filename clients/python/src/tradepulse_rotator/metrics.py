@@ -39,7 +39,7 @@ class SafeMetrics:
         try:
             if self._collector is not None:
                 self._collector.count(name, attributes)
-        except Exception as err:  # noqa: BLE001  # it is somebody else's code
+        except Exception as err:  # noqa: BLE001  # the callback is the service's code
             self._failed(name, err)
 
     def record(self, name: str, seconds: float, attributes: Mapping[str, str]) -> None:
@@ -47,7 +47,7 @@ class SafeMetrics:
         try:
             if self._collector is not None:
                 self._collector.record(name, seconds, attributes)
-        except Exception as err:  # noqa: BLE001  # it is somebody else's code
+        except Exception as err:  # noqa: BLE001  # the callback is the service's code
             self._failed(name, err)
 
     def _failed(self, name: str, err: Exception) -> None:

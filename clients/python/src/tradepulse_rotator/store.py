@@ -30,7 +30,7 @@ class Version:
     not_after: int | None = None
     """What the store knows of its end, None for nothing."""
     pending: bool = False
-    """True for one that nobody has promoted yet."""
+    """True for one that has not been promoted yet."""
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""The value of a secret, which shows itself to nobody by accident."""
+"""The value of a secret, which is not shown by accident."""
 
 from __future__ import annotations
 
