@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -19,6 +18,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/tradepulse/rotator/internal/serverstest"
 	"github.com/tradepulse/rotator/internal/waittest"
 )
 
@@ -71,7 +71,13 @@ func (p *program) run(t *testing.T) {
 		defer close(p.done)
 		_ = p.cmd.Wait() // what it means is in ProcessState
 	}()
-	t.Cleanup(func() { kill(p.cmd) })
+	t.Cleanup(func() {
+		kill(p.cmd)
+		<-p.done
+		if t.Failed() {
+			t.Logf("%q printed:\n%s", p.cmd.Args, p.out)
+		}
+	})
 }
 
 // drain asks the program to end and returns its exit code.
@@ -103,12 +109,7 @@ func rotator(t *testing.T, args ...string) (string, int) {
 // freeAddress returns a loopback address that nobody listens on.
 func freeAddress(t *testing.T) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
+	return fmt.Sprintf("127.0.0.1:%d", serverstest.FreePort(t))
 }
 
 // singleNode writes the configuration of a single node and returns its path

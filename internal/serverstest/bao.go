@@ -27,12 +27,13 @@ type Bao struct {
 // StartBao starts a server in dev mode: in memory, unsealed.
 func StartBao(t testing.TB) *Bao {
 	t.Helper()
-	port := freePort(t)
+	port := FreePort(t)
 	b := &Bao{URL: loopback(port), Root: "root"}
 	cmd := exec.Command(Tool(t, "bao"), "server", "-dev", "-dev-root-token-id="+b.Root, fmt.Sprintf("-dev-listen-address=127.0.0.1:%d", port), "-dev-no-store-token")
 	cmd.Env = append(os.Environ(), "HOME="+t.TempDir())
 	b.process = run(t, cmd)
 	b.awaitReady()
+	b.awaitKV("")
 	return b
 }
 
@@ -40,7 +41,7 @@ func StartBao(t testing.TB) *Bao {
 // unseals it.
 func StartSealedBao(t testing.TB) *Bao {
 	t.Helper()
-	port, clusterPort, dir := freePort(t), freePort(t), t.TempDir()
+	port, clusterPort, dir := FreePort(t), FreePort(t), t.TempDir()
 	b := &Bao{URL: loopback(port), config: filepath.Join(dir, "bao.hcl")}
 	text := fmt.Sprintf(`storage "raft" {
   path    = %q
@@ -78,6 +79,10 @@ disable_mlock = true
 func (b *Bao) MountKV(t testing.TB, namespace string) {
 	t.Helper()
 	b.Do(t, http.MethodPost, path.Join(namespace, "sys/mounts/secret"), map[string]any{"type": "kv", "options": map[string]string{"version": "2"}}, nil)
+	b.awaitKV(namespace)
+}
+
+func (b *Bao) awaitKV(namespace string) {
 	b.process.awaitAs(b.Root, b.URL+"/v1/"+path.Join(namespace, "secret/config"), func(status int) bool { return status == http.StatusOK })
 }
 

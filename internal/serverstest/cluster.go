@@ -44,11 +44,11 @@ func StartCluster(t testing.TB) *Cluster {
 	}
 	var routes []string
 	for range c.nodes {
-		routes = append(routes, fmt.Sprintf("127.0.0.1:%d", freePort(t)))
+		routes = append(routes, fmt.Sprintf("127.0.0.1:%d", FreePort(t)))
 	}
 	for i := range c.nodes {
 		n := &c.nodes[i]
-		port := freePort(t)
+		port := FreePort(t)
 		n.name, n.url, n.config = fmt.Sprint("n", i), fmt.Sprintf("nats://127.0.0.1:%d", port), filepath.Join(dir, fmt.Sprintf("n%d.conf", i))
 		text := fmt.Sprintf(`server_name: %s
 listen: 127.0.0.1:%d

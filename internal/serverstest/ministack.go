@@ -13,7 +13,7 @@ import (
 // is what to look up in the documentation of AWS.
 func StartMinistack(t testing.TB) string {
 	t.Helper()
-	port, dir := freePort(t), t.TempDir()
+	port, dir := FreePort(t), t.TempDir()
 	// Its own server answers before it has read a request to its end.
 	cmd := exec.Command(Tool(t, "uvicorn"), "ministack.app:app", "--host", "127.0.0.1", "--port", strconv.Itoa(port), "--log-level", "error", "--no-access-log")
 	cmd.Env = append(os.Environ(), "BIND_HOST=127.0.0.1", "SERVICES=secretsmanager", "LOG_LEVEL=ERROR",

@@ -19,7 +19,7 @@ type Moto struct {
 // StartMoto starts an AWS emulator with nothing in it. Any credentials will do.
 func StartMoto(t testing.TB) *Moto {
 	t.Helper()
-	port := freePort(t)
+	port := FreePort(t)
 	cmd := exec.Command(Tool(t, "moto_server"), "-H", "127.0.0.1", "-p", strconv.Itoa(port))
 	// The server's own log of requests is of no use to a test.
 	cmd.Env = append(os.Environ(), "PYTHONUNBUFFERED=1")

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"os"
@@ -111,19 +112,30 @@ func probe(ctx context.Context, token, url string) (int, error) {
 	return resp.StatusCode, resp.Body.Close()
 }
 
-// freePort returns a loopback port that is not in use.
-func freePort(t testing.TB) int {
+// reserved holds the ports that FreePort has returned in this process.
+var reserved sync.Map // :: int → struct{}
+
+// FreePort returns a port of loopback for a server that is about to start. The
+// system gives ports from 32768 to connections and to listeners that ask for any:
+// one of those may be taken again before the server listens.
+func FreePort(t testing.TB) int {
 	t.Helper()
-	l, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	for range 1000 {
+		port := 10_000 + rand.IntN(20_000) //nolint:gosec // a port needs no secrecy
+		if _, ok := reserved.LoadOrStore(port, struct{}{}); ok {
+			continue
+		}
+		l, err := new(net.ListenConfig).Listen(t.Context(), "tcp", fmt.Sprintf("127.0.0.1:%d", port))
+		if err != nil {
+			continue
+		}
+		if err := l.Close(); err != nil {
+			t.Fatal(err)
+		}
+		return port
 	}
-	defer l.Close()
-	addr, ok := l.Addr().(*net.TCPAddr)
-	if !ok {
-		t.Fatalf("%v is no TCP address", l.Addr())
-	}
-	return addr.Port
+	t.Fatal("no port of loopback is free between 10000 and 30000")
+	return 0
 }
 
 // lockedBuffer collects what a server prints.

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import inspect
 import json
 import logging
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -49,11 +51,16 @@ def _source(ok: Callable[[], object]) -> str:
 
 
 def free_port() -> int:
-    """Return a loopback port that is not in use."""
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        port: int = s.getsockname()[1]
-        return port
+    """Return a port of loopback for a server that is about to start.
+
+    The system gives ports from 32768 to connections and to listeners that ask for any: one of those may be taken again
+    before the server listens.
+    """
+    while True:
+        port = random.randrange(10_000, 30_000)
+        with socket.socket() as s, contextlib.suppress(OSError):
+            s.bind(("127.0.0.1", port))
+            return port
 
 
 def tool(name: str) -> str:
