@@ -100,11 +100,11 @@ func TestAnUpdaterReleasesAfterTheLastUser(t *testing.T) {
 	}
 	done()
 	done()
+	close(stop)
+	users.Wait() // one of them may have been the last user of the first one
 	if !first.closed.Load() {
 		t.Error("the first one was not released after its last user")
 	}
-	close(stop)
-	users.Wait()
 	u.Close()
 	u.Close()
 	if built.Load() != released.Load() || built.Load() != 11 {
