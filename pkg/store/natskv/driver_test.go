@@ -65,6 +65,7 @@ func TestConformance(t *testing.T) {
 	storetest.Run(t, func(t *testing.T) storetest.Harness {
 		return storetest.Harness{
 			Driver: open(t, js, masterKey(1)), NotAfter: true, KeepsRetired: true, Deletes: true,
+			ListOf:  600, // the client pulls 500 at a time
 			Another: func(t *testing.T) store.Driver { t.Helper(); return open(t, js, masterKey(1)) },
 			Delete: func(ctx context.Context, path string) error {
 				kv, err := js.KeyValue(ctx, natskv.DefaultBucket)

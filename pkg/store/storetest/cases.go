@@ -143,7 +143,7 @@ func list(t *testing.T, b *bench) {
 	t.Helper()
 	n := b.h.ListOf
 	if n == 0 {
-		n = 1000
+		n = 300
 	}
 	want := map[string]secret.VersionID{}
 	for i := range n {

@@ -43,7 +43,8 @@ type Harness struct {
 	// does not do what the service that it stands for documents, with the reason.
 	// A driver is never bent to pass them.
 	Differs map[string]string
-	// ListOf is how many secrets the listing case makes. 0 means 1,000.
+	// ListOf is how many secrets the listing case makes: more than the driver or
+	// its service handles at once. 0 means 300.
 	ListOf int
 }
 
