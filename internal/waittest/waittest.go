@@ -13,8 +13,10 @@ const (
 	patience = 3 * time.Minute
 	// limit is how long a wait takes at most, below the timeout of a test run, so
 	// that the last error is printed.
-	limit    = 9 * time.Minute
-	interval = 10 * time.Millisecond
+	limit = 9 * time.Minute
+	// Between two polls a tenth of the wait so far passes, within these bounds: a
+	// long wait leaves the processor to what it waits for.
+	minInterval, maxInterval = 10 * time.Millisecond, 100 * time.Millisecond
 )
 
 // Until polls ok until it returns nil. The test fails with what it waited for and
@@ -23,8 +25,6 @@ const (
 func Until(tb testing.TB, what string, ok func() error) {
 	tb.Helper()
 	begin, changed, last := time.Now(), time.Now(), ""
-	tick := time.NewTicker(interval)
-	defer tick.Stop()
 	for {
 		err := ok()
 		if err == nil {
@@ -36,6 +36,6 @@ func Until(tb testing.TB, what string, ok func() error) {
 		if time.Since(changed) > patience || time.Since(begin) > limit {
 			tb.Fatalf("waited %s until %s: %v", time.Since(begin).Round(time.Second), what, err)
 		}
-		<-tick.C
+		<-time.After(min(max(time.Since(begin)/10, minInterval), maxInterval))
 	}
 }
