@@ -23,7 +23,8 @@ type Server struct {
 	t       testing.TB
 	dir     string
 	listen  bool
-	port    int // where it listens, so that it comes back there
+	port    int   // where it listens, so that it comes back there
+	pending int64 // max_pending, 0 for the server's default
 	current atomic.Pointer[server.Server]
 	// Signer signs the events of every bus that NewBus returns.
 	Signer *events.Signer
@@ -81,6 +82,7 @@ func (s *Server) Start() {
 	s.t.Helper()
 	srv, err := server.NewServer(&server.Options{
 		ServerName: "test", DontListen: !s.listen, Host: "127.0.0.1", Port: s.port, JetStream: true, StoreDir: s.dir, NoSigs: true, NoLog: true,
+		MaxPending: s.pending,
 	})
 	if err != nil {
 		s.t.Fatal(err)
@@ -93,6 +95,15 @@ func (s *Server) Start() {
 		s.port = addr.Port
 	}
 	s.current.Store(srv)
+}
+
+// LimitPending restarts the server with another max_pending: how many bytes may
+// wait for one connection, and how long a batched answer may be.
+func (s *Server) LimitPending(bytes int64) {
+	s.t.Helper()
+	s.Stop()
+	s.pending = bytes
+	s.Start()
 }
 
 // Stop stops the server. Connections try to come back until Start.
