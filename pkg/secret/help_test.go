@@ -12,6 +12,8 @@ import (
 	"github.com/tradepulse/rotator/pkg/secret"
 )
 
+var allClasses = []secret.Class{secret.ClassUpper, secret.ClassLower, secret.ClassDigit, secret.ClassSymbol}
+
 // seeded returns random bytes that are the same in every run.
 func seeded(seed uint64) *rand.ChaCha8 {
 	var key [32]byte

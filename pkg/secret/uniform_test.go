@@ -1,3 +1,5 @@
+//go:build !race
+
 package secret_test
 
 import (
@@ -130,8 +132,6 @@ const (
 	lowerCase = "abcdefghijklmnopqrstuvwxyz"
 	digits    = "0123456789"
 )
-
-var allClasses = []secret.Class{secret.ClassUpper, secret.ClassLower, secret.ClassDigit, secret.ClassSymbol}
 
 func TestCharactersAreUniform(t *testing.T) {
 	for name, tt := range map[string]struct {
