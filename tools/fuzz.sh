@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# Runs every fuzz target of the module, one after the other, for the time given (default 5s).
+# Runs every fuzz target of the module, one after the other, for the time given (default 3s).
 # It builds the tests of a package once: the go command would for each of its targets.
 set -euo pipefail
 
-fuzztime=${1:-5s}
+fuzztime=${1:-3s}
 
 bin=$(mktemp -d)
 trap 'rm -rf "$bin"' EXIT
