@@ -26,6 +26,12 @@ type service struct {
 	lost   int            // so many answers of Trigger are lost
 }
 
+func (s *service) Features() store.Features {
+	f := s.Mem.Features()
+	f.External = true
+	return f
+}
+
 func (s *service) Trigger(ctx context.Context, path string, token secret.Token) error {
 	s.tokens = append(s.tokens, token)
 	m, err := s.Describe(ctx, path)

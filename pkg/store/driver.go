@@ -21,13 +21,17 @@ import (
 //   - Every method is safe for concurrent use and returns soon after ctx ends.
 //   - A path has been validated as a [secret.ID] alphabet string.
 type Driver interface {
+	// Features declare what the driver and its service can do. They never
+	// change.
+	Features() Features
+
 	// Describe reads everything about a secret but its values. ErrNotFound
 	// when the store does not know the path.
 	Describe(ctx context.Context, path string) (secret.Metadata, error)
 
 	// List yields every secret of the store in bulk calls, in no order. It
 	// stops after yielding an error. What a bulk call does not tell is left
-	// zero and declared in Features. The zero Metadata is no secret: a driver
+	// zero; Describe has it. The zero Metadata is no secret: a driver
 	// that passes over others for long yields it to say that it gets on, since
 	// one that yields nothing for [Options.Timeout] counts as dead.
 	List(ctx context.Context) iter.Seq2[secret.Metadata, error]

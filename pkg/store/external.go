@@ -19,12 +19,6 @@ type ExternalRotator interface {
 	Trigger(ctx context.Context, path string, token secret.Token) error
 }
 
-// RotatesExternally reports whether the driver is an [ExternalRotator].
-func (s *Store) RotatesExternally() bool {
-	_, ok := s.d.(ExternalRotator)
-	return ok
-}
-
 // Trigger starts a rotation that the service runs, see [ExternalRotator]. The
 // error wraps ErrInvalid when the driver is none.
 func (s *Store) Trigger(ctx context.Context, path string, token secret.Token) error {

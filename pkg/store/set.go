@@ -78,10 +78,10 @@ func (s *Set) Has(name string) bool {
 }
 
 // External reports whether the service of a store can rotate secrets itself, see
-// [Store.RotatesExternally].
+// [Features.External].
 func (s *Set) External(name string) bool {
 	st, ok := s.Get(name)
-	return ok && st.RotatesExternally()
+	return ok && st.Features().External
 }
 
 // NormalPath returns the form of a path in which a store lists the secret, see

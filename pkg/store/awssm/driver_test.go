@@ -12,6 +12,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/credentials"
 	sm "github.com/aws/aws-sdk-go-v2/service/secretsmanager"
+	"github.com/aws/aws-sdk-go-v2/service/secretsmanager/types"
 
 	"github.com/tradepulse/rotator/internal/serverstest"
 	"github.com/tradepulse/rotator/pkg/secret"
@@ -136,7 +137,17 @@ func conformance(t *testing.T, endpoint string, h storetest.Harness, api func(en
 	storetest.Run(t, func(t *testing.T) storetest.Harness {
 		t.Helper()
 		h := h
-		h.Driver, h.KeepsRetired = open(t, endpoint), true
+		h.Driver = open(t, endpoint)
+		h.Tag = func(t *testing.T, path string, attrs map[string]string) { t.Helper(); tag(t, endpoint, path, attrs) }
+		h.Schedule = func(t *testing.T, path string) { t.Helper(); endPending(t, client(endpoint, root), path) }
+		h.EventName = func(t *testing.T, path string) string {
+			t.Helper()
+			out, err := client(endpoint, root).DescribeSecret(t.Context(), &sm.DescribeSecretInput{SecretId: &path})
+			if err != nil {
+				t.Fatal(err)
+			}
+			return aws.ToString(out.ARN)
+		}
 		h.Another = func(t *testing.T) store.Driver { t.Helper(); return open(t, endpoint) }
 		h.Delete = func(ctx context.Context, path string) error {
 			_, err := client(endpoint, root).DeleteSecret(ctx, &sm.DeleteSecretInput{SecretId: &path, ForceDeleteWithoutRecovery: aws.Bool(true)})
@@ -151,12 +162,21 @@ func conformance(t *testing.T, endpoint string, h storetest.Harness, api func(en
 	})
 }
 
-// stick asks for a rotation whose function is not there: it begins and leaves
-// AWSPENDING on a version without a value. As AWS does by itself, it first takes
-// the label from a version that has become current.
-func stick(t *testing.T, endpoint, path string, token secret.Token) {
+func tag(t *testing.T, endpoint, path string, attrs map[string]string) {
 	t.Helper()
-	c := client(endpoint, root)
+	in := &sm.TagResourceInput{SecretId: &path}
+	for k, v := range attrs {
+		in.Tags = append(in.Tags, types.Tag{Key: aws.String(k), Value: aws.String(v)})
+	}
+	if _, err := client(endpoint, root).TagResource(t.Context(), in); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// endPending takes AWSPENDING from every version of a secret. The emulators take
+// it on a current version for a rotation that runs; AWS does not.
+func endPending(t *testing.T, c *sm.Client, path string) {
+	t.Helper()
 	out, err := c.DescribeSecret(t.Context(), &sm.DescribeSecretInput{SecretId: &path})
 	if err != nil {
 		t.Fatal(err)
@@ -169,7 +189,16 @@ func stick(t *testing.T, endpoint, path string, token secret.Token) {
 			}
 		}
 	}
-	_, err = c.RotateSecret(t.Context(), &sm.RotateSecretInput{
+}
+
+// stick asks for a rotation whose function is not there: it begins and leaves
+// AWSPENDING on a version without a value. As AWS does by itself, it first takes
+// the label from a version that has become current.
+func stick(t *testing.T, endpoint, path string, token secret.Token) {
+	t.Helper()
+	c := client(endpoint, root)
+	endPending(t, c, path)
+	_, err := c.RotateSecret(t.Context(), &sm.RotateSecretInput{
 		SecretId: &path, ClientRequestToken: aws.String(string(token)),
 		RotationLambdaARN: aws.String("arn:aws:lambda:us-east-1:123456789012:function:nowhere"),
 	})

@@ -9,6 +9,7 @@ import (
 	"github.com/tradepulse/rotator/pkg/secret"
 	"github.com/tradepulse/rotator/pkg/store"
 	"github.com/tradepulse/rotator/pkg/store/env"
+	"github.com/tradepulse/rotator/pkg/store/storetest"
 )
 
 func open(vars map[string]string) *env.Driver {
@@ -166,4 +167,16 @@ func TestListLeavesOutWhatIsNotSet(t *testing.T) {
 	if n != 1 {
 		t.Errorf("listed %d, want 1", n)
 	}
+}
+
+// TestConformance: the suite seeds variables in place of secrets.
+func TestConformance(t *testing.T) {
+	t.Parallel()
+	storetest.Run(t, func(*testing.T) storetest.Harness {
+		vars := map[string]string{}
+		return storetest.Harness{
+			Driver: env.Open(env.Config{Lookup: func(k string) (string, bool) { v, ok := vars[k]; return v, ok }}),
+			Seed:   func(_ *testing.T, path string, v secret.Value) { vars[path] = string(v.Reveal()) },
+		}
+	})
 }

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/tradepulse/rotator/internal/serverstest"
@@ -23,9 +24,10 @@ func TestOnACluster(t *testing.T) {
 	t.Parallel()
 	cluster := serverstest.StartCluster(t)
 	var opened atomic.Int32
-	open := func(t *testing.T, bucket string) *natskv.Driver {
+	open := func(t *testing.T, bucket string) (*natskv.Driver, *nats.Conn) {
 		t.Helper()
-		js, err := jetstream.New(cluster.Connect(int(opened.Add(1)) % serverstest.ClusterSize))
+		nc := cluster.Connect(int(opened.Add(1)) % serverstest.ClusterSize)
+		js, err := jetstream.New(nc)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -34,28 +36,30 @@ func TestOnACluster(t *testing.T) {
 			t.Fatal(err)
 		}
 		d.SetSettle(100 * time.Millisecond)
-		return d
+		return d, nc
 	}
 	t.Run("conformance", func(t *testing.T) {
 		t.Parallel()
-		conformOnACluster(t, cluster, func(t *testing.T) *natskv.Driver { t.Helper(); return open(t, "") })
+		conformOnACluster(t, cluster, func(t *testing.T) (*natskv.Driver, *nats.Conn) { t.Helper(); return open(t, "") })
 	})
 	t.Run("writers while the keyset rotates", func(t *testing.T) {
 		t.Parallel()
-		writeWhileTheKeysetRotates(t, func(t *testing.T) *natskv.Driver { t.Helper(); return open(t, "busy") })
+		writeWhileTheKeysetRotates(t, func(t *testing.T) *natskv.Driver { t.Helper(); d, _ := open(t, "busy"); return d })
 	})
 }
 
-func conformOnACluster(t *testing.T, cluster *serverstest.Cluster, clustered func(*testing.T) *natskv.Driver) {
+func conformOnACluster(t *testing.T, cluster *serverstest.Cluster, clustered func(*testing.T) (*natskv.Driver, *nats.Conn)) {
 	t.Helper()
 	js, err := jetstream.New(cluster.Connect(0))
 	if err != nil {
 		t.Fatal(err)
 	}
 	storetest.Run(t, func(t *testing.T) storetest.Harness {
+		d, _ := clustered(t)
 		return storetest.Harness{
-			Driver: clustered(t), NotAfter: true, KeepsRetired: true, Deletes: true,
-			Another: func(t *testing.T) store.Driver { t.Helper(); return clustered(t) },
+			Driver:  d,
+			Another: func(t *testing.T) store.Driver { t.Helper(); d, _ := clustered(t); return d },
+			Cut:     func(t *testing.T) store.Driver { t.Helper(); d, nc := clustered(t); nc.Close(); return d },
 			Delete: func(ctx context.Context, path string) error {
 				kv, err := js.KeyValue(ctx, natskv.DefaultBucket)
 				if err != nil {

@@ -26,7 +26,14 @@ import (
 // startServer runs a real server and returns its JetStream and its directory.
 func startServer(t *testing.T) (jetstream.JetStream, string) {
 	t.Helper()
-	dir := t.TempDir()
+	s, dir := runServer(t)
+	_, js := connect(t, s)
+	return js, dir
+}
+
+func runServer(t *testing.T) (s *server.Server, dir string) {
+	t.Helper()
+	dir = t.TempDir()
 	s, err := server.NewServer(&server.Options{DontListen: true, JetStream: true, StoreDir: dir, NoSigs: true, NoLog: true})
 	if err != nil {
 		t.Fatal(err)
@@ -36,6 +43,11 @@ func startServer(t *testing.T) (jetstream.JetStream, string) {
 	if !s.ReadyForConnections(20 * time.Second) {
 		t.Fatal("nats-server did not start")
 	}
+	return s, dir
+}
+
+func connect(t *testing.T, s *server.Server) (*nats.Conn, jetstream.JetStream) {
+	t.Helper()
 	nc, err := nats.Connect("", nats.InProcessServer(s))
 	if err != nil {
 		t.Fatal(err)
@@ -45,7 +57,7 @@ func startServer(t *testing.T) (jetstream.JetStream, string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return js, dir
+	return nc, js
 }
 
 func masterKey(fill byte) []byte { return bytes.Repeat([]byte{fill}, natskv.MasterKeySize) }
@@ -61,10 +73,12 @@ func open(t *testing.T, js jetstream.JetStream, key []byte) *natskv.Driver {
 
 func TestConformance(t *testing.T) {
 	t.Parallel()
-	js, _ := startServer(t)
+	s, _ := runServer(t)
+	_, js := connect(t, s)
 	storetest.Run(t, func(t *testing.T) storetest.Harness {
 		return storetest.Harness{
-			Driver: open(t, js, masterKey(1)), NotAfter: true, KeepsRetired: true, Deletes: true,
+			Driver:  open(t, js, masterKey(1)),
+			Cut:     func(t *testing.T) store.Driver { t.Helper(); return cut(t, s) },
 			ListOf:  600, // the client pulls 500 at a time
 			Another: func(t *testing.T) store.Driver { t.Helper(); return open(t, js, masterKey(1)) },
 			Delete: func(ctx context.Context, path string) error {
@@ -76,6 +90,15 @@ func TestConformance(t *testing.T) {
 			},
 		}
 	})
+}
+
+// cut returns a driver whose connection has ended.
+func cut(t *testing.T, s *server.Server) *natskv.Driver {
+	t.Helper()
+	nc, js := connect(t, s)
+	d := open(t, js, masterKey(1))
+	nc.Close()
+	return d
 }
 
 // write makes a version of path current and returns it.

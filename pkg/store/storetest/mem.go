@@ -43,6 +43,11 @@ func NewMem(now func() time.Time) *Mem {
 	return &Mem{now: now, secrets: map[string]*memSecret{}}
 }
 
+// Features implements [store.Driver].
+func (*Mem) Features() store.Features {
+	return store.Features{KeepsExpiry: true, KeepsRetired: true, Deletes: true, Attributes: true}
+}
+
 // SetAttributes sets the attributes of a secret that exists.
 func (m *Mem) SetAttributes(path string, attrs map[string]string) {
 	m.mu.Lock()

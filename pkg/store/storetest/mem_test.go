@@ -11,7 +11,8 @@ func TestMem(t *testing.T) {
 	storetest.Run(t, func(*testing.T) storetest.Harness {
 		m := storetest.NewMem(nil)
 		return storetest.Harness{
-			Driver: m, NotAfter: true, KeepsRetired: true, Deletes: true,
+			Driver: m,
+			Tag:    func(_ *testing.T, path string, attrs map[string]string) { m.SetAttributes(path, attrs) },
 			Delete: func(_ context.Context, path string) error { m.Delete(path); return nil },
 		}
 	})

@@ -39,7 +39,7 @@ func TestConformance(t *testing.T) {
 	bao := serverstest.StartBao(t)
 	storetest.Run(t, func(t *testing.T) storetest.Harness {
 		return storetest.Harness{
-			Driver: open(t, asRoot(bao)), NotAfter: true, KeepsRetired: true, Deletes: true,
+			Driver: open(t, asRoot(bao)), Tag: tagger(bao),
 			Another: func(t *testing.T) store.Driver { t.Helper(); return open(t, asRoot(bao)) },
 			Delete: func(_ context.Context, path string) error {
 				bao.Do(t, http.MethodDelete, "secret/metadata/"+path, nil, nil)
@@ -58,6 +58,14 @@ func TestConformance(t *testing.T) {
 			},
 		}
 	})
+}
+
+// tagger returns what sets the custom metadata of a secret.
+func tagger(bao *serverstest.Bao) func(*testing.T, string, map[string]string) {
+	return func(t *testing.T, path string, attrs map[string]string) {
+		t.Helper()
+		bao.Do(t, http.MethodPost, "secret/metadata/"+path, map[string]any{"custom_metadata": attrs}, nil)
+	}
 }
 
 func policy(t *testing.T) string {
