@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"os"
 	"slices"
 	"strings"
@@ -12,7 +11,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/tradepulse/rotator/cmd/internal/cli"
-	"github.com/tradepulse/rotator/cmd/internal/config"
 	"github.com/tradepulse/rotator/cmd/internal/wire"
 	"github.com/tradepulse/rotator/pkg/store"
 	"github.com/tradepulse/rotator/pkg/store/natskv"
@@ -118,13 +116,10 @@ func bucket(cmd *cobra.Command, path, name string) (*wire.Bucket, string, error)
 	if err != nil {
 		return nil, "", err
 	}
-	found := map[string]*config.NATSKV{}
-	for called, s := range o.Config.Stores {
-		if kv, ok := s.Options.(*config.NATSKV); ok && (name == "" || name == called) {
-			found[called] = kv
-		}
+	names := o.Config.With(func(f store.Features) bool { return f.Keyset })
+	if name != "" {
+		names = slices.DeleteFunc(names, func(other string) bool { return other != name })
 	}
-	names := slices.Sorted(maps.Keys(found))
 	switch {
 	case len(names) == 0 && name != "":
 		return nil, "", cli.UsageError{Err: fmt.Errorf("--store: %s has no store %q of type natskv", path, name)}
@@ -138,7 +133,7 @@ func bucket(cmd *cobra.Command, path, name string) (*wire.Bucket, string, error)
 	}
 	ctx, cancel := context.WithTimeout(cmd.Context(), reach)
 	defer cancel()
-	b, err := wire.OpenBucket(ctx, o, found[names[0]])
+	b, err := wire.OpenBucket(ctx, o, names[0])
 	if err != nil {
 		return nil, "", unreached(err)
 	}

@@ -14,8 +14,11 @@ const maxHint = 256 << 10
 // maxName bounds the name or ARN of a secret.
 const maxName = 2048
 
+// SecretsManager is the source of the events that an [Intake] understands. A
+// driver declares it in the EventSource of its features.
+const SecretsManager = "aws.secretsmanager"
+
 const (
-	awsSource    = "aws.secretsmanager"
 	trailSource  = "secretsmanager.amazonaws.com"
 	labelUpdated = "Secret Label Updated"
 	viaTrail     = " via CloudTrail" // AWS API Call, AWS Service Event
@@ -67,7 +70,7 @@ func parseHint(body []byte) (h hint, ok bool, err error) {
 	if err := json.Unmarshal(body, &e); err != nil {
 		return hint{}, false, errMalformed // not err: it quotes the event
 	}
-	if e.Source != awsSource {
+	if e.Source != SecretsManager {
 		return hint{}, false, nil
 	}
 	switch {

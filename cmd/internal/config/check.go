@@ -19,6 +19,7 @@ type checker struct {
 	problems []Problem
 	warnings []Problem
 	gaps     map[string]time.Duration // :: windows → longest time between them
+	buckets  map[string]string        // :: bucket → store
 }
 
 func (k *checker) check(environ []string) {
@@ -130,62 +131,22 @@ func (k *checker) loops() {
 }
 
 func (k *checker) stores() {
-	buckets := map[string]string{} // :: bucket → store
 	for _, name := range slices.Sorted(maps.Keys(k.cfg.Stores)) {
-		k.discover(name, k.cfg.Stores[name].discover())
-		if v, ok := k.cfg.Stores[name].Options.(*Vault); ok {
-			k.vault([]string{"stores", name, "auth"}, v.Auth)
+		st := k.cfg.Stores[name]
+		k.discover(name, st.discover())
+		if o, ok := st.Options.(checking); ok {
+			o.check(k, name, []string{"stores", name})
 		}
-		o, ok := k.cfg.Stores[name].Options.(*NATSKV)
-		if !ok {
-			continue
-		}
-		k.natskv([]string{"stores", name}, o)
-		if first, ok := buckets[o.Bucket]; ok {
-			k.report([]string{"stores", name, "bucket"}, "the store "+first+" has the same bucket", "give each its own")
-		}
-		buckets[o.Bucket] = name
 	}
 }
 
 // awsEvents wants a store that the events can be about.
 func (k *checker) awsEvents() {
-	if !k.cfg.AWSEvents.On() {
+	refused := func(s Store) bool { return s.Options == nil }
+	if !k.cfg.AWSEvents.On() || len(k.cfg.With(eventful)) > 0 || slices.ContainsFunc(slices.Collect(maps.Values(k.cfg.Stores)), refused) {
 		return
 	}
-	for _, s := range k.cfg.Stores {
-		if _, ok := s.Options.(*AWS); ok || s.Options == nil {
-			return
-		}
-	}
 	k.report([]string{"aws_events", "queue"}, "no store is of type aws", "remove it, or add the store that its events are about")
-}
-
-func (k *checker) vault(at []string, a VaultAuth) {
-	lacks := func(key string, there bool) {
-		if !there && k.whole(at...) {
-			k.report(at, key+" is missing", "the method "+a.Method+" needs it")
-		}
-	}
-	switch a.Method {
-	case "approle":
-		lacks("role_id", a.RoleID != "")
-		lacks("secret_id", !a.SecretID.IsZero())
-	case "kubernetes":
-		lacks("role", a.Role != "")
-	case "jwt":
-		lacks("role", a.Role != "")
-		lacks("token_file", a.TokenFile != "")
-	}
-}
-
-func (k *checker) natskv(at []string, o *NATSKV) {
-	if k.cfg.SingleNode() && o.Replicas > 1 && k.whole("nats") {
-		k.report(append(at, "replicas"), "a single node keeps one copy", "remove it, or set nats.url")
-	}
-	if !k.cfg.SingleNode() && o.MasterKey.IsZero() && k.whole(at...) {
-		k.report(at, "master_key is missing", "with a cluster every program that opens the store needs the same key: add master_key: {file: NAME}")
-	}
 }
 
 func (k *checker) policies() {

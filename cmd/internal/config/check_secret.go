@@ -70,10 +70,10 @@ func (k *checker) secret(at []string, s Secret) {
 	switch {
 	case s.Store == "" && !k.written(append(at, "store")...) && !k.written("defaults", "store") && !k.refused("stores"):
 		k.report(at, "no store is named", k.addStore())
-	case ok && st.Options != nil && st.Options.Type() == new(Env).Type() && !*s.Disabled:
+	case ok && st.Features().ReadOnly && !*s.Disabled:
 		k.warn(append(at, "store"), "the environment cannot be written, so every rotation of this secret fails", "set disabled: true, or use another store")
 	}
-	if _, aws := st.Options.(*AWS); ok && !aws && s.Strategy == string(secret.StrategyExternal) {
+	if ok && !st.Features().External && s.Strategy == string(secret.StrategyExternal) {
 		k.report(append(at, "strategy"), "only AWS Secrets Manager rotates by itself", "remove it, or name a store of type aws")
 	}
 	if len(k.problems) == before && s.ID != "" && ok {

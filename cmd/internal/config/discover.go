@@ -14,14 +14,10 @@ import (
 
 // discover returns what is discovered in a store, nil for nothing.
 func (s Store) discover() *Discover {
-	switch o := s.Options.(type) {
-	case *AWS:
-		return o.Discover
-	case *Vault:
-		return o.Discover
-	default:
-		return nil
+	if o, ok := s.Options.(discovering); ok {
+		return o.discovery()
 	}
+	return nil
 }
 
 // Discoveries returns what is discovered in each store that has such secrets.

@@ -190,8 +190,8 @@ func (c *Config) variables() []string {
 	var names []string
 	references(reflect.ValueOf(c).Elem(), func(r Ref) { names = append(names, r.Env) })
 	for _, s := range c.Secrets {
-		if o := c.Stores[s.Store].Options; o != nil && o.Type() == new(Env).Type() {
-			names = append(names, s.Path, s.Path+"_TTL_SECONDS", s.ID+"_TTL_SECONDS")
+		if o, ok := c.Stores[s.Store].Options.(reading); ok {
+			names = append(names, o.variables(s)...)
 		}
 	}
 	return names

@@ -49,7 +49,7 @@ func Parse(data []byte, name string, environ []string) (*Config, error) {
 		problems = append(problems, Problem{File: name, Line: 1, Column: 1, Message: err.Error()})
 		return nil, Problems(sorted(problems))
 	}
-	k := &checker{root: root, cfg: c, gaps: map[string]time.Duration{}}
+	k := &checker{root: root, cfg: c, gaps: map[string]time.Duration{}, buckets: map[string]string{}}
 	k.check(environ)
 	problems = append(problems, k.problems...)
 	if len(problems) > 0 {

@@ -6,7 +6,10 @@ import (
 	"maps"
 	"slices"
 
+	"github.com/tradepulse/rotator/pkg/store"
 	"github.com/tradepulse/rotator/pkg/store/awssm"
+	"github.com/tradepulse/rotator/pkg/store/env"
+	"github.com/tradepulse/rotator/pkg/store/natskv"
 	"github.com/tradepulse/rotator/pkg/store/vault"
 )
 
@@ -21,6 +24,52 @@ type Store struct {
 type StoreOptions interface {
 	// Type is the word for it in the configuration.
 	Type() string
+	// Features are what a store of the type can do.
+	Features() store.Features
+}
+
+// These are implemented by types that have such settings or rules.
+type (
+	discovering interface{ discovery() *Discover }
+	normalizing interface{ normalPath(path string) string }
+	// reading returns the environment variables that hold a secret of the store.
+	reading interface{ variables(s Secret) []string }
+	// checking is what the schema cannot see; at is the location of the store.
+	checking interface {
+		check(k *checker, name string, at []string)
+	}
+)
+
+// Features returns what the store can do, none for one without a valid type.
+func (s Store) Features() store.Features {
+	if s.Options == nil {
+		return store.Features{}
+	}
+	return s.Options.Features()
+}
+
+// With returns the names of the stores whose features satisfy has, in order.
+func (c *Config) With(has func(store.Features) bool) []string {
+	var names []string
+	for _, name := range slices.Sorted(maps.Keys(c.Stores)) {
+		if has(c.Stores[name].Features()) {
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
+// StoresOf returns the settings of the stores of one type, by their names. It is
+// for a program that opens this type and no other; what a store can do is in its
+// features.
+func StoresOf[T StoreOptions](c *Config) map[string]T {
+	out := map[string]T{}
+	for name, s := range c.Stores {
+		if o, ok := s.Options.(T); ok {
+			out[name] = o
+		}
+	}
+	return out
 }
 
 // NATSKV is a store in a JetStream key-value bucket of the bus. Its values are
@@ -40,6 +89,9 @@ type NATSKV struct {
 // Type returns natskv.
 func (*NATSKV) Type() string { return "natskv" }
 
+// Features implements [StoreOptions].
+func (*NATSKV) Features() store.Features { return natskv.Features() }
+
 // Env is the environment of the process, for development: the path of a secret
 // is the name of a variable. It can be read only, so its secrets are never
 // rotated.
@@ -50,18 +102,21 @@ type Env struct{}
 // equal. What the region of an AWS store is that names none only the open store
 // knows.
 func (s Store) NormalPath(path string) string {
-	switch o := s.Options.(type) {
-	case *Vault:
-		return vault.NormalPath(path)
-	case *AWS:
-		return awssm.NormalPath(path, o.Region, o.AssumeRole)
-	default:
-		return path
+	if o, ok := s.Options.(normalizing); ok {
+		return o.normalPath(path)
 	}
+	return path
 }
 
 // Type returns env.
 func (*Env) Type() string { return "env" }
+
+// Features implements [StoreOptions].
+func (*Env) Features() store.Features { return env.Features() }
+
+func (*Env) variables(s Secret) []string {
+	return []string{s.Path, s.Path + "_TTL_SECONDS", s.ID + "_TTL_SECONDS"}
+}
 
 // AWS is AWS Secrets Manager in one account and region: the path of a secret is
 // its name. Several accounts or regions are several stores.
@@ -91,6 +146,15 @@ type AWS struct {
 
 // Type returns aws.
 func (*AWS) Type() string { return "aws" }
+
+// Features implements [StoreOptions].
+func (*AWS) Features() store.Features { return awssm.Features() }
+
+func (o *AWS) discovery() *Discover { return o.Discover }
+
+func (o *AWS) normalPath(path string) string {
+	return awssm.NormalPath(path, o.Region, o.AssumeRole)
+}
 
 // Vault is a KV version 2 engine of Vault or OpenBao.
 type Vault struct {
@@ -147,6 +211,13 @@ type VaultAuth struct {
 
 // Type returns vault.
 func (*Vault) Type() string { return "vault" }
+
+// Features implements [StoreOptions].
+func (*Vault) Features() store.Features { return vault.Features() }
+
+func (o *Vault) discovery() *Discover { return o.Discover }
+
+func (*Vault) normalPath(path string) string { return vault.NormalPath(path) }
 
 // storeTypes returns empty options of every type, by its word. A new type of
 // store is a struct above and a line here.

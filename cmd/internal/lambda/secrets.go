@@ -45,13 +45,8 @@ type account struct {
 
 func newSecrets(cfg *config.Config, region string, open func(string, store.Driver) (*store.Store, error)) (*secrets, error) {
 	s := &secrets{
-		cfg: cfg, rank: map[secret.ID]int{}, region: region, open: open, stores: map[string]*config.AWS{},
+		cfg: cfg, rank: map[secret.ID]int{}, region: region, open: open, stores: config.StoresOf[*config.AWS](cfg),
 		opened: map[string]account{}, limits: awssm.NewLimits(),
-	}
-	for name, st := range cfg.Stores {
-		if o, ok := st.Options.(*config.AWS); ok {
-			s.stores[name] = o
-		}
 	}
 	specs, err := cfg.Specs()
 	if err != nil {

@@ -4,8 +4,6 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"maps"
-	"slices"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	eb "github.com/aws/aws-sdk-go-v2/service/eventbridge"
@@ -15,6 +13,7 @@ import (
 	"github.com/tradepulse/rotator/pkg/catalog"
 	"github.com/tradepulse/rotator/pkg/eventbridge"
 	"github.com/tradepulse/rotator/pkg/secret"
+	"github.com/tradepulse/rotator/pkg/store"
 	"github.com/tradepulse/rotator/pkg/store/awssm"
 )
 
@@ -54,12 +53,7 @@ func (p *Parts) Intake(c *config.Config, l eventbridge.Looker, log *slog.Logger)
 
 // Intake is [Parts.Intake] for the secrets of a catalog.
 func Intake(known *catalog.Catalog, c *config.Config, l eventbridge.Looker, log *slog.Logger) (*eventbridge.Intake, error) {
-	var stores []string
-	for _, name := range slices.Sorted(maps.Keys(c.Stores)) {
-		if _, ok := c.Stores[name].Options.(*config.AWS); ok {
-			stores = append(stores, name)
-		}
-	}
+	stores := c.With(func(f store.Features) bool { return f.EventSource == eventbridge.SecretsManager })
 	secrets := func(path string) (ids []secret.ID) {
 		for _, name := range stores {
 			if e, ok := known.At(name, path); ok && e.Origin == catalog.Configured {

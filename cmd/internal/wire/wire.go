@@ -105,12 +105,7 @@ type Stores struct {
 
 // NeedsBus reports whether a store of the configuration is on the bus.
 func (o Options) NeedsBus() bool {
-	for _, s := range o.Config.Stores {
-		if _, ok := s.Options.(*config.NATSKV); ok {
-			return true
-		}
-	}
-	return false
+	return len(o.Config.With(func(f store.Features) bool { return f.OnBus })) > 0
 }
 
 // OpenStores opens the stores alone. It connects to the bus only when a store is
@@ -384,7 +379,11 @@ type Bucket struct {
 
 // OpenBucket opens an embedded store of the configuration. It waits for the bus
 // as long as ctx lives.
-func OpenBucket(ctx context.Context, o Options, s *config.NATSKV) (*Bucket, error) {
+func OpenBucket(ctx context.Context, o Options, name string) (*Bucket, error) {
+	s, ok := config.StoresOf[*config.NATSKV](o.Config)[name]
+	if !ok {
+		return nil, fmt.Errorf("store %s: it is not of type natskv", name)
+	}
 	nc, err := o.connect(ctx)
 	if err != nil {
 		return nil, err
