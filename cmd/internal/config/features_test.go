@@ -27,7 +27,7 @@ func TestNoProgramAsksForTheTypeOfAStore(t *testing.T) {
 	for _, o := range config.StoreTypes() {
 		types = append(types, reflect.TypeOf(o).Elem().Name())
 	}
-	const root, opens = "../..", "internal/wire/wire.go"
+	const root, opens = "../..", "internal/wire/stores.go"
 	asked := map[string]int{} // :: file → how often
 	err := fs.WalkDir(os.DirFS(root), ".", func(path string, _ fs.DirEntry, err error) error {
 		if err != nil || !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, "_test.go") {

@@ -3,7 +3,6 @@
 package wire
 
 import (
-	"cmp"
 	"context"
 	"crypto/ed25519"
 	"crypto/tls"
@@ -15,17 +14,12 @@ import (
 	"os"
 
 	"github.com/nats-io/nats.go"
-	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/tradepulse/rotator/cmd/internal/config"
 	"github.com/tradepulse/rotator/pkg/catalog"
 	"github.com/tradepulse/rotator/pkg/events"
 	"github.com/tradepulse/rotator/pkg/secret"
 	"github.com/tradepulse/rotator/pkg/store"
-	"github.com/tradepulse/rotator/pkg/store/awssm"
-	"github.com/tradepulse/rotator/pkg/store/env"
-	"github.com/tradepulse/rotator/pkg/store/natskv"
-	"github.com/tradepulse/rotator/pkg/store/vault"
 )
 
 // Options say for whom the parts are.
@@ -94,49 +88,6 @@ func Open(ctx context.Context, o Options) (*Parts, error) {
 	}
 	return p, nil
 }
-
-// Stores are the stores of a configuration, without what else a program works
-// with.
-type Stores struct {
-	*store.Set
-	Catalog *catalog.Catalog
-	conn    *nats.Conn // nil when no store is on the bus
-}
-
-// NeedsBus reports whether a store of the configuration is on the bus.
-func (o Options) NeedsBus() bool {
-	return len(o.Config.With(func(f store.Features) bool { return f.OnBus })) > 0
-}
-
-// OpenStores opens the stores alone. It connects to the bus only when a store is
-// on it, and then waits for it as long as ctx lives.
-func OpenStores(ctx context.Context, o Options) (*Stores, error) {
-	o.Stores = true
-	s := &Stores{Set: new(store.Set)}
-	var err error
-	if o.NeedsBus() {
-		if s.conn, err = o.connect(ctx); err != nil {
-			return nil, err
-		}
-	}
-	if s.Catalog, err = o.catalog(ctx, s.conn, s.Set, nil); err != nil {
-		return nil, errors.Join(err, s.Close())
-	}
-	return s, nil
-}
-
-// Close closes the stores and the connection.
-func (s *Stores) Close() error {
-	err := s.Set.Close()
-	if s.conn != nil {
-		s.conn.Close()
-	}
-	return err
-}
-
-// Specs returns what is configured for each secret of the configuration, in the
-// order of the ids.
-func (s *Stores) Specs() []secret.Spec { return configured(s.Catalog) }
 
 // Specs returns what is configured for each secret of the configuration, in the
 // order of the ids.
@@ -262,206 +213,4 @@ func tlsConfig(c config.TLS) (*tls.Config, error) {
 		out.Certificates = []tls.Certificate{cert}
 	}
 	return out, nil
-}
-
-// catalog returns the catalog of the configuration, and puts its stores, open, into
-// stores if they are wanted. Without a locator discovered secrets are not found by
-// their ids.
-func (o Options) catalog(ctx context.Context, nc *nats.Conn, stores *store.Set, locate catalog.Locator) (*catalog.Catalog, error) {
-	specs, err := o.Config.Specs()
-	if err != nil {
-		return nil, err
-	}
-	if !o.Stores {
-		return catalog.New(catalog.Config{Specs: specs})
-	}
-	discoveries, err := o.Config.Discoveries()
-	if err != nil {
-		return nil, err
-	}
-	c, err := catalog.New(catalog.Config{Stores: stores, Locate: locate})
-	if err != nil {
-		return nil, err
-	}
-	limits := awssm.NewLimits()
-	for name, s := range o.Config.Stores {
-		d, err := o.driver(ctx, nc, s.Options, inStore(name, specs), c.Scope(name), limits)
-		if err != nil {
-			return nil, fmt.Errorf("store %s: %w", name, err)
-		}
-		st, err := store.New(name, d, &store.Options{Logger: o.Logger})
-		if err != nil {
-			return nil, err
-		}
-		if err := stores.Add(st); err != nil {
-			return nil, err
-		}
-	}
-	// Which entries a store takes only the open store knows.
-	errs := []error{c.Discover(discoveries...)}
-	for _, spec := range specs {
-		errs = append(errs, c.Add(catalog.Entry{Spec: spec, Origin: catalog.Configured}))
-	}
-	return c, errors.Join(errs...)
-}
-
-// inStore returns the paths of the secrets that are configured in a store.
-func inStore(name string, specs []secret.Spec) []string {
-	var paths []string
-	for _, spec := range specs {
-		if spec.Store == name {
-			paths = append(paths, spec.StorePath())
-		}
-	}
-	return paths
-}
-
-// locator returns where the log says that a discovered secret is.
-func locator(bus *events.Bus) catalog.Locator {
-	return func(ctx context.Context, id secret.ID) (name, path string, err error) {
-		last, err := bus.Last(ctx, events.TypeDiscovered, id)
-		if err != nil && !errors.Is(err, events.ErrUntrusted) {
-			return "", "", err
-		}
-		spec, ok := last.Event.Data.Spec()
-		if !ok {
-			return "", "", fmt.Errorf("%w, nor has it been discovered: %s", catalog.ErrUnknownSecret, id)
-		}
-		return spec.Store, spec.Path, nil
-	}
-}
-
-// driver is the one place that knows the types of store.
-func (o Options) driver(ctx context.Context, nc *nats.Conn, opts config.StoreOptions, paths []string, scope store.Scope, limits *awssm.Limits) (store.Driver, error) {
-	switch s := opts.(type) {
-	case *config.NATSKV:
-		return o.bucket(ctx, nc, s)
-	case *config.AWS:
-		return openAWS(ctx, s, awsTags(s, paths), scope, limits)
-	case *config.Vault:
-		auth, err := vaultAuth(s.Auth, o.lookup())
-		if err != nil {
-			return nil, err
-		}
-		return vault.Open(vault.Config{
-			Address: s.Address, Namespace: s.Namespace, CACert: s.CA, Mount: s.Mount, Prefix: s.Prefix, StatePrefix: s.StatePrefix, Scope: scope, Auth: auth,
-		})
-	case *config.Env:
-		return env.Open(env.Config{Paths: paths}), nil
-	default:
-		return nil, fmt.Errorf("type %s is unknown to this program", opts.Type())
-	}
-}
-
-// bucket opens an embedded store; what does not make things makes no bucket.
-func (o Options) bucket(ctx context.Context, nc *nats.Conn, s *config.NATSKV) (*natskv.Driver, error) {
-	js, err := jetstream.New(nc)
-	if err != nil {
-		return nil, err
-	}
-	key, err := o.masterKey(s)
-	if err != nil {
-		return nil, err
-	}
-	return natskv.Open(ctx, natskv.Config{
-		JS: js, Bucket: s.Bucket, Replicas: cmp.Or(s.Replicas, o.Config.NATS.Replicas), MasterKey: key,
-		Reread: func() ([]byte, error) { return o.masterKey(s) }, Existing: !o.Make,
-	})
-}
-
-// Bucket is one embedded store, without what else a program works with.
-type Bucket struct {
-	*natskv.Driver
-	// MasterKey says where its master key is kept.
-	MasterKey config.Ref
-	conn      *nats.Conn
-}
-
-// OpenBucket opens an embedded store of the configuration. It waits for the bus
-// as long as ctx lives.
-func OpenBucket(ctx context.Context, o Options, name string) (*Bucket, error) {
-	s, ok := config.StoresOf[*config.NATSKV](o.Config)[name]
-	if !ok {
-		return nil, fmt.Errorf("store %s: it is not of type natskv", name)
-	}
-	nc, err := o.connect(ctx)
-	if err != nil {
-		return nil, err
-	}
-	d, err := o.bucket(ctx, nc, s)
-	if err != nil {
-		nc.Close()
-		return nil, err
-	}
-	ref, _ := s.Key(o.DataDir)
-	return &Bucket{Driver: d, MasterKey: ref, conn: nc}, nil
-}
-
-// Close closes the store and the connection.
-func (b *Bucket) Close() error {
-	err := b.Driver.Close()
-	b.conn.Close()
-	return err
-}
-
-// awsTags returns the tags by which AWS is asked for a list. Where no secret is
-// configured, those of the discovered ones make it short.
-func awsTags(s *config.AWS, paths []string) map[string]string {
-	if len(s.Tags) == 0 && len(paths) == 0 && s.Discover != nil {
-		return s.Discover.Match
-	}
-	return s.Tags
-}
-
-// AWS opens the driver of a store in AWS Secrets Manager, for whoever lists
-// nothing. It makes no call.
-func AWS(ctx context.Context, s *config.AWS, limits *awssm.Limits) (*awssm.Driver, error) {
-	return openAWS(ctx, s, s.Tags, nil, limits)
-}
-
-func openAWS(ctx context.Context, s *config.AWS, tags map[string]string, scope store.Scope, limits *awssm.Limits) (*awssm.Driver, error) {
-	return awssm.Open(ctx, awssm.Config{
-		Region: s.Region, Profile: s.Profile, AssumeRoleARN: s.AssumeRole, ExternalID: s.ExternalID, Endpoint: s.Endpoint,
-		Tags: tags, Scope: scope, WritesPerSecond: float64(s.WritesPerSecond), Limits: limits,
-	})
-}
-
-// vaultAuth returns how to log in; nil leaves it to the environment.
-func vaultAuth(a config.VaultAuth, lookup func(string) (string, bool)) (vault.Auth, error) {
-	switch a.Method {
-	case "approle":
-		id, err := a.SecretID.Read(lookup)
-		if err != nil {
-			return nil, fmt.Errorf("auth.secret_id: %w", err)
-		}
-		return vault.AppRole{Mount: a.Mount, RoleID: a.RoleID, SecretID: string(id.Reveal())}, nil
-	case "jwt":
-		return vault.JWT{Mount: a.Mount, Role: a.Role, File: a.TokenFile}, nil
-	case "kubernetes":
-		return vault.JWT{Mount: cmp.Or(a.Mount, "kubernetes"), Role: a.Role, File: cmp.Or(a.TokenFile, vault.KubernetesTokenFile)}, nil
-	}
-	if a.Token.IsZero() {
-		return vault.EnvironmentToken(lookup), nil
-	}
-	token, err := a.Token.Read(lookup)
-	if err != nil {
-		return nil, fmt.Errorf("auth.token: %w", err)
-	}
-	return vault.Token{Token: string(token.Reveal())}, nil
-}
-
-func (o Options) masterKey(s *config.NATSKV) ([]byte, error) {
-	ref, own := s.Key(o.DataDir)
-	if ref.File != "" {
-		key, err := natskv.LoadMasterKey(ref.File)
-		if errors.Is(err, os.ErrNotExist) && own && o.Make {
-			return natskv.GenerateMasterKey(ref.File)
-		}
-		return key, err
-	}
-	v, err := ref.Read(o.lookup())
-	if err != nil {
-		return nil, fmt.Errorf("master key: %w", err)
-	}
-	return natskv.ParseMasterKey(string(v.Reveal()))
 }

@@ -1,0 +1,82 @@
+package wire
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/tradepulse/rotator/cmd/internal/config"
+	"github.com/tradepulse/rotator/pkg/store/natskv"
+)
+
+// bucket opens an embedded store; what does not make things makes no bucket.
+func (o Options) bucket(ctx context.Context, nc *nats.Conn, s *config.NATSKV) (*natskv.Driver, error) {
+	js, err := jetstream.New(nc)
+	if err != nil {
+		return nil, err
+	}
+	key, err := o.masterKey(s)
+	if err != nil {
+		return nil, err
+	}
+	return natskv.Open(ctx, natskv.Config{
+		JS: js, Bucket: s.Bucket, Replicas: cmp.Or(s.Replicas, o.Config.NATS.Replicas), MasterKey: key,
+		Reread: func() ([]byte, error) { return o.masterKey(s) }, Existing: !o.Make,
+	})
+}
+
+// Bucket is one embedded store, without what else a program works with.
+type Bucket struct {
+	*natskv.Driver
+	// MasterKey says where its master key is kept.
+	MasterKey config.Ref
+	conn      *nats.Conn
+}
+
+// OpenBucket opens an embedded store of the configuration. It waits for the bus
+// as long as ctx lives.
+func OpenBucket(ctx context.Context, o Options, name string) (*Bucket, error) {
+	s, ok := config.StoresOf[*config.NATSKV](o.Config)[name]
+	if !ok {
+		return nil, fmt.Errorf("store %s: it is not of type natskv", name)
+	}
+	nc, err := o.connect(ctx)
+	if err != nil {
+		return nil, err
+	}
+	d, err := o.bucket(ctx, nc, s)
+	if err != nil {
+		nc.Close()
+		return nil, err
+	}
+	ref, _ := s.Key(o.DataDir)
+	return &Bucket{Driver: d, MasterKey: ref, conn: nc}, nil
+}
+
+// Close closes the store and the connection.
+func (b *Bucket) Close() error {
+	err := b.Driver.Close()
+	b.conn.Close()
+	return err
+}
+
+func (o Options) masterKey(s *config.NATSKV) ([]byte, error) {
+	ref, own := s.Key(o.DataDir)
+	if ref.File != "" {
+		key, err := natskv.LoadMasterKey(ref.File)
+		if errors.Is(err, os.ErrNotExist) && own && o.Make {
+			return natskv.GenerateMasterKey(ref.File)
+		}
+		return key, err
+	}
+	v, err := ref.Read(o.lookup())
+	if err != nil {
+		return nil, fmt.Errorf("master key: %w", err)
+	}
+	return natskv.ParseMasterKey(string(v.Reveal()))
+}
