@@ -265,7 +265,7 @@ func TestPlanOfANewStore(t *testing.T) {
 		SecretID   string `json:"secret_id"`
 		Reason     string
 		Discovered bool
-		Problems   []struct{ Kind, Tag, Message string }
+		Problems   []struct{ Code, Subject, Message string }
 	}
 	out, _ = c.rotator("plan", "--json", "--within", "45d")
 	if err := json.Unmarshal([]byte(out), &all); err != nil {

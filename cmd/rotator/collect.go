@@ -76,7 +76,7 @@ func (c *collector) one(ctx context.Context, e catalog.Entry) status.Secret {
 func shown(e catalog.Entry) status.Secret {
 	return status.Secret{
 		SecretID: e.Spec.ID, Store: e.Spec.Store, Path: e.Spec.StorePath(), Services: e.Spec.Services,
-		Discovered: e.Origin == catalog.Discovered, Problems: e.Problems,
+		Discovered: e.Origin == catalog.Discovered, Findings: e.Findings,
 	}
 }
 
@@ -99,7 +99,7 @@ func (c *collector) discovered(ctx context.Context, st *store.Store) []status.Se
 // discover returns what is known of a discovered secret, given what its store
 // lists.
 func (c *collector) discover(ctx context.Context, e catalog.Entry, meta secret.Metadata) status.Secret {
-	if e.Spec.ID != "" && !e.Has(catalog.ProblemCollision) {
+	if e.Spec.ID != "" && !e.Has(catalog.CodeCollision) {
 		collision, err := c.collision(ctx, e.Spec)
 		if err != nil {
 			s := shown(e)
@@ -107,15 +107,15 @@ func (c *collector) discover(ctx context.Context, e catalog.Entry, meta secret.M
 			return s
 		}
 		if collision != nil {
-			e.Problems = append(e.Problems, *collision)
+			e.Findings = append(e.Findings, *collision)
 		}
 	}
 	s := shown(e)
 	switch {
-	case e.Has(catalog.ProblemCollision):
+	case e.Has(catalog.CodeCollision):
 		s.Reason, s.Message = scheduler.ReasonCollision, "not scheduled, see below"
 		return s
-	case len(e.Problems) > 0:
+	case len(e.Findings) > 0:
 		s.Reason, s.Message = scheduler.ReasonInvalid, "not scheduled, see below"
 		return s
 	default:
@@ -125,7 +125,7 @@ func (c *collector) discover(ctx context.Context, e catalog.Entry, meta secret.M
 
 // collision returns the problem of a secret whose id belongs to another one.
 // Before a scheduler has run, the one that was listed first has it.
-func (c *collector) collision(ctx context.Context, spec secret.Spec) (*catalog.Problem, error) {
+func (c *collector) collision(ctx context.Context, spec secret.Spec) (*secret.Finding, error) {
 	last, err := c.Bus.Last(ctx, events.TypeDiscovered, spec.ID)
 	if err != nil && !errors.Is(err, events.ErrUntrusted) {
 		return nil, err

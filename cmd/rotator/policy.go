@@ -183,7 +183,7 @@ func configured(stores *wire.Stores, floors map[secret.ID]time.Duration, ids []s
 }
 
 // run checks, with floors in place of those that the secrets have.
-func (c check) run(ctx context.Context, floors map[secret.ID]time.Duration) (found []gate.Violation, err error) {
+func (c check) run(ctx context.Context, floors map[secret.ID]time.Duration) (found []secret.Finding, err error) {
 	defer func() { err = errors.Join(err, c.close()) }()
 	for i, s := range c.secrets {
 		if d, ok := floors[s.Spec.ID]; ok {
@@ -197,19 +197,36 @@ func (c check) run(ctx context.Context, floors map[secret.ID]time.Duration) (fou
 	return gate.Check(ctx, time.Now(), c.secrets), ctx.Err()
 }
 
-func printViolations(w io.Writer, secrets int, found []gate.Violation, asJSON bool) error {
+// violation is a finding of the gate in JSON: the names are those that the gate
+// of the Python client has, too.
+type violation struct {
+	ID      string             `json:"id"`
+	Code    secret.FindingCode `json:"code"`
+	Problem string             `json:"problem"`
+	Remedy  string             `json:"remedy"`
+}
+
+func violations(found []secret.Finding) []violation {
+	out := make([]violation, len(found)) // an empty array is one in JSON, too
+	for i, f := range found {
+		out[i] = violation{ID: f.Subject, Code: f.Code, Problem: f.Message, Remedy: f.Remedy}
+	}
+	return out
+}
+
+func printViolations(w io.Writer, secrets int, found []secret.Finding, asJSON bool) error {
 	var err error
 	switch {
 	case asJSON:
 		err = cli.PrintJSON(w, struct {
-			Secrets    int              `json:"secrets"`
-			Violations []gate.Violation `json:"violations"`
-		}{secrets, append([]gate.Violation{}, found...)})
+			Secrets    int         `json:"secrets"`
+			Violations []violation `json:"violations"`
+		}{secrets, violations(found)})
 	case len(found) == 0:
 		_, err = fmt.Fprintf(w, "%d secrets are fit for use\n", secrets)
 	default:
-		for _, v := range found {
-			fmt.Fprintln(w, v)
+		for _, f := range found {
+			fmt.Fprintln(w, gate.Line(f))
 		}
 	}
 	if err != nil || len(found) == 0 {

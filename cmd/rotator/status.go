@@ -178,13 +178,13 @@ func note(s status.Secret) string {
 func printProblems(w io.Writer, all []status.Secret) error {
 	t := tabwriter.NewWriter(w, 0, 4, 2, ' ', 0)
 	for _, s := range all {
-		for _, p := range s.Problems {
-			fmt.Fprintf(t, "  %s\t%s\t%s\t%s\n", s.Store, s.Path, p.Kind, p)
+		for _, p := range s.Findings {
+			fmt.Fprintf(t, "  %s\t%s\t%s\t%s\n", s.Store, s.Path, p.Code, p)
 		}
 	}
 	n := 0
 	for _, s := range all {
-		n += len(s.Problems)
+		n += len(s.Findings)
 	}
 	if n == 0 {
 		return t.Flush()

@@ -32,15 +32,15 @@ type Entry struct {
 	// Spec is what is configured for the secret.
 	Spec   secret.Spec
 	Origin Origin
-	// Problems are what its owner has to correct. A discovered secret that has
-	// any must not be rotated, and its Spec.ID is "" if its tags give none that
-	// is valid.
-	Problems []Problem
+	// Findings are what its owner has to correct in its tags; the Subject of each
+	// is the tag, "" for several or none. A discovered secret that has any must
+	// not be rotated, and its Spec.ID is "" if its tags give none that is valid.
+	Findings []secret.Finding
 }
 
-// Has reports whether the entry has a problem of a kind.
-func (e Entry) Has(kind ProblemKind) bool {
-	return slices.ContainsFunc(e.Problems, func(p Problem) bool { return p.Kind == kind })
+// Has reports whether the entry has a finding with a code.
+func (e Entry) Has(code secret.FindingCode) bool {
+	return slices.ContainsFunc(e.Findings, func(f secret.Finding) bool { return f.Code == code })
 }
 
 // Stores is what a catalog has to know of the stores; *store.Set is one. Its

@@ -132,7 +132,7 @@ func TestAListedSecretIsWhatTheConfigurationSays(t *testing.T) {
 	if err != nil || e.Spec.Store != "main" || e.Origin != catalog.Configured {
 		t.Fatal(e, err)
 	}
-	if e, _, err = cat.Describe(t.Context(), e.Spec); err != nil || e.Spec.Services[0] != "configured" || e.Spec.StorePath() != "apps/listed" || !e.Has(catalog.ProblemConflict) || e.Err() != nil {
+	if e, _, err = cat.Describe(t.Context(), e.Spec); err != nil || e.Spec.Services[0] != "configured" || e.Spec.StorePath() != "apps/listed" || !e.Has(catalog.CodeConflict) || e.Err() != nil {
 		t.Errorf("it is %+v, err %v", e, err)
 	}
 	mem.Delete("apps/listed")
@@ -258,22 +258,22 @@ func TestResolve(t *testing.T) {
 		tags        map[string]string
 		want        secret.ID
 		origin      catalog.Origin
-		problem     catalog.ProblemKind
+		problem     secret.FindingCode
 	}{
 		"configured":                        {"main", "apps/listed", nil, "LISTED", catalog.Configured, ""},
 		"configured, and the tags agree":    {"main", "apps/listed", map[string]string{"rotator:services": "configured"}, "LISTED", catalog.Configured, ""},
-		"configured, and the tags do not":   {"main", "apps/listed", map[string]string{"rotator:services": "api"}, "LISTED", catalog.Configured, catalog.ProblemConflict},
+		"configured, and the tags do not":   {"main", "apps/listed", map[string]string{"rotator:services": "api"}, "LISTED", catalog.Configured, catalog.CodeConflict},
 		"configured, and opted out":         {"main", "apps/listed", map[string]string{catalog.TagManaged: "false"}, "LISTED", catalog.Configured, ""},
 		"discovered":                        {"main", "apps/db", managed, "x/apps/db", catalog.Discovered, ""},
-		"discovered, with an impossible id": {"main", "apps/db", map[string]string{catalog.TagManaged: "true", "rotator:id": "a b"}, "", catalog.Discovered, catalog.ProblemTag},
-		"discovered, with a configured id":  {"main", "apps/db", map[string]string{catalog.TagManaged: "true", "rotator:id": "LISTED"}, "LISTED", catalog.Discovered, catalog.ProblemCollision},
+		"discovered, with an impossible id": {"main", "apps/db", map[string]string{catalog.TagManaged: "true", "rotator:id": "a b"}, "", catalog.Discovered, catalog.CodeInvalidTag},
+		"discovered, with a configured id":  {"main", "apps/db", map[string]string{catalog.TagManaged: "true", "rotator:id": "LISTED"}, "LISTED", catalog.Discovered, catalog.CodeCollision},
 		"without tags":                      {"main", "apps/db", nil, "", "", ""},
 		"where nothing is discovered":       {"closed", "apps/db", managed, "", "", ""},
 		"in an unknown store":               {"gone", "apps/db", managed, "", "", ""},
 	} {
 		cat, _ := open(t, nil)
 		e, ok := cat.Resolve(c.store, secret.Metadata{Path: c.path, Attributes: c.tags})
-		if ok != (c.origin != "") || e.Spec.ID != c.want || e.Origin != c.origin || len(e.Problems) > 0 != (c.problem != "") || c.problem != "" && !e.Has(c.problem) {
+		if ok != (c.origin != "") || e.Spec.ID != c.want || e.Origin != c.origin || len(e.Findings) > 0 != (c.problem != "") || c.problem != "" && !e.Has(c.problem) {
 			t.Errorf("%s: %+v, %t", name, e, ok)
 		}
 		if refused := e.Origin == catalog.Discovered && c.problem != ""; errors.Is(e.Err(), catalog.ErrInvalidTags) != refused {
@@ -300,7 +300,7 @@ func TestWhoHasAnID(t *testing.T) {
 		"and that comes first":           {secret.Spec{ID: "LISTED", Store: "main", Path: "apps/db"}, secret.Spec{ID: "LISTED", Store: "main", Path: "apps/db"}, "belongs to apps/listed in the store main"},
 	} {
 		got := cat.Collision(c.spec, c.announced)
-		if (got != nil) != (c.want != "") || got != nil && (got.Kind != catalog.ProblemCollision || !strings.Contains(got.Message, c.want)) {
+		if (got != nil) != (c.want != "") || got != nil && (got.Code != catalog.CodeCollision || !strings.Contains(got.Message, c.want)) {
 			t.Errorf("%s: %v, want %q", name, got, c.want)
 		}
 	}

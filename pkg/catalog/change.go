@@ -19,7 +19,7 @@ type record struct {
 	id   secret.ID
 	path string
 	*settings
-	problems []Problem
+	findings []secret.Finding
 }
 
 // settings are what secrets may have in common.
@@ -56,7 +56,7 @@ func (r *record) entry() (Entry, bool) {
 	if r == nil {
 		return Entry{}, false
 	}
-	return Entry{Spec: r.spec(), Origin: r.origin, Problems: r.problems}, true
+	return Entry{Spec: r.spec(), Origin: r.origin, Findings: r.findings}, true
 }
 
 func keyOf(s secret.Spec) settingsKey {
@@ -75,7 +75,7 @@ func keyOf(s secret.Spec) settingsKey {
 func (c *Catalog) record(e Entry) *record {
 	common := e.Spec
 	common.ID, common.Path = "", ""
-	r := &record{id: e.Spec.ID, path: e.Spec.Path, problems: e.Problems}
+	r := &record{id: e.Spec.ID, path: e.Spec.Path, findings: e.Findings}
 	if r.path == string(r.id) {
 		r.path = string(r.id) // one string, not two
 	}

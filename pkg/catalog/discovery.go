@@ -38,39 +38,27 @@ type Discovery struct {
 	windows  parsed
 }
 
-// ProblemKind says what a [Problem] is about.
-type ProblemKind string
-
-// The kinds of problem.
+// The codes of findings about tags.
 const (
-	// ProblemTag: a tag cannot be carried out. The secret is not scheduled,
-	// unless the configuration lists it.
-	ProblemTag ProblemKind = "invalid_tag"
-	// ProblemConflict: a tag contradicts the configuration, which wins.
-	ProblemConflict ProblemKind = "conflict"
-	// ProblemCollision: another secret has the id already. This one is not
+	// CodeInvalidTag: a tag cannot be carried out. A discovered secret is not
+	// scheduled then, which is an error; with a configured one it is a warning.
+	CodeInvalidTag secret.FindingCode = "invalid_tag"
+	// CodeConflict: a tag contradicts the configuration, which wins.
+	CodeConflict secret.FindingCode = "conflict"
+	// CodeCollision: another secret has the id already. This one is not
 	// scheduled.
-	ProblemCollision ProblemKind = "collision"
+	CodeCollision secret.FindingCode = "collision"
 )
 
-// ProblemKinds returns every kind of problem.
-func ProblemKinds() []ProblemKind {
-	return []ProblemKind{ProblemTag, ProblemConflict, ProblemCollision}
+// Codes returns every code of this package.
+func Codes() []secret.FindingCode {
+	return []secret.FindingCode{CodeInvalidTag, CodeConflict, CodeCollision}
 }
 
-// Problem is one thing about a secret that its owner has to correct.
-type Problem struct {
-	Kind ProblemKind `json:"kind"`
-	// Tag is the tag at fault, "" for several or none.
-	Tag     string `json:"tag,omitempty"`
-	Message string `json:"message"`
-}
-
-func (p Problem) String() string {
-	if p.Tag == "" {
-		return p.Message
-	}
-	return p.Tag + ": " + p.Message
+// invalidTag returns the finding for a tag, "" for several or none, that cannot
+// be carried out.
+func invalidTag(tag, message string) secret.Finding {
+	return secret.Finding{Code: CodeInvalidTag, Severity: secret.SeverityError, Subject: tag, Message: message}
 }
 
 // Covers reports whether a secret may be discovered at a path, as far as its path
@@ -94,12 +82,12 @@ func (d *Discovery) Matches(path string, attributes map[string]string) bool {
 }
 
 // Spec returns what is configured for a secret that matches, and what is wrong
-// with its tags. With problems the spec must not be used to rotate; its ID is set
+// with its tags. With findings the spec must not be used to rotate; its ID is set
 // if the secret has a valid one all the same.
 //
 // The lifetime is what the tag says, else what the store's own rules say, else
 // the default.
-func (d *Discovery) Spec(m secret.Metadata) (secret.Spec, []Problem) {
+func (d *Discovery) Spec(m secret.Metadata) (secret.Spec, []secret.Finding) {
 	spec := d.Defaults
 	spec.ID, spec.Store, spec.Path = secret.ID(d.IDPrefix+m.Path), d.Store, m.Path
 	// A secret that was created without a value gets its first one. One whose
@@ -108,66 +96,69 @@ func (d *Discovery) Spec(m secret.Metadata) (secret.Spec, []Problem) {
 	if m.TTL > 0 {
 		spec.TTL = 0
 	}
-	problems := d.apply(&spec, m.Attributes)
+	findings := d.apply(&spec, m.Attributes)
 	spec.Create = spec.Create && spec.Strategy != secret.StrategyExternal
-	if len(problems) == 0 {
-		problems = d.check(spec, m)
+	if len(findings) == 0 {
+		findings = d.check(spec, m)
 	}
 	if spec.ID.Validate() != nil {
 		spec.ID = ""
 	}
-	return spec, problems
+	return spec, findings
 }
 
 // apply writes what the tags say into a spec.
-func (d *Discovery) apply(spec *secret.Spec, attributes map[string]string) []Problem {
-	var problems []Problem
+func (d *Discovery) apply(spec *secret.Spec, attributes map[string]string) []secret.Finding {
+	var findings []secret.Finding
 	for _, key := range slices.Sorted(maps.Keys(attributes)) {
 		if !strings.HasPrefix(strings.ToLower(key), tagPrefix) {
 			continue
 		}
 		if err := d.set(spec, key, attributes[key]); err != nil {
-			problems = append(problems, Problem{Kind: ProblemTag, Tag: key, Message: err.Error()})
+			findings = append(findings, invalidTag(key, err.Error()))
 		}
 	}
-	return problems
+	return findings
 }
 
 // check returns what is wrong with tags each of which is valid by itself.
-func (d *Discovery) check(spec secret.Spec, m secret.Metadata) []Problem {
-	var problems []Problem
+func (d *Discovery) check(spec secret.Spec, m secret.Metadata) []secret.Finding {
+	var findings []secret.Finding
 	if spec.Strategy == secret.StrategyExternal && !d.external {
-		problems = append(problems, Problem{Kind: ProblemTag, Message: "the strategy is external, and the store runs no rotations itself"})
+		findings = append(findings, invalidTag("", "the strategy is external, and the store runs no rotations itself"))
 	}
 	if life := spec.Lifetime(m); spec.TTL == 0 && life > 0 && spec.Margin() >= life {
-		problems = append(problems, Problem{Kind: ProblemTag, Message: fmt.Sprintf("the refresh margin %s is not shorter than the TTL %s that the store sets", secret.FormatDuration(spec.Margin()), secret.FormatDuration(life))})
+		findings = append(findings, invalidTag("", fmt.Sprintf("the refresh margin %s is not shorter than the TTL %s that the store sets", secret.FormatDuration(spec.Margin()), secret.FormatDuration(life))))
 	}
 	err := spec.Validate()
 	if joined, ok := err.(interface{ Unwrap() []error }); ok {
 		for _, err := range joined.Unwrap() {
 			message := strings.TrimPrefix(err.Error(), fmt.Sprintf("%v %s: ", secret.ErrInvalidSpec, spec.ID))
-			problems = append(problems, Problem{Kind: ProblemTag, Message: message})
+			findings = append(findings, invalidTag("", message))
 		}
 	}
-	return problems
+	return findings
 }
 
 // Conflicts returns where the tags of a configured secret contradict the
 // configuration or cannot be carried out. The configuration wins either way.
-func (d *Discovery) Conflicts(configured secret.Spec, m secret.Metadata) []Problem {
+func (d *Discovery) Conflicts(configured secret.Spec, m secret.Metadata) []secret.Finding {
 	if d == nil {
 		return nil
 	}
 	tagged := configured
-	problems := d.apply(&tagged, m.Attributes)
+	findings := d.apply(&tagged, m.Attributes)
+	for i := range findings {
+		findings[i].Severity = secret.SeverityWarning // the configuration is in force
+	}
 	for _, t := range tags {
 		text, ok := m.Attributes[t.Key]
 		if !ok || t.get == nil || t.get(tagged) == t.get(configured) {
 			continue
 		}
-		problems = append(problems, Problem{
-			Kind: ProblemConflict, Tag: t.Key, Message: fmt.Sprintf("%s; the configuration says %s, and holds", shorten(text), t.get(configured)),
+		findings = append(findings, secret.Finding{
+			Code: CodeConflict, Severity: secret.SeverityWarning, Subject: t.Key, Message: fmt.Sprintf("%s; the configuration says %s, and holds", shorten(text), t.get(configured)),
 		})
 	}
-	return problems
+	return findings
 }

@@ -140,7 +140,7 @@ func TestTagsThatCannotBeCarriedOut(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			_, problems := discovery().Spec(tagged(map[string]string{c.key: c.value}))
-			if len(problems) != 1 || problems[0].Kind != catalog.ProblemTag || !strings.Contains(problems[0].String(), c.want) {
+			if len(problems) != 1 || problems[0].Code != catalog.CodeInvalidTag || problems[0].Severity != secret.SeverityError || !strings.Contains(problems[0].String(), c.want) {
 				t.Errorf("problems %v, want one with %q", problems, c.want)
 			}
 		})
@@ -217,7 +217,10 @@ func TestTheConfigurationWins(t *testing.T) {
 	other := tagged(map[string]string{"rotator:ttl": "7d", "rotator:services": "a", "rotator:grace": "later", "rotator:policy": "pin", "rotator:id": "OTHER"})
 	got := map[string]string{}
 	for _, p := range discovery().Conflicts(configured, other) {
-		got[p.Tag] = string(p.Kind) + " " + p.Message
+		got[p.Subject] = string(p.Code) + " " + p.Message
+		if p.Severity != secret.SeverityWarning {
+			t.Errorf("%s: severity %q, although the configuration is in force", p.Subject, p.Severity)
+		}
 	}
 	want := map[string]string{
 		"rotator:ttl":      `conflict "7d"; the configuration says 1d, and holds`,

@@ -11,7 +11,7 @@ import (
 
 // Resolve returns the entry of a secret that its store describes or lists, and
 // false for one that is not managed. The configuration comes before the tags of
-// the secret: where these say something else, the entry has a problem.
+// the secret: where these say something else, the entry has a finding.
 //
 // Whether another discovered secret has the id, only the log knows: see
 // [Catalog.Collision].
@@ -23,16 +23,16 @@ func (c *Catalog) Resolve(store string, m secret.Metadata) (Entry, bool) {
 	c.mu.RUnlock()
 	if r != nil && r.origin == Configured {
 		e, _ := r.entry()
-		e.Problems = d.Conflicts(e.Spec, m)
+		e.Findings = d.Conflicts(e.Spec, m)
 		return e, true
 	}
 	if path != m.Path || !d.Matches(m.Path, m.Attributes) {
 		return Entry{}, false
 	}
 	e := Entry{Origin: Discovered}
-	e.Spec, e.Problems = d.Spec(m)
+	e.Spec, e.Findings = d.Spec(m)
 	if owner, ok := c.configured(e.Spec.ID); ok {
-		e.Problems = append(e.Problems, collision(e.Spec, owner))
+		e.Findings = append(e.Findings, collision(e.Spec, owner))
 	}
 	return e, true
 }
@@ -47,12 +47,12 @@ func (c *Catalog) MayDiscover(store, path string) bool {
 	return normal == path && c.discoveries[store].Covers(path) && (r == nil || r.origin != Configured)
 }
 
-// Collision returns the problem of a discovered secret whose id belongs to
+// Collision returns the finding about a discovered secret whose id belongs to
 // another one, nil for none. The id belongs to the secret that the configuration
 // lists under it, else to announced, which the log says was discovered under it
 // first, as long as that one may still be discovered here. The zero Spec is for
 // a log that says nothing.
-func (c *Catalog) Collision(spec, announced secret.Spec) *Problem {
+func (c *Catalog) Collision(spec, announced secret.Spec) *secret.Finding {
 	owner, ok := c.configured(spec.ID)
 	if !ok {
 		owner = announced
@@ -60,13 +60,16 @@ func (c *Catalog) Collision(spec, announced secret.Spec) *Problem {
 			return nil
 		}
 	}
-	p := collision(spec, owner)
-	return &p
+	f := collision(spec, owner)
+	return &f
 }
 
-func collision(spec, owner secret.Spec) Problem {
-	return Problem{Kind: ProblemCollision, Message: fmt.Sprintf(
-		"the id %s belongs to %s in the store %s; give this one another with rotator:id", spec.ID, owner.StorePath(), owner.Store)}
+func collision(spec, owner secret.Spec) secret.Finding {
+	return secret.Finding{
+		Code: CodeCollision, Severity: secret.SeverityError,
+		Message: fmt.Sprintf("the id %s belongs to %s in the store %s", spec.ID, owner.StorePath(), owner.Store),
+		Remedy:  "give this one another with rotator:id",
+	}
 }
 
 // Find returns the entry of an id. That of a discovered secret has the id and
@@ -123,7 +126,7 @@ func (c *Catalog) Describe(ctx context.Context, spec secret.Spec) (Entry, secret
 		return e, m, err
 	}
 	if listed {
-		e.Problems = c.Discovery(spec.Store).Conflicts(e.Spec, m)
+		e.Findings = c.Discovery(spec.Store).Conflicts(e.Spec, m)
 		return e, m, nil
 	}
 	found, err := c.rediscover(spec, m)
@@ -150,15 +153,15 @@ func (c *Catalog) rediscover(spec secret.Spec, m secret.Metadata) (Entry, error)
 	}
 }
 
-// Err returns the problems of a discovered secret as an error that wraps
+// Err returns the findings about a discovered secret as an error that wraps
 // [ErrInvalidTags], nil for a secret that can be rotated.
 func (e Entry) Err() error {
-	if e.Origin == Configured || len(e.Problems) == 0 {
+	if e.Origin == Configured || len(e.Findings) == 0 {
 		return nil
 	}
-	texts := make([]string, len(e.Problems))
-	for i, p := range e.Problems {
-		texts[i] = p.String()
+	texts := make([]string, len(e.Findings))
+	for i, f := range e.Findings {
+		texts[i] = f.String()
 	}
 	return fmt.Errorf("%s: %w: %s", e.Spec.ID, ErrInvalidTags, strings.Join(texts, "; "))
 }

@@ -16,11 +16,11 @@ func ExampleCheck() {
 	variables := map[string]string{"DB_PASSWORD": "weak-Password-1", "DB_PASSWORD_TTL_SECONDS": "600"}
 	reader := env.Open(env.Config{Started: started, Lookup: func(name string) (string, bool) { v, ok := variables[name]; return v, ok }})
 
-	for _, v := range gate.Check(context.Background(), started, []gate.Secret{
+	for _, f := range gate.Check(context.Background(), started, []gate.Secret{
 		{Spec: secret.Spec{ID: "DB_PASSWORD"}, Reader: reader, MinTTL: time.Hour},
 		{Spec: secret.Spec{ID: "API_KEY"}, Reader: reader},
 	}) {
-		fmt.Println(v)
+		fmt.Println(gate.Line(f))
 	}
 	// Output:
 	// DB_PASSWORD: min_length: the value breaks its policy; too short: at least 16 characters are required

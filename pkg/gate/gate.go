@@ -95,9 +95,10 @@ func (s Secret) floor() time.Duration {
 }
 
 // Check reads the secrets and returns everything that is wrong with them, in
-// their order.
-func Check(ctx context.Context, now time.Time, secrets []Secret) []Violation {
-	found := make([][]Violation, len(secrets))
+// their order. The Subject of a finding is the ID of the secret, and its Code one
+// of this package or a rule of [secret.ViolationError].
+func Check(ctx context.Context, now time.Time, secrets []Secret) []secret.Finding {
+	found := make([][]secret.Finding, len(secrets))
 	var g errgroup.Group
 	g.SetLimit(maxReads)
 	for i, s := range secrets {
@@ -107,20 +108,20 @@ func Check(ctx context.Context, now time.Time, secrets []Secret) []Violation {
 		})
 	}
 	_ = g.Wait() // what went wrong is among the violations
-	var out []Violation
+	var out []secret.Finding
 	for _, v := range found {
 		out = append(out, v...)
 	}
 	return out
 }
 
-func (s Secret) check(ctx context.Context, now time.Time) []Violation {
+func (s Secret) check(ctx context.Context, now time.Time) []secret.Finding {
 	if s.Reader == nil {
-		return []Violation{{s.Spec.ID, CodeMissing, "it is not configured", "add it under secrets: in the configuration"}}
+		return []secret.Finding{violation(s.Spec.ID, CodeMissing, "it is not configured", "add it under secrets: in the configuration")}
 	}
 	v, val, err := s.Reader.Get(ctx, s.Spec.StorePath(), store.Selector{})
 	if err != nil && !errors.Is(err, store.ErrLifetime) {
-		return []Violation{unreadable(s.Spec.ID, err)}
+		return []secret.Finding{unreadable(s.Spec.ID, err)}
 	}
 	out := s.complexity(val)
 	if err != nil {
@@ -138,20 +139,20 @@ func (s Secret) check(ctx context.Context, now time.Time) []Violation {
 }
 
 // complexity returns the rules of the policy that the value breaks.
-func (s Secret) complexity(val secret.Value) []Violation {
+func (s Secret) complexity(val secret.Value) []secret.Finding {
 	broken, ok := errors.AsType[*secret.ViolationError](s.Spec.ValuePolicy().Check(val))
 	if !ok {
 		return nil
 	}
-	var out []Violation
-	for _, v := range broken.Violations {
-		out = append(out, Violation{s.Spec.ID, v.Rule, "the value breaks its policy", v.Remedy})
+	out := broken.Findings
+	for i := range out {
+		out[i].Subject = string(s.Spec.ID)
 	}
 	return out
 }
 
 // remaining compares what is left until end with the floor.
-func (s Secret) remaining(now, end time.Time) []Violation {
+func (s Secret) remaining(now, end time.Time) []secret.Finding {
 	floor, left := s.floor(), end.Sub(now)
 	if end.IsZero() || left > floor {
 		return nil
@@ -160,5 +161,5 @@ func (s Secret) remaining(now, end time.Time) []Violation {
 	if left <= 0 {
 		problem = "its life ended " + end.UTC().Format(time.RFC3339)
 	}
-	return []Violation{{s.Spec.ID, CodeTTL, problem, "rotate it, or give it a longer lifetime"}}
+	return []secret.Finding{violation(s.Spec.ID, CodeTTL, problem, "rotate it, or give it a longer lifetime")}
 }

@@ -26,10 +26,10 @@ func environment(vars map[string]string) *env.Driver {
 }
 
 // codes returns what is wrong as "ID code", in order.
-func codes(found []gate.Violation) []string {
+func codes(found []secret.Finding) []string {
 	out := []string{}
 	for _, v := range found {
-		out = append(out, string(v.ID)+" "+v.Code)
+		out = append(out, v.Subject+" "+string(v.Code))
 	}
 	slices.Sort(out)
 	return out
@@ -50,7 +50,7 @@ func TestVectors(t *testing.T) {
 			Name        string
 			Environment map[string]string
 			MinTTL      map[secret.ID]int `json:"min_ttl_seconds"`
-			Violations  []gate.Violation
+			Violations  []struct{ ID, Code string }
 		}
 	}
 	if err := json.Unmarshal(b, &table); err != nil || len(table.Cases) < 40 {
@@ -72,11 +72,16 @@ func TestVectors(t *testing.T) {
 				}
 			}
 			found := gate.Check(t.Context(), now, secrets)
-			if got, want := codes(found), codes(c.Violations); !slices.Equal(got, want) {
+			want := []string{}
+			for _, v := range c.Violations {
+				want = append(want, v.ID+" "+v.Code)
+			}
+			slices.Sort(want)
+			if got := codes(found); !slices.Equal(got, want) {
 				t.Errorf("got %q, want %q", got, want)
 			}
 			for _, v := range found {
-				if v.Problem == "" || v.Remedy == "" {
+				if v.Message == "" || v.Remedy == "" {
 					t.Errorf("%q says too little", v)
 				}
 			}
@@ -111,7 +116,7 @@ func TestCheck(t *testing.T) {
 	hex := secret.Policy{Encoding: secret.EncodingHex, Bytes: 16}
 	for name, c := range map[string]struct {
 		secret gate.Secret
-		want   string // code
+		want   secret.FindingCode
 		says   string
 	}{
 		"a secret of another name has no floor":      {gate.Secret{Spec: secret.Spec{ID: "db"}, Reader: fill(t, "db", strong, now.Add(time.Second))}, "", ""},
@@ -135,7 +140,7 @@ func TestCheck(t *testing.T) {
 				}
 				return
 			}
-			if len(found) != 1 || found[0].Code != c.want || !strings.Contains(found[0].String(), c.says) {
+			if len(found) != 1 || found[0].Code != c.want || !strings.Contains(gate.Line(found[0]), c.says) {
 				t.Errorf("violations %v, want one with %q that says %q", found, c.want, c.says)
 			}
 		})

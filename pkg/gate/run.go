@@ -38,16 +38,16 @@ func run(m Tests, w io.Writer, secrets []Secret) int {
 	}
 	fmt.Fprintf(w, "policy gate: the tests are not run; %s:\n", Summary(len(secrets), found))
 	for _, v := range found {
-		fmt.Fprintln(w, "  "+v.String())
+		fmt.Fprintln(w, "  "+Line(v))
 	}
 	return 1
 }
 
 // Summary counts the violations that were found in a number of secrets.
-func Summary(secrets int, found []Violation) string {
-	bad := map[secret.ID]bool{}
+func Summary(secrets int, found []secret.Finding) string {
+	bad := map[string]bool{}
 	for _, v := range found {
-		bad[v.ID] = true
+		bad[v.Subject] = true
 	}
 	return fmt.Sprintf("%d of %d secrets are not fit for use, %d violations", len(bad), secrets, len(found))
 }

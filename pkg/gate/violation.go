@@ -8,38 +8,31 @@ import (
 	"github.com/tradepulse/rotator/pkg/store"
 )
 
-// The codes of violations, besides the rules of [secret.Violation].
+// The codes of violations, besides the rules of [secret.ViolationError].
 const (
 	// CodeMissing: there is no value.
-	CodeMissing = "missing"
+	CodeMissing secret.FindingCode = "missing"
 	// CodeUnreadable: whether there is a value is not known.
-	CodeUnreadable = "unreadable"
+	CodeUnreadable secret.FindingCode = "unreadable"
 	// CodeTTL: too little is left of its life.
-	CodeTTL = "ttl"
+	CodeTTL secret.FindingCode = "ttl"
 	// CodeTTLInvalid: what is recorded of its lifetime makes no sense.
-	CodeTTLInvalid = "ttl_invalid"
+	CodeTTLInvalid secret.FindingCode = "ttl_invalid"
 )
 
-// Violation is one thing that is wrong with a secret.
-type Violation struct {
-	ID secret.ID `json:"id"`
-	// Code is a constant name: one of the codes of this package, or a rule of
-	// [secret.Violation] such as min_length.
-	Code string `json:"code"`
-	// Problem says what is wrong and Remedy what to do. Neither has anything of
-	// a value in it.
-	Problem string `json:"problem"`
-	Remedy  string `json:"remedy"`
+// violation returns the finding about one thing that is wrong with a secret.
+func violation(id secret.ID, code secret.FindingCode, message, remedy string) secret.Finding {
+	return secret.Finding{Code: code, Severity: secret.SeverityError, Subject: string(id), Message: message, Remedy: remedy}
 }
 
-// String returns the violation in one line.
-func (v Violation) String() string {
-	return string(v.ID) + ": " + v.Code + ": " + v.Problem + "; " + v.Remedy
+// Line returns a violation in one line, with its code.
+func Line(f secret.Finding) string {
+	return f.Subject + ": " + string(f.Code) + ": " + f.Message + "; " + f.Remedy
 }
 
 // unreadable says what to do about a secret that cannot be read.
-func unreadable(id secret.ID, err error) Violation {
-	v := Violation{ID: id, Code: CodeUnreadable, Problem: oneLine(err), Remedy: "see the error; nothing else could be checked"}
+func unreadable(id secret.ID, err error) secret.Finding {
+	v := violation(id, CodeUnreadable, oneLine(err), "see the error; nothing else could be checked")
 	own, knows := errors.AsType[interface {
 		error
 		Remedy() string
@@ -57,8 +50,8 @@ func unreadable(id secret.ID, err error) Violation {
 	return v
 }
 
-func lifetime(id secret.ID, err error) Violation {
-	return Violation{id, CodeTTLInvalid, oneLine(err), "correct it, or remove it where the value shall have no end"}
+func lifetime(id secret.ID, err error) secret.Finding {
+	return violation(id, CodeTTLInvalid, oneLine(err), "correct it, or remove it where the value shall have no end")
 }
 
 // oneLine is for the errors of SDKs that spread over several.

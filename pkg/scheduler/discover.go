@@ -22,20 +22,20 @@ func (p *pass) discover(ctx context.Context, e catalog.Entry, m secret.Metadata)
 	case spec.ID == "":
 		p.refuse(ctx, m.Path, e, ReasonInvalid)
 		return nil
-	case e.Has(catalog.ProblemCollision):
+	case e.Has(catalog.CodeCollision):
 		p.refuse(ctx, m.Path, e, ReasonCollision)
 		return nil
 	}
-	collision, err := p.claim(ctx, spec, len(e.Problems) == 0)
+	collision, err := p.claim(ctx, spec, len(e.Findings) == 0)
 	if err != nil {
 		return fmt.Errorf("%s: %w", spec.ID, err)
 	}
 	switch {
 	case collision != nil:
-		e.Problems = append(e.Problems, *collision)
+		e.Findings = append(e.Findings, *collision)
 		p.refuse(ctx, m.Path, e, ReasonCollision)
 		return nil
-	case len(e.Problems) > 0:
+	case len(e.Findings) > 0:
 		p.refuse(ctx, m.Path, e, ReasonInvalid)
 		return p.suspend(ctx, spec)
 	default:
@@ -45,7 +45,7 @@ func (p *pass) discover(ctx context.Context, e catalog.Entry, m secret.Metadata)
 
 // refuse counts and notes a secret that is not scheduled.
 func (p *pass) refuse(ctx context.Context, path string, e catalog.Entry, why Reason) {
-	p.note(ctx, path, e.Spec.ID, e.Problems)
+	p.note(ctx, path, e.Spec.ID, e.Findings)
 	p.tally(func(r *Result) { r.Secrets[why]++ })
 }
 
@@ -63,7 +63,7 @@ func (p *pass) suspend(ctx context.Context, spec secret.Spec) error {
 // claim registers the id of a discovered secret in the log; the first claimant
 // wins, until it is gone. It returns the collision, if any. With publish it also
 // updates the announcement of the discovery.
-func (p *pass) claim(ctx context.Context, spec secret.Spec, publish bool) (*catalog.Problem, error) {
+func (p *pass) claim(ctx context.Context, spec secret.Spec, publish bool) (*secret.Finding, error) {
 	e := events.Discovery(p.s.Source, time.Now(), spec)
 	mark := fingerprint(e.Data.Discovered)
 	if was, ok := p.before(spec.ID); ok && !p.all && was.path == spec.Path && was.mark == mark {
@@ -88,7 +88,7 @@ const claimTries = 3
 
 // announceDiscovery publishes the discovery e of a secret unless the log has it
 // already. It returns the collision, if any.
-func (p *pass) announceDiscovery(ctx context.Context, spec secret.Spec, e events.Event, publish bool) (*catalog.Problem, error) {
+func (p *pass) announceDiscovery(ctx context.Context, spec secret.Spec, e events.Event, publish bool) (*secret.Finding, error) {
 	last, err := p.s.Bus.Last(ctx, events.TypeDiscovered, spec.ID)
 	if err != nil && !errors.Is(err, events.ErrUntrusted) {
 		return nil, err
@@ -124,20 +124,20 @@ func fingerprint(d *events.Discovered) uint64 {
 	return h.Sum64()
 }
 
-// note counts the problems of a secret, and logs them when they are others than
-// before.
-func (p *pass) note(ctx context.Context, path string, id secret.ID, problems []catalog.Problem) {
-	if len(problems) == 0 {
+// note counts the findings about a secret, and logs them when they are others
+// than before.
+func (p *pass) note(ctx context.Context, path string, id secret.ID, findings []secret.Finding) {
+	if len(findings) == 0 {
 		return
 	}
-	texts := make([]string, len(problems))
-	for i, problem := range problems {
-		texts[i] = problem.String()
+	texts := make([]string, len(findings))
+	for i, f := range findings {
+		texts[i] = f.String()
 	}
 	text := strings.Join(texts, "; ")
 	p.tally(func(r *Result) {
-		for _, problem := range problems {
-			r.Problems[problem.Kind]++
+		for _, f := range findings {
+			r.Findings[f.Code]++
 		}
 	})
 	p.shelf.mu.Lock()

@@ -30,7 +30,7 @@ func TestDiscoveredSecretsAreScheduled(t *testing.T) {
 	m := newMall(t, []secret.Spec{{ID: "LISTED", Store: "main", Path: "listed", TTL: time.Hour}}, map[string]*shop{"main": s})
 	r := m.sweep()
 	m.wantArmed("B", "LISTED", "a")
-	if r.Discovered != 2 || r.Armed != 3 || r.Secrets[scheduler.ReasonScheduled] != 3 || r.Problems[catalog.ProblemConflict] != 1 {
+	if r.Discovered != 2 || r.Armed != 3 || r.Secrets[scheduler.ReasonScheduled] != 3 || r.Findings[catalog.CodeConflict] != 1 {
 		t.Errorf("the first sweep: %+v", r)
 	}
 	last, err := m.bus.Last(t.Context(), events.TypeDiscovered, "a")
@@ -162,7 +162,7 @@ func TestOneIdIsOneSecret(t *testing.T) {
 	first.put(t, "a", "managed=true", "id=SHARED", "ttl=1h")
 	for range 2 { // also for a scheduler that has seen none of it
 		r := m.sweep()
-		if r.Secrets[scheduler.ReasonCollision] != 3 || r.Problems[catalog.ProblemCollision] != 3 {
+		if r.Secrets[scheduler.ReasonCollision] != 3 || r.Findings[catalog.CodeCollision] != 3 {
 			t.Errorf("collisions: %+v", r)
 		}
 		m.wantArmed("SHARED")
@@ -209,7 +209,7 @@ func TestInvalidTagsTakeASecretOutOfTheSchedule(t *testing.T) {
 	s.tag("a", "managed=true", "services=other", "ttl=soon")
 	for range 3 {
 		r := m.sweep()
-		if r.Secrets[scheduler.ReasonInvalid] != 2 || r.Problems[catalog.ProblemTag] != 2 {
+		if r.Secrets[scheduler.ReasonInvalid] != 2 || r.Findings[catalog.CodeInvalidTag] != 2 {
 			t.Errorf("got %+v", r)
 		}
 	}

@@ -44,8 +44,8 @@ func (s *Scheduler) showSecrets(_ context.Context, o metric.Int64Observer) error
 // showProblems likewise.
 func (s *Scheduler) showProblems(_ context.Context, o metric.Int64Observer) error {
 	s.tallies(func(name attribute.KeyValue, r Result) {
-		for _, kind := range catalog.ProblemKinds() {
-			o.Observe(int64(r.Problems[kind]), metric.WithAttributes(name, attribute.String("kind", string(kind))))
+		for _, code := range catalog.Codes() {
+			o.Observe(int64(r.Findings[code]), metric.WithAttributes(name, attribute.String("kind", string(code))))
 		}
 	})
 	return nil

@@ -113,7 +113,7 @@ func (p *pass) listed(ctx context.Context, m secret.Metadata) error {
 	case e.Origin == catalog.Discovered:
 		return p.discover(ctx, e, m)
 	}
-	p.note(ctx, m.Path, e.Spec.ID, e.Problems)
+	p.note(ctx, m.Path, e.Spec.ID, e.Findings)
 	return p.secret(ctx, e.Spec, Facts{Known: true, Meta: m})
 }
 

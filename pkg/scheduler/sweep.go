@@ -21,8 +21,8 @@ import (
 type Result struct {
 	// Secrets is how many secrets there are by what was decided for them.
 	Secrets map[Reason]int
-	// Problems is how many problems of each kind the tags of secrets have.
-	Problems map[catalog.ProblemKind]int
+	// Findings is how many findings with each code there are about tags.
+	Findings map[secret.FindingCode]int
 	// Armed is how many timers were set or moved, Announced how many versions
 	// nobody had announced, Discovered and Gone how many secrets were found to be
 	// managed or to be no longer.
@@ -30,7 +30,7 @@ type Result struct {
 }
 
 func newResult() Result {
-	return Result{Secrets: map[Reason]int{}, Problems: map[catalog.ProblemKind]int{}}
+	return Result{Secrets: map[Reason]int{}, Findings: map[secret.FindingCode]int{}}
 }
 
 // add counts what another part of the sweep did.
@@ -38,8 +38,8 @@ func (r *Result) add(o Result) {
 	for reason, n := range o.Secrets {
 		r.Secrets[reason] += n
 	}
-	for kind, n := range o.Problems {
-		r.Problems[kind] += n
+	for code, n := range o.Findings {
+		r.Findings[code] += n
 	}
 	r.Armed += o.Armed
 	r.Announced += o.Announced
@@ -71,7 +71,7 @@ type shelf struct {
 	mu    sync.Mutex
 	full  int // round of the next sweep that takes nothing from memory
 	seen  map[secret.ID]remembered
-	noted map[string]noted // :: path → problems that have been logged
+	noted map[string]noted // :: path → findings that have been logged
 }
 
 // remembered is some 100 bytes, and there may be a million.

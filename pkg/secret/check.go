@@ -8,27 +8,27 @@ import (
 	"unicode/utf8"
 )
 
-// Violation is one rule that a value breaks.
-type Violation struct {
-	// Rule is a constant name: min_length, max_length, upper, lower, digit,
-	// symbol, alphabet, exclude, encoding, field.
-	Rule string
-	// Remedy says what to do. It tells nothing about the value but that it
-	// breaks the rule.
-	Remedy string
-}
-
-// ViolationError is what [Policy.Check] returns: every rule that the value
-// breaks, and nothing of the value.
-type ViolationError struct{ Violations []Violation }
+// ViolationError is what [Policy.Check] returns: a [Finding] for every rule that
+// the value breaks, and nothing of the value. The Code of each is the rule:
+// min_length, max_length, upper, lower, digit, symbol, alphabet, exclude,
+// encoding, field. Its Subject is "": a policy does not know which secret it is
+// for.
+type ViolationError struct{ Findings []Finding }
 
 // Error returns the remedies in one sentence.
 func (e *ViolationError) Error() string {
-	parts := make([]string, len(e.Violations))
-	for i, v := range e.Violations {
-		parts[i] = v.Remedy
+	parts := make([]string, len(e.Findings))
+	for i, f := range e.Findings {
+		parts[i] = f.Remedy
 	}
-	return "the value breaks its policy: " + strings.Join(parts, "; ")
+	return broken + ": " + strings.Join(parts, "; ")
+}
+
+const broken = "the value breaks its policy"
+
+// violation returns the finding for a rule that a value breaks.
+func violation(rule, remedy string) Finding {
+	return Finding{Code: FindingCode(rule), Severity: SeverityError, Message: broken, Remedy: remedy}
 }
 
 // Check returns a [*ViolationError] with all rules that v breaks, or nil. What
@@ -38,60 +38,60 @@ func (p Policy) Check(v Value) error {
 	if p.Field != "" {
 		var err error
 		if text, err = fieldOf(text, p.Field); err != nil {
-			return violated(Violation{"field", fmt.Sprintf("make it a JSON document with a string at %s", p.Field)})
+			return violated(violation("field", fmt.Sprintf("make it a JSON document with a string at %s", p.Field)))
 		}
 	}
 	return violated(p.violations(text)...)
 }
 
-func violated(found ...Violation) error {
+func violated(found ...Finding) error {
 	if len(found) == 0 {
 		return nil
 	}
 	return &ViolationError{found}
 }
 
-func (p Policy) violations(text []byte) []Violation {
+func (p Policy) violations(text []byte) []Finding {
 	switch {
 	case p.encoding() == EncodingUUID && !p.decodes(text):
-		return []Violation{{"encoding", "write it as a UUID"}}
+		return []Finding{violation("encoding", "write it as a UUID")}
 	case p.encoding() == EncodingText && !utf8.Valid(text):
-		return []Violation{{"encoding", "use text, not binary data"}}
+		return []Finding{violation("encoding", "use text, not binary data")}
 	case p.encoding() == EncodingText:
 		return slices.Concat(p.checkLength(text), p.checkCharacters(text))
 	case !p.decodes(text):
-		return []Violation{{"encoding", fmt.Sprintf("write it as %s of at least %d bytes", p.encoding(), p.rawBytes())}}
+		return []Finding{violation("encoding", fmt.Sprintf("write it as %s of at least %d bytes", p.encoding(), p.rawBytes()))}
 	default:
 		return nil
 	}
 }
 
-func (p Policy) checkLength(text []byte) []Violation {
+func (p Policy) checkLength(text []byte) []Finding {
 	n := utf8.RuneCount(text)
 	switch {
 	case n < p.minLength():
-		return []Violation{{"min_length", fmt.Sprintf("too short: at least %d characters are required", p.minLength())}}
+		return []Finding{violation("min_length", fmt.Sprintf("too short: at least %d characters are required", p.minLength()))}
 	case n > p.maxLength():
-		return []Violation{{"max_length", fmt.Sprintf("too long: at most %d characters are allowed", p.maxLength())}}
+		return []Finding{violation("max_length", fmt.Sprintf("too long: at most %d characters are allowed", p.maxLength()))}
 	case len(text) > MaxValueLength:
-		return []Violation{{"max_length", fmt.Sprintf("too long: at most %d bytes are allowed", MaxValueLength)}}
+		return []Finding{violation("max_length", fmt.Sprintf("too long: at most %d bytes are allowed", MaxValueLength))}
 	default:
 		return nil
 	}
 }
 
-func (p Policy) checkCharacters(text []byte) []Violation {
-	var out []Violation
+func (p Policy) checkCharacters(text []byte) []Finding {
+	var out []Finding
 	for _, c := range p.classes() {
 		if !bytes.ContainsFunc(text, c.has) {
-			out = append(out, Violation{string(c), c.remedy()})
+			out = append(out, violation(string(c), c.remedy()))
 		}
 	}
 	if p.Alphabet != "" && bytes.ContainsFunc(text, func(r rune) bool { return !strings.ContainsRune(p.Alphabet, r) }) {
-		out = append(out, Violation{"alphabet", "use only characters of the policy's alphabet"})
+		out = append(out, violation("alphabet", "use only characters of the policy's alphabet"))
 	}
 	if bytes.ContainsAny(text, p.Exclude) {
-		out = append(out, Violation{"exclude", "use none of the characters that the policy excludes"})
+		out = append(out, violation("exclude", "use none of the characters that the policy excludes"))
 	}
 	return out
 }

@@ -18,14 +18,14 @@ func rules(t rapid.TB, err error) []string {
 		return nil
 	}
 	var e *secret.ViolationError
-	if !errors.As(err, &e) || len(e.Violations) == 0 {
+	if !errors.As(err, &e) || len(e.Findings) == 0 {
 		t.Fatalf("%T %v", err, err)
 	}
 	var out []string
-	for _, v := range e.Violations {
-		out = append(out, v.Rule)
+	for _, v := range e.Findings {
+		out = append(out, string(v.Code))
 		if v.Remedy == "" || !strings.Contains(err.Error(), v.Remedy) {
-			t.Errorf("%s: the remedy %q is not in %q", v.Rule, v.Remedy, err)
+			t.Errorf("%s: the remedy %q is not in %q", v.Code, v.Remedy, err)
 		}
 	}
 	return out

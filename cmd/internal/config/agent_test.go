@@ -3,6 +3,8 @@ package config_test
 import (
 	"testing"
 	"time"
+
+	"github.com/tradepulse/rotator/pkg/secret"
 )
 
 func TestFilesOfTheAgent(t *testing.T) {
@@ -32,7 +34,7 @@ func TestFilesOfTheAgent(t *testing.T) {
 		t.Errorf("mode %o, %v, %+v, every %s", mode, err, f, c.Agent.PollEvery)
 	}
 	c = parse(t, secrets+"agent: {service: x, files: [{id: a, path: /run/a, mode: '444', command: {argv: [reload]}}]}\n")
-	if w := c.Warnings(); len(w) != 1 || w[0].Path != "agent.files[0].mode" || time.Duration(c.Agent.Files[0].Command.Timeout) != 30*time.Second {
+	if w := c.Warnings(); len(w) != 1 || w[0].Subject != "agent.files[0].mode" || w[0].Severity != secret.SeverityWarning || time.Duration(c.Agent.Files[0].Command.Timeout) != 30*time.Second {
 		t.Errorf("warnings %v, %+v", w, c.Agent.Files[0].Command)
 	}
 }

@@ -38,7 +38,7 @@ func (k *checker) check(environ []string) {
 // says most about it.
 func (k *checker) at(loc []string, message, remedy string) Problem {
 	n := k.root.find(loc)
-	return Problem{File: n.at.file, Line: n.at.line, Column: n.at.column, Path: pathOf(k.root, loc), Message: message, Remedy: remedy}
+	return problem(n.at, CodeInvalid, pathOf(k.root, loc), message, remedy)
 }
 
 func (k *checker) report(loc []string, message, remedy string) {
@@ -46,7 +46,7 @@ func (k *checker) report(loc []string, message, remedy string) {
 }
 
 func (k *checker) warn(loc []string, message, remedy string) {
-	k.warnings = append(k.warnings, k.at(loc, message, remedy))
+	k.warnings = append(k.warnings, k.at(loc, message, remedy).warning())
 }
 
 // written reports whether the document has something at a location.

@@ -39,6 +39,11 @@ func problems(t *testing.T, text string, environ ...string) []string {
 	if !errors.As(err, &p) || len(p) == 0 {
 		t.Fatalf("the error is a %T: %v", err, err)
 	}
+	for _, one := range p {
+		if one.Code == "" || one.Severity != secret.SeverityError {
+			t.Errorf("%s: code %q, severity %q, want an error", one, one.Code, one.Severity)
+		}
+	}
 	return strings.Split(err.Error(), "\n")
 }
 

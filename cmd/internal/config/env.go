@@ -130,10 +130,10 @@ func unknownVariables(environ []string, named map[string]bool) (problems, warnin
 			continue
 		}
 		if slices.Contains(ofServices, name) {
-			warnings = append(warnings, Problem{File: name, Message: "this is a setting of services, and none of rotator", Remedy: "unset it if it was meant for rotator"})
+			warnings = append(warnings, problem(place{file: name}, CodeUnknown, "", "this is a setting of services, and none of rotator", "unset it if it was meant for rotator").warning())
 			continue
 		}
-		p := Problem{File: name, Message: "no setting has this variable", Remedy: "unset it; the reference lists all variables"}
+		p := problem(place{file: name}, CodeUnknown, "", "no setting has this variable", "unset it; the reference lists all variables")
 		if now, ok := renamedVariable(name, known); ok {
 			p.Remedy = "it is called " + now + " now"
 		} else if s, ok := suggest(name, known); ok {

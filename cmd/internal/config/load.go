@@ -46,7 +46,7 @@ func Parse(data []byte, name string, environ []string) (*Config, error) {
 	if err != nil {
 		// A gap between the schema and the types: without a configuration there
 		// is nothing more to check.
-		problems = append(problems, Problem{File: name, Line: 1, Column: 1, Message: err.Error()})
+		problems = append(problems, problem(place{file: name, line: 1, column: 1}, CodeInvalid, "", err.Error(), ""))
 		return nil, Problems(sorted(problems))
 	}
 	k := &checker{root: root, cfg: c, gaps: map[string]time.Duration{}, buckets: map[string]string{}}

@@ -8,37 +8,52 @@ import (
 	"strconv"
 	"strings"
 	"unicode/utf8"
+
+	"github.com/tradepulse/rotator/pkg/secret"
 )
 
-// Problem is one thing that is wrong with a configuration, or, as a warning,
-// odd about it.
+// The codes of problems.
+const (
+	// CodeInvalid: a setting, or the file as a whole, is wrong.
+	CodeInvalid secret.FindingCode = "invalid_setting"
+	// CodeUnknown: there is no such setting.
+	CodeUnknown secret.FindingCode = "unknown_setting"
+	// CodeMissing: a setting is required.
+	CodeMissing secret.FindingCode = "missing_setting"
+)
+
+// Problem is a finding about a configuration and the place where it was found.
+// Its Subject is the setting, such as secrets[2].ttl; "" is the file as a whole.
+// A warning has [secret.SeverityWarning].
 type Problem struct {
+	secret.Finding
 	// File is the name of the file as it was given, or that of the environment
 	// variable that the setting comes from; then Line and Column are 0.
 	File string
 	// Line and Column count from 1; columns are characters.
 	Line, Column int
-	// Path is the setting, such as secrets[2].ttl; "" is the file as a whole.
-	Path string
-	// Message says what is wrong and Remedy what to do. Neither has a value in
-	// it that could be a secret.
-	Message, Remedy string
 }
 
-// String returns file:line:col: path: message; remedy.
+// problem returns a finding about a setting that is an error.
+func problem(at place, code secret.FindingCode, setting, message, remedy string) Problem {
+	return Problem{
+		Finding: secret.Finding{Code: code, Severity: secret.SeverityError, Subject: setting, Message: message, Remedy: remedy},
+		File:    at.file, Line: at.line, Column: at.column,
+	}
+}
+
+// warning returns p as a warning.
+func (p Problem) warning() Problem {
+	p.Severity = secret.SeverityWarning
+	return p
+}
+
+// String returns file:line:col: setting: message; remedy.
 func (p Problem) String() string {
-	s := p.File + ": "
-	if p.Line > 0 {
-		s = fmt.Sprintf("%s:%d:%d: ", p.File, p.Line, p.Column)
+	if p.Line == 0 {
+		return p.File + ": " + p.Finding.String()
 	}
-	if p.Path != "" {
-		s += p.Path + ": "
-	}
-	s += p.Message
-	if p.Remedy != "" {
-		s += "; " + p.Remedy
-	}
-	return s
+	return fmt.Sprintf("%s:%d:%d: %s", p.File, p.Line, p.Column, p.Finding)
 }
 
 // Problems is the error of [Parse] and [Load]: all that is wrong, in the order
@@ -65,12 +80,12 @@ func sorted(p []Problem) []Problem {
 			cmp.Compare(orLast(a.Line), orLast(b.Line)),
 			cmp.Compare(a.Column, b.Column),
 			cmp.Compare(a.File, b.File),
-			cmp.Compare(a.Path, b.Path),
+			cmp.Compare(a.Subject, b.Subject),
 			cmp.Compare(a.Message, b.Message),
 		)
 	})
 	if p = slices.Compact(p); len(p) > maxProblems {
-		p = append(p[:maxProblems:maxProblems], Problem{File: p[0].File, Message: fmt.Sprintf("%d more problems", len(p)-maxProblems)})
+		p = append(p[:maxProblems:maxProblems], problem(place{file: p[0].File}, CodeInvalid, "", fmt.Sprintf("%d more problems", len(p)-maxProblems), ""))
 	}
 	return p
 }

@@ -41,9 +41,7 @@ func checkNames(root *node) []Problem {
 		}
 		for _, name := range n.names {
 			if checkToken(name) != nil {
-				at := n.named[name].key
-				problems = append(problems, Problem{File: at.file, Line: at.line, Column: at.column, Path: join(section, name),
-					Message: "this cannot be a name", Remedy: "use 1 to 64 letters, digits, _ and -"})
+				problems = append(problems, problem(n.named[name].key, CodeInvalid, join(section, name), "this cannot be a name", "use 1 to 64 letters, digits, _ and -"))
 			}
 		}
 	}
@@ -64,7 +62,7 @@ func aboutKeys(k jsonschema.ErrorKind) bool {
 // explain returns an error of the schema in the words of the configuration.
 func (s *schema) explain(root *node, err *jsonschema.ValidationError) []Problem {
 	n := root.find(err.InstanceLocation)
-	p := Problem{File: n.at.file, Line: n.at.line, Column: n.at.column, Path: pathOf(root, err.InstanceLocation)}
+	p := problem(n.at, CodeInvalid, pathOf(root, err.InstanceLocation), "", "")
 	switch k := err.ErrorKind.(type) {
 	case *kind.AdditionalProperties:
 		return s.unknownKeys(p, n, k.Properties, s.keys(err.SchemaURL))
@@ -91,18 +89,15 @@ func (s *schema) explain(root *node, err *jsonschema.ValidationError) []Problem 
 func (s *schema) unknownKeys(p Problem, n *node, keys, known []string) []Problem {
 	var out []Problem
 	for _, k := range keys {
-		at := n.named[k].key
-		one := Problem{File: at.file, Line: at.line, Column: at.column, Path: join(p.Path, k), Message: "unknown key", Remedy: didYouMean(k, known)}
-		out = append(out, one)
+		out = append(out, problem(n.named[k].key, CodeUnknown, join(p.Subject, k), "unknown key", didYouMean(k, known)))
 	}
 	return out
 }
 
 func (s *schema) missing(p Problem, n *node, keys []string, location string) []Problem {
-	p.File, p.Line, p.Column = n.key.file, n.key.line, n.key.column
 	var out []Problem
 	for _, k := range keys {
-		p.Message, p.Remedy = k+" is missing", "add "+k
+		p := problem(n.key, CodeMissing, p.Subject, k+" is missing", "add "+k)
 		if enum, ok := s.at(location + "/properties/" + k)["enum"].([]any); ok {
 			p.Remedy += ", one of " + list(texts(enum))
 		}

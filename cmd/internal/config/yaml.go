@@ -47,7 +47,7 @@ type builder struct {
 }
 
 func (b *builder) report(at place, path, message, remedy string) {
-	b.problems = append(b.problems, Problem{File: at.file, Line: at.line, Column: at.column, Path: path, Message: message, Remedy: remedy})
+	b.problems = append(b.problems, problem(at, CodeInvalid, path, message, remedy))
 }
 
 func (b *builder) place(tk *token.Token) place {

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"time"
 
-	"github.com/tradepulse/rotator/pkg/catalog"
 	"github.com/tradepulse/rotator/pkg/events"
 	"github.com/tradepulse/rotator/pkg/rollout"
 	"github.com/tradepulse/rotator/pkg/scheduler"
@@ -38,9 +37,9 @@ type Secret struct {
 	Applied  int                 `json:"applied"`
 	Blocking []events.Blocker    `json:"blocking,omitempty"`
 	Services []string            `json:"services,omitempty"`
-	// Problems are what its owner has to correct in its tags.
-	Problems []catalog.Problem `json:"problems,omitempty"`
-	Error    string            `json:"error,omitempty"`
+	// Findings are what its owner has to correct in its tags.
+	Findings []secret.Finding `json:"problems,omitempty"`
+	Error    string           `json:"error,omitempty"`
 }
 
 // Bus is what is read of the bus; *events.Bus is one.
