@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -12,8 +13,10 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/tradepulse/rotator/cmd/internal/cli"
-	"github.com/tradepulse/rotator/cmd/internal/status"
+	"github.com/tradepulse/rotator/cmd/internal/wire"
+	"github.com/tradepulse/rotator/pkg/catalog"
 	"github.com/tradepulse/rotator/pkg/events"
+	"github.com/tradepulse/rotator/pkg/inspect"
 	"github.com/tradepulse/rotator/pkg/scheduler"
 	"github.com/tradepulse/rotator/pkg/secret"
 )
@@ -77,17 +80,14 @@ stores, and what is wrong with the tags of either. It changes nothing.`,
 			if err != nil {
 				return err
 			}
-			due := []status.Secret{} // an empty array is one in JSON, too
 			now := time.Now()
-			for _, s := range all {
-				if within == 0 || s.Error != "" || s.RotateAt.IsZero() || s.RotateAt.Before(now.Add(within)) {
-					due = append(due, s)
-				}
+			if within != 0 {
+				all = slices.DeleteFunc(all, func(s inspect.Secret) bool { return !s.MayRotateBefore(now.Add(within)) })
 			}
 			if asJSON {
-				return cli.PrintJSON(cmd.OutOrStdout(), due)
+				return cli.PrintJSON(cmd.OutOrStdout(), all)
 			}
-			return printPlan(cmd.OutOrStdout(), due, now)
+			return printPlan(cmd.OutOrStdout(), all, now)
 		},
 	}
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print an array of objects")
@@ -95,7 +95,26 @@ stores, and what is wrong with the tags of either. It changes nothing.`,
 	return cmd
 }
 
-func printStatus(w io.Writer, all []status.Secret, now time.Time) error {
+// collect reads the secrets with the given ids, or all.
+func collect(ctx context.Context, p *wire.Parts, args []string) ([]inspect.Secret, error) {
+	ids := make([]secret.ID, len(args))
+	for i, arg := range args {
+		ids[i] = secret.ID(arg)
+	}
+	in := inspect.Inspector{Catalog: p.Catalog, Stores: p.Stores, Bus: p.Bus}
+	all, err := in.Secrets(ctx, ids...)
+	return all, unknown(err)
+}
+
+// unknown adds to the error of a secret that was not found where to look.
+func unknown(err error) error {
+	if errors.Is(err, catalog.ErrUnknownSecret) {
+		return fmt.Errorf("%w; 'rotator status' lists those that are", err)
+	}
+	return err
+}
+
+func printStatus(w io.Writer, all []inspect.Secret, now time.Time) error {
 	t := tabwriter.NewWriter(w, 0, 4, 2, ' ', 0)
 	fmt.Fprintln(t, "SECRET\tSTORE\tVERSION\tAGE\tROTATES\tROLLOUT\tRUNNING")
 	for _, s := range all {
@@ -126,7 +145,7 @@ func printStatus(w io.Writer, all []status.Secret, now time.Time) error {
 	return printProblems(w, all)
 }
 
-func printPlan(w io.Writer, all []status.Secret, now time.Time) error {
+func printPlan(w io.Writer, all []inspect.Secret, now time.Time) error {
 	t := tabwriter.NewWriter(w, 0, 4, 2, ' ', 0)
 	fmt.Fprintln(t, "SECRET\tSTORE\tFROM\tWHEN\tWHY\tSERVICES\tINSTANCES")
 	for _, s := range all {
@@ -152,7 +171,7 @@ func printPlan(w io.Writer, all []status.Secret, now time.Time) error {
 
 // brief says in a column of a table when a secret rotates. A message that is too
 // long for the column is left to note.
-func brief(s status.Secret) string {
+func brief(s inspect.Secret) string {
 	const fits = 48
 	if len(s.Message) > fits {
 		return string(s.Reason)
@@ -161,7 +180,7 @@ func brief(s status.Secret) string {
 }
 
 // note returns the line about a secret for below a table, or nothing.
-func note(s status.Secret) string {
+func note(s inspect.Secret) string {
 	switch {
 	case s.Error != "":
 		return ""
@@ -175,7 +194,7 @@ func note(s status.Secret) string {
 }
 
 // printProblems says what is wrong with the tags of secrets.
-func printProblems(w io.Writer, all []status.Secret) error {
+func printProblems(w io.Writer, all []inspect.Secret) error {
 	t := tabwriter.NewWriter(w, 0, 4, 2, ' ', 0)
 	for _, s := range all {
 		for _, p := range s.Findings {
@@ -196,7 +215,7 @@ func printProblems(w io.Writer, all []status.Secret) error {
 }
 
 // name returns what to call a secret in a table: one without an id by its path.
-func name(s status.Secret) string {
+func name(s inspect.Secret) string {
 	switch {
 	case s.SecretID != "":
 		return string(s.SecretID)
@@ -207,7 +226,7 @@ func name(s status.Secret) string {
 	}
 }
 
-func from(s status.Secret) string {
+func from(s inspect.Secret) string {
 	if s.Discovered {
 		return "tags"
 	}
@@ -253,15 +272,11 @@ func since(at, now time.Time) string {
 	return now.Sub(at).Round(time.Second).String()
 }
 
-// unhealthy returns an error when a secret cannot be read, is past its end, or
-// is not scheduled because of what it says of itself.
-func unhealthy(all []status.Secret) error {
+// unhealthy returns an error when secrets need attention.
+func unhealthy(all []inspect.Secret) error {
 	n := 0
 	for _, s := range all {
-		switch {
-		case s.Error != "":
-			n++
-		case slices.Contains([]scheduler.Reason{scheduler.ReasonExpired, scheduler.ReasonNotFound, scheduler.ReasonInvalid, scheduler.ReasonCollision}, s.Reason):
+		if s.NeedsAttention() {
 			n++
 		}
 	}

@@ -5,8 +5,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/tradepulse/rotator/cmd/internal/status"
 	"github.com/tradepulse/rotator/pkg/events"
+	"github.com/tradepulse/rotator/pkg/inspect"
 	"github.com/tradepulse/rotator/pkg/scheduler"
 )
 
@@ -16,7 +16,7 @@ func TestStatusShowsWhyARotationIsTriedAgain(t *testing.T) {
 	t.Parallel()
 	const why = "the store closed the connection after: 3 s; it is tried again after: a while, or after an operator has looked at it"
 	var out strings.Builder
-	err := printStatus(&out, []status.Secret{{
+	err := printStatus(&out, []inspect.Secret{{
 		SecretID: "orders/db", Store: "main", Reason: scheduler.ReasonRetrying, Message: "try 3 in 5s",
 		Failure: &events.Failure{Step: "verify", Code: events.CodeRejected, Message: why},
 	}}, time.Now())

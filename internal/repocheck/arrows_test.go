@@ -90,6 +90,16 @@ var arrows = []arrow{
 		only: []string{"pkg/secret"},
 	},
 	{
+		reason: "the read model puts together what others decide: it knows no driver, and no role but the rules of the scheduler",
+		from:   []string{"pkg/inspect/..."}, scope: direct,
+		only: []string{"pkg/secret", "pkg/catalog", "pkg/store", "pkg/events", "pkg/rollout", "pkg/scheduler"},
+	},
+	{
+		reason: "the read model is for programs that show it: nothing is decided by what it shows",
+		from:   []string{"pkg/...", "internal/..."}, except: []string{"pkg/inspect/..."}, scope: linked,
+		never: []string{"pkg/inspect/..."},
+	},
+	{
 		reason: "EventBridge is a way in and out: it carries events and knows neither stores nor who acts on them",
 		from:   []string{"pkg/eventbridge/..."}, scope: direct,
 		only: []string{

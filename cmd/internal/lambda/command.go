@@ -7,10 +7,9 @@ import (
 	"log/slog"
 	"time"
 
-	"github.com/tradepulse/rotator/cmd/internal/status"
 	"github.com/tradepulse/rotator/pkg/events"
+	"github.com/tradepulse/rotator/pkg/inspect"
 	"github.com/tradepulse/rotator/pkg/rotation"
-	"github.com/tradepulse/rotator/pkg/scheduler"
 	"github.com/tradepulse/rotator/pkg/secret"
 	"github.com/tradepulse/rotator/pkg/store"
 )
@@ -81,36 +80,31 @@ func (f *Function) look(ctx context.Context, c Command) (any, error) {
 			names = append(names, string(id))
 		}
 	}
-	var bus status.Bus
-	var reports []events.Report
-	if c.Action == ActionStatus && !f.o.Config.SingleNode() {
-		b, err := f.link.bus(ctx)
-		if err != nil {
-			return nil, err
-		}
-		if reports, err = b.Reports(ctx); err != nil {
-			return nil, err
-		}
-		bus = b
+	view, err := f.view(ctx, c.Action)
+	if err != nil {
+		return nil, err
 	}
-	out := make([]status.Secret, 0, len(names))
+	out := make([]inspect.Secret, 0, len(names))
 	for _, name := range names {
 		t, err := f.secrets.locate(ctx, name)
 		if err != nil {
 			return nil, fmt.Errorf("%w: %s", err, name)
 		}
-		out = append(out, t.look(ctx, bus, reports))
+		meta, err := t.read(ctx)
+		out = append(out, view.Secret(ctx, t.entry(t.spec), meta, err))
 	}
 	return out, nil
 }
 
-// look reads a secret and says what is known of it.
-func (t *target) look(ctx context.Context, bus status.Bus, reports []events.Report) status.Secret {
-	meta, err := t.read(ctx)
-	s := status.Secret{SecretID: t.spec.ID, Store: t.spec.Store, Path: t.spec.StorePath(), Services: t.spec.Services, Discovered: t.found}
-	if err != nil && !errors.Is(err, store.ErrNotFound) {
-		s.Error = err.Error()
-		return s
+// view returns how secrets are shown: for status with what the bus says of them,
+// if there is one.
+func (f *Function) view(ctx context.Context, action string) (*inspect.View, error) {
+	if action != ActionStatus || f.o.Config.SingleNode() {
+		return inspect.NewView(ctx, nil)
 	}
-	return s.Look(ctx, t.spec, scheduler.Facts{Known: err == nil, Meta: meta}, bus, reports)
+	bus, err := f.link.bus(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return inspect.NewView(ctx, bus)
 }

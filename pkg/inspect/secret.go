@@ -1,0 +1,74 @@
+package inspect
+
+import (
+	"time"
+
+	"github.com/tradepulse/rotator/pkg/catalog"
+	"github.com/tradepulse/rotator/pkg/events"
+	"github.com/tradepulse/rotator/pkg/scheduler"
+	"github.com/tradepulse/rotator/pkg/secret"
+)
+
+// Secret is what is known of one secret. Its JSON form is the output of status
+// and plan.
+type Secret struct {
+	// SecretID is "" for a discovered secret whose tags give no valid ID. With an
+	// empty Path as well, the entry stands for its Store, which cannot be listed.
+	SecretID secret.ID `json:"secret_id"`
+	Store    string    `json:"store"`
+	Path     string    `json:"path"`
+	// Discovered is true for a secret that no configuration lists and that its own
+	// tags configure.
+	Discovered bool             `json:"discovered"`
+	VersionID  secret.VersionID `json:"version_id,omitempty"`
+	CreatedAt  time.Time        `json:"created_at,omitzero"`
+	NotAfter   time.Time        `json:"not_after,omitzero"`
+	Pending    secret.VersionID `json:"pending_version_id,omitempty"`
+	Previous   secret.VersionID `json:"previous_version_id,omitempty"`
+	// RotateAt is zero when no rotation is scheduled. Reason and Message say why,
+	// for machines and for people.
+	RotateAt time.Time        `json:"rotate_at,omitzero"`
+	Reason   scheduler.Reason `json:"reason"`
+	Message  string           `json:"message"`
+	// Failure is why the last try failed, while the next one or an operator is
+	// awaited.
+	Failure *events.Failure `json:"failure,omitempty"`
+	// Armed is whether a timer is set on the bus.
+	Armed bool `json:"armed"`
+	// Rollout is the state of the rollout of VersionID, Applied how many instances
+	// run that version, and Blocking which others are waited for. They are zero
+	// without a bus.
+	Rollout  events.RolloutState `json:"rollout,omitempty"`
+	Applied  int                 `json:"applied"`
+	Blocking []events.Blocker    `json:"blocking,omitempty"`
+	Services []string            `json:"services,omitempty"`
+	// Findings are what its owner has to correct in its tags.
+	Findings []secret.Finding `json:"problems,omitempty"`
+	// Error is why the secret, or what the bus says of it, cannot be read.
+	Error string `json:"error,omitempty"`
+}
+
+// show returns what an entry says of its secret.
+func show(e catalog.Entry) Secret {
+	return Secret{
+		SecretID: e.Spec.ID, Store: e.Spec.Store, Path: e.Spec.StorePath(), Services: e.Spec.Services,
+		Discovered: e.Origin == catalog.Discovered, Findings: e.Findings,
+	}
+}
+
+// NeedsAttention reports whether a person has to act: the secret cannot be read,
+// does not exist, is past its end, or is not scheduled because of its tags.
+func (s Secret) NeedsAttention() bool {
+	switch s.Reason {
+	case scheduler.ReasonExpired, scheduler.ReasonNotFound, scheduler.ReasonInvalid, scheduler.ReasonCollision:
+		return true
+	default:
+		return s.Error != ""
+	}
+}
+
+// MayRotateBefore reports whether the secret rotates before t, or might because
+// nothing is scheduled or known.
+func (s Secret) MayRotateBefore(t time.Time) bool {
+	return s.Error != "" || s.RotateAt.IsZero() || s.RotateAt.Before(t)
+}

@@ -1,0 +1,122 @@
+package inspect_test
+
+import (
+	"context"
+	"fmt"
+	"iter"
+	"log/slog"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/tradepulse/rotator/pkg/catalog"
+	"github.com/tradepulse/rotator/pkg/events"
+	"github.com/tradepulse/rotator/pkg/events/eventstest"
+	"github.com/tradepulse/rotator/pkg/inspect"
+	"github.com/tradepulse/rotator/pkg/secret"
+	"github.com/tradepulse/rotator/pkg/store"
+	"github.com/tradepulse/rotator/pkg/store/storetest"
+)
+
+// site is a store in which secrets are discovered, and a bus.
+type site struct {
+	t   *testing.T
+	mem *storetest.Mem
+	bus *events.Bus
+	in  inspect.Inspector
+}
+
+func newSite(t *testing.T, specs ...secret.Spec) *site {
+	t.Helper()
+	s := &site{t: t, mem: storetest.NewMem(nil), bus: eventstest.NewServer(t).NewBus(events.StreamOptions{Memory: true})}
+	s.open(s.mem, specs...)
+	return s
+}
+
+// open makes the inspector of a store.
+func (s *site) open(d store.Driver, specs ...secret.Spec) {
+	s.t.Helper()
+	st, err := store.New("main", d, &store.Options{Logger: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	stores, err := store.NewSet(st)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	locate := func(ctx context.Context, id secret.ID) (string, string, error) {
+		last, err := s.bus.Last(ctx, events.TypeDiscovered, id)
+		spec, ok := last.Event.Data.Spec()
+		if err == nil && !ok {
+			err = fmt.Errorf("%w: %s", catalog.ErrUnknownSecret, id)
+		}
+		return spec.Store, spec.Path, err
+	}
+	found := &catalog.Discovery{Store: "main", Match: map[string]string{catalog.TagManaged: ""}, Defaults: secret.Spec{TTL: 24 * time.Hour}}
+	cat, err := catalog.New(catalog.Config{Stores: stores, Specs: specs, Discoveries: []*catalog.Discovery{found}, Locate: locate})
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	s.in = inspect.Inspector{Catalog: cat, Stores: stores, Bus: s.bus}
+}
+
+// put makes a secret with one version and tags, and returns the version.
+func (s *site) put(path string, tags ...string) secret.VersionID {
+	s.t.Helper()
+	v, err := s.mem.Put(s.t.Context(), path, store.Write{Token: secret.NewToken(secret.ID(path), "", "test", 0), Value: secret.NewValue([]byte("value")), Create: true})
+	if err == nil {
+		err = s.mem.Promote(s.t.Context(), path, "", v.ID)
+	}
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	attrs := map[string]string{}
+	for _, tag := range tags {
+		key, value, _ := strings.Cut(tag, "=")
+		attrs["rotator:"+key] = value
+	}
+	s.mem.SetAttributes(path, attrs)
+	return v.ID
+}
+
+// report publishes what an instance runs.
+func (s *site) report(service, instance string, id secret.ID, v secret.VersionID) {
+	s.t.Helper()
+	now := time.Now()
+	r := events.Report{Service: service, Instance: instance, StartedAt: now, At: now, Secrets: []events.Running{{SecretID: id, VersionID: v, Status: events.StatusApplied, At: now}}}
+	if err := s.bus.Report(s.t.Context(), r, time.Minute); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+// secrets reads the secrets with the given IDs, or all.
+func (s *site) secrets(ids ...secret.ID) []inspect.Secret {
+	s.t.Helper()
+	all, err := s.in.Secrets(s.t.Context(), ids...)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return all
+}
+
+// paths returns the paths of secrets.
+func paths(all []inspect.Secret) (out []string) {
+	for _, s := range all {
+		out = append(out, s.Path)
+	}
+	return out
+}
+
+// truncated is a store whose listing breaks off after the first secret.
+type truncated struct{ *storetest.Mem }
+
+func (d truncated) List(ctx context.Context) iter.Seq2[secret.Metadata, error] {
+	return func(yield func(secret.Metadata, error) bool) {
+		for m, err := range d.Mem.List(ctx) {
+			if yield(m, err) {
+				yield(secret.Metadata{}, fmt.Errorf("%w: broken off", store.ErrUnavailable))
+			}
+			return
+		}
+	}
+}

@@ -1,0 +1,101 @@
+package inspect
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/tradepulse/rotator/pkg/catalog"
+	"github.com/tradepulse/rotator/pkg/events"
+	"github.com/tradepulse/rotator/pkg/rollout"
+	"github.com/tradepulse/rotator/pkg/scheduler"
+	"github.com/tradepulse/rotator/pkg/secret"
+)
+
+// Bus is what is read of the bus; *events.Bus is one.
+type Bus interface {
+	Last(ctx context.Context, t events.Type, id secret.ID) (events.Announcement, error)
+	Timer(ctx context.Context, t events.Type, id secret.ID) (events.Timer, error)
+	Reports(ctx context.Context) ([]events.Report, error)
+}
+
+// View shows secrets by what the bus says of them. The reports of all instances
+// are read once, for the whole view.
+type View struct {
+	bus     Bus
+	reports []events.Report
+}
+
+// NewView returns a view. A nil bus leaves out what only the bus says: timers,
+// failures and rollouts.
+func NewView(ctx context.Context, bus Bus) (*View, error) {
+	v := &View{bus: bus}
+	if bus == nil {
+		return v, nil
+	}
+	var err error
+	v.reports, err = bus.Reports(ctx)
+	return v, err
+}
+
+// Secret returns what is known of the secret of an entry, given the answer of its
+// store: a store that does not know the secret gives [secret.ErrNotFound].
+func (v *View) Secret(ctx context.Context, e catalog.Entry, m secret.Metadata, err error) Secret {
+	s := show(e)
+	if err != nil && !errors.Is(err, secret.ErrNotFound) {
+		s.Error = err.Error()
+		return s
+	}
+	facts := scheduler.Facts{Known: err == nil, Meta: m}
+	last, err := v.ask(ctx, e.Spec.ID, &facts)
+	if err != nil {
+		s.Error = err.Error()
+	}
+	s.decide(e.Spec, facts)
+	s.versions(e.Spec, m)
+	v.rollout(&s, last)
+	return s
+}
+
+// ask adds what the bus says to the facts, and returns where the last rollout is.
+func (v *View) ask(ctx context.Context, id secret.ID, facts *scheduler.Facts) (events.Data, error) {
+	if v.bus == nil {
+		return events.Data{}, nil
+	}
+	timer, terr := v.bus.Timer(ctx, events.TypeNearExpiry, id)
+	failed, ferr := v.bus.Last(ctx, events.TypeRotationFailed, id)
+	last, rerr := v.bus.Last(ctx, events.TypeRollout, id)
+	facts.Timer, facts.Failed = timer, failed.Event.Data
+	return last.Event.Data, errors.Join(terr, ferr, rerr)
+}
+
+// decide sets when the secret rotates, as the scheduler decides it.
+func (s *Secret) decide(spec secret.Spec, facts scheduler.Facts) {
+	d := scheduler.Evaluate(time.Now(), spec, facts)
+	s.Reason, s.Message, s.Failure, s.RotateAt = d.Reason, d.Message, d.Failure, d.At
+	s.Armed = facts.Timer.Seq != 0
+}
+
+// versions sets which versions there are.
+func (s *Secret) versions(spec secret.Spec, m secret.Metadata) {
+	cur := m.Current()
+	pending, _ := m.At(secret.StagePending)
+	previous, _ := m.At(secret.StagePrevious)
+	s.VersionID, s.CreatedAt, s.NotAfter = cur.ID, cur.CreatedAt, spec.NotAfter(m, cur)
+	s.Pending, s.Previous = pending.ID, previous.ID
+}
+
+// rollout sets where the rollout of the current version is, given the last event
+// about a rollout of the secret. Before the first event it has just begun.
+func (v *View) rollout(s *Secret, last events.Data) {
+	if v.bus == nil {
+		return
+	}
+	if s.VersionID != "" {
+		s.Rollout = events.RolloutRolling
+		s.Blocking, s.Applied = rollout.Blocking(v.reports, s.Services, s.SecretID, s.VersionID)
+	}
+	if last.VersionID == s.VersionID && last.Rollout != nil {
+		s.Rollout = last.Rollout.State
+	}
+}
