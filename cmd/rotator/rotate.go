@@ -14,7 +14,6 @@ import (
 	"github.com/tradepulse/rotator/pkg/events"
 	"github.com/tradepulse/rotator/pkg/rotation"
 	"github.com/tradepulse/rotator/pkg/secret"
-	"github.com/tradepulse/rotator/pkg/store"
 )
 
 func rotateCommand(path *string) *cobra.Command {
@@ -82,21 +81,18 @@ func rotate(ctx context.Context, p *wire.Parts, id secret.ID, wait time.Duration
 		return rotated{}, unknown(err)
 	}
 	e, meta, err := p.Catalog.Describe(ctx, found.Spec)
-	spec := e.Spec
-	if err != nil && (!errors.Is(err, store.ErrNotFound) || !spec.Create) {
+	by := who()
+	q, err := rotation.Manual(time.Now(), by, e.Spec, meta, err)
+	if err != nil {
 		return rotated{}, err
 	}
-	from := meta.Current().ID
-	by := who()
-	q := rotation.Request{Secret: id, Store: spec.Store, From: from, Reason: events.ReasonManual, By: by, At: time.Now()}
 	if err := p.Bus.RotateNow(ctx, q.Event(p.Source+"/"+by)); err != nil {
 		return rotated{}, err
 	}
-	out := rotated{SecretID: id, From: from}
-	if wait <= 0 {
-		return out, nil
+	out := rotated{SecretID: id, From: q.From}
+	if wait > 0 {
+		out.To, err = await(ctx, p.Bus, q, wait)
 	}
-	out.To, err = await(ctx, p.Bus, id, from, wait)
 	return out, err
 }
 
@@ -109,36 +105,17 @@ func who() string {
 	return u.Username
 }
 
-var errGivenUp = errors.New("the rotation was given up")
-
-// await watches the log until a version after from is announced or the rotation
-// is given up.
-func await(parent context.Context, bus *events.Bus, id secret.ID, from secret.VersionID, wait time.Duration) (secret.VersionID, error) {
+// await waits for the new version, and says what to do when there is none.
+func await(parent context.Context, bus *events.Bus, q rotation.Request, wait time.Duration) (secret.VersionID, error) {
 	ctx, cancel := context.WithTimeout(parent, wait)
 	defer cancel()
-	begin := time.Now()
-	var to secret.VersionID
-	done := errors.New("done")
-	err := bus.WatchLog(ctx, []events.Type{events.TypeRotated, events.TypeRotationFailed}, func(_ context.Context, a events.Announcement) error {
-		d := a.Event.Data
-		switch {
-		case d.SecretID != id:
-		case a.Event.Type == events.TypeRotated && d.VersionID != from && d.PreviousVersionID == from:
-			to = d.VersionID
-			return done
-		case a.Event.Type == events.TypeRotationFailed && d.VersionID == from && a.Event.Time.After(begin):
-			return fmt.Errorf("%w: %s", errGivenUp, d.Failure.Message)
-		}
-		return nil
-	}, nil)
+	to, err := rotation.Await(ctx, bus, q)
 	switch {
-	case errors.Is(err, done):
-		return to, nil
-	case err != nil:
-		return "", err
+	case err == nil || !errors.Is(err, ctx.Err()):
+		return to, err
 	case parent.Err() != nil:
-		return "", fmt.Errorf("interrupted; the rotation of %s goes on", id)
+		return "", fmt.Errorf("interrupted; the rotation of %s goes on", q.Secret)
 	default:
-		return "", fmt.Errorf("no new version of %s within %s; 'rotator status %s' says what holds it back, or is no worker running?", id, wait, id)
+		return "", fmt.Errorf("no new version of %s within %s; 'rotator status %s' says what holds it back, or is no worker running?", q.Secret, wait, q.Secret)
 	}
 }

@@ -7,11 +7,9 @@ import (
 	"log/slog"
 	"time"
 
-	"github.com/tradepulse/rotator/pkg/events"
 	"github.com/tradepulse/rotator/pkg/inspect"
 	"github.com/tradepulse/rotator/pkg/rotation"
 	"github.com/tradepulse/rotator/pkg/secret"
-	"github.com/tradepulse/rotator/pkg/store"
 )
 
 // rotated is the answer to the command rotate.
@@ -49,7 +47,8 @@ func (f *Function) rotate(ctx context.Context, name string) (any, error) {
 		return nil, err
 	}
 	meta, err := t.read(ctx)
-	if err != nil && (!errors.Is(err, store.ErrNotFound) || !t.spec.Create) {
+	q, err := rotation.Manual(time.Now(), "", t.spec, meta, err)
+	if err != nil {
 		return nil, err
 	}
 	if t.spec.Strategy == secret.StrategyExternal {
@@ -59,7 +58,6 @@ func (f *Function) rotate(ctx context.Context, name string) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	q := rotation.Request{Secret: t.spec.ID, Store: t.spec.Store, From: meta.Current().ID, Reason: events.ReasonManual, At: time.Now()}
 	out, err := persist(ctx, rot, rotation.Try{Request: q})
 	if err != nil {
 		return nil, err
