@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -12,12 +11,10 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/tradepulse/rotator/cmd/internal/cli"
-	"github.com/tradepulse/rotator/cmd/internal/wire"
+	"github.com/tradepulse/rotator/cmd/internal/operator"
 	"github.com/tradepulse/rotator/pkg/client"
 	"github.com/tradepulse/rotator/pkg/gate"
 	"github.com/tradepulse/rotator/pkg/secret"
-	"github.com/tradepulse/rotator/pkg/store"
-	"github.com/tradepulse/rotator/pkg/store/env"
 )
 
 func auditCommand(path *string) *cobra.Command {
@@ -69,13 +66,13 @@ Exit codes:
 				return err
 			}
 			defer log.Close()
-			lookup, release, err := auditKeys(cmd, *path, key)
+			versions, closeStores, err := operator.Versions(cmd, *path, key)
 			if err != nil {
 				return err
 			}
-			v.Key = lookup
+			v.Key = versions
 			res, err := v.Verify(log)
-			return errors.Join(printAudit(cmd.OutOrStdout(), args[0], res, err, asJSON), release())
+			return errors.Join(printAudit(cmd.OutOrStdout(), args[0], res, err, asJSON), closeStores())
 		},
 	}
 	cmd.Flags().StringVar(&id, "secret", string(gate.AuditSecretID), "`ID` of the secret that is the key")
@@ -94,46 +91,6 @@ func openLog(cmd *cobra.Command, name string) (io.ReadCloser, error) {
 		return nil, cli.UsageError{Err: err}
 	}
 	return f, nil
-}
-
-// auditKeys returns where versions of the key are read, and what ends that.
-func auditKeys(cmd *cobra.Command, path string, id secret.ID) (lookup func(secret.VersionID) (secret.Value, error), release func() error, err error) {
-	if path == "" {
-		d := env.Open(env.Config{Elsewhere: elsewhere})
-		return versions(cmd.Context(), string(id), d.Get), d.Close, nil
-	}
-	o, err := options(cmd, path)
-	if err != nil {
-		return nil, nil, err
-	}
-	if o.NeedsBus() {
-		if err := runs(cmd.Context(), o, path); err != nil {
-			return nil, nil, err
-		}
-	}
-	ctx, cancel := context.WithTimeout(cmd.Context(), reach)
-	defer cancel()
-	stores, err := wire.OpenStores(ctx, o)
-	if err != nil {
-		return nil, nil, unreached(err)
-	}
-	e, err := stores.Catalog.Find(ctx, id)
-	if err != nil {
-		return nil, nil, errors.Join(cli.UsageError{Err: fmt.Errorf("--secret: %w", err)}, stores.Close())
-	}
-	spec := e.Spec
-	st, ok := stores.Get(spec.Store)
-	if !ok {
-		return nil, nil, errors.Join(fmt.Errorf("--secret: there is no store %q", spec.Store), stores.Close())
-	}
-	return versions(cmd.Context(), spec.StorePath(), st.Get), stores.Close, nil
-}
-
-func versions(ctx context.Context, path string, get func(context.Context, string, store.Selector) (secret.Version, secret.Value, error)) func(secret.VersionID) (secret.Value, error) {
-	return func(v secret.VersionID) (secret.Value, error) {
-		_, val, err := get(ctx, path, store.Selector{Version: v})
-		return val, err
-	}
 }
 
 // verdict is what verifying a log has found.

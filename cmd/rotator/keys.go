@@ -1,19 +1,15 @@
 package main
 
 import (
-	"context"
 	"errors"
 	"fmt"
-	"os"
-	"slices"
-	"strings"
 
 	"github.com/spf13/cobra"
 
 	"github.com/tradepulse/rotator/cmd/internal/cli"
+	"github.com/tradepulse/rotator/cmd/internal/operator"
 	"github.com/tradepulse/rotator/cmd/internal/wire"
 	"github.com/tradepulse/rotator/pkg/store"
-	"github.com/tradepulse/rotator/pkg/store/natskv"
 )
 
 func keysCommand(path *string) *cobra.Command {
@@ -76,7 +72,7 @@ key does not open the store any more, the new one does.`,
 			if err != nil {
 				return err
 			}
-			err = changeMaster(cmd.Context(), b, file)
+			err = operator.ChangeMaster(cmd.Context(), b, file)
 			if err := errors.Join(err, b.Close()); err != nil {
 				return err
 			}
@@ -88,54 +84,11 @@ key does not open the store any more, the new one does.`,
 	return cmd
 }
 
-func changeMaster(ctx context.Context, b *wire.Bucket, file string) error {
-	if same(file, b.MasterKey.File) {
-		return cli.UsageError{Err: fmt.Errorf("--new: %s is the file of the master key in use", file)}
-	}
-	key, err := natskv.LoadMasterKey(file)
-	if errors.Is(err, os.ErrNotExist) {
-		key, err = natskv.GenerateMasterKey(file)
-	}
-	if err != nil {
-		return err
-	}
-	return b.ChangeMasterKey(ctx, key)
-}
-
-// same reports whether two names are of one file that exists.
-func same(a, b string) bool {
-	x, aerr := os.Stat(a)
-	y, berr := os.Stat(b)
-	return aerr == nil && berr == nil && os.SameFile(x, y)
-}
-
-// bucket opens the embedded store of the given name, or the only one there is,
-// and returns what it is called.
+// bucket opens an embedded store.
 func bucket(cmd *cobra.Command, path, name string) (*wire.Bucket, string, error) {
-	o, err := options(cmd, path)
+	o, err := operator.New(cmd, path)
 	if err != nil {
 		return nil, "", err
 	}
-	names := o.Config.With(func(f store.Features) bool { return f.Keyset })
-	if name != "" {
-		names = slices.DeleteFunc(names, func(other string) bool { return other != name })
-	}
-	switch {
-	case len(names) == 0 && name != "":
-		return nil, "", cli.UsageError{Err: fmt.Errorf("--store: %s has no store %q of type natskv", path, name)}
-	case len(names) == 0:
-		return nil, "", cli.UsageError{Err: fmt.Errorf("%s has no store of type natskv", path)}
-	case len(names) > 1:
-		return nil, "", cli.UsageError{Err: fmt.Errorf("--store: choose one of %s", strings.Join(names, ", "))}
-	}
-	if err := runs(cmd.Context(), o, path); err != nil {
-		return nil, "", err
-	}
-	ctx, cancel := context.WithTimeout(cmd.Context(), reach)
-	defer cancel()
-	b, err := wire.OpenBucket(ctx, o, names[0])
-	if err != nil {
-		return nil, "", unreached(err)
-	}
-	return b, names[0], nil
+	return o.Bucket(cmd.Context(), name)
 }

@@ -11,11 +11,12 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/tradepulse/rotator/cmd/internal/cli"
+	"github.com/tradepulse/rotator/cmd/internal/lambda"
 )
 
 func main() {
 	cmd := root()
-	if lambdaStarts(os.Args, os.LookupEnv) {
+	if lambda.Starts(os.Args, os.LookupEnv) {
 		cmd.SetArgs([]string{"lambda"})
 	}
 	os.Exit(cli.Execute(cmd))

@@ -12,10 +12,9 @@ import (
 
 	"github.com/tradepulse/rotator/cmd/internal/cli"
 	"github.com/tradepulse/rotator/cmd/internal/config"
-	"github.com/tradepulse/rotator/cmd/internal/wire"
+	"github.com/tradepulse/rotator/cmd/internal/operator"
 	"github.com/tradepulse/rotator/pkg/gate"
 	"github.com/tradepulse/rotator/pkg/secret"
-	"github.com/tradepulse/rotator/pkg/store/env"
 )
 
 func policyCommand(path *string) *cobra.Command {
@@ -54,7 +53,7 @@ Exit codes:
 		Example: `  rotator policy check
   rotator policy check --config docs/examples/tradepulse.yaml --min-ttl TRADEPULSE_AUDIT_SECRET_ID=2h
   rotator policy check --json | jq -r '.violations[].remedy'`,
-		ValidArgsFunction: completeIDs(path, 0),
+		ValidArgsFunction: cli.CompleteIDs(path, 0),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			ids, err := parseIDs(args)
 			if err != nil {
@@ -64,24 +63,21 @@ Exit codes:
 			if err != nil {
 				return cli.UsageError{Err: fmt.Errorf("--min-ttl: %w", err)}
 			}
-			c, err := newCheck(cmd, *path, ids)
+			secrets, closeStores, err := operator.ToCheck(cmd, *path, ids)
 			if err != nil {
 				return err
 			}
-			found, err := c.run(cmd.Context(), floors)
-			if err != nil {
+			found, err := check(cmd.Context(), secrets, floors)
+			if err := errors.Join(err, closeStores()); err != nil {
 				return err
 			}
-			return printViolations(cmd.OutOrStdout(), len(c.secrets), found, asJSON)
+			return printViolations(cmd.OutOrStdout(), len(secrets), found, asJSON)
 		},
 	}
 	cmd.Flags().StringArrayVar(&minTTL, "min-ttl", nil, "floor of a secret in place of its own, as `ID=DURATION`; none is no floor")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print an object")
 	return cmd
 }
-
-// elsewhere is what to do about an identifier that is of no variable.
-const elsewhere = "give the configuration of its store with --config"
 
 func parseIDs(args []string) ([]secret.ID, error) {
 	var out []secret.ID
@@ -116,85 +112,18 @@ func parseFloors(args []string) (map[secret.ID]time.Duration, error) {
 	return out, nil
 }
 
-// check is what is looked at, and what has to be closed afterwards.
-type check struct {
-	secrets []gate.Secret
-	close   func() error
-}
-
-func newCheck(cmd *cobra.Command, path string, ids []secret.ID) (check, error) {
-	if path == "" {
-		d := env.Open(env.Config{Elsewhere: elsewhere})
-		secrets := gate.Required(d)
-		if len(ids) > 0 {
-			secrets = nil
-		}
-		for _, id := range ids {
-			secrets = append(secrets, gate.Secret{Spec: secret.Spec{ID: id}, Reader: d})
-		}
-		return check{secrets, d.Close}, nil
-	}
-	o, err := options(cmd, path)
-	if err != nil {
-		return check{}, err
-	}
-	if len(o.Config.Secrets) == 0 && len(ids) == 0 {
-		return check{}, cli.UsageError{Err: fmt.Errorf("%s lists no secrets to check: list those that have to be fit for use under secrets:; discovered ones are not checked", path)}
-	}
-	if o.NeedsBus() {
-		if err := runs(cmd.Context(), o, path); err != nil {
-			return check{}, err
-		}
-	}
-	ctx, cancel := context.WithTimeout(cmd.Context(), reach)
-	defer cancel()
-	stores, err := wire.OpenStores(ctx, o)
-	if err != nil {
-		return check{}, unreached(err)
-	}
-	secrets, err := configured(stores, o.Config.Floors(), ids)
-	if err != nil {
-		return check{}, errors.Join(err, stores.Close())
-	}
-	return check{secrets, stores.Close}, nil
-}
-
-// configured returns the secrets with the given ids, or all.
-func configured(stores *wire.Stores, floors map[secret.ID]time.Duration, ids []secret.ID) ([]gate.Secret, error) {
-	all, err := gate.FromSpecs(stores.Set, stores.Specs())
-	if err != nil {
-		return nil, err
-	}
-	byID := map[secret.ID]gate.Secret{}
-	for i := range all {
-		all[i].MinTTL = floors[all[i].Spec.ID]
-		byID[all[i].Spec.ID] = all[i]
-	}
-	if len(ids) == 0 {
-		return all, nil
-	}
-	var out []gate.Secret
-	for _, id := range ids {
-		s := byID[id]
-		s.Spec.ID = id // one that is not configured is a violation
-		out = append(out, s)
-	}
-	return out, nil
-}
-
-// run checks, with floors in place of those that the secrets have.
-func (c check) run(ctx context.Context, floors map[secret.ID]time.Duration) (found []secret.Finding, err error) {
-	defer func() { err = errors.Join(err, c.close()) }()
-	for i, s := range c.secrets {
+// check checks secrets, with floors in place of those that they have.
+func check(ctx context.Context, secrets []gate.Secret, floors map[secret.ID]time.Duration) ([]secret.Finding, error) {
+	for i, s := range secrets {
 		if d, ok := floors[s.Spec.ID]; ok {
-			c.secrets[i].MinTTL = d
+			secrets[i].MinTTL = d
 			delete(floors, s.Spec.ID)
 		}
 	}
 	for id := range floors {
 		return nil, cli.UsageError{Err: fmt.Errorf("--min-ttl: %s is not among the secrets that are checked", id)}
 	}
-	return gate.Check(ctx, time.Now(), c.secrets), ctx.Err()
+	return gate.Check(ctx, time.Now(), secrets), ctx.Err()
 }
 
 // violation is a finding of the gate in JSON: the names are those that the gate

@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/tradepulse/rotator/cmd/internal/cli"
+	"github.com/tradepulse/rotator/cmd/internal/operator"
 	"github.com/tradepulse/rotator/cmd/internal/wire"
 	"github.com/tradepulse/rotator/pkg/events"
 	"github.com/tradepulse/rotator/pkg/rotation"
@@ -27,13 +28,13 @@ say, and waits until the new version is announced. Asking twice for the same
 version rotates once.`,
 		Example:           "  rotator rotate TRADEPULSE_AUDIT_SECRET_ID --config docs/examples/tradepulse.yaml",
 		Args:              cli.Exactly(1),
-		ValidArgsFunction: completeIDs(path, 1),
+		ValidArgsFunction: cli.CompleteIDs(path, 1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			id, err := secret.ParseID(args[0])
 			if err != nil {
 				return cli.UsageError{Err: err}
 			}
-			parts, err := attach(cmd, *path)
+			parts, err := operator.Connect(cmd, *path)
 			if err != nil {
 				return err
 			}

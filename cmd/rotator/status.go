@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -13,7 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/tradepulse/rotator/cmd/internal/cli"
-	"github.com/tradepulse/rotator/cmd/internal/wire"
+	"github.com/tradepulse/rotator/cmd/internal/operator"
 	"github.com/tradepulse/rotator/pkg/catalog"
 	"github.com/tradepulse/rotator/pkg/events"
 	"github.com/tradepulse/rotator/pkg/inspect"
@@ -35,16 +34,11 @@ The exit code is 1 when a secret cannot be read, is past its end, or is not
 scheduled because of its tags.`,
 		Example: `  rotator status --config docs/examples/single-node.yaml
   rotator status --json | jq '.[] | select(.blocking)'`,
-		ValidArgsFunction: completeIDs(path, 0),
+		ValidArgsFunction: cli.CompleteIDs(path, 0),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			parts, err := attach(cmd, *path)
+			all, err := operator.Secrets(cmd, *path, args)
 			if err != nil {
-				return err
-			}
-			defer parts.Close()
-			all, err := collect(cmd.Context(), parts, args)
-			if err != nil {
-				return err
+				return unknown(err)
 			}
 			if asJSON {
 				err = cli.PrintJSON(cmd.OutOrStdout(), all)
@@ -69,16 +63,11 @@ rotates within the given time, with the services and instances that will have to
 reload: first those of the configuration, then those that are discovered in the
 stores, and what is wrong with the tags of either. It changes nothing.`,
 		Example:           "  rotator plan --within 7d --config docs/examples/cluster.yaml",
-		ValidArgsFunction: completeIDs(path, 0),
+		ValidArgsFunction: cli.CompleteIDs(path, 0),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			parts, err := attach(cmd, *path)
+			all, err := operator.Secrets(cmd, *path, args)
 			if err != nil {
-				return err
-			}
-			defer parts.Close()
-			all, err := collect(cmd.Context(), parts, args)
-			if err != nil {
-				return err
+				return unknown(err)
 			}
 			now := time.Now()
 			if within != 0 {
@@ -91,19 +80,8 @@ stores, and what is wrong with the tags of either. It changes nothing.`,
 		},
 	}
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print an array of objects")
-	cmd.Flags().Var((*durationFlag)(&within), "within", "only what rotates within this time (default: everything)")
+	cmd.Flags().Var((*cli.Duration)(&within), "within", "only what rotates within this time (default: everything)")
 	return cmd
-}
-
-// collect reads the secrets with the given ids, or all.
-func collect(ctx context.Context, p *wire.Parts, args []string) ([]inspect.Secret, error) {
-	ids := make([]secret.ID, len(args))
-	for i, arg := range args {
-		ids[i] = secret.ID(arg)
-	}
-	in := inspect.Inspector{Catalog: p.Catalog, Stores: p.Stores, Bus: p.Bus}
-	all, err := in.Secrets(ctx, ids...)
-	return all, unknown(err)
 }
 
 // unknown adds to the error of a secret that was not found where to look.
@@ -285,21 +263,3 @@ func unhealthy(all []inspect.Secret) error {
 	}
 	return fmt.Errorf("%d of %d secrets need attention", n, len(all))
 }
-
-// durationFlag is a flag that takes days too.
-type durationFlag time.Duration
-
-func (d *durationFlag) String() string {
-	if *d == 0 {
-		return ""
-	}
-	return secret.FormatDuration(time.Duration(*d))
-}
-
-func (d *durationFlag) Set(text string) error {
-	v, err := secret.ParseDuration(text)
-	*d = durationFlag(v)
-	return err
-}
-
-func (*durationFlag) Type() string { return "duration" }

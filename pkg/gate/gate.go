@@ -81,6 +81,28 @@ func FromSpecs(stores *store.Set, specs []secret.Spec) ([]Secret, error) {
 	return out, nil
 }
 
+// Select returns the secrets with the given IDs, in that order, or all if there
+// are none. One that is not among all is read from r with the default policy; a
+// nil r makes it one that is not configured.
+func Select(all []Secret, r Reader, ids []secret.ID) []Secret {
+	if len(ids) == 0 {
+		return all
+	}
+	byID := make(map[secret.ID]Secret, len(all))
+	for _, s := range all {
+		byID[s.Spec.ID] = s
+	}
+	out := make([]Secret, len(ids))
+	for i, id := range ids {
+		s, ok := byID[id]
+		if !ok {
+			s = Secret{Spec: secret.Spec{ID: id}, Reader: r}
+		}
+		out[i] = s
+	}
+	return out
+}
+
 func (s Secret) floor() time.Duration {
 	switch {
 	case s.MinTTL != 0:

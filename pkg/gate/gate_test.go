@@ -195,6 +195,32 @@ func TestTheSpecsDecide(t *testing.T) {
 	}
 }
 
+func TestSelect(t *testing.T) {
+	t.Parallel()
+	r := fill(t, "other", "Correct-Horse-Battery-1", time.Time{})
+	all := []gate.Secret{{Spec: secret.Spec{ID: "a", TTL: time.Hour}, Reader: r}, {Spec: secret.Spec{ID: "b"}, Reader: r, MinTTL: time.Minute}}
+	show := func(secrets []gate.Secret) (out []string) {
+		for _, s := range secrets {
+			out = append(out, fmt.Sprint(s.Spec.ID, " ", s.Spec.TTL, " ", s.MinTTL, " ", s.Reader != nil))
+		}
+		return out
+	}
+	for name, c := range map[string]struct {
+		other gate.Reader
+		ids   []secret.ID
+		want  []string
+	}{
+		"no id is all":                              {nil, nil, []string{"a 1h0m0s 0s true", "b 0s 1m0s true"}},
+		"in the order of the ids":                   {nil, []secret.ID{"b", "a"}, []string{"b 0s 1m0s true", "a 1h0m0s 0s true"}},
+		"one that is not among them":                {nil, []secret.ID{"a", "other"}, []string{"a 1h0m0s 0s true", "other 0s 0s false"}},
+		"one that is not among them, with a reader": {r, []secret.ID{"other"}, []string{"other 0s 0s true"}},
+	} {
+		if got := show(gate.Select(all, c.other, c.ids)); !slices.Equal(got, c.want) {
+			t.Errorf("%s: %q, want %q", name, got, c.want)
+		}
+	}
+}
+
 func TestNothingOfAValueIsSaid(t *testing.T) {
 	t.Parallel()
 	const canary = "qzxvwk"

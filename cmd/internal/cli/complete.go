@@ -1,4 +1,4 @@
-package main
+package cli
 
 import (
 	"os"
@@ -8,9 +8,9 @@ import (
 	"github.com/tradepulse/rotator/cmd/internal/config"
 )
 
-// completeIDs offers the ids of the configuration, up to most of them; 0 is any
+// CompleteIDs offers the ids of the configuration, up to most of them; 0 is any
 // number.
-func completeIDs(path *string, most int) cobra.CompletionFunc {
+func CompleteIDs(path *string, most int) cobra.CompletionFunc {
 	return func(_ *cobra.Command, args []string, _ string) ([]cobra.Completion, cobra.ShellCompDirective) {
 		if *path == "" || most > 0 && len(args) >= most {
 			return nil, cobra.ShellCompDirectiveNoFileComp

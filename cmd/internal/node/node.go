@@ -1,0 +1,94 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"slices"
+	"strings"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/tradepulse/rotator/cmd/internal/cli"
+	"github.com/tradepulse/rotator/cmd/internal/config"
+	"github.com/tradepulse/rotator/cmd/internal/embedded"
+	"github.com/tradepulse/rotator/cmd/internal/httpd"
+	"github.com/tradepulse/rotator/cmd/internal/telemetry"
+	"github.com/tradepulse/rotator/cmd/internal/wire"
+	"github.com/tradepulse/rotator/pkg/events"
+)
+
+// Run runs roles until ctx ends and everything in hand is done.
+func Run(ctx context.Context, cfg *config.Config, roles []string) (err error) {
+	tel, err := cli.Telemetry(ctx, "rotator", cfg)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, tel.Shutdown(context.WithoutCancel(ctx))) }()
+	n := &node{cfg: cfg, roles: roles, tel: tel, log: tel.Logger}
+	return n.run(ctx)
+}
+
+// node is one process of rotator that runs.
+type node struct {
+	cfg    *config.Config
+	roles  []string
+	tel    *telemetry.Telemetry
+	log    *slog.Logger
+	server *embedded.Server
+	ready  readiness
+}
+
+// run serves health at once, so that a node that waits for its bus can be seen
+// to wait.
+func (n *node) run(ctx context.Context) error {
+	g, ctx := errgroup.WithContext(ctx)
+	if listen := n.cfg.HTTP.Listen; listen != "none" {
+		srv, err := httpd.Listen(ctx, httpd.Config{Listen: listen, Metrics: n.tel.Metrics, Checks: n.ready.checks(), Logger: n.log})
+		if err != nil {
+			return fmt.Errorf("http.listen: %w; choose another address, or none", err)
+		}
+		n.log.LogAttrs(ctx, slog.LevelInfo, "http.listening", slog.String("url", srv.URL()))
+		g.Go(func() error { return srv.Run(ctx) })
+	}
+	g.Go(func() error { return n.work(ctx) })
+	return g.Wait()
+}
+
+func (n *node) work(ctx context.Context) error {
+	dir, err := n.cfg.DataDir(os.LookupEnv)
+	if err != nil {
+		return err
+	}
+	var connect events.ConnectConfig
+	if n.cfg.SingleNode() {
+		if connect, err = n.embed(ctx, dir); err != nil {
+			return err
+		}
+		defer n.server.Close()
+	}
+	parts, err := wire.Open(ctx, wire.Options{
+		Config: n.cfg, Role: strings.Join(n.roles, "+"), Connect: connect, DataDir: dir, Make: true, Stores: true, Logger: n.log,
+		Forwards: n.cfg.SingleNode() || slices.Contains(n.roles, Notifier), // a notifier beside a single node makes nothing itself
+	})
+	if err != nil {
+		return startup(ctx, err)
+	}
+	n.ready.set(parts)
+	n.log.LogAttrs(ctx, slog.LevelInfo, "rotator.started", slog.String("version", cli.Version()), slog.String("roles", strings.Join(n.roles, ",")),
+		slog.Int("secrets", len(parts.Specs())), slog.Bool("single_node", n.cfg.SingleNode()))
+	err = n.serve(ctx, parts)
+	n.ready.set(nil)
+	n.log.LogAttrs(ctx, slog.LevelInfo, "rotator.drained")
+	return errors.Join(err, parts.Close())
+}
+
+// startup drops the error of a start that was ended on purpose.
+func startup(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return nil //nolint:nilerr // the end was asked for
+	}
+	return err
+}

@@ -1,0 +1,86 @@
+package node
+
+import (
+	"context"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/tradepulse/rotator/cmd/internal/config"
+	"github.com/tradepulse/rotator/cmd/internal/wire"
+	"github.com/tradepulse/rotator/pkg/events"
+	"github.com/tradepulse/rotator/pkg/notify"
+	"github.com/tradepulse/rotator/pkg/rotation"
+	"github.com/tradepulse/rotator/pkg/scheduler"
+)
+
+// The roles that a node can have.
+const (
+	Scheduler = "scheduler"
+	Worker    = "worker"
+	Notifier  = "notifier"
+)
+
+// Roles returns all roles.
+func Roles() []string { return []string{Scheduler, Worker, Notifier} }
+
+// DefaultRoles returns the roles of a node that is told none. On a cluster the
+// notifier is a program of its own.
+func DefaultRoles(cfg *config.Config) []string {
+	if cfg.SingleNode() {
+		return Roles()
+	}
+	return []string{Scheduler, Worker}
+}
+
+func (n *node) serve(ctx context.Context, p *wire.Parts) error {
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return events.AwaitClose(ctx, p.Conn) })
+	for _, role := range n.roles {
+		switch role {
+		case Scheduler:
+			g.Go(func() error { return n.scheduler(ctx, p) })
+		case Worker:
+			g.Go(func() error { return n.worker(ctx, p) })
+		case Notifier:
+			g.Go(func() error { return n.notifier(ctx, p) })
+		}
+	}
+	return g.Wait()
+}
+
+func (n *node) scheduler(ctx context.Context, p *wire.Parts) error {
+	s, err := scheduler.New(scheduler.Config{Catalog: p.Catalog, Stores: p.Stores, Bus: p.Bus, Source: p.Source, SweepEvery: time.Duration(n.cfg.Scheduler.SweepEvery), Logger: n.log})
+	if err != nil {
+		return err
+	}
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return startup(ctx, s.Run(ctx)) })
+	g.Go(func() error { return p.Hear(ctx, n.cfg, s, n.log) })
+	return g.Wait()
+}
+
+func (n *node) worker(ctx context.Context, p *wire.Parts) error {
+	w := n.cfg.Worker
+	r, err := rotation.New(rotation.Config{
+		Catalog: p.Catalog, Stores: p.Stores, Bus: p.Bus, Timers: p.Bus, Source: p.Source, TakeoverAttempts: w.TakeoverAttempts,
+		ExternalDeadline: time.Duration(w.ExternalDeadline), RetryBase: time.Duration(w.RetryBase), RetryCap: time.Duration(w.RetryCap), Logger: n.log,
+	})
+	if err != nil {
+		return err
+	}
+	return p.Bus.Consume(ctx, events.ConsumeConfig{
+		Consumer: events.WorkerConsumer, Concurrency: w.Concurrency, DrainTimeout: time.Duration(w.DrainTimeout), Retry: r.Retry,
+	}, r.Handle)
+}
+
+func (n *node) notifier(ctx context.Context, p *wire.Parts) error {
+	nt, err := notify.New(notify.Config{Bus: p.Bus, Catalog: p.Catalog, Source: p.Source, Concurrency: n.cfg.Notifier.Concurrency, Logger: n.log})
+	if err != nil {
+		return err
+	}
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return nt.Run(ctx) })
+	g.Go(func() error { return p.Forward(ctx, n.cfg.EventBridge, n.log) })
+	return g.Wait()
+}

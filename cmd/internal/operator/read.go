@@ -1,0 +1,102 @@
+package operator
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"github.com/tradepulse/rotator/cmd/internal/cli"
+	"github.com/tradepulse/rotator/pkg/gate"
+	"github.com/tradepulse/rotator/pkg/inspect"
+	"github.com/tradepulse/rotator/pkg/secret"
+	"github.com/tradepulse/rotator/pkg/store"
+	"github.com/tradepulse/rotator/pkg/store/env"
+)
+
+// environment opens the environment, which is read without a configuration.
+func environment() *env.Driver {
+	return env.Open(env.Config{Elsewhere: "give the configuration of its store with --config"})
+}
+
+// Secrets returns what is known of the secrets with the given ids, or of all,
+// where the configuration at path runs.
+func Secrets(cmd *cobra.Command, path string, args []string) ([]inspect.Secret, error) {
+	parts, err := Connect(cmd, path)
+	if err != nil {
+		return nil, err
+	}
+	defer parts.Close()
+	ids := make([]secret.ID, len(args))
+	for i, arg := range args {
+		ids[i] = secret.ID(arg)
+	}
+	in := inspect.Inspector{Catalog: parts.Catalog, Stores: parts.Stores, Bus: parts.Bus}
+	return in.Secrets(cmd.Context(), ids...)
+}
+
+// ToCheck returns the secrets with the given ids that have to be fit for use, or
+// all that the configuration at path lists. Without a path they are in the
+// environment, and the required ones are all. The stores stay open until close is
+// called.
+func ToCheck(cmd *cobra.Command, path string, ids []secret.ID) (secrets []gate.Secret, closeStores func() error, err error) {
+	if path == "" {
+		d := environment()
+		return gate.Select(gate.Required(d), d, ids), d.Close, nil
+	}
+	o, err := New(cmd, path)
+	if err != nil {
+		return nil, nil, err
+	}
+	if len(o.Config.Secrets) == 0 && len(ids) == 0 {
+		return nil, nil, cli.UsageError{Err: fmt.Errorf("%s lists no secrets to check: list those that have to be fit for use under secrets:; discovered ones are not checked", path)}
+	}
+	stores, err := o.Stores(cmd.Context())
+	if err != nil {
+		return nil, nil, err
+	}
+	all, err := gate.FromSpecs(stores.Set, stores.Specs())
+	if err != nil {
+		return nil, nil, errors.Join(err, stores.Close())
+	}
+	floors := o.Config.Floors()
+	for i := range all {
+		all[i].MinTTL = floors[all[i].Spec.ID]
+	}
+	return gate.Select(all, nil, ids), stores.Close, nil
+}
+
+// Versions returns how versions of one secret are read: from its store in the
+// configuration at path, or without a path from the environment. The stores stay
+// open until close is called.
+func Versions(cmd *cobra.Command, path string, id secret.ID) (read func(secret.VersionID) (secret.Value, error), closeStores func() error, err error) {
+	if path == "" {
+		d := environment()
+		return versionsAt(cmd.Context(), d, string(id)), d.Close, nil
+	}
+	o, err := New(cmd, path)
+	if err != nil {
+		return nil, nil, err
+	}
+	stores, err := o.Stores(cmd.Context())
+	if err != nil {
+		return nil, nil, err
+	}
+	e, err := stores.Catalog.Find(cmd.Context(), id)
+	if err != nil {
+		return nil, nil, errors.Join(cli.UsageError{Err: fmt.Errorf("--secret: %w", err)}, stores.Close())
+	}
+	st, ok := stores.Get(e.Spec.Store)
+	if !ok {
+		return nil, nil, errors.Join(fmt.Errorf("--secret: there is no store %q", e.Spec.Store), stores.Close())
+	}
+	return versionsAt(cmd.Context(), st, e.Spec.StorePath()), stores.Close, nil
+}
+
+func versionsAt(ctx context.Context, r gate.Reader, path string) func(secret.VersionID) (secret.Value, error) {
+	return func(v secret.VersionID) (secret.Value, error) {
+		_, val, err := r.Get(ctx, path, store.Selector{Version: v})
+		return val, err
+	}
+}
