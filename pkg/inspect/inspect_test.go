@@ -151,7 +151,7 @@ func TestWhatCannotBeRead(t *testing.T) {
 	if got := all[0]; got.SecretID != "DENIED" || !strings.Contains(got.Error, "access denied") || !got.NeedsAttention() || !got.MayRotateBefore(time.Time{}) {
 		t.Errorf("a secret that may not be read: %+v", got)
 	}
-	if got := all[1]; got.Reason != scheduler.ReasonNotFound || got.Error != "" || !got.NeedsAttention() {
+	if got := all[1]; got.Reason != scheduler.ReasonNotFound || got.Error != "" || !got.NotAfter.IsZero() || !got.NeedsAttention() {
 		t.Errorf("a secret that does not exist: %+v", got)
 	}
 	if got := all[3]; all[2].Path != "a" || got.Path != "" || got.Store != "main" || !strings.Contains(got.Error, "broken off") || !got.NeedsAttention() {

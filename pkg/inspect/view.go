@@ -81,8 +81,10 @@ func (s *Secret) versions(spec secret.Spec, m secret.Metadata) {
 	cur := m.Current()
 	pending, _ := m.At(secret.StagePending)
 	previous, _ := m.At(secret.StagePrevious)
-	s.VersionID, s.CreatedAt, s.NotAfter = cur.ID, cur.CreatedAt, spec.NotAfter(m, cur)
-	s.Pending, s.Previous = pending.ID, previous.ID
+	s.VersionID, s.Pending, s.Previous = cur.ID, pending.ID, previous.ID
+	if cur.ID != "" {
+		s.CreatedAt, s.NotAfter = cur.CreatedAt, spec.NotAfter(m, cur)
+	}
 }
 
 // rollout sets where the rollout of the current version is, given the last event
