@@ -51,8 +51,8 @@ func (v *View) Secret(ctx context.Context, e catalog.Entry, m secret.Metadata, e
 	if err != nil {
 		s.Error = err.Error()
 	}
-	s.decide(e.Spec, facts)
-	s.versions(e.Spec, m)
+	decide(&s, e.Spec, facts)
+	versions(&s, e.Spec, m)
 	v.rollout(&s, last)
 	return s
 }
@@ -70,14 +70,14 @@ func (v *View) ask(ctx context.Context, id secret.ID, facts *scheduler.Facts) (e
 }
 
 // decide sets when the secret rotates, as the scheduler decides it.
-func (s *Secret) decide(spec secret.Spec, facts scheduler.Facts) {
+func decide(s *Secret, spec secret.Spec, facts scheduler.Facts) {
 	d := scheduler.Evaluate(time.Now(), spec, facts)
 	s.Reason, s.Message, s.Failure, s.RotateAt = d.Reason, d.Message, d.Failure, d.At
 	s.Armed = facts.Timer.Seq != 0
 }
 
 // versions sets which versions there are.
-func (s *Secret) versions(spec secret.Spec, m secret.Metadata) {
+func versions(s *Secret, spec secret.Spec, m secret.Metadata) {
 	cur := m.Current()
 	pending, _ := m.At(secret.StagePending)
 	previous, _ := m.At(secret.StagePrevious)

@@ -17,7 +17,7 @@ import (
 // runtimeAPI is the variable that the Lambda runtime sets for its programs.
 const runtimeAPI = "AWS_LAMBDA_RUNTIME_API"
 
-// ErrNotLambda: the program was not started by the Lambda runtime.
+// ErrNotLambda is the error of a program that the Lambda runtime did not start.
 var ErrNotLambda = errors.New(runtimeAPI + " is not set: only the Lambda runtime starts this command")
 
 // Starts reports whether the Lambda runtime starts the program, which it does
