@@ -20,7 +20,7 @@ import (
 //   - No error and no log line contains a value.
 //   - Every method is safe for concurrent use and returns soon after ctx ends.
 //   - A path has been validated as a [secret.ID] alphabet string.
-type Driver interface {
+type Driver interface { //nolint:interfacebloat // Features are data beside the seven operations
 	// Features declare what the driver and its service can do. They never
 	// change.
 	Features() Features

@@ -79,7 +79,7 @@ func proveReadOnly(t *testing.T, b *bench) error {
 		"retire":  b.d.Retire(ctx, b.path, v, secret.RetireDelete),
 	} {
 		if !errors.Is(err, store.ErrReadOnly) {
-			return fmt.Errorf("%s: %w, want an error that wraps %q", op, orNil(err), store.ErrReadOnly)
+			return fmt.Errorf("%s: %w, want an error that wraps store.ErrReadOnly", op, orNil(err))
 		}
 	}
 	if got, val, err := b.d.Get(ctx, b.path, store.Selector{}); err != nil || got.ID != v || !val.Equal(want) {
@@ -199,7 +199,7 @@ func proveOnBus(t *testing.T, b *bench) error {
 	}
 	b.rotate(1, "")
 	if _, err := b.h.Cut(t).Describe(t.Context(), b.path); !errors.Is(err, store.ErrUnavailable) {
-		return fmt.Errorf("describe without a connection: %w, want an error that wraps %q", orNil(err), store.ErrUnavailable)
+		return fmt.Errorf("describe without a connection: %w, want an error that wraps store.ErrUnavailable", orNil(err))
 	}
 	return nil
 }
