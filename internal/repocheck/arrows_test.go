@@ -107,6 +107,26 @@ var arrows = []arrow{
 		},
 	},
 	{
+		reason: "settings of connections are shared by programs and services: they open the bus, and bring the SDK of no store along",
+		from:   []string{"pkg/settings/..."}, scope: direct,
+		only: []string{"pkg/secret", "pkg/events"},
+	},
+	{
+		reason: "a service on NATS alone links the SDK of no store",
+		from:   []string{"pkg/settings/...", "pkg/client/setup", "pkg/client/setup/natskv"}, scope: linked,
+		never: []string{"github.com/aws/...", "github.com/hashicorp/vault/..."},
+	},
+	{
+		reason: "the configuration of programs and that of services share pkg/settings, and do not know each other",
+		from:   []string{"cmd/internal/config/...", "cmd/internal/wire/..."}, scope: anyhow,
+		never: []string{"pkg/client/..."},
+	},
+	{
+		reason: "a driver is told where its service is in a type of its own",
+		from:   drivers, scope: anyhow,
+		never: []string{"pkg/settings/..."},
+	},
+	{
 		reason: "programs choose whether there is an EventBridge",
 		from:   []string{"pkg/...", "internal/..."}, except: []string{"pkg/eventbridge/..."}, scope: linked,
 		never: []string{"pkg/eventbridge/..."},

@@ -20,6 +20,7 @@ type checker struct {
 	warnings []Problem
 	gaps     map[string]time.Duration // :: windows → longest time between them
 	buckets  map[string]string        // :: bucket → store
+	lookup   func(string) (string, bool)
 }
 
 func (k *checker) check(environ []string) {
@@ -49,26 +50,22 @@ func (k *checker) warn(loc []string, message, remedy string) {
 	k.warnings = append(k.warnings, k.at(loc, message, remedy).warning())
 }
 
+// contradiction reports an error of pkg/settings, whose remedy is after a colon.
+func (k *checker) contradiction(loc []string, err error) {
+	message, remedy, _ := strings.Cut(err.Error(), ": ")
+	k.report(loc, message, remedy)
+}
+
 // written reports whether the document has something at a location.
 func (k *checker) written(loc ...string) bool { return k.root.get(loc) != nil }
 
 func (k *checker) nats() {
 	n, at := k.cfg.NATS, []string{"nats"}
-	c := n.Credentials
-	ways := 0
-	for _, given := range []bool{c.CredsFile != "", c.NKeyFile != "", c.User != "" || !c.Password.IsZero()} {
-		if given {
-			ways++
-		}
+	if err := n.Credentials.Validate(); err != nil && k.whole("nats", "credentials") {
+		k.contradiction(append(at, "credentials"), err)
 	}
-	if ways > 1 {
-		k.report(append(at, "credentials"), "more than one way to authenticate", "keep one of creds_file, nkey_file, or user and password")
-	}
-	if (c.User == "") != c.Password.IsZero() && k.whole("nats", "credentials") {
-		k.report(append(at, "credentials"), "user and password go together", "give both, or neither")
-	}
-	if (n.TLS.Cert == "") != (n.TLS.Key == "") && k.whole("nats", "tls") {
-		k.report(append(at, "tls"), "cert and key go together", "give both, or neither")
+	if err := n.TLS.Validate(); err != nil && k.whole("nats", "tls") {
+		k.contradiction(append(at, "tls"), err)
 	}
 	if k.cfg.SingleNode() {
 		k.single()

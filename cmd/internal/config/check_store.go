@@ -9,20 +9,11 @@ func eventful(f store.Features) bool { return f.EventSource == eventbridge.Secre
 
 func (o *Vault) check(k *checker, _ string, at []string) {
 	at = append(at, "auth")
-	lacks := func(key string, there bool) {
-		if !there && k.whole(at...) {
-			k.report(at, key+" is missing", "the method "+o.Auth.Method+" needs it")
-		}
+	if !k.whole(at...) {
+		return
 	}
-	switch a := o.Auth; a.Method {
-	case "approle":
-		lacks("role_id", a.RoleID != "")
-		lacks("secret_id", !a.SecretID.IsZero())
-	case "kubernetes":
-		lacks("role", a.Role != "")
-	case "jwt":
-		lacks("role", a.Role != "")
-		lacks("token_file", a.TokenFile != "")
+	if _, err := o.Auth.Complete(k.lookup); err != nil {
+		k.report(at, err.Error(), "add what is missing, or choose another method")
 	}
 }
 

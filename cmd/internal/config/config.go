@@ -1,5 +1,7 @@
 package config
 
+import "github.com/tradepulse/rotator/pkg/settings"
+
 // Config is the whole configuration. Every key is optional; one without secrets
 // is a node that waits for some.
 type Config struct {
@@ -43,50 +45,14 @@ type Config struct {
 
 // NATS is how the bus is reached.
 type NATS struct {
-	// Servers of the cluster, as a comma-separated list of nats://, tls://,
-	// ws:// or wss:// URLs without credentials in them. Without it the
-	// program runs a single node with an embedded server.
-	URL string `json:"url,omitzero" jsonschema:"format=nats-url"`
-	// First tokens of every subject and the start of every stream name, so
-	// that several environments can share a cluster: such as prod or
-	// tradepulse.prod.
-	Prefix string `json:"prefix,omitzero" jsonschema:"format=subject-prefix"`
-	// Where the JetStream API is for a program in an account of its own, which
-	// imports its share of it: ROTATOR.API in deployments/nats. Without it
-	// $JS.API. An agent may be in such an account, other programs are not.
-	APIPrefix string `json:"api_prefix,omitzero" jsonschema:"format=subject-prefix"`
+	settings.NATS
 	// Copies that the cluster keeps of each stream. Use 3 on a cluster of three
 	// or more; a single node has 1.
 	Replicas int `json:"replicas,omitzero" default:"1" jsonschema:"enum=1,enum=3,enum=5"`
-	// How this program proves who it is. One of creds_file, nkey_file, or user
-	// and password.
-	Credentials Credentials `json:"credentials,omitzero"`
-	// Transport security.
-	TLS TLS `json:"tls,omitzero"`
 }
 
-// Credentials name one way to authenticate with NATS.
-type Credentials struct {
-	// File with a user JWT and its nkey seed, as nsc writes it.
-	CredsFile string `json:"creds_file,omitzero" jsonschema:"format=file"`
-	// File with an nkey seed.
-	NKeyFile string `json:"nkey_file,omitzero" jsonschema:"format=file"`
-	// User name.
-	User string `json:"user,omitzero" jsonschema:"minLength=1,maxLength=256"`
-	// The user's password.
-	Password Ref `json:"password,omitzero"`
-}
-
-// TLS names PEM files.
-type TLS struct {
-	// File with the authorities that may have signed the server's certificate.
-	// Without it those of the system.
-	CA string `json:"ca,omitzero" jsonschema:"format=file"`
-	// File with the certificate of this program, for servers that ask for one.
-	Cert string `json:"cert,omitzero" jsonschema:"format=file"`
-	// File with the private key of cert.
-	Key string `json:"key,omitzero" jsonschema:"format=file"`
-}
+// Ref says where a secret of the program itself is kept, see [settings.Ref].
+type Ref = settings.Ref
 
 // Node is what a single node needs besides.
 type Node struct {

@@ -286,8 +286,7 @@ func TestContradictions(t *testing.T) {
 		"a way to log in that lacks something": {
 			"stores: {a: {type: vault, auth: {method: approle}}}",
 			[]string{
-				"test.yaml:1:33: stores.a.auth: role_id is missing; the method approle needs it",
-				"test.yaml:1:33: stores.a.auth: secret_id is missing; the method approle needs it",
+				"test.yaml:1:33: stores.a.auth: the method approle needs role_id or VAULT_ROLE_ID, and secret_id or VAULT_SECRET_ID; add what is missing, or choose another method",
 			},
 		},
 		"two stores in one bucket": {

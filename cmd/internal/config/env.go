@@ -8,11 +8,8 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/tradepulse/rotator/pkg/client/setup"
+	"github.com/tradepulse/rotator/pkg/settings"
 )
-
-// envPrefix starts every environment variable that overrides a setting.
-const envPrefix = "ROTATOR_"
 
 // Override is a setting that an environment variable can override.
 type Override struct {
@@ -31,7 +28,7 @@ func Overrides() []Override {
 	var out []Override
 	walk(reflect.TypeFor[Config](), nil, func(loc []string, t reflect.Type) {
 		out = append(out, Override{
-			Env:  envPrefix + strings.ToUpper(strings.Join(loc, "_")),
+			Env:  settings.Variable(loc...),
 			Path: strings.Join(loc, "."),
 			loc:  loc, typ: t,
 		})
@@ -114,6 +111,18 @@ func override(root *node, environ []string) {
 	}
 }
 
+// lookupIn returns what finds a variable in the form of [os.Environ].
+func lookupIn(environ []string) func(string) (string, bool) {
+	return func(name string) (string, bool) {
+		for _, kv := range environ {
+			if key, text, _ := strings.Cut(kv, "="); key == name {
+				return text, true
+			}
+		}
+		return "", false
+	}
+}
+
 // unknownVariables returns a problem for each variable that looks like a
 // setting and is none, and that nothing in named uses; and a warning for each
 // that is a setting of services, which may share an environment with a command.
@@ -123,10 +132,10 @@ func unknownVariables(environ []string, named map[string]bool) (problems, warnin
 		known = append(known, o.Env)
 	}
 	known = append(known, toolVariables()...)
-	ofServices := setup.Variables()
+	ofServices := settings.ServiceVariables()
 	for _, kv := range environ {
 		name, text, _ := strings.Cut(kv, "=")
-		if !strings.HasPrefix(name, envPrefix) || text == "" || named[name] || slices.Contains(known, name) || serviceVariable.MatchString(name) {
+		if !strings.HasPrefix(name, settings.VariablePrefix) || text == "" || named[name] || slices.Contains(known, name) || serviceVariable.MatchString(name) {
 			continue
 		}
 		if slices.Contains(ofServices, name) {

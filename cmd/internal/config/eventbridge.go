@@ -4,6 +4,8 @@ import (
 	"errors"
 	"net/url"
 	"strings"
+
+	"github.com/tradepulse/rotator/pkg/settings"
 )
 
 // EventBridge is about carrying announcements to an event bus of AWS, which the
@@ -15,7 +17,7 @@ type EventBridge struct {
 	// Source of every entry, for the patterns of rules.
 	Source string `json:"source,omitzero" default:"tradepulse.rotator" jsonschema:"format=event-source"`
 	// How AWS is reached. The region is that of the event bus.
-	AWS AWSAccess `json:"aws,omitzero"`
+	AWS settings.AWS `json:"aws,omitzero"`
 }
 
 // AWSEvents is about hearing from Secrets Manager, which the scheduler does: an
@@ -25,23 +27,7 @@ type AWSEvents struct {
 	// polled.
 	Queue string `json:"queue,omitzero" jsonschema:"format=queue-url"`
 	// How AWS is reached.
-	AWS AWSAccess `json:"aws,omitzero"`
-}
-
-// AWSAccess is how a service of AWS is reached.
-type AWSAccess struct {
-	// Region of the service. Without it the one of the environment or the profile.
-	Region string `json:"region,omitzero"`
-	// Profile of the shared configuration files. Without it the standard chain:
-	// environment, files, web identity, container, instance.
-	Profile string `json:"profile,omitzero"`
-	// Role to assume with those credentials.
-	AssumeRole string `json:"assume_role,omitzero"`
-	// What the trust policy of that role may ask for.
-	ExternalID string `json:"external_id,omitzero"`
-	// URL in place of the region's endpoint, such as that of a VPC or of an
-	// emulator.
-	Endpoint string `json:"endpoint,omitzero"`
+	AWS settings.AWS `json:"aws,omitzero"`
 }
 
 // On reports whether announcements are carried.

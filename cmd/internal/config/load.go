@@ -49,7 +49,7 @@ func Parse(data []byte, name string, environ []string) (*Config, error) {
 		problems = append(problems, problem(place{file: name, line: 1, column: 1}, CodeInvalid, "", err.Error(), ""))
 		return nil, Problems(sorted(problems))
 	}
-	k := &checker{root: root, cfg: c, gaps: map[string]time.Duration{}, buckets: map[string]string{}}
+	k := &checker{root: root, cfg: c, gaps: map[string]time.Duration{}, buckets: map[string]string{}, lookup: lookupIn(environ)}
 	k.check(environ)
 	problems = append(problems, k.problems...)
 	if len(problems) > 0 {

@@ -6,6 +6,7 @@ import (
 	"maps"
 	"slices"
 
+	"github.com/tradepulse/rotator/pkg/settings"
 	"github.com/tradepulse/rotator/pkg/store"
 	"github.com/tradepulse/rotator/pkg/store/awssm"
 	"github.com/tradepulse/rotator/pkg/store/env"
@@ -121,19 +122,7 @@ func (*Env) variables(s Secret) []string {
 // AWS is AWS Secrets Manager in one account and region: the path of a secret is
 // its name. Several accounts or regions are several stores.
 type AWS struct {
-	// Region of the secrets. Without it the one of the environment or the profile.
-	Region string `json:"region,omitzero"`
-	// Profile of the shared configuration files. Without it the standard chain:
-	// environment, files, web identity, container, instance.
-	Profile string `json:"profile,omitzero"`
-	// Role to assume with those credentials, for secrets of another account or
-	// to have less rights.
-	AssumeRole string `json:"assume_role,omitzero"`
-	// What the trust policy of that role may ask for.
-	ExternalID string `json:"external_id,omitzero"`
-	// URL in place of the region's endpoint, such as that of a VPC or of an
-	// emulator.
-	Endpoint string `json:"endpoint,omitzero"`
+	settings.AWS
 	// Tags that a secret must have for the program to see it; one without a
 	// value matches any. Secrets that the program makes get them.
 	Tags map[string]string `json:"tags,omitzero"`
@@ -158,23 +147,9 @@ func (o *AWS) normalPath(path string) string {
 
 // Vault is a KV version 2 engine of Vault or OpenBao.
 type Vault struct {
-	// URL of the server. Without it VAULT_ADDR.
-	Address string `json:"address,omitzero"`
-	// Namespace of Vault Enterprise or OpenBao. Without it VAULT_NAMESPACE, if set.
-	Namespace string `json:"namespace,omitzero"`
-	// PEM file of the authorities that are believed. Without it VAULT_CACERT, else
-	// those of the system.
-	CA string `json:"ca,omitzero" jsonschema:"format=file"`
-	// Where the engine is mounted.
-	Mount string `json:"mount,omitzero" default:"secret"`
-	// What stands before the path of every secret. Nothing else is looked at.
-	Prefix string `json:"prefix,omitzero"`
-	// Where in the mount pending versions wait. Nobody else may read there.
-	StatePrefix string `json:"state_prefix,omitzero" default:"rotator-state"`
+	settings.Vault
 	// Which secrets are managed without being listed. Without it none is.
 	Discover *Discover `json:"discover,omitzero"`
-	// How to log in. Without it the token in VAULT_TOKEN.
-	Auth VaultAuth `json:"auth,omitzero"`
 }
 
 // Discover says which secrets of a store are managed without being listed:
@@ -188,25 +163,6 @@ type Discover struct {
 	// What stands before the path in the id of a secret that does not name one
 	// by the tag rotator:id. Two stores that have the same paths need it.
 	IDPrefix string `json:"id_prefix,omitzero" jsonschema:"format=secret-id"`
-}
-
-// VaultAuth says how to log in to Vault.
-type VaultAuth struct {
-	// The method: token, approle, kubernetes or jwt.
-	Method string `json:"method,omitzero" default:"token" jsonschema:"enum=token,enum=approle,enum=kubernetes,enum=jwt"`
-	// Where the method is mounted. Without it the method's own name.
-	Mount string `json:"mount,omitzero"`
-	// Role of kubernetes and jwt.
-	Role string `json:"role,omitzero"`
-	// Role id of approle.
-	RoleID string `json:"role_id,omitzero"`
-	// Secret id of approle.
-	SecretID Ref `json:"secret_id,omitzero"`
-	// The token of the method token. Without it VAULT_TOKEN.
-	Token Ref `json:"token,omitzero"`
-	// File with the signed token of kubernetes or jwt. Without it, for kubernetes,
-	// that of the pod's service account.
-	TokenFile string `json:"token_file,omitzero" jsonschema:"format=file"`
 }
 
 // Type returns vault.

@@ -13,6 +13,7 @@ import (
 	"github.com/tradepulse/rotator/pkg/catalog"
 	"github.com/tradepulse/rotator/pkg/eventbridge"
 	"github.com/tradepulse/rotator/pkg/secret"
+	"github.com/tradepulse/rotator/pkg/settings"
 	"github.com/tradepulse/rotator/pkg/store"
 	"github.com/tradepulse/rotator/pkg/store/awssm"
 )
@@ -95,13 +96,13 @@ func (p *Parts) Hear(ctx context.Context, c *config.Config, l eventbridge.Looker
 	return q.Run(ctx)
 }
 
-func loadAWS(ctx context.Context, a config.AWSAccess) (aws.Config, error) {
-	return awssm.Load(ctx, awssm.Config{Region: a.Region, Profile: a.Profile, AssumeRoleARN: a.AssumeRole, ExternalID: a.ExternalID})
+func loadAWS(ctx context.Context, a settings.AWS) (aws.Config, error) {
+	return awssm.Load(ctx, awssm.Access(a).Config())
 }
 
 // endpoint returns the endpoint of a client: the one of the configuration, else
 // the one that the client has by itself.
-func endpoint(own *string, a config.AWSAccess) *string {
+func endpoint(own *string, a settings.AWS) *string {
 	if a.Endpoint == "" {
 		return own
 	}

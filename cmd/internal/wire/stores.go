@@ -1,7 +1,6 @@
 package wire
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -136,13 +135,7 @@ func (o Options) driver(ctx context.Context, nc *nats.Conn, opts config.StoreOpt
 	case *config.AWS:
 		return openAWS(ctx, s, awsTags(s, paths), scope, limits)
 	case *config.Vault:
-		auth, err := vaultAuth(s.Auth, o.lookup())
-		if err != nil {
-			return nil, err
-		}
-		return vault.Open(vault.Config{
-			Address: s.Address, Namespace: s.Namespace, CACert: s.CA, Mount: s.Mount, Prefix: s.Prefix, StatePrefix: s.StatePrefix, Scope: scope, Auth: auth,
-		})
+		return openVault(s, scope, o.lookup())
 	case *config.Env:
 		return env.Open(env.Config{Paths: paths}), nil
 	default:
@@ -166,32 +159,20 @@ func AWS(ctx context.Context, s *config.AWS, limits *awssm.Limits) (*awssm.Drive
 }
 
 func openAWS(ctx context.Context, s *config.AWS, tags map[string]string, scope store.Scope, limits *awssm.Limits) (*awssm.Driver, error) {
-	return awssm.Open(ctx, awssm.Config{
-		Region: s.Region, Profile: s.Profile, AssumeRoleARN: s.AssumeRole, ExternalID: s.ExternalID, Endpoint: s.Endpoint,
-		Tags: tags, Scope: scope, WritesPerSecond: float64(s.WritesPerSecond), Limits: limits,
-	})
+	c := awssm.Access(s.AWS).Config()
+	c.Tags, c.Scope, c.WritesPerSecond, c.Limits = tags, scope, float64(s.WritesPerSecond), limits
+	return awssm.Open(ctx, c)
 }
 
-// vaultAuth returns how to log in; nil leaves it to the environment.
-func vaultAuth(a config.VaultAuth, lookup func(string) (string, bool)) (vault.Auth, error) {
-	switch a.Method {
-	case "approle":
-		id, err := a.SecretID.Read(lookup)
-		if err != nil {
-			return nil, fmt.Errorf("auth.secret_id: %w", err)
-		}
-		return vault.AppRole{Mount: a.Mount, RoleID: a.RoleID, SecretID: string(id.Reveal())}, nil
-	case "jwt":
-		return vault.JWT{Mount: a.Mount, Role: a.Role, File: a.TokenFile}, nil
-	case "kubernetes":
-		return vault.JWT{Mount: cmp.Or(a.Mount, "kubernetes"), Role: a.Role, File: cmp.Or(a.TokenFile, vault.KubernetesTokenFile)}, nil
-	}
-	if a.Token.IsZero() {
-		return vault.EnvironmentToken(lookup), nil
-	}
-	token, err := a.Token.Read(lookup)
+func openVault(s *config.Vault, scope store.Scope, lookup func(string) (string, bool)) (*vault.Driver, error) {
+	access, err := s.Access(lookup)
 	if err != nil {
-		return nil, fmt.Errorf("auth.token: %w", err)
+		return nil, err
 	}
-	return vault.Token{Token: string(token.Reveal())}, nil
+	c, err := vault.Access(access).Config(lookup)
+	if err != nil {
+		return nil, err
+	}
+	c.Scope = scope
+	return vault.Open(c)
 }

@@ -5,7 +5,6 @@ package wire
 import (
 	"context"
 	"crypto/ed25519"
-	"crypto/tls"
 	"crypto/x509"
 	"encoding/pem"
 	"errors"
@@ -19,6 +18,7 @@ import (
 	"github.com/tradepulse/rotator/pkg/catalog"
 	"github.com/tradepulse/rotator/pkg/events"
 	"github.com/tradepulse/rotator/pkg/secret"
+	"github.com/tradepulse/rotator/pkg/settings"
 	"github.com/tradepulse/rotator/pkg/store"
 )
 
@@ -129,14 +129,8 @@ func (o Options) keys() (*events.Signer, *events.Verifier, error) {
 		}
 		trusted = append(trusted, signer.Public())
 	}
-	for _, path := range o.Config.Signing.TrustedKeys {
-		k, err := events.LoadPublicKey(path)
-		if err != nil {
-			return nil, nil, err
-		}
-		trusted = append(trusted, k)
-	}
-	return signer, events.NewVerifier(trusted...), nil
+	verifier, err := settings.Trusted(o.Config.Signing.TrustedKeys, trusted...)
+	return signer, verifier, err
 }
 
 func (o Options) signer(ref config.Ref, own bool) (*events.Signer, error) {
@@ -166,51 +160,16 @@ func (o Options) signer(ref config.Ref, own bool) (*events.Signer, error) {
 	return events.NewSigner(key)
 }
 
+// connect connects to the servers of the configuration, or else as o.Connect says.
 func (o Options) connect(ctx context.Context) (*nats.Conn, error) {
 	c := o.Connect
-	n := o.Config.NATS
+	if n := o.Config.NATS; c.InProcess == nil && n.URL != "" {
+		var err error
+		if c, err = n.Connect(o.lookup()); err != nil {
+			return nil, err
+		}
+		c.Timeout = o.Connect.Timeout
+	}
 	c.Name, c.Logger = "rotator "+o.Role, o.Logger
-	if c.InProcess != nil {
-		return events.Connect(ctx, c)
-	}
-	if n.URL != "" {
-		c.URL, c.CredsFile, c.NKeyFile, c.User = n.URL, n.Credentials.CredsFile, n.Credentials.NKeyFile, n.Credentials.User
-	}
-	if !n.Credentials.Password.IsZero() {
-		v, err := n.Credentials.Password.Read(o.lookup())
-		if err != nil {
-			return nil, fmt.Errorf("nats.credentials.password: %w", err)
-		}
-		c.Password = string(v.Reveal())
-	}
-	var err error
-	if c.TLS, err = tlsConfig(n.TLS); err != nil {
-		return nil, fmt.Errorf("nats.tls: %w", err)
-	}
 	return events.Connect(ctx, c)
-}
-
-func tlsConfig(c config.TLS) (*tls.Config, error) {
-	if c == (config.TLS{}) {
-		return nil, nil
-	}
-	out := &tls.Config{MinVersion: tls.VersionTLS13}
-	if c.CA != "" {
-		pemBytes, err := os.ReadFile(c.CA)
-		if err != nil {
-			return nil, err
-		}
-		out.RootCAs = x509.NewCertPool()
-		if !out.RootCAs.AppendCertsFromPEM(pemBytes) {
-			return nil, fmt.Errorf("%s holds no certificate", c.CA)
-		}
-	}
-	if c.Cert != "" {
-		cert, err := tls.LoadX509KeyPair(c.Cert, c.Key)
-		if err != nil {
-			return nil, err
-		}
-		out.Certificates = []tls.Certificate{cert}
-	}
-	return out, nil
 }

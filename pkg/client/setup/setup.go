@@ -3,9 +3,6 @@ package setup
 import (
 	"cmp"
 	"context"
-	"crypto/ed25519"
-	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -21,11 +18,12 @@ import (
 	"github.com/tradepulse/rotator/pkg/client"
 	"github.com/tradepulse/rotator/pkg/events"
 	"github.com/tradepulse/rotator/pkg/secret"
+	"github.com/tradepulse/rotator/pkg/settings"
 	"github.com/tradepulse/rotator/pkg/store"
 )
 
 // FileVariable names the configuration file when [Options.File] does not.
-const FileVariable = "ROTATOR_CLIENT_CONFIG"
+const FileVariable = settings.ServiceFileVariable
 
 // Options are what the code of a service says; the rest is for its operator.
 type Options struct {
@@ -159,7 +157,7 @@ func (c *Client) open(ctx context.Context, o Options, cfg *Config, p Provider) e
 	}
 	var specs []secret.Spec
 	for _, id := range ids {
-		specs = append(specs, secret.Spec{ID: id, Store: cfg.Store, Path: cfg.path(id, o.Lookup), RefreshMargin: cfg.RefreshMargin})
+		specs = append(specs, secret.Spec{ID: id, Store: cfg.Store, Path: path(cfg, id, o.Lookup), RefreshMargin: cfg.RefreshMargin})
 	}
 	source, err := client.FromSpecs([]*store.Store{c.st}, specs)
 	if err != nil {
@@ -174,7 +172,7 @@ func (c *Client) open(ctx context.Context, o Options, cfg *Config, p Provider) e
 }
 
 // path returns where a secret is. The env store follows an identifier by itself.
-func (c *Config) path(id secret.ID, lookup func(string) (string, bool)) string {
+func path(c *Config, id secret.ID, lookup func(string) (string, bool)) string {
 	if path := c.Secrets[id]; path != "" || c.Store == envStore {
 		return path
 	}
@@ -187,11 +185,11 @@ func (c *Client) connect(ctx context.Context, o Options, cfg *Config) error {
 	if cfg.NATS.URL == "" {
 		return nil
 	}
-	ec, err := cfg.bus(o)
+	ec, err := bus(cfg, o)
 	if err != nil {
 		return err
 	}
-	cc, err := cfg.connection(o)
+	cc, err := connection(cfg, o)
 	if err != nil {
 		return err
 	}
@@ -213,7 +211,7 @@ func (c *Client) connect(ctx context.Context, o Options, cfg *Config) error {
 		return err
 	}
 	c.link = newLink(conn, bus, o.Logger, func(ctx context.Context) (*nats.Conn, *events.Bus, error) {
-		cc, err := cfg.connection(o) // credentials may have changed since
+		cc, err := connection(cfg, o) // credentials may have changed since
 		if err != nil {
 			return nil, nil, err
 		}
@@ -224,67 +222,25 @@ func (c *Client) connect(ctx context.Context, o Options, cfg *Config) error {
 }
 
 // bus returns what the bus is made of besides its connection.
-func (c *Config) bus(o Options) (events.Config, error) {
+func bus(c *Config, o Options) (events.Config, error) {
 	names, err := events.NewNames(c.NATS.Prefix)
 	if err != nil {
 		return events.Config{}, fmt.Errorf("nats.prefix: %w", err)
 	}
-	var trusted []ed25519.PublicKey
-	for _, file := range c.TrustedKeys {
-		k, err := events.LoadPublicKey(file)
-		if err != nil {
-			return events.Config{}, err
-		}
-		trusted = append(trusted, k)
+	trusted, err := settings.Trusted(c.TrustedKeys)
+	if err != nil {
+		return events.Config{}, err
 	}
 	return events.Config{
-		Names: names, Source: "/service/" + c.Service, Verifier: events.NewVerifier(trusted...), APIPrefix: c.NATS.APIPrefix,
+		Names: names, Source: "/service/" + c.Service, Verifier: trusted, APIPrefix: c.NATS.APIPrefix,
 		Logger: o.Logger, MeterProvider: o.MeterProvider, TracerProvider: o.TracerProvider,
 	}, nil
 }
 
 // connection returns how to reach NATS, with the credentials as their files are
 // now.
-func (c *Config) connection(o Options) (events.ConnectConfig, error) {
-	cc := events.ConnectConfig{
-		URL: c.NATS.URL, Name: "service " + c.Service, CredsFile: c.NATS.Credentials.CredsFile, NKeyFile: c.NATS.Credentials.NKeyFile,
-		User: c.NATS.Credentials.User, Background: c.Store != "natskv", Logger: o.Logger,
-	}
-	if file := c.NATS.Credentials.PasswordFile; file != "" {
-		b, err := os.ReadFile(file)
-		if err != nil {
-			return cc, fmt.Errorf("nats.credentials.password_file: %w", err)
-		}
-		cc.Password = strings.TrimRight(string(b), "\r\n")
-	}
-	var err error
-	if cc.TLS, err = c.NATS.TLS.config(); err != nil {
-		return cc, fmt.Errorf("nats.tls: %w", err)
-	}
-	return cc, nil
-}
-
-func (t TLS) config() (*tls.Config, error) {
-	if t == (TLS{}) {
-		return nil, nil
-	}
-	out := &tls.Config{MinVersion: tls.VersionTLS13}
-	if t.CA != "" {
-		b, err := os.ReadFile(t.CA)
-		if err != nil {
-			return nil, err
-		}
-		out.RootCAs = x509.NewCertPool()
-		if !out.RootCAs.AppendCertsFromPEM(b) {
-			return nil, fmt.Errorf("%s holds no certificate", t.CA)
-		}
-	}
-	if t.Cert != "" || t.Key != "" {
-		cert, err := tls.LoadX509KeyPair(t.Cert, t.Key)
-		if err != nil {
-			return nil, err
-		}
-		out.Certificates = []tls.Certificate{cert}
-	}
-	return out, nil
+func connection(c *Config, o Options) (events.ConnectConfig, error) {
+	cc, err := c.NATS.Connect(o.Lookup)
+	cc.Name, cc.Background, cc.Logger = "service "+c.Service, c.Store != "natskv", o.Logger
+	return cc, err
 }

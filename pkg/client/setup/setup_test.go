@@ -20,6 +20,7 @@ import (
 	"github.com/tradepulse/rotator/pkg/events"
 	"github.com/tradepulse/rotator/pkg/events/eventstest"
 	"github.com/tradepulse/rotator/pkg/secret"
+	"github.com/tradepulse/rotator/pkg/settings"
 	"github.com/tradepulse/rotator/pkg/store"
 	"github.com/tradepulse/rotator/pkg/store/awssm"
 	"github.com/tradepulse/rotator/pkg/store/natskv"
@@ -126,9 +127,9 @@ func TestWhatIsWrongIsSaidAtOnce(t *testing.T) {
 			"service:", `vault: it is set, but store is "env"`, "nats: url is missing", "secrets: A: path:", "ROTATOR_POLL_INTERVAL is no duration",
 		}},
 		"a bus without trust":      {"nats: {url: \"nats://127.0.0.1:4222\"}\n", nil, []string{"trusted_keys: name the public keys"}},
-		"two ways to log in":       {"nats: {url: x, credentials: {user: a, creds_file: b}}\n", nil, []string{"give one of creds_file, nkey_file"}},
-		"natskv without its key":   {"store: natskv\n", nil, []string{"nats.url and natskv.master_key_file are required"}},
-		"a login without its role": {"store: vault\nvault: {auth: {method: kubernetes}}\n", nil, []string{"role is required"}},
+		"two ways to log in":       {"nats: {url: x, credentials: {user: a, creds_file: b}}\n", nil, []string{"keep one of creds_file, nkey_file"}},
+		"natskv without its key":   {"store: natskv\n", nil, []string{"nats.url and natskv.master_key are required"}},
+		"a login without its role": {"store: vault\nvault: {auth: {method: kubernetes}}\n", nil, []string{"the method kubernetes needs role"}},
 		"an unknown login":         {"store: vault\nvault: {auth: {method: password}}\n", nil, []string{`"password" is none of token`}},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -339,7 +340,7 @@ func TestExamplesInTheDocuments(t *testing.T) {
 func TestEverySettingHasAVariable(t *testing.T) {
 	t.Parallel()
 	seen := map[string]bool{}
-	for _, name := range setup.Variables() {
+	for _, name := range settings.ServiceVariables() {
 		if !strings.HasPrefix(name, "ROTATOR_") || seen[name] {
 			t.Errorf("%s stands here twice, or is none of ours", name)
 		}

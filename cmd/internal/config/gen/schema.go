@@ -17,7 +17,8 @@ const schemaID = "https://github.com/tradepulse/rotator/config.schema.json"
 // schema is the JSON Schema of the configuration.
 type schema struct{ *jsonschema.Schema }
 
-// newSchema reflects the types of package config, with their comments.
+// newSchema reflects the types of package config and those of pkg/settings in them,
+// with their comments.
 func newSchema() (schema, error) {
 	r := &jsonschema.Reflector{
 		Anonymous:                  true,
@@ -25,8 +26,10 @@ func newSchema() (schema, error) {
 		RequiredFromJSONSchemaTags: true,
 		Mapper:                     mapType,
 	}
-	if err := r.AddGoComments("github.com/tradepulse/rotator/cmd/internal/config/gen", "..", jsonschema.WithFullComment()); err != nil {
-		return schema{}, fmt.Errorf("read comments: %w", err)
+	for _, dir := range []string{"..", root + "/pkg/settings"} {
+		if err := r.AddGoComments("github.com/tradepulse/rotator/cmd/internal/config/gen", dir, jsonschema.WithFullComment()); err != nil {
+			return schema{}, fmt.Errorf("read comments: %w", err)
+		}
 	}
 	s := schema{r.Reflect(config.Config{})}
 	s.ID = schemaID
@@ -128,6 +131,10 @@ func (s schema) tidy(t reflect.Type) {
 
 func (s schema) defaults(of *jsonschema.Schema, t reflect.Type) {
 	for f := range t.Fields() {
+		if f.Anonymous {
+			s.defaults(of, f.Type)
+			continue
+		}
 		key, _, _ := strings.Cut(f.Tag.Get("json"), ",")
 		p, ok := of.Properties.Get(key)
 		if !ok {

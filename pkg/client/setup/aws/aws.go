@@ -17,6 +17,5 @@ type provider struct{}
 func (provider) Name() string { return "aws" }
 
 func (provider) Open(ctx context.Context, s *setup.Session) (store.Driver, error) {
-	c := s.Config.AWS
-	return awssm.Open(ctx, awssm.Config{Region: c.Region, Profile: c.Profile, AssumeRoleARN: c.AssumeRole, ExternalID: c.ExternalID, Endpoint: c.Endpoint})
+	return awssm.Open(ctx, awssm.Access(s.Config.AWS).Config())
 }

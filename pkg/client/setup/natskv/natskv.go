@@ -5,6 +5,7 @@ package natskv
 import (
 	"context"
 	"errors"
+	"fmt"
 
 	"github.com/nats-io/nats.go/jetstream"
 
@@ -28,9 +29,21 @@ func (provider) Open(ctx context.Context, s *setup.Session) (store.Driver, error
 	if err != nil {
 		return nil, err
 	}
-	key, err := natskv.LoadMasterKey(s.Config.NATSKV.MasterKeyFile)
+	key, err := masterKey(s)
 	if err != nil {
 		return nil, err
 	}
 	return natskv.Open(ctx, natskv.Config{JS: js, Bucket: s.Config.NATSKV.Bucket, MasterKey: key, Existing: true, Direct: true})
+}
+
+func masterKey(s *setup.Session) ([]byte, error) {
+	ref := s.Config.NATSKV.MasterKey
+	if ref.File != "" {
+		return natskv.LoadMasterKey(ref.File)
+	}
+	v, err := ref.Read(s.Lookup)
+	if err != nil {
+		return nil, fmt.Errorf("master key: %w", err)
+	}
+	return natskv.ParseMasterKey(string(v.Reveal()))
 }

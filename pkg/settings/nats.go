@@ -1,0 +1,148 @@
+package settings
+
+import (
+	"crypto/ed25519"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"os"
+
+	"github.com/tradepulse/rotator/pkg/events"
+)
+
+// NATS is how the bus is reached.
+type NATS struct {
+	// Servers of the cluster, as a comma-separated list of nats://, tls://,
+	// ws:// or wss:// URLs without credentials in them. Without it the
+	// program runs a single node with an embedded server.
+	URL string `json:"url,omitzero" jsonschema:"format=nats-url"`
+	// First tokens of every subject and the start of every stream name, so
+	// that several environments can share a cluster: such as prod or
+	// tradepulse.prod.
+	Prefix string `json:"prefix,omitzero" jsonschema:"format=subject-prefix"`
+	// Where the JetStream API is for a program in an account of its own, which
+	// imports its share of it: ROTATOR.API in deployments/nats. Without it
+	// $JS.API. An agent may be in such an account, other programs are not.
+	APIPrefix string `json:"api_prefix,omitzero" jsonschema:"format=subject-prefix"`
+	// How this program proves who it is. One of creds_file, nkey_file, or user
+	// and password.
+	Credentials Credentials `json:"credentials,omitzero"`
+	// Transport security.
+	TLS TLS `json:"tls,omitzero"`
+}
+
+// Credentials name one way to authenticate with NATS.
+type Credentials struct {
+	// File with a user JWT and its nkey seed, as nsc writes it.
+	CredsFile string `json:"creds_file,omitzero" jsonschema:"format=file"`
+	// File with an nkey seed.
+	NKeyFile string `json:"nkey_file,omitzero" jsonschema:"format=file"`
+	// User name.
+	User string `json:"user,omitzero" jsonschema:"minLength=1,maxLength=256"`
+	// The user's password.
+	Password Ref `json:"password,omitzero"`
+}
+
+// TLS names PEM files.
+type TLS struct {
+	// File with the authorities that may have signed the server's certificate.
+	// Without it those of the system.
+	CA string `json:"ca,omitzero" jsonschema:"format=file"`
+	// File with the certificate of this program, for servers that ask for one.
+	Cert string `json:"cert,omitzero" jsonschema:"format=file"`
+	// File with the private key of cert.
+	Key string `json:"key,omitzero" jsonschema:"format=file"`
+}
+
+// Connect returns how to reach NATS, with the files and variables as they are now.
+func (n NATS) Connect(lookup func(string) (string, bool)) (events.ConnectConfig, error) {
+	if err := n.Credentials.Validate(); err != nil {
+		return events.ConnectConfig{}, fmt.Errorf("nats.credentials: %w", err)
+	}
+	c := events.ConnectConfig{
+		URL: n.URL, CredsFile: n.Credentials.CredsFile, NKeyFile: n.Credentials.NKeyFile, User: n.Credentials.User,
+	}
+	if !n.Credentials.Password.IsZero() {
+		v, err := n.Credentials.Password.Read(lookup)
+		if err != nil {
+			return events.ConnectConfig{}, fmt.Errorf("nats.credentials.password: %w", err)
+		}
+		c.Password = string(v.Reveal())
+	}
+	var err error
+	if c.TLS, err = n.TLS.Config(); err != nil {
+		return events.ConnectConfig{}, fmt.Errorf("nats.tls: %w", err)
+	}
+	return c, nil
+}
+
+// Validate returns an error unless the credentials are one way to log in, or none.
+func (c Credentials) Validate() error {
+	ways := 0
+	for _, given := range []bool{c.CredsFile != "", c.NKeyFile != "", c.User != "" || !c.Password.IsZero()} {
+		if given {
+			ways++
+		}
+	}
+	switch {
+	case ways > 1:
+		return errors.New("more than one way to authenticate: keep one of creds_file, nkey_file, or user and password")
+	case (c.User == "") != c.Password.IsZero():
+		return errors.New("user and password go together: give both, or neither")
+	}
+	return nil
+}
+
+// Validate returns an error when a certificate has no key, or a key no
+// certificate.
+func (t TLS) Validate() error {
+	if (t.Cert == "") != (t.Key == "") {
+		return errors.New("cert and key go together: give both, or neither")
+	}
+	return nil
+}
+
+// Config returns what the files say, with TLS 1.3 as the least version; nil when no
+// file is named.
+func (t TLS) Config() (*tls.Config, error) {
+	if t == (TLS{}) {
+		return nil, nil
+	}
+	if err := t.Validate(); err != nil {
+		return nil, err
+	}
+	out := &tls.Config{MinVersion: tls.VersionTLS13}
+	if t.CA != "" {
+		b, err := os.ReadFile(t.CA)
+		if err != nil {
+			return nil, fmt.Errorf("ca: %w", err)
+		}
+		out.RootCAs = x509.NewCertPool()
+		if !out.RootCAs.AppendCertsFromPEM(b) {
+			return nil, fmt.Errorf("ca: %s holds no certificate", t.CA)
+		}
+	}
+	if t.Cert != "" {
+		cert, err := tls.LoadX509KeyPair(t.Cert, t.Key)
+		if err != nil {
+			return nil, fmt.Errorf("cert and key: %w", err)
+		}
+		out.Certificates = []tls.Certificate{cert}
+	}
+	return out, nil
+}
+
+// Trusted returns what checks events against the public keys in the files and the
+// given ones.
+func Trusted(files []string, own ...ed25519.PublicKey) (*events.Verifier, error) {
+	trusted := own
+	for _, file := range files {
+		k, err := events.LoadPublicKey(file)
+		if err != nil {
+			return nil, err
+		}
+		trusted = append(trusted, k)
+	}
+	return events.NewVerifier(trusted...), nil
+}
