@@ -6,8 +6,9 @@ import os
 import ssl
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
+from tradepulse_rotator._variables import PROGRAMS, SERVICES
 from tradepulse_rotator.bus import NatsBus, NatsOptions
 from tradepulse_rotator.errors import ConfigurationError
 from tradepulse_rotator.events import Verifier
@@ -22,10 +23,65 @@ if TYPE_CHECKING:
     from tradepulse_rotator.store import Provider
 
 
+READ: Final = frozenset({
+    "ROTATOR_STORE", "ROTATOR_TRUSTED_KEYS",
+    "ROTATOR_VAULT_ADDRESS", "ROTATOR_VAULT_NAMESPACE", "ROTATOR_VAULT_CA",
+    "ROTATOR_VAULT_MOUNT", "ROTATOR_VAULT_PREFIX", "ROTATOR_VAULT_STATE_PREFIX",
+    "ROTATOR_NATS_URL", "ROTATOR_NATS_PREFIX", "ROTATOR_NATS_API_PREFIX",
+    "ROTATOR_NATS_CREDENTIALS_NKEY_FILE", "ROTATOR_NATS_CREDENTIALS_CREDS_FILE",
+    "ROTATOR_NATS_CREDENTIALS_USER", "ROTATOR_NATS_CREDENTIALS_PASSWORD_FILE",
+    "ROTATOR_NATS_TLS_CA", "ROTATOR_NATS_TLS_CERT", "ROTATOR_NATS_TLS_KEY",
+})  # fmt: skip
+"""The variables that this client reads."""
+
+_ARGUMENT: Final = "pass {} to Manager or Secrets"
+_LOGIN: Final = "set VAULT_ROLE_ID and VAULT_SECRET_ID, or pass login to VaultProvider"
+_ROLE: Final = "name the role in a profile of the shared configuration files, and set AWS_PROFILE"
+_NATSKV: Final = "the Python client cannot read the store natskv; use aws or vault"
+
+REMEDIES: Final = {
+    "ROTATOR_CLIENT_CONFIG": "the Python client reads no configuration file; set the variables of its README",
+    "ROTATOR_SERVICE": _ARGUMENT.format("service"),
+    "ROTATOR_INSTANCE": _ARGUMENT.format("instance"),
+    "ROTATOR_LEASE": _ARGUMENT.format("lease"),
+    "ROTATOR_MAX_STALE": _ARGUMENT.format("max_stale"),
+    "ROTATOR_POLL_INTERVAL": _ARGUMENT.format("poll_interval"),
+    "ROTATOR_REFRESH_MARGIN": "pass refresh_margin to Spec",
+    "ROTATOR_TIMEOUT": "pass timeout to VaultProvider, or a client with its own timeouts to AwsProvider",
+    "ROTATOR_AWS_REGION": "set AWS_REGION",
+    "ROTATOR_AWS_PROFILE": "set AWS_PROFILE",
+    "ROTATOR_AWS_ENDPOINT": "set AWS_ENDPOINT_URL_SECRETS_MANAGER",
+    "ROTATOR_AWS_ASSUME_ROLE": _ROLE,
+    "ROTATOR_AWS_EXTERNAL_ID": _ROLE,
+    "ROTATOR_VAULT_AUTH_METHOD": _LOGIN,
+    "ROTATOR_VAULT_AUTH_MOUNT": _LOGIN,
+    "ROTATOR_VAULT_AUTH_ROLE": _LOGIN,
+    "ROTATOR_VAULT_AUTH_ROLE_ID": _LOGIN,
+    "ROTATOR_VAULT_AUTH_SECRET_ID_FILE": _LOGIN,
+    "ROTATOR_VAULT_AUTH_SECRET_ID_ENV": _LOGIN,
+    "ROTATOR_VAULT_AUTH_TOKEN_FILE": _LOGIN,
+    "ROTATOR_NATS_CREDENTIALS_PASSWORD_ENV": "set ROTATOR_NATS_CREDENTIALS_PASSWORD_FILE",
+    "ROTATOR_NATSKV_BUCKET": _NATSKV,
+    "ROTATOR_NATSKV_MASTER_KEY_FILE": _NATSKV,
+    "ROTATOR_NATSKV_MASTER_KEY_ENV": _NATSKV,
+}
+"""What to do about each setting of Go services that this client does not read."""
+
+
+def _refuse(variables: Mapping[str, str]) -> None:
+    """Refuse each setting that is not read, so that none takes effect in Go services only."""
+    unread = [name for name in SERVICES if name not in READ and variables.get(name)]
+    wrong = [f"{name}: the Python client does not read it: {REMEDIES[name]}" for name in unread]
+    wrong += [f"{name}: it is a setting of rotator and notifier: unset it for this service" for name in PROGRAMS if variables.get(name)]
+    if wrong:
+        raise ConfigurationError("; ".join(wrong))
+
+
 def provider_from_env(env: Mapping[str, str] | None = None) -> Provider:
     """Return the store that ``ROTATOR_STORE`` names: ``env``, ``aws`` or ``vault``; without it ``env``."""
     variables = os.environ if env is None else env
-    kind = variables.get("ROTATOR_STORE", "env")
+    _refuse(variables)
+    kind = variables.get("ROTATOR_STORE") or "env"
     match kind:
         case "env":
             return EnvProvider(variables)
@@ -55,14 +111,14 @@ def _vault(env: Mapping[str, str]) -> Provider:
     role, secret_id, token = env.get("VAULT_ROLE_ID"), env.get("VAULT_SECRET_ID"), env.get("VAULT_TOKEN") or env.get("BAO_TOKEN")
     login = AppRole(role, SecretValue(secret_id)) if role and secret_id else None
     return VaultProvider(
-        url=env.get("VAULT_ADDR") or env.get("BAO_ADDR"),
+        url=env.get("ROTATOR_VAULT_ADDRESS") or env.get("VAULT_ADDR") or env.get("BAO_ADDR"),
         token=SecretValue(token) if token and login is None else None,
         login=login,
-        namespace=env.get("VAULT_NAMESPACE"),
-        ca_cert=env.get("VAULT_CACERT"),
-        mount=env.get("ROTATOR_VAULT_MOUNT", "secret"),
+        namespace=env.get("ROTATOR_VAULT_NAMESPACE") or env.get("VAULT_NAMESPACE"),
+        ca_cert=env.get("ROTATOR_VAULT_CA") or env.get("VAULT_CACERT"),
+        mount=env.get("ROTATOR_VAULT_MOUNT") or "secret",
         prefix=env.get("ROTATOR_VAULT_PREFIX", ""),
-        state_prefix=env.get("ROTATOR_VAULT_STATE_PREFIX", "rotator-state"),
+        state_prefix=env.get("ROTATOR_VAULT_STATE_PREFIX") or "rotator-state",
     )
 
 
@@ -81,6 +137,7 @@ def source_from_env(ids: Iterable[str], env: Mapping[str, str] | None = None) ->
 def bus_from_env(env: Mapping[str, str] | None = None, *, metrics: Metrics | None = None) -> NatsBus | None:
     """Return the bus that ``ROTATOR_NATS_URL`` names, None without it."""
     variables = os.environ if env is None else env
+    _refuse(variables)
     urls = [u.strip() for u in variables.get("ROTATOR_NATS_URL", "").split(",") if u.strip()]
     if not urls:
         return None

@@ -1,5 +1,6 @@
 // Command gen writes what is generated from the types of package config: the
-// schema that the program embeds, its copy for editors, and the reference.
+// schema that the program embeds, its copy for editors, the reference, and the
+// names of all variables for the Python client.
 package main
 
 import (
@@ -44,8 +45,9 @@ func files() (map[string][]byte, error) {
 		return nil, err
 	}
 	return map[string][]byte{
-		"cmd/internal/config/schema.json":   text,
-		"docs/reference/config.schema.json": text,
-		"docs/reference/config.md":          markdown(s),
+		"cmd/internal/config/schema.json":                     text,
+		"docs/reference/config.schema.json":                   text,
+		"docs/reference/config.md":                            markdown(s),
+		"clients/python/src/tradepulse_rotator/_variables.py": python(),
 	}, nil
 }
