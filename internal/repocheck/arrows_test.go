@@ -118,7 +118,7 @@ var arrows = []arrow{
 	},
 	{
 		reason: "the configuration of programs and that of services share pkg/settings, and do not know each other",
-		from:   []string{"cmd/internal/config/...", "cmd/internal/wire/..."}, scope: anyhow,
+		from:   []string{"cmd/internal/config/...", "cmd/internal/wire/..."}, scope: linked,
 		never: []string{"pkg/client/..."},
 	},
 	{
