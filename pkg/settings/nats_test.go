@@ -166,7 +166,7 @@ func TestOneWayToLogIn(t *testing.T) {
 		"two":                   {settings.Credentials{CredsFile: "a", NKeyFile: "b"}, "more than one way"},
 		"a file and a password": {settings.Credentials{CredsFile: "a", Password: password}, "more than one way"},
 		"a user alone":          {settings.Credentials{User: "a"}, "go together"},
-		"a password of nobody":  {settings.Credentials{Password: password}, "go together"},
+		"a password alone":      {settings.Credentials{Password: password}, "go together"},
 	} {
 		if err := c.creds.Validate(); (err == nil) != (c.want == "") || err != nil && !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: %v, want %q", name, err, c.want)

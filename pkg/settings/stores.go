@@ -35,9 +35,10 @@ type Vault struct {
 	CA string `json:"ca,omitzero" jsonschema:"format=file"`
 	// Where the engine is mounted.
 	Mount string `json:"mount,omitzero" default:"secret"`
-	// What stands before the path of every secret. Nothing else is looked at.
+	// Prefix of the path of every secret. No other path is read or written.
 	Prefix string `json:"prefix,omitzero"`
-	// Where in the mount pending versions wait. Nobody else may read there.
+	// Where in the mount pending versions are kept. Only rotator, and services
+	// that verify with a pending version, may read there.
 	StatePrefix string `json:"state_prefix,omitzero" default:"rotator-state"`
 	// How to log in.
 	Auth VaultAuth `json:"auth,omitzero"`

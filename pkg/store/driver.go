@@ -31,9 +31,9 @@ type Driver interface { //nolint:interfacebloat // Features are data beside the 
 
 	// List yields every secret of the store in bulk calls, in no order. It
 	// stops after yielding an error. What a bulk call does not tell is left
-	// zero; Describe has it. The zero Metadata is no secret: a driver
-	// that passes over others for long yields it to say that it gets on, since
-	// one that yields nothing for [Options.Timeout] counts as dead.
+	// zero; Describe has it. A driver that skips many entries yields the zero
+	// Metadata as a keep-alive, which callers ignore: without any yield for
+	// [Options.Timeout] the list fails.
 	List(ctx context.Context) iter.Seq2[secret.Metadata, error]
 
 	// Get reads one version and its value. ErrNotFound when there is no such

@@ -152,8 +152,8 @@ func awsTags(s *config.AWS, paths []string) map[string]string {
 	return s.Tags
 }
 
-// AWS opens the driver of a store in AWS Secrets Manager, for whoever lists
-// nothing. It makes no call.
+// AWS opens the driver of a store in AWS Secrets Manager without a scope, for a
+// caller that does not list. It makes no call.
 func AWS(ctx context.Context, s *config.AWS, limits *awssm.Limits) (*awssm.Driver, error) {
 	return openAWS(ctx, s, s.Tags, nil, limits)
 }
