@@ -67,7 +67,7 @@ type VaultAuth struct {
 // The variables that are read when a setting of [VaultAuth] is missing.
 const (
 	roleIDVariable   = "VAULT_ROLE_ID"
-	secretIDVariable = "VAULT_SECRET_ID" //nolint:gosec // a name
+	secretIDVariable = "VAULT_SECRET_ID"
 )
 
 // Complete returns the settings with the method that is in force, and references
