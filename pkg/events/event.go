@@ -133,16 +133,6 @@ func Rotated(source string, now time.Time, d Data) Event {
 	return Event{ID: string(id), Type: TypeRotated, Source: source, Time: now, Data: d}
 }
 
-// Origin says why a version that carries token t replaced the version from, for
-// somebody who was not there: a version of ours whose announcement was lost was
-// made because from was near its end; any other was written by somebody else.
-func Origin(s secret.Spec, from secret.VersionID, t secret.Token) Reason {
-	if s.Made(from, t) {
-		return ReasonNearExpiry
-	}
-	return ReasonExternal
-}
-
 // NearExpiry returns the event that asks for the rotation of the current
 // version that m shows.
 func NearExpiry(source string, now time.Time, s secret.Spec, m secret.Metadata) Event {

@@ -12,6 +12,11 @@
 // do no I/O. The notifier and the worker both use them, so that each rule is
 // written once.
 //
-// The package also makes every secret.rollout event and every order to retire;
-// no other package does. It reads no bus and no store, and it retires nothing.
+// A rollout begins with the announcement of a version. [Unannounced] says whether
+// the log lacks that of the current version; the scheduler and the worker both
+// announce it then.
+//
+// The package also makes every announcement, every secret.rollout event and every
+// order to retire; no other package does. It reads no bus and no store, and it
+// retires nothing.
 package rollout

@@ -7,30 +7,23 @@ import (
 	"time"
 
 	"github.com/tradepulse/rotator/pkg/events"
+	"github.com/tradepulse/rotator/pkg/rollout"
 	"github.com/tradepulse/rotator/pkg/secret"
 )
 
 // announceNew announces the version that this rotation made.
-func (x *run) announceNew(ctx context.Context) error { return x.announce(ctx, x.state.try.Reason) }
-
-// announceMissing announces the current version where the log lacks it: the
-// process that promoted it died, or another program wrote it.
-func (x *run) announceMissing(ctx context.Context) error {
-	prev, _ := x.state.meta.At(secret.StagePrevious)
-	return x.announce(ctx, events.Origin(x.state.spec, prev.ID, x.state.meta.Current().Token))
+func (x *run) announceNew(ctx context.Context) error {
+	return x.announce(ctx, rollout.Announcement(x.r.cfg.Source, time.Now(), x.state.spec, x.state.meta, x.state.try.Reason))
 }
 
-// announce publishes secret.rotated for the current version, directly after the
-// announcement that was last when the store was read. If there is a later one,
-// the error wraps events.ErrConflict.
-func (x *run) announce(ctx context.Context, reason events.Reason) error {
-	spec, meta := x.state.spec, x.state.meta
-	cur := meta.Current()
-	prev, _ := meta.At(secret.StagePrevious)
-	e := events.Rotated(x.r.cfg.Source, time.Now(), events.Data{
-		SecretID: spec.ID, Store: spec.Store, VersionID: cur.ID, PreviousVersionID: prev.ID,
-		Reason: reason, NotAfter: spec.NotAfter(meta, cur), RotationID: cur.Token,
-	})
+// announceMissing announces the current version where the log lacks it.
+func (x *run) announceMissing(ctx context.Context) error {
+	return x.announce(ctx, rollout.MissedAnnouncement(x.r.cfg.Source, time.Now(), x.state.spec, x.state.meta))
+}
+
+// announce publishes e directly after the announcement that was last when the
+// store was read. If there is a later one, the error wraps events.ErrConflict.
+func (x *run) announce(ctx context.Context, e events.Event) error {
 	seq, err := x.r.cfg.Bus.PublishAfter(ctx, e, x.state.log.Seq)
 	if err != nil {
 		return err

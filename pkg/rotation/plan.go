@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"github.com/tradepulse/rotator/pkg/events"
+	"github.com/tradepulse/rotator/pkg/rollout"
 	"github.com/tradepulse/rotator/pkg/secret"
 	"github.com/tradepulse/rotator/pkg/store"
 )
@@ -95,7 +96,7 @@ func (s state) planEarly(cur secret.Version) plan {
 
 // planFinish does what is left of a rotation whose version is current.
 func (s state) planFinish() plan {
-	if s.log.Event.Data.VersionID == s.meta.Current().ID {
+	if !rollout.Unannounced(s.meta, s.log.Event.Data) {
 		return plan{[]step{armStep()}, OutcomeFinished}
 	}
 	return plan{[]step{announceStep(), armStep()}, OutcomeFinished}

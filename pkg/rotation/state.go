@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/tradepulse/rotator/pkg/events"
+	"github.com/tradepulse/rotator/pkg/rollout"
 	"github.com/tradepulse/rotator/pkg/secret"
 )
 
@@ -102,8 +103,7 @@ func (s state) abandoned(takeover int) secret.VersionID {
 
 // unannounced reports whether the log lacks the current version.
 func (s state) unannounced() bool {
-	cur := s.meta.Current().ID
-	return cur != "" && !s.noLog && s.log.Event.Data.VersionID != cur
+	return !s.noLog && rollout.Unannounced(s.meta, s.log.Event.Data)
 }
 
 // dueAt reports whether the rotation may start at now, given what the store

@@ -16,6 +16,7 @@ import (
 	"github.com/tradepulse/rotator/internal/guard"
 	"github.com/tradepulse/rotator/pkg/catalog"
 	"github.com/tradepulse/rotator/pkg/events"
+	"github.com/tradepulse/rotator/pkg/rollout"
 	"github.com/tradepulse/rotator/pkg/secret"
 )
 
@@ -265,23 +266,14 @@ func (p *pass) announce(ctx context.Context, spec secret.Spec, f Facts) error {
 	if err != nil && !errors.Is(err, events.ErrUntrusted) {
 		return err
 	}
-	if last.Event.Data.VersionID == f.Meta.Current().ID {
+	if !rollout.Unannounced(f.Meta, last.Event.Data) {
 		return nil
 	}
 	now, meta, err := p.s.Catalog.Describe(ctx, spec)
-	if err != nil {
+	if err != nil || !rollout.Unannounced(meta, last.Event.Data) {
 		return err
 	}
-	spec = now.Spec
-	cur := meta.Current()
-	if cur.ID == "" || cur.ID == last.Event.Data.VersionID {
-		return nil
-	}
-	prev, _ := meta.At(secret.StagePrevious)
-	e := events.Rotated(p.s.Source, time.Now(), events.Data{
-		SecretID: spec.ID, Store: spec.Store, VersionID: cur.ID, PreviousVersionID: prev.ID,
-		Reason: events.Origin(spec, prev.ID, cur.Token), NotAfter: spec.NotAfter(meta, cur), RotationID: cur.Token,
-	})
+	e := rollout.MissedAnnouncement(p.s.Source, time.Now(), now.Spec, meta)
 	if _, err := p.s.Bus.PublishAfter(ctx, e, last.Seq); err != nil && !errors.Is(err, events.ErrConflict) {
 		return err
 	} else if err == nil {

@@ -1,0 +1,57 @@
+package rollout
+
+import (
+	"testing"
+	"time"
+
+	"github.com/tradepulse/rotator/pkg/events"
+	"github.com/tradepulse/rotator/pkg/secret"
+)
+
+func TestUnannounced(t *testing.T) {
+	t.Parallel()
+	m := secret.Metadata{Versions: []secret.Version{{ID: "v2", Stage: secret.StageCurrent}}}
+	for name, c := range map[string]struct {
+		m    secret.Metadata
+		last secret.VersionID
+		want bool
+	}{
+		"the log has the current version":     {m, "v2", false},
+		"the log has the version before":      {m, "v1", true},
+		"the log is empty":                    {m, "", true},
+		"a secret without a version has none": {secret.Metadata{}, "", false},
+		"a secret that lost its versions":     {secret.Metadata{}, "v1", false},
+	} {
+		if got := Unannounced(c.m, events.Data{VersionID: c.last}); got != c.want {
+			t.Errorf("%s: got %t", name, got)
+		}
+	}
+}
+
+func TestAMissedAnnouncementNamesItsCause(t *testing.T) {
+	t.Parallel()
+	s := secret.Spec{ID: "ID", Store: "main", TTL: time.Hour}
+	made := t0.Add(-time.Minute)
+	for name, c := range map[string]struct {
+		token secret.Token
+		want  events.Reason
+	}{
+		"a rotation made the version":        {s.Token("v1", 0), events.ReasonNearExpiry},
+		"a rotation made its second value":   {s.Token("v1", 1), events.ReasonNearExpiry},
+		"a rotation from another version":    {s.Token("v0", 0), events.ReasonExternal},
+		"another program wrote it":           {"another", events.ReasonExternal},
+		"the store does not know its writer": {"", events.ReasonExternal},
+	} {
+		m := secret.Metadata{Versions: []secret.Version{
+			{ID: "v1", Stage: secret.StagePrevious}, {ID: "v2", Stage: secret.StageCurrent, Token: c.token, CreatedAt: made},
+		}}
+		e := MissedAnnouncement("/test", t0, s, m)
+		want := events.Data{
+			SecretID: "ID", Store: "main", VersionID: "v2", PreviousVersionID: "v1", Reason: c.want,
+			OccurredAt: t0, NotAfter: made.Add(time.Hour), RotationID: c.token,
+		}
+		if e.Type != events.TypeRotated || e.Source != "/test" || !e.Time.Equal(t0) || e.Data != want {
+			t.Errorf("%s: got %+v, want %+v", name, e.Data, want)
+		}
+	}
+}
