@@ -15,7 +15,7 @@ import (
 )
 
 // TestEveryEventOfTheRuleIsUnderstood: what the templates have AWS hand to the
-// function has it look at a secret, and both hand it the same.
+// function reconciles a secret, and both hand it the same.
 func TestEveryEventOfTheRuleIsUnderstood(t *testing.T) {
 	t.Parallel()
 	text, err := os.ReadFile("../deployments/cloudformation/aws-lambda.yaml")
@@ -45,9 +45,9 @@ func TestEveryEventOfTheRuleIsUnderstood(t *testing.T) {
 	if len(ways) != 2 || len(ways[0].Labels) == 0 || len(ways[1].Names) == 0 {
 		t.Fatalf("the rule takes %+v", ways)
 	}
-	var at looked
+	var at reconciled
 	in, err := eventbridge.NewIntake(eventbridge.IntakeConfig{
-		Looker: &at, Secrets: func(path string) []secret.ID { return []secret.ID{secret.ID(path)} }, Logger: slog.New(slog.DiscardHandler),
+		Reconciler: &at, Secrets: func(path string) []secret.ID { return []secret.ID{secret.ID(path)} }, Logger: slog.New(slog.DiscardHandler),
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -74,12 +74,12 @@ func TestEveryEventOfTheRuleIsUnderstood(t *testing.T) {
 	}
 }
 
-// looked are the secrets that were looked at.
-type looked []string
+// reconciled are the secrets that were reconciled.
+type reconciled []string
 
-func (l *looked) Look(_ context.Context, id secret.ID) error {
+func (l *reconciled) Reconcile(_ context.Context, id secret.ID) error {
 	*l = append(*l, string(id))
 	return nil
 }
 
-func (*looked) LookAt(context.Context, string, string) error { return nil }
+func (*reconciled) ReconcilePath(context.Context, string, string) error { return nil }

@@ -8,14 +8,15 @@
 // CloudEvents 1.0 in JSON ([Detail], docs/eventbridge.schema.json). A
 // [Forwarder] feeds it from the log of the bus, by a durable consumer of its
 // own. An entry that AWS took while its answer was lost is put again, with the
-// same detail.id: consumers take each id once.
+// same detail.id: a consumer has to handle each id once.
 //
 // # In
 //
-// What happens in Secrets Manager arrives from EventBridge as a message. Every
-// principal that can write to the queue or invoke the function can send one. An
-// [Intake] takes from it the name of a secret and nothing else, and has that
-// secret looked at in its store. A [Queue] hands it the messages of an SQS queue.
+// What happens in Secrets Manager arrives from EventBridge as a message, which
+// any program can forge that can write to the queue or invoke the function. An
+// [Intake] takes the name of a secret from it and nothing else, and has a
+// [Reconciler] compare that secret in its store with the bus. A [Queue] hands it
+// the messages of an SQS queue.
 //
 // # What it does not do
 //

@@ -24,8 +24,8 @@ const (
 	viaTrail     = " via CloudTrail" // AWS API Call, AWS Service Event
 )
 
-// changes are the CloudTrail events after which a secret may be another than
-// before. What only reads is left out: a look is such an event itself.
+// changes are the CloudTrail events after which a secret may have changed. Events
+// of reads are left out, because reconciling a secret causes them.
 var changes = []string{
 	"CancelRotateSecret", "CreateSecret", "DeleteSecret", "PutSecretValue", "ReplicateSecretToRegions", "RestoreSecret", "RotateSecret",
 	"TagResource", "UntagResource", "UpdateSecret", "UpdateSecretVersionStage",
@@ -87,7 +87,7 @@ func parseHint(body []byte) (h hint, ok bool, err error) {
 	return h, true, nil
 }
 
-// envelope is the part of an event that is looked at. CloudTrail names the
+// envelope is the part of an event that is used. CloudTrail names the
 // secret in one place or another, in more than one spelling; keys of JSON are
 // matched without regard to case.
 type envelope struct {
@@ -135,7 +135,7 @@ func (e envelope) names() []string {
 	return slices.Compact(all)
 }
 
-// maxResources bounds how many resources of an event are looked at.
+// maxResources bounds how many resources of an event are used.
 const maxResources = 10
 
 // suffix is what AWS puts after the name in an ARN: a hyphen and six characters.

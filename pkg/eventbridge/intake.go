@@ -18,22 +18,23 @@ import (
 	"github.com/tradepulse/rotator/pkg/secret"
 )
 
-// Looker looks at one secret in its store, now, and does what a sweep would do
-// about it; *scheduler.Scheduler is one. It may be asked by any sender that can write to a
-// queue, so all that it does must rest on what it reads.
-type Looker interface {
-	Look(ctx context.Context, id secret.ID) error
-	// LookAt is about what is discovered at a path of a store, if anything is.
-	LookAt(ctx context.Context, store, path string) error
+// Reconciler compares one secret in its store with the bus, now, as a sweep does;
+// *scheduler.Scheduler is one. Any program that can write to the queue can call
+// it, so it must base every decision on the store.
+type Reconciler interface {
+	Reconcile(ctx context.Context, id secret.ID) error
+	// ReconcilePath is for the secret that is discovered at a path of a store, if
+	// any is.
+	ReconcilePath(ctx context.Context, store, path string) error
 }
 
-// DefaultLookTimeout is [IntakeConfig.Timeout] unless a configuration says
+// DefaultReconcileTimeout is [IntakeConfig.Timeout] unless a configuration says
 // otherwise.
-const DefaultLookTimeout = 20 * time.Second
+const DefaultReconcileTimeout = 20 * time.Second
 
-// IntakeConfig is what an [Intake] needs. Looker and Secrets are required.
+// IntakeConfig is what an [Intake] needs. Reconciler and Secrets are required.
 type IntakeConfig struct {
-	Looker Looker
+	Reconciler Reconciler
 	// Secrets returns the configured secrets of Secrets Manager that have a path,
 	// see [Paths]: more than one where stores of several accounts or regions
 	// have one of that name.
@@ -41,7 +42,8 @@ type IntakeConfig struct {
 	// Discovering returns the stores of Secrets Manager in which a secret that
 	// has no configuration may be discovered at a path. Nil means none.
 	Discovering func(path string) []string
-	// Timeout bounds the look at one secret. 0 means DefaultLookTimeout.
+	// Timeout bounds the reconciliation of one secret. 0 means
+	// DefaultReconcileTimeout.
 	Timeout time.Duration
 
 	// Nil means slog.Default and the global provider.
@@ -58,10 +60,10 @@ type Intake struct {
 
 // NewIntake returns an Intake.
 func NewIntake(cfg IntakeConfig) (*Intake, error) {
-	if cfg.Looker == nil || cfg.Secrets == nil {
-		return nil, errors.New("eventbridge: Looker and Secrets are required")
+	if cfg.Reconciler == nil || cfg.Secrets == nil {
+		return nil, errors.New("eventbridge: Reconciler and Secrets are required")
 	}
-	cfg.Timeout = cmp.Or(cfg.Timeout, DefaultLookTimeout)
+	cfg.Timeout = cmp.Or(cfg.Timeout, DefaultReconcileTimeout)
 	if cfg.Logger == nil {
 		cfg.Logger = slog.Default()
 	}
@@ -69,7 +71,7 @@ func NewIntake(cfg IntakeConfig) (*Intake, error) {
 		cfg.MeterProvider = otel.GetMeterProvider()
 	}
 	hints, err := cfg.MeterProvider.Meter(scope).Int64Counter("rotator.eventbridge.hints",
-		metric.WithDescription("Events of Secrets Manager that arrived, by event and outcome: looked, not_ours, ignored, malformed, oversized, nameless, failed."),
+		metric.WithDescription("Events of Secrets Manager that arrived, by event and outcome: reconciled, not_ours, ignored, malformed, oversized, nameless, failed."),
 		metric.WithUnit("{event}"))
 	if err != nil {
 		return nil, fmt.Errorf("eventbridge: %w", err)
@@ -77,11 +79,11 @@ func NewIntake(cfg IntakeConfig) (*Intake, error) {
 	return &Intake{cfg: cfg, hints: hints}, nil
 }
 
-// Handle takes one event as EventBridge delivers it, in JSON, and has every
-// secret looked at that it names and that is configured or may be discovered.
-// Nothing else in it is used, so a sender that repeats, reorders or forges events
-// causes reads. Its error is the outcome: nil is done, [events.Permanent] is no
-// event that could ever be handled, any other is to be delivered again.
+// Handle takes one event as EventBridge delivers it, in JSON, and reconciles every
+// secret that it names and that is configured or may be discovered. It uses
+// nothing else of the event, so repeated, reordered or forged events cause reads
+// only. Its error is the outcome: nil is done, [events.Permanent] can never be
+// handled, any other is to be delivered again.
 func (i *Intake) Handle(ctx context.Context, body []byte) error {
 	h, ok, err := parseHint(body)
 	switch {
@@ -91,28 +93,28 @@ func (i *Intake) Handle(ctx context.Context, body []byte) error {
 		i.count(ctx, "", "ignored")
 		return nil
 	}
-	looks := append(i.configured(h), i.discovering(h)...)
-	if len(looks) == 0 {
+	candidates := append(i.configured(h), i.discoverable(h)...)
+	if len(candidates) == 0 {
 		i.count(ctx, h.event, "not_ours")
 		return nil
 	}
 	var errs []error
-	for _, l := range looks {
-		errs = append(errs, i.look(ctx, h, l))
+	for _, c := range candidates {
+		errs = append(errs, i.reconcile(ctx, h, c))
 	}
 	return errors.Join(errs...)
 }
 
-// look is one thing to look at.
-type look struct {
-	what string // for people
-	attr slog.Attr
-	do   func(context.Context) error
+// candidate is one secret or place that a hint may be about.
+type candidate struct {
+	what      string // for people
+	attr      slog.Attr
+	reconcile func(context.Context) error
 }
 
 // configured returns the configured secrets that a hint may be about, each once.
-func (i *Intake) configured(h hint) []look {
-	var out []look
+func (i *Intake) configured(h hint) []candidate {
+	var out []candidate
 	seen := map[secret.ID]bool{}
 	for _, path := range h.paths() {
 		for _, id := range i.cfg.Secrets(path) {
@@ -120,45 +122,45 @@ func (i *Intake) configured(h hint) []look {
 				continue
 			}
 			seen[id] = true
-			out = append(out, look{string(id), slog.String("secret_id", string(id)), func(ctx context.Context) error { return i.cfg.Looker.Look(ctx, id) }})
+			out = append(out, candidate{string(id), slog.String("secret_id", string(id)), func(ctx context.Context) error { return i.cfg.Reconciler.Reconcile(ctx, id) }})
 		}
 	}
 	return out
 }
 
-// discovering returns the places at which a hint may have a secret discovered.
-// An event is about one secret, which it writes in some ways; one that names
-// many is not from AWS, and costs no more than another.
-func (i *Intake) discovering(h hint) []look {
+// discoverable returns the places at which a secret that a hint names may be
+// discovered. An event of AWS names one secret, in a few ways. One that names many
+// is forged, and is bounded to the cost of a real one.
+func (i *Intake) discoverable(h hint) []candidate {
 	if i.cfg.Discovering == nil {
 		return nil
 	}
 	paths := slices.DeleteFunc(h.paths(), func(path string) bool {
 		return strings.HasPrefix(path, "arn:") || secret.ID(path).Validate() != nil
 	})
-	var out []look
+	var out []candidate
 	for _, path := range paths[:min(len(paths), maxPlaces)] {
 		for _, name := range i.cfg.Discovering(path) {
-			out = append(out, look{"a secret in the store " + name, slog.String("store", name), func(ctx context.Context) error { return i.cfg.Looker.LookAt(ctx, name, path) }})
+			out = append(out, candidate{"a secret in the store " + name, slog.String("store", name), func(ctx context.Context) error { return i.cfg.Reconciler.ReconcilePath(ctx, name, path) }})
 		}
 	}
 	return out
 }
 
-// maxPlaces bounds at how many paths one event has secrets discovered.
+// maxPlaces bounds at how many paths the secrets of one event are discovered.
 const maxPlaces = 3
 
-func (i *Intake) look(ctx context.Context, h hint, l look) error {
+func (i *Intake) reconcile(ctx context.Context, h hint, c candidate) error {
 	ctx, cancel := context.WithTimeout(ctx, i.cfg.Timeout)
 	defer cancel()
-	attrs := []slog.Attr{l.attr, slog.String("event", h.event)}
-	if err := l.do(ctx); err != nil {
+	attrs := []slog.Attr{c.attr, slog.String("event", h.event)}
+	if err := c.reconcile(ctx); err != nil {
 		i.count(ctx, h.event, "failed")
-		i.cfg.Logger.LogAttrs(ctx, slog.LevelWarn, "eventbridge.look_failed", append(attrs, slog.String("error", err.Error()))...)
-		return fmt.Errorf("eventbridge: look at %s: %w", l.what, err)
+		i.cfg.Logger.LogAttrs(ctx, slog.LevelWarn, "eventbridge.reconcile_failed", append(attrs, slog.String("error", err.Error()))...)
+		return fmt.Errorf("eventbridge: reconcile %s: %w", c.what, err)
 	}
-	i.count(ctx, h.event, "looked")
-	i.cfg.Logger.LogAttrs(ctx, slog.LevelDebug, "eventbridge.looked", attrs...)
+	i.count(ctx, h.event, "reconciled")
+	i.cfg.Logger.LogAttrs(ctx, slog.LevelDebug, "eventbridge.reconciled", attrs...)
 	return nil
 }
 

@@ -31,29 +31,29 @@ func configured(path string) []secret.ID {
 	return nil
 }
 
-// looker notes at what it was asked to look.
-type looker struct {
+// recorder notes what it was asked to reconcile.
+type recorder struct {
 	mu     sync.Mutex
 	at     []secret.ID
 	places []string
 	fail   error
 }
 
-func (l *looker) Look(_ context.Context, id secret.ID) error {
+func (l *recorder) Reconcile(_ context.Context, id secret.ID) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.at = append(l.at, id)
 	return l.fail
 }
 
-func (l *looker) LookAt(_ context.Context, store, path string) error {
+func (l *recorder) ReconcilePath(_ context.Context, store, path string) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.places = append(l.places, store+": "+path)
 	return l.fail
 }
 
-func (l *looker) looked() []secret.ID {
+func (l *recorder) reconciled() []secret.ID {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	out := slices.Clone(l.at)
@@ -61,9 +61,9 @@ func (l *looker) looked() []secret.ID {
 	return out
 }
 
-func newIntake(t testing.TB, l eventbridge.Looker, log *slog.Logger) *eventbridge.Intake {
+func newIntake(t testing.TB, l eventbridge.Reconciler, log *slog.Logger) *eventbridge.Intake {
 	t.Helper()
-	in, err := eventbridge.NewIntake(eventbridge.IntakeConfig{Looker: l, Secrets: configured, Logger: log})
+	in, err := eventbridge.NewIntake(eventbridge.IntakeConfig{Reconciler: l, Secrets: configured, Logger: log})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -110,20 +110,20 @@ func TestAnEventHasTheSecretsThatItNamesLookedAt(t *testing.T) {
 		"a rotation failed":                    {serviceEvent("RotationFailed", `"errorMessage":"Error when executing lambda","additionalEventData":{"SecretId":"`+arn+`"}`), both},
 		"a rotation was abandoned":             {serviceEvent("RotationAbandoned", `"additionalEventData":{"SecretId":"`+arn+`"}`), both},
 		"a label was moved, without a trail":   {labelMoved, both},
-		"a look is no reason to look":          {apiCall("DescribeSecret", `{"secretId":"orders/db-password"}`, `null`), nil},
+		"a read is no reason to reconcile":     {apiCall("DescribeSecret", `{"secretId":"orders/db-password"}`, `null`), nil},
 		"nor is a read":                        {apiCall("GetSecretValue", `{"secretId":"orders/db-password"}`, `null`), nil},
-		"a secret of another program":            {apiCall("PutSecretValue", `{"secretId":"theirs"}`, `null`), nil},
+		"a secret of another program":          {apiCall("PutSecretValue", `{"secretId":"theirs"}`, `null`), nil},
 		"another service":                      {strings.ReplaceAll(apiCall("PutSecretValue", `{"secretId":"orders/db-password"}`, `null`), "secretsmanager", "kms"), nil},
 		"a detail that is a list of surprises": {strings.Replace(labelMoved, `"detail":{`, `"detail":{"requestParameters":[1,{"a":null}],"responseElements":7,`, 1), both},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			var l looker
+			var l recorder
 			if err := newIntake(t, &l, slog.New(slog.DiscardHandler)).Handle(t.Context(), []byte(c.body)); err != nil {
 				t.Fatal(err)
 			}
-			if got := l.looked(); !slices.Equal(got, c.want) {
-				t.Errorf("looked at %v, want %v", got, c.want)
+			if got := l.reconciled(); !slices.Equal(got, c.want) {
+				t.Errorf("reconciled %v, want %v", got, c.want)
 			}
 		})
 	}
@@ -145,14 +145,14 @@ func TestWhatIsNoEventIsRejectedWithoutItsContent(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			var l looker
+			var l recorder
 			var out logs
 			err := newIntake(t, &l, slog.New(slog.NewTextHandler(&out, nil))).Handle(t.Context(), []byte(body))
 			if !events.IsPermanent(err) {
 				t.Errorf("error %v, want one that is permanent", err)
 			}
-			if got := l.looked(); got != nil {
-				t.Errorf("looked at %v", got)
+			if got := l.reconciled(); got != nil {
+				t.Errorf("reconciled %v", got)
 			}
 			if !strings.Contains(out.String(), "eventbridge.rejected") {
 				t.Error("the log does not say so")
@@ -164,7 +164,7 @@ func TestWhatIsNoEventIsRejectedWithoutItsContent(t *testing.T) {
 	}
 }
 
-// TestAnEventMayBeAboutADiscoveredSecret holds at which places one is looked for,
+// TestAnEventMayBeAboutADiscoveredSecret holds at which places it is reconciled,
 // and that an event that names many costs no more than another.
 func TestAnEventMayBeAboutADiscoveredSecret(t *testing.T) {
 	t.Parallel()
@@ -186,9 +186,9 @@ func TestAnEventMayBeAboutADiscoveredSecret(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			var l looker
+			var l recorder
 			in, err := eventbridge.NewIntake(eventbridge.IntakeConfig{
-				Looker: &l, Secrets: configured, Logger: slog.New(slog.DiscardHandler),
+				Reconciler: &l, Secrets: configured, Logger: slog.New(slog.DiscardHandler),
 				Discovering: func(path string) []string {
 					if strings.HasPrefix(path, "team/") {
 						return []string{"east", "west"}
@@ -204,7 +204,7 @@ func TestAnEventMayBeAboutADiscoveredSecret(t *testing.T) {
 			}
 			slices.Sort(l.places)
 			if !slices.Equal(l.places, c.want) {
-				t.Errorf("looked at %v, want %v", l.places, c.want)
+				t.Errorf("reconciled %v, want %v", l.places, c.want)
 			}
 			l.fail = errors.New("store unavailable")
 			if err := in.Handle(t.Context(), []byte(c.body)); c.want != nil && (err == nil || events.IsPermanent(err)) {
@@ -216,13 +216,13 @@ func TestAnEventMayBeAboutADiscoveredSecret(t *testing.T) {
 
 func TestALookThatFailsComesBack(t *testing.T) {
 	t.Parallel()
-	l := looker{fail: errors.New("store unavailable")}
+	l := recorder{fail: errors.New("store unavailable")}
 	err := newIntake(t, &l, slog.New(slog.DiscardHandler)).Handle(t.Context(), []byte(labelMoved))
 	if err == nil || events.IsPermanent(err) {
 		t.Errorf("error %v, want one after which the event comes back", err)
 	}
-	if got := l.looked(); len(got) != 2 {
-		t.Errorf("looked at %v, want both although the first failed", got)
+	if got := l.reconciled(); len(got) != 2 {
+		t.Errorf("reconciled %v, want both although the first failed", got)
 	}
 }
 
@@ -234,22 +234,22 @@ func FuzzHandle(f *testing.F) {
 		f.Add([]byte(body))
 	}
 	f.Fuzz(func(t *testing.T, body []byte) {
-		var l looker
+		var l recorder
 		var out logs
 		err := newIntake(t, &l, slog.New(slog.NewTextHandler(&out, nil))).Handle(t.Context(), body)
 		if err != nil && !events.IsPermanent(err) {
 			t.Fatalf("%v would come back for ever", err)
 		}
 		if len(l.places) > 0 {
-			t.Fatalf("looked at %v, where nothing is discovered", l.places)
+			t.Fatalf("reconciled %v, where nothing is discovered", l.places)
 		}
-		for _, id := range l.looked() {
+		for _, id := range l.reconciled() {
 			if id != "ORDERS_DB" && id != "ORDERS_DB_WEST" && id != "BILLING" {
-				t.Fatalf("looked at %s, which is not configured", id)
+				t.Fatalf("reconciled %s, which is not configured", id)
 			}
 		}
-		if err != nil && len(l.looked()) > 0 {
-			t.Fatal("looked because of what was rejected")
+		if err != nil && len(l.reconciled()) > 0 {
+			t.Fatal("reconciled because of what was rejected")
 		}
 		if len(out.String()) > 1024 {
 			t.Fatal("the log grows with what is sent")

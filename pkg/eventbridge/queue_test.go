@@ -22,14 +22,14 @@ import (
 type hearing struct {
 	*site
 	dead string // :: URL
-	l    *looker
+	l    *recorder
 	logs *logs
 }
 
 func newHearing(t *testing.T) *hearing {
 	t.Helper()
 	s := &site{t: t, sqs: queues(serverstest.StartMoto(t).URL)}
-	h := &hearing{site: s, l: &looker{}, logs: &logs{}}
+	h := &hearing{site: s, l: &recorder{}, logs: &logs{}}
 	var deadARN string
 	h.dead, deadARN = s.makeQueue("dead", nil)
 	s.queue, _ = s.makeQueue("hints", map[string]string{
@@ -105,8 +105,8 @@ func TestMessagesThatAreDoneOrHopelessAreDeleted(t *testing.T) {
 		apiCall("PutSecretValue", `{"secretId":"billing-key","secretString":"`+canary+`"}`, `null`), strings.Repeat(canary, 20_000))
 	h.run()
 	h.empty()
-	if got := h.l.looked(); len(got) != 3 {
-		t.Errorf("looked at %v, want each of three once", got)
+	if got := h.l.reconciled(); len(got) != 3 {
+		t.Errorf("reconciled %v, want each of three once", got)
 	}
 	if n := h.left(h.dead); n != 0 {
 		t.Errorf("%d messages in the dead-letter queue, want none", n)
@@ -123,8 +123,8 @@ func TestAMessageIsLeftToTheQueueWhileTheStoreFails(t *testing.T) {
 	h.send(labelMoved)
 	h.run()
 	waittest.Until(t, "both messages are handled", func() error {
-		if n := len(h.l.looked()); n < 4 {
-			return fmt.Errorf("looked %d times, want two messages' worth", n)
+		if n := len(h.l.reconciled()); n < 4 {
+			return fmt.Errorf("reconciled %d times, want two messages' worth", n)
 		}
 		return nil
 	})
@@ -181,8 +181,8 @@ func TestTheQueueItselfGivesUp(t *testing.T) {
 		}
 		return nil
 	})
-	if got := h.l.looked(); len(got) != 3 {
-		t.Errorf("looked %d times, want the 3 that the queue allows", len(got))
+	if got := h.l.reconciled(); len(got) != 3 {
+		t.Errorf("reconciled %d times, want the 3 that the queue allows", len(got))
 	}
 }
 

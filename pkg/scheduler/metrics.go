@@ -16,22 +16,22 @@ type tally struct {
 	result Result
 }
 
-// staleSweeps is after how many intervals a process that no sweep fell to says
-// nothing of the secrets any more: another one knows them better.
+// staleSweeps is after how many intervals without a sweep a process shows no
+// secrets any more: the process that sweeps knows them better.
 const staleSweeps = 3
 
 // tallies calls show with what the last sweep of each store counted.
 func (s *Scheduler) tallies(show func(store attribute.KeyValue, r Result)) {
-	for _, sh := range s.shelves {
-		t := sh.last.Load()
-		if t != nil && time.Since(t.at) <= staleSweeps*s.SweepEvery {
-			show(attribute.String("store", sh.name), t.result)
+	for _, st := range s.stores {
+		t := st.last.Load()
+		if t != nil && time.Since(t.at) <= staleSweeps*s.cfg.SweepEvery {
+			show(attribute.String("store", st.name), t.result)
 		}
 	}
 }
 
-// showSecrets has the gauge say what was counted, zeros too: an alert ends only
-// when somebody says so.
+// showSecrets observes what was counted, zeros too: an alert ends only once its
+// gauge is zero.
 func (s *Scheduler) showSecrets(_ context.Context, o metric.Int64Observer) error {
 	s.tallies(func(name attribute.KeyValue, r Result) {
 		for _, reason := range reasons {
@@ -41,8 +41,8 @@ func (s *Scheduler) showSecrets(_ context.Context, o metric.Int64Observer) error
 	return nil
 }
 
-// showProblems likewise.
-func (s *Scheduler) showProblems(_ context.Context, o metric.Int64Observer) error {
+// showFindings observes the findings likewise.
+func (s *Scheduler) showFindings(_ context.Context, o metric.Int64Observer) error {
 	s.tallies(func(name attribute.KeyValue, r Result) {
 		for _, code := range catalog.Codes() {
 			o.Observe(int64(r.Findings[code]), metric.WithAttributes(name, attribute.String("kind", string(code))))

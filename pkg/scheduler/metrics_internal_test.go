@@ -16,16 +16,16 @@ func TestTheGaugeForgets(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		reader := metric.NewManualReader()
-		sh := &shelf{name: "main"}
-		s := &Scheduler{Config: Config{SweepEvery: time.Minute}, shelves: []*shelf{sh}}
+		main := &storeState{name: "main"}
+		s := &Scheduler{cfg: Config{SweepEvery: time.Minute}, stores: []*storeState{main}}
 		if err := s.instruments(metric.NewMeterProvider(metric.WithReader(reader)).Meter(scope)); err != nil {
 			t.Fatal(err)
 		}
-		sh.last.Store(&tally{time.Now(), Result{Secrets: map[Reason]int{ReasonExpired: 1}}})
+		main.last.Store(&tally{time.Now(), Result{Secrets: map[Reason]int{ReasonExpired: 1}}})
 		if got, ok := expired(t, reader); !ok || got != 1 {
 			t.Errorf("got %d expired, %t, want 1", got, ok)
 		}
-		sh.last.Store(&tally{time.Now(), Result{Secrets: map[Reason]int{ReasonScheduled: 1}}})
+		main.last.Store(&tally{time.Now(), Result{Secrets: map[Reason]int{ReasonScheduled: 1}}})
 		if got, ok := expired(t, reader); !ok || got != 0 {
 			t.Errorf("got %d expired, %t, after it was mended; want 0", got, ok)
 		}

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -14,103 +13,13 @@ import (
 	"github.com/tradepulse/rotator/pkg/catalog"
 	"github.com/tradepulse/rotator/pkg/events"
 	"github.com/tradepulse/rotator/pkg/secret"
-	"github.com/tradepulse/rotator/pkg/store"
 )
 
-// Result counts what a sweep did.
-type Result struct {
-	// Secrets is how many secrets there are by what was decided for them.
-	Secrets map[Reason]int
-	// Findings is how many findings with each code there are about tags.
-	Findings map[secret.FindingCode]int
-	// Armed is how many timers were set or moved, Announced how many versions
-	// nobody had announced, Discovered and Gone how many secrets were found to be
-	// managed or to be no longer.
-	Armed, Announced, Discovered, Gone int
-}
-
-func newResult() Result {
-	return Result{Secrets: map[Reason]int{}, Findings: map[secret.FindingCode]int{}}
-}
-
-// add counts what another part of the sweep did.
-func (r *Result) add(o Result) {
-	for reason, n := range o.Secrets {
-		r.Secrets[reason] += n
-	}
-	for code, n := range o.Findings {
-		r.Findings[code] += n
-	}
-	r.Armed += o.Armed
-	r.Announced += o.Announced
-	r.Discovered += o.Discovered
-	r.Gone += o.Gone
-}
-
-func (r *Result) total() int {
-	n := 0
-	for _, c := range r.Secrets {
-		n += c
-	}
-	return n
-}
-
-// shelf is one store, with what the last sweeps found there: an unchanged secret
-// with its timer in place costs no call on the bus. It is swept by one sweep at
-// a time, which holds busy.
-type shelf struct {
-	name string
-	st   *store.Store
-
-	busy  sync.Mutex
-	round int  // of the sweep that is under way, or was last
-	done  bool // the last one went well
-
-	last atomic.Pointer[tally] // of the last complete sweep
-
-	mu    sync.Mutex
-	full  int // round of the next sweep that takes nothing from memory
-	seen  map[secret.ID]remembered
-	noted map[string]noted // :: path → findings that have been logged
-}
-
-// remembered is some 100 bytes, and there may be a million.
-type remembered struct {
-	round   int // in which it was last seen
-	version secret.VersionID
-	at      time.Time
-	reason  Reason
-	// path and mark are those of a discovered secret: where it is, and what was
-	// announced of it.
-	path string
-	mark uint64
-}
-
-type noted struct {
-	round int
-	text  string
-}
-
-func shelves(stores *store.Set) []*shelf {
-	var out []*shelf
-	for _, st := range stores.All() {
-		out = append(out, (&shelf{name: st.Name(), st: st}).blank())
-	}
-	return out
-}
-
-func (sh *shelf) remembers(id secret.ID) bool {
-	sh.mu.Lock()
-	defer sh.mu.Unlock()
-	_, ok := sh.seen[id]
-	return ok
-}
-
-// sweep is what the passes over the stores share.
+// sweep is one comparison of all stores with the bus.
 type sweep struct {
 	s     *Scheduler
-	again bool                    // only what went wrong last time
-	armed map[secret.Key]struct{} // :: timers that are on the bus
+	again bool                    // only what failed last time
+	armed map[secret.Key]struct{} // :: timers that were on the bus at its begin
 
 	mu       sync.Mutex
 	result   Result
@@ -136,14 +45,14 @@ func (s *Scheduler) sweep(ctx context.Context, again bool) (Result, error) {
 
 func (w *sweep) run(ctx context.Context) error {
 	var err error
-	if w.armed, err = w.s.Bus.ArmedKeys(ctx); err != nil {
+	if w.armed, err = w.s.cfg.Bus.ArmedKeys(ctx); err != nil {
 		return fmt.Errorf("list the timers: %w", err)
 	}
-	errs := make([]error, len(w.s.shelves), len(w.s.shelves)+1)
+	errs := make([]error, len(w.s.stores), len(w.s.stores)+1)
 	var g errgroup.Group
-	for i, sh := range w.s.shelves {
+	for i, st := range w.s.stores {
 		g.Go(func() error {
-			errs[i] = guard.Call(ctx, w.s.log, "the sweep of a store", func() error { return w.shelf(ctx, sh) })
+			errs[i] = guard.Call(ctx, w.s.cfg.Logger, "the sweep of a store", func() error { return w.store(ctx, st) })
 			return nil
 		})
 	}
@@ -151,40 +60,39 @@ func (w *sweep) run(ctx context.Context) error {
 	return errors.Join(append(errs, w.leftovers(ctx))...)
 }
 
-// shelf sweeps one store.
-func (w *sweep) shelf(ctx context.Context, sh *shelf) error {
-	if !w.s.Catalog.Manages(sh.name) || !sh.busy.TryLock() {
+// store sweeps one store.
+func (w *sweep) store(ctx context.Context, st *storeState) error {
+	if !w.s.cfg.Catalog.Manages(st.name) || !st.busy.TryLock() {
 		return nil
 	}
-	defer sh.busy.Unlock()
-	if w.again && sh.done {
+	defer st.busy.Unlock()
+	if w.again && st.done {
 		return nil
 	}
-	p := newPass(w, sh)
-	complete, err := p.run(ctx)
-	sh.done = err == nil
+	part := &storeSweep{s: w.s, state: st, armed: w.armed, full: st.memory.begin(), counts: counter{result: newResult()}}
+	complete, err := part.run(ctx)
+	st.done = err == nil
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.result.add(p.result)
-	w.complete[sh.name] = complete
+	w.result.add(part.counts.result)
+	w.complete[st.name] = complete
 	if complete {
-		sh.last.Store(&tally{time.Now(), p.result})
-		for _, id := range p.end() {
+		st.last.Store(&tally{time.Now(), part.counts.result})
+		for _, id := range st.memory.end(part.full) {
 			w.missing[id] = struct{}{}
 		}
 	}
 	return err
 }
 
-// leftovers takes away what is on the bus for secrets that are neither
-// configured nor listed any more: their timers, and what was announced of their
-// discovery.
+// leftovers removes what is on the bus for secrets that are neither configured
+// nor listed any more: their timers, and the announcements of their discovery.
 func (w *sweep) leftovers(ctx context.Context) error {
 	var f failures
 	missing, err := w.discoveredBefore(ctx)
 	f.add(err)
 	for key := range w.armed {
-		if id, err := secret.IDFromKey(key); err == nil { // others are no names that this program arms
+		if id, err := secret.IDFromKey(key); err == nil { // this program arms no timer with another name
 			missing[id] = struct{}{}
 		}
 	}
@@ -200,14 +108,14 @@ func (w *sweep) leftovers(ctx context.Context) error {
 }
 
 // discoveredBefore returns the secrets that were discovered once and may not be
-// now: those that are missing in a listing, and in a full sweep all of which the
-// log tells.
+// now: those that are missing in a listing, and in a full sweep all that the log
+// names.
 func (w *sweep) discoveredBefore(ctx context.Context) (map[secret.ID]struct{}, error) {
 	full := w.s.sweeps.Add(1)%fullEvery == 1
 	if !full || !w.s.discovers() {
 		return w.missing, nil
 	}
-	keys, err := w.s.Bus.DiscoveredKeys(ctx)
+	keys, err := w.s.cfg.Bus.DiscoveredKeys(ctx)
 	for key := range keys {
 		if id, err := secret.IDFromKey(key); err == nil {
 			w.missing[id] = struct{}{}
@@ -219,77 +127,59 @@ func (w *sweep) discoveredBefore(ctx context.Context) (map[secret.ID]struct{}, e
 // managed reports whether a secret is configured, or was in the last listing of
 // a store.
 func (w *sweep) managed(id secret.ID) bool {
-	if e, ok := w.s.Catalog.Lookup(id); ok && e.Origin == catalog.Configured {
+	if e, ok := w.s.cfg.Catalog.Lookup(id); ok && e.Origin == catalog.Configured {
 		return true
 	}
-	for _, sh := range w.s.shelves {
-		if w.s.Catalog.Discovery(sh.name) != nil && sh.remembers(id) {
+	for _, st := range w.s.stores {
+		if w.s.cfg.Catalog.Discovery(st.name) == nil {
+			continue
+		}
+		if _, ok := st.memory.get(id); ok {
 			return true
 		}
 	}
 	return false
 }
 
-// leftover looks at one secret that is not managed, as far as is known. One that
-// was discovered in a store that was not listed to its end stays as it is, and
-// of any other the store is asked once more: a listing may have missed it.
+// leftover removes one secret that is not managed, as far as is known.
 func (w *sweep) leftover(ctx context.Context, id secret.ID) error {
-	last, err := w.s.Bus.Last(ctx, events.TypeDiscovered, id)
+	last, err := w.s.cfg.Bus.Last(ctx, events.TypeDiscovered, id)
 	if err != nil && !errors.Is(err, events.ErrUntrusted) {
 		return fmt.Errorf("%s: %w", id, err)
 	}
-	spec, known := last.Event.Data.Spec()
-	if known && w.s.Catalog.Discovery(spec.Store) != nil {
-		if !w.complete[spec.Store] {
-			return nil
-		}
-		if _, _, err := w.s.Catalog.Describe(ctx, spec); !errors.Is(err, catalog.ErrUnknownSecret) {
-			if errors.Is(err, catalog.ErrInvalidTags) {
-				err = nil // its own pass has said so
-			}
+	if spec, known := last.Event.Data.Spec(); known {
+		if gone, err := w.gone(ctx, spec); err != nil || !gone {
 			return err
 		}
-	}
-	if known {
-		if _, err := w.s.Bus.PublishAfter(ctx, events.Gone(w.s.Source, time.Now(), spec), last.Seq); err != nil {
+		if _, err := w.s.cfg.Bus.PublishAfter(ctx, events.Gone(w.s.cfg.Source, time.Now(), spec), last.Seq); err != nil {
 			return fmt.Errorf("%s: %w", id, err)
 		}
-		w.s.forgot(ctx, spec)
+		w.s.logGone(ctx, spec)
 		w.result.Gone++
 	}
 	if _, armed := w.armed[id.Key()]; !armed {
 		return nil
 	}
-	return w.s.Bus.Disarm(ctx, events.TypeNearExpiry, id)
+	return w.s.cfg.Bus.Disarm(ctx, events.TypeNearExpiry, id)
 }
 
-// failures collects errors: the first few as they are, the others by number.
-type failures struct {
-	mu    sync.Mutex
-	first []error
-	more  int
-}
-
-const maxFailures = 10
-
-func (f *failures) add(err error) {
-	if err == nil {
-		return
+// gone reports whether a secret that was discovered is not managed any more. One
+// in a store whose listing did not come to its end is not known to be gone. Any
+// other is read once more, because a listing may have missed it.
+func (w *sweep) gone(ctx context.Context, spec secret.Spec) (bool, error) {
+	if w.s.cfg.Catalog.Discovery(spec.Store) == nil {
+		return true, nil
 	}
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if len(f.first) < maxFailures {
-		f.first = append(f.first, err)
-		return
+	if !w.complete[spec.Store] {
+		return false, nil
 	}
-	f.more++
-}
-
-func (f *failures) err() error {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if f.more == 0 {
-		return errors.Join(f.first...)
+	_, _, err := w.s.cfg.Catalog.Describe(ctx, spec)
+	switch {
+	case errors.Is(err, catalog.ErrUnknownSecret):
+		return true, nil
+	case errors.Is(err, catalog.ErrInvalidTags):
+		return false, nil // the sweep of its store has reported it
+	default:
+		return false, err
 	}
-	return errors.Join(append(f.first, fmt.Errorf("%d more secrets failed", f.more))...)
 }

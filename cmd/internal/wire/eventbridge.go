@@ -48,12 +48,12 @@ func (p *Parts) Forward(ctx context.Context, c config.EventBridge, log *slog.Log
 
 // Intake returns what takes events of Secrets Manager and has l look at the
 // secrets that they name.
-func (p *Parts) Intake(c *config.Config, l eventbridge.Looker, log *slog.Logger) (*eventbridge.Intake, error) {
+func (p *Parts) Intake(c *config.Config, l eventbridge.Reconciler, log *slog.Logger) (*eventbridge.Intake, error) {
 	return Intake(p.Catalog, c, l, log)
 }
 
 // Intake is [Parts.Intake] for the secrets of a catalog.
-func Intake(known *catalog.Catalog, c *config.Config, l eventbridge.Looker, log *slog.Logger) (*eventbridge.Intake, error) {
+func Intake(known *catalog.Catalog, c *config.Config, l eventbridge.Reconciler, log *slog.Logger) (*eventbridge.Intake, error) {
 	stores := c.With(func(f store.Features) bool { return f.EventSource == eventbridge.SecretsManager })
 	secrets := func(path string) (ids []secret.ID) {
 		for _, name := range stores {
@@ -71,12 +71,12 @@ func Intake(known *catalog.Catalog, c *config.Config, l eventbridge.Looker, log 
 		}
 		return names
 	}
-	return eventbridge.NewIntake(eventbridge.IntakeConfig{Looker: l, Secrets: secrets, Discovering: discovering, Logger: log})
+	return eventbridge.NewIntake(eventbridge.IntakeConfig{Reconciler: l, Secrets: secrets, Discovering: discovering, Logger: log})
 }
 
 // Hear polls the queue of the configuration until ctx ends, or returns nil at
 // once if there is none.
-func (p *Parts) Hear(ctx context.Context, c *config.Config, l eventbridge.Looker, log *slog.Logger) error {
+func (p *Parts) Hear(ctx context.Context, c *config.Config, l eventbridge.Reconciler, log *slog.Logger) error {
 	if !c.AWSEvents.On() {
 		return nil
 	}

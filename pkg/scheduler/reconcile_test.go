@@ -81,9 +81,9 @@ func (x *site) write() secret.VersionID {
 	return v.ID
 }
 
-func (x *site) look() {
+func (x *site) reconcile() {
 	x.t.Helper()
-	if err := x.s.Look(x.t.Context(), id); err != nil {
+	if err := x.s.Reconcile(x.t.Context(), id); err != nil {
 		x.t.Fatal(err)
 	}
 }
@@ -102,35 +102,73 @@ func (x *site) wants(v secret.VersionID, seq uint64) {
 	}
 }
 
-func TestALookDoesWhatASweepDoes(t *testing.T) {
+func TestReconcileDoesWhatASweepDoes(t *testing.T) {
 	t.Parallel()
 	x := newSite(t)
-	x.look() // it is not there: said, and no error
+	x.reconcile() // it is not there: said, and no error
 	v1 := x.write()
-	x.look()
+	x.reconcile()
 	x.wants(v1, 1)
 	for range 5 { // asked again, nothing has happened
-		x.look()
+		x.reconcile()
 	}
 	x.wants(v1, 1)
 	v2 := x.write()
-	x.look()
+	x.reconcile()
 	x.wants(v2, 2)
 	if r, err := x.s.Sweep(t.Context()); err != nil || r.Armed != 0 || r.Announced != 0 {
-		t.Errorf("a sweep after the look armed %d and announced %d, err %v; want neither", r.Armed, r.Announced, err)
+		t.Errorf("a sweep afterwards armed %d and announced %d, err %v; want neither", r.Armed, r.Announced, err)
 	}
 }
 
-func TestALookFindsARotationThatTheStoreBegan(t *testing.T) {
+// TestReconcileNeedsNoSweep: a program that never sweeps has no results of earlier
+// sweeps, whatever is decided for a secret.
+func TestReconcileNeedsNoSweep(t *testing.T) {
+	t.Parallel()
+	day, none := 24*time.Hour, time.Duration(0)
+	for name, c := range map[string]struct {
+		spec           secret.Spec
+		writes         bool
+		announced, arm bool
+	}{
+		"not found":    {secret.Spec{TTL: day}, false, false, false},
+		"missing":      {secret.Spec{TTL: day, Create: true}, false, false, true},
+		"scheduled":    {secret.Spec{TTL: day}, true, true, true},
+		"no lifetime":  {secret.Spec{TTL: none}, true, true, false},
+		"disabled":     {secret.Spec{TTL: day, Disabled: true}, true, true, false},
+		"not rotating": {secret.Spec{TTL: day, Strategy: secret.StrategyExternal}, true, true, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			c.spec.ID, c.spec.Store = id, "mem"
+			x := newSiteOf(t, c.spec)
+			if c.writes {
+				x.write()
+			}
+			x.reconcile()
+			x.reconcile()
+			last, err := x.bus.Last(t.Context(), events.TypeRotated, id)
+			if err != nil || (last.Seq != 0) != c.announced {
+				t.Errorf("announced as message %d, err %v; want an announcement: %t", last.Seq, err, c.announced)
+			}
+			timer, err := x.bus.Timer(t.Context(), events.TypeNearExpiry, id)
+			if err != nil || (timer.Seq != 0) != c.arm {
+				t.Errorf("armed as message %d, err %v; want a timer: %t", timer.Seq, err, c.arm)
+			}
+		})
+	}
+}
+
+func TestReconcileFollowsARotationThatTheStoreBegan(t *testing.T) {
 	t.Parallel()
 	x := newSiteOf(t, secret.Spec{ID: id, Store: "mem", TTL: 24 * time.Hour, Strategy: secret.StrategyExternal})
 	v := x.write()
-	x.look() // whatever the event said, nothing runs
+	x.reconcile() // whatever the event said, nothing runs
 	x.wants(v, 1)
 	if _, err := x.mem.Put(t.Context(), string(id), store.Write{Token: secret.NewToken(id, v, "the store", 0), From: v, Value: secret.NewValue([]byte("Value-2"))}); err != nil {
 		t.Fatal(err)
 	}
-	x.look()
+	x.reconcile()
 	got := make(chan events.Event, 1)
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
@@ -152,11 +190,11 @@ func TestALookFindsARotationThatTheStoreBegan(t *testing.T) {
 	}
 }
 
-func TestALookAtWhatIsNotOursDoesNothing(t *testing.T) {
+func TestReconcileIgnoresUnknownSecrets(t *testing.T) {
 	t.Parallel()
 	x := newSite(t)
 	x.write()
-	if err := x.s.Look(t.Context(), "THEIRS"); err != nil {
+	if err := x.s.Reconcile(t.Context(), "THEIRS"); err != nil {
 		t.Error(err)
 	}
 	if last, err := x.bus.Last(t.Context(), events.TypeRotated, "THEIRS"); err != nil || last.Seq != 0 {
@@ -164,7 +202,7 @@ func TestALookAtWhatIsNotOursDoesNothing(t *testing.T) {
 	}
 }
 
-func TestLooksAndSweepsTogetherAnnounceOnce(t *testing.T) {
+func TestReconcilersAndSweepsTogetherAnnounceOnce(t *testing.T) {
 	t.Parallel()
 	x := newSite(t)
 	v := x.write()
@@ -176,7 +214,7 @@ func TestLooksAndSweepsTogetherAnnounceOnce(t *testing.T) {
 				done <- err
 				return
 			}
-			done <- x.s.Look(t.Context(), id)
+			done <- x.s.Reconcile(t.Context(), id)
 		}()
 	}
 	for range 8 {
@@ -187,14 +225,14 @@ func TestLooksAndSweepsTogetherAnnounceOnce(t *testing.T) {
 	x.wants(v, 1)
 }
 
-func TestALookAtAPathDiscovers(t *testing.T) {
+func TestReconcilePathDiscovers(t *testing.T) {
 	t.Parallel()
 	s := newShop()
 	m := newMall(t, []secret.Spec{{ID: "LISTED", Store: "main", Path: "listed", TTL: time.Hour}}, map[string]*shop{"main": s})
 	at := func(path string, reads int) {
 		t.Helper()
 		s.take()
-		if err := m.s.LookAt(t.Context(), "main", path); err != nil {
+		if err := m.s.ReconcilePath(t.Context(), "main", path); err != nil {
 			t.Errorf("%s: %v", path, err)
 		}
 		if calls := s.take(); calls["describe"] > reads || len(calls) > reads {
@@ -206,7 +244,7 @@ func TestALookAtAPathDiscovers(t *testing.T) {
 	at("foreign", 1)
 	at("not/there", 1)
 	at("listed", 0)
-	if err := m.s.LookAt(t.Context(), "no such store", "foreign"); err != nil {
+	if err := m.s.ReconcilePath(t.Context(), "no such store", "foreign"); err != nil {
 		t.Error(err)
 	}
 	m.wantArmed()
@@ -223,7 +261,7 @@ func TestALookAtAPathDiscovers(t *testing.T) {
 		t.Errorf("announced again as %d, err %v", again.Seq, err)
 	}
 	if r := m.sweep(); r.Discovered+r.Gone != 0 || r.Announced != 1 || r.Armed != 1 { // LISTED
-		t.Errorf("a sweep after the look: %+v", r)
+		t.Errorf("a sweep afterwards: %+v", r)
 	}
 
 	s.tag("a", "managed=true", "ttl=soon")
@@ -241,7 +279,7 @@ func TestALookAtAPathDiscovers(t *testing.T) {
 	m.wantArmed("LISTED")
 }
 
-func TestALookAtAPathFails(t *testing.T) {
+func TestReconcilePathFails(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
 		fault error
@@ -254,15 +292,15 @@ func TestALookAtAPathFails(t *testing.T) {
 		m := newMall(t, nil, map[string]*shop{"main": s})
 		s.put(t, "a", "managed=true")
 		s.Fault = func(string, string) error { return c.fault }
-		if err := m.s.LookAt(t.Context(), "main", "a"); errors.Is(err, c.fault) != c.fails || !c.fails && err != nil {
+		if err := m.s.ReconcilePath(t.Context(), "main", "a"); errors.Is(err, c.fault) != c.fails || !c.fails && err != nil {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
 }
 
-// TestALookLeavesTimers: a program that is no scheduler announces, and neither
+// TestReconcileLeavesTimers: a program that is no scheduler announces, and neither
 // sets a timer nor takes one away.
-func TestALookLeavesTimers(t *testing.T) {
+func TestReconcileLeavesTimers(t *testing.T) {
 	t.Parallel()
 	s := newShop()
 	m := newMall(t, []secret.Spec{{ID: "LISTED", Store: "main", Path: "listed", TTL: time.Hour}}, map[string]*shop{"main": s})
@@ -270,15 +308,15 @@ func TestALookLeavesTimers(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	looks := func() {
+	reconcile := func() {
 		t.Helper()
-		if err := errors.Join(bystander.Look(t.Context(), "LISTED"), bystander.LookAt(t.Context(), "main", "a")); err != nil {
+		if err := errors.Join(bystander.Reconcile(t.Context(), "LISTED"), bystander.ReconcilePath(t.Context(), "main", "a")); err != nil {
 			t.Error(err)
 		}
 	}
 	s.put(t, "listed")
 	s.put(t, "a", "managed=true")
-	looks()
+	reconcile()
 	m.wantArmed()
 	for _, id := range []secret.ID{"LISTED", "a"} {
 		if last, err := m.bus.Last(t.Context(), events.TypeRotated, id); err != nil || last.Seq == 0 {
@@ -289,7 +327,7 @@ func TestALookLeavesTimers(t *testing.T) {
 	m.wantArmed("LISTED", "a")
 	for _, ttl := range []string{"none", "soon"} { // is never due; cannot be carried out
 		s.tag("a", "managed=true", "ttl="+ttl)
-		looks()
+		reconcile()
 		m.wantArmed("LISTED", "a")
 	}
 	m.sweep()
