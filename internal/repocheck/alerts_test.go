@@ -12,8 +12,8 @@ import (
 )
 
 var (
-	// An instrument: its kind, name and unit.
-	instrument = regexp.MustCompile(`(?s)\.(Int64Counter|Float64Histogram|Int64Gauge|Int64ObservableGauge|Float64ObservableGauge)\("([a-z._]+)".*?WithUnit\("([^"]+)"\)`)
+	// An instrument: its kind, name and unit, see internal/telemetry.
+	instrument = regexp.MustCompile(`\.(Counter|UpDownCounter|Histogram|Gauge|Observable|ObservableTime)\("([a-z._]+)", "([^"]+)"`)
 	// A metric of ours in an expression.
 	metricName = regexp.MustCompile(`\b(?:rotator|secret)_[a-z_]+\b`)
 	labelName  = regexp.MustCompile(`[{,]\s*([a-z_]+)=`)
@@ -94,8 +94,8 @@ func rules(t *testing.T) []rule {
 func metrics(t *testing.T) (exported map[string]bool, source string) {
 	t.Helper()
 	kinds := map[string]otlptranslator.MetricType{
-		"Int64Counter": otlptranslator.MetricTypeMonotonicCounter, "Float64Histogram": otlptranslator.MetricTypeHistogram,
-		"Int64Gauge": otlptranslator.MetricTypeGauge, "Int64ObservableGauge": otlptranslator.MetricTypeGauge,
+		"Counter": otlptranslator.MetricTypeMonotonicCounter, "UpDownCounter": otlptranslator.MetricTypeNonMonotonicCounter,
+		"Histogram": otlptranslator.MetricTypeHistogram, "Gauge": otlptranslator.MetricTypeGauge, "Observable": otlptranslator.MetricTypeGauge, "ObservableTime": otlptranslator.MetricTypeGauge,
 	}
 	namer := otlptranslator.NewMetricNamer("", otlptranslator.UnderscoreEscapingWithSuffixes)
 	exported = map[string]bool{}

@@ -103,7 +103,7 @@ var arrows = []arrow{
 		reason: "EventBridge is a way in and out: it carries events and knows neither stores nor who acts on them",
 		from:   []string{"pkg/eventbridge/..."}, scope: direct,
 		only: []string{
-			"pkg/secret", "pkg/events", "internal/backoff", "github.com/aws/aws-sdk-go-v2/...", "github.com/aws/smithy-go/...", "go.opentelemetry.io/otel/...", "golang.org/x/sync/errgroup",
+			"pkg/secret", "pkg/events", "internal/backoff", "internal/telemetry", "github.com/aws/aws-sdk-go-v2/...", "github.com/aws/smithy-go/...", "go.opentelemetry.io/otel/...", "golang.org/x/sync/errgroup",
 		},
 	},
 	{

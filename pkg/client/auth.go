@@ -18,6 +18,7 @@ import (
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/metric"
 
+	"github.com/tradepulse/rotator/internal/telemetry"
 	"github.com/tradepulse/rotator/pkg/secret"
 	"github.com/tradepulse/rotator/pkg/store"
 )
@@ -71,11 +72,12 @@ func NewTokenAuthenticator(ctx context.Context, m *Manager, id secret.ID, realm 
 	if _, err := rand.Read(a.blind[:]); err != nil {
 		return nil, fmt.Errorf("client: %w", err)
 	}
-	var err error
-	if a.uses, err = m.cfg.MeterProvider.Meter(scope).Int64Counter("admin.token.uses",
-		metric.WithDescription("Requests by which token they carried."), metric.WithUnit("{request}")); err != nil {
+	i := telemetry.New(m.cfg.MeterProvider.Meter(scope))
+	a.uses = i.Counter("admin.token.uses", "{request}", "Requests by which token they carried.")
+	if err := i.Err(); err != nil {
 		return nil, fmt.Errorf("client: %w", err)
 	}
+	var err error
 	a.stop, err = m.Subscribe(ctx, id, a.take)
 	if err != nil {
 		return nil, err

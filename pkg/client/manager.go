@@ -15,10 +15,10 @@ import (
 	"sync/atomic"
 	"time"
 
-	"go.opentelemetry.io/otel"
 	"go.opentelemetry.io/otel/metric"
 	"go.opentelemetry.io/otel/trace"
 
+	"github.com/tradepulse/rotator/internal/telemetry"
 	"github.com/tradepulse/rotator/pkg/events"
 	"github.com/tradepulse/rotator/pkg/secret"
 	"github.com/tradepulse/rotator/pkg/store"
@@ -119,7 +119,7 @@ func New(ctx context.Context, cfg Config) (*Manager, error) {
 		return nil, errors.New("client: Source and IDs are required")
 	}
 	cfg.IDs = slices.Compact(slices.Sorted(slices.Values(cfg.IDs)))
-	cfg.defaults()
+	cfg = cfg.withDefaults()
 	m := &Manager{
 		cfg: cfg, log: cfg.Logger, tracer: cfg.TracerProvider.Tracer(scope), entries: make(map[secret.ID]*entry, len(cfg.IDs)),
 		parts: inParts(cfg.IDs), started: time.Now(),
@@ -143,8 +143,9 @@ func New(ctx context.Context, cfg Config) (*Manager, error) {
 	return m, nil
 }
 
-// defaults sets what is zero. Negative values stay: they switch something off.
-func (c *Config) defaults() {
+// withDefaults returns c with its zero values replaced. Negative values stay: they
+// switch something off.
+func (c Config) withDefaults() Config {
 	if c.Instance == "" {
 		c.Instance = instanceName()
 	}
@@ -153,15 +154,8 @@ func (c *Config) defaults() {
 	if c.Lookup == nil {
 		c.Lookup = os.LookupEnv
 	}
-	if c.Logger == nil {
-		c.Logger = slog.Default()
-	}
-	if c.MeterProvider == nil {
-		c.MeterProvider = otel.GetMeterProvider()
-	}
-	if c.TracerProvider == nil {
-		c.TracerProvider = otel.GetTracerProvider()
-	}
+	c.Logger, c.MeterProvider, c.TracerProvider = telemetry.Logger(c.Logger), telemetry.Meters(c.MeterProvider), telemetry.Tracers(c.TracerProvider)
+	return c
 }
 
 // instanceName returns a name that no other process has.
@@ -181,15 +175,15 @@ func instanceName() string {
 
 // instruments makes the metrics. They have the names of the Python client's.
 func (m *Manager) instruments(meter metric.Meter) error {
-	var errs [7]error
-	m.meters.access, errs[0] = meter.Int64Counter("secret.access", metric.WithDescription("Reads of a secret by name, and intervals in which handles on it were read."), metric.WithUnit("{read}"))
-	m.meters.near, errs[1] = meter.Int64Counter("secret.near_expiry", metric.WithDescription("Cached versions found near their end."), metric.WithUnit("{version}"))
-	m.meters.rotated, errs[2] = meter.Int64Counter("secret.rotated", metric.WithDescription("Fresh versions taken into use."), metric.WithUnit("{version}"))
-	m.meters.failed, errs[3] = meter.Int64Counter("secret.reload.failures", metric.WithDescription("Reloads that left the old version in use."), metric.WithUnit("{reload}"))
-	m.meters.latency, errs[4] = meter.Float64Histogram("secret.reload.latency", metric.WithDescription("Time from the announcement of a version to its use."), metric.WithUnit("s"))
-	m.meters.stale, errs[5] = meter.Int64UpDownCounter("secret.stale", metric.WithDescription("Versions served although the store could not be asked since their end."), metric.WithUnit("{version}"))
-	m.meters.panics, errs[6] = meter.Int64Counter("secret.panics", metric.WithDescription("Panics of hooks, of the source and of the bus that were recovered, by where."), metric.WithUnit("{panic}"))
-	return errors.Join(errs[:]...)
+	i := telemetry.New(meter)
+	m.meters.access = i.Counter("secret.access", "{read}", "Reads of a secret by name, and intervals in which handles on it were read.")
+	m.meters.near = i.Counter("secret.near_expiry", "{version}", "Cached versions found near their end.")
+	m.meters.rotated = i.Counter("secret.rotated", "{version}", "Fresh versions taken into use.")
+	m.meters.failed = i.Counter("secret.reload.failures", "{reload}", "Reloads that left the old version in use.")
+	m.meters.latency = i.Histogram("secret.reload.latency", "s", "Time from the announcement of a version to its use.")
+	m.meters.stale = i.UpDownCounter("secret.stale", "{version}", "Versions served although the store could not be asked since their end.")
+	m.meters.panics = i.Counter("secret.panics", "{panic}", "Panics of hooks, of the source and of the bus that were recovered, by where.")
+	return i.Err()
 }
 
 // start subscribes, loads everything, and begins to report. It subscribes first:

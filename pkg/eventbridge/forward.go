@@ -1,6 +1,7 @@
 package eventbridge
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -12,6 +13,7 @@ import (
 	"go.opentelemetry.io/otel/trace"
 
 	"github.com/tradepulse/rotator/internal/backoff"
+	"github.com/tradepulse/rotator/internal/telemetry"
 	"github.com/tradepulse/rotator/pkg/events"
 	"github.com/tradepulse/rotator/pkg/secret"
 )
@@ -31,10 +33,16 @@ type ForwarderConfig struct {
 	Pause, MaxPause time.Duration
 }
 
+// withDefaults returns c with its zero values replaced.
+func (c ForwarderConfig) withDefaults() ForwarderConfig {
+	c.Pause, c.MaxPause = cmp.Or(c.Pause, 500*time.Millisecond), cmp.Or(c.MaxPause, 30*time.Second)
+	return c
+}
+
 // Forwarder carries what is announced in the log to EventBridge. Any number may
 // run; one keeps the order of the log except for entries that AWS refuses.
 type Forwarder struct {
-	ForwarderConfig
+	cfg     ForwarderConfig
 	log     *slog.Logger
 	blocked atomic.Int64 // since when nothing gets through, in Unix nanoseconds; 0 when it does
 	waiting metric.Int64ObservableGauge
@@ -44,22 +52,15 @@ type Forwarder struct {
 
 // NewForwarder returns a Forwarder.
 func NewForwarder(cfg ForwarderConfig) (*Forwarder, error) {
+	cfg = cfg.withDefaults()
 	if cfg.Log == nil || cfg.Publisher == nil {
 		return nil, errors.New("eventbridge: Log and Publisher are required")
 	}
-	if cfg.Pause == 0 {
-		cfg.Pause = 500 * time.Millisecond
-	}
-	if cfg.MaxPause == 0 {
-		cfg.MaxPause = 30 * time.Second
-	}
-	f := &Forwarder{ForwarderConfig: cfg, log: cfg.Publisher.cfg.Logger, meter: cfg.Publisher.cfg.MeterProvider.Meter(scope)}
-	var errs [2]error
-	f.waiting, errs[0] = f.meter.Int64ObservableGauge("rotator.eventbridge.waiting",
-		metric.WithDescription("Announcements that have not been forwarded to EventBridge yet."), metric.WithUnit("{event}"))
-	f.behind, errs[1] = f.meter.Float64ObservableGauge("rotator.eventbridge.blocked",
-		metric.WithDescription("Time since nothing gets through to EventBridge any more; 0 while it does."), metric.WithUnit("s"))
-	return f, errors.Join(errs[:]...)
+	f := &Forwarder{cfg: cfg, log: cfg.Publisher.cfg.Logger, meter: cfg.Publisher.cfg.MeterProvider.Meter(scope)}
+	i := telemetry.New(f.meter)
+	f.waiting = i.Observable("rotator.eventbridge.waiting", "{event}", "Announcements that have not been forwarded to EventBridge yet.")
+	f.behind = i.ObservableTime("rotator.eventbridge.blocked", "s", "Time since nothing gets through to EventBridge any more; 0 while it does.")
+	return f, i.Err()
 }
 
 // Run forwards until ctx ends. What has not been taken by then is forwarded by
@@ -70,7 +71,7 @@ func (f *Forwarder) Run(ctx context.Context) (err error) {
 		return fmt.Errorf("eventbridge: %w", err)
 	}
 	defer func() { err = errors.Join(err, reg.Unregister()) }()
-	err = f.Log.ConsumeBatches(ctx, events.BatchConfig{Consumer: events.EventBridgeConsumer, Size: maxEntries}, func(work context.Context, ds []events.Delivery) []error {
+	err = f.cfg.Log.ConsumeBatches(ctx, events.BatchConfig{Consumer: events.EventBridgeConsumer, Size: maxEntries}, func(work context.Context, ds []events.Delivery) []error {
 		return f.forward(work, ctx.Done(), ds)
 	})
 	if err != nil {
@@ -90,7 +91,7 @@ func (f *Forwarder) observe(ctx context.Context, o metric.Observer) error {
 	o.ObserveFloat64(f.behind, since)
 	ctx, cancel := context.WithTimeout(ctx, observeTimeout)
 	defer cancel()
-	n, err := f.Log.Waiting(ctx, events.EventBridgeConsumer)
+	n, err := f.cfg.Log.Waiting(ctx, events.EventBridgeConsumer)
 	if err != nil {
 		return err
 	}
@@ -120,7 +121,7 @@ func (f *Forwarder) forward(ctx context.Context, stop <-chan struct{}, ds []even
 			return outcomes
 		case <-ctx.Done():
 			return outcomes
-		case <-time.After(retryPause(ds[left[0]].Event, try, f.Pause, f.MaxPause)):
+		case <-time.After(retryPause(ds[left[0]].Event, try, f.cfg.Pause, f.cfg.MaxPause)):
 		}
 	}
 }
@@ -133,7 +134,7 @@ func (f *Forwarder) try(ctx context.Context, ds []events.Delivery, left []int, o
 		items[i] = item{ctx: trace.ContextWithRemoteSpanContext(ctx, ds[at].Trace), event: ds[at].Event}
 		outcomes[at] = nil
 	}
-	err := f.Publisher.publish(ctx, items)
+	err := f.cfg.Publisher.publish(ctx, items)
 	if err == nil {
 		return nil
 	}

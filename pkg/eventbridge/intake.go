@@ -10,10 +10,10 @@ import (
 	"strings"
 	"time"
 
-	"go.opentelemetry.io/otel"
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/metric"
 
+	"github.com/tradepulse/rotator/internal/telemetry"
 	"github.com/tradepulse/rotator/pkg/events"
 	"github.com/tradepulse/rotator/pkg/secret"
 )
@@ -51,6 +51,13 @@ type IntakeConfig struct {
 	MeterProvider metric.MeterProvider
 }
 
+// withDefaults returns c with its zero values replaced.
+func (c IntakeConfig) withDefaults() IntakeConfig {
+	c.Timeout = cmp.Or(c.Timeout, DefaultReconcileTimeout)
+	c.Logger, c.MeterProvider = telemetry.Logger(c.Logger), telemetry.Meters(c.MeterProvider)
+	return c
+}
+
 // Intake takes what EventBridge delivers about Secrets Manager. It is safe for
 // concurrent use.
 type Intake struct {
@@ -60,23 +67,18 @@ type Intake struct {
 
 // NewIntake returns an Intake.
 func NewIntake(cfg IntakeConfig) (*Intake, error) {
+	cfg = cfg.withDefaults()
 	if cfg.Reconciler == nil || cfg.Secrets == nil {
 		return nil, errors.New("eventbridge: Reconciler and Secrets are required")
 	}
-	cfg.Timeout = cmp.Or(cfg.Timeout, DefaultReconcileTimeout)
-	if cfg.Logger == nil {
-		cfg.Logger = slog.Default()
-	}
-	if cfg.MeterProvider == nil {
-		cfg.MeterProvider = otel.GetMeterProvider()
-	}
-	hints, err := cfg.MeterProvider.Meter(scope).Int64Counter("rotator.eventbridge.hints",
-		metric.WithDescription("Events of Secrets Manager that arrived, by event and outcome: reconciled, not_ours, ignored, malformed, oversized, nameless, failed."),
-		metric.WithUnit("{event}"))
-	if err != nil {
+	m := telemetry.New(cfg.MeterProvider.Meter(scope))
+	i := &Intake{cfg: cfg}
+	i.hints = m.Counter("rotator.eventbridge.hints", "{event}",
+		"Events of Secrets Manager that arrived, by event and outcome: reconciled, not_ours, ignored, malformed, oversized, nameless, failed.")
+	if err := m.Err(); err != nil {
 		return nil, fmt.Errorf("eventbridge: %w", err)
 	}
-	return &Intake{cfg: cfg, hints: hints}, nil
+	return i, nil
 }
 
 // Handle takes one event as EventBridge delivers it, in JSON, and reconciles every

@@ -11,10 +11,11 @@ import (
 
 	eb "github.com/aws/aws-sdk-go-v2/service/eventbridge"
 	"github.com/aws/aws-sdk-go-v2/service/eventbridge/types"
-	"go.opentelemetry.io/otel"
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/metric"
 
+	"github.com/tradepulse/rotator/internal/backoff"
+	"github.com/tradepulse/rotator/internal/telemetry"
 	"github.com/tradepulse/rotator/pkg/events"
 )
 
@@ -57,6 +58,15 @@ type Config struct {
 	MeterProvider metric.MeterProvider
 }
 
+// withDefaults returns c with its zero values replaced.
+func (c Config) withDefaults() Config {
+	c.Source = cmp.Or(c.Source, DefaultSource)
+	c.Attempts = max(cmp.Or(c.Attempts, DefaultAttempts), 1)
+	c.Pause, c.Timeout = cmp.Or(c.Pause, DefaultPause), cmp.Or(c.Timeout, DefaultTimeout)
+	c.Logger, c.MeterProvider = telemetry.Logger(c.Logger), telemetry.Meters(c.MeterProvider)
+	return c
+}
+
 // Publisher puts events on an event bus of AWS. It is safe for concurrent use.
 type Publisher struct {
 	api  API
@@ -69,28 +79,20 @@ const scope = "github.com/tradepulse/rotator/pkg/eventbridge"
 // New returns a Publisher that uses a client as it is. The client repeats
 // requests that fail as a whole, as its own configuration says.
 func New(api API, cfg Config) (*Publisher, error) {
+	cfg = cfg.withDefaults()
 	if api == nil {
 		return nil, errors.New("eventbridge: a client is required")
 	}
-	cfg.Source = cmp.Or(cfg.Source, DefaultSource)
 	if strings.HasPrefix(cfg.Source, "aws.") || len(cfg.Source) > 256 {
 		return nil, errors.New("eventbridge: a source does not begin with aws. and has at most 256 characters")
 	}
-	cfg.Attempts = max(cmp.Or(cfg.Attempts, DefaultAttempts), 1)
-	cfg.Pause = cmp.Or(cfg.Pause, DefaultPause)
-	cfg.Timeout = cmp.Or(cfg.Timeout, DefaultTimeout)
-	if cfg.Logger == nil {
-		cfg.Logger = slog.Default()
-	}
-	if cfg.MeterProvider == nil {
-		cfg.MeterProvider = otel.GetMeterProvider()
-	}
-	puts, err := cfg.MeterProvider.Meter(scope).Int64Counter("rotator.eventbridge.entries",
-		metric.WithDescription("Entries put on the event bus, by type and outcome: taken, repeated, refused."), metric.WithUnit("{entry}"))
-	if err != nil {
+	m := telemetry.New(cfg.MeterProvider.Meter(scope))
+	p := &Publisher{api: api, cfg: cfg}
+	p.puts = m.Counter("rotator.eventbridge.entries", "{entry}", "Entries put on the event bus, by type and outcome: taken, repeated, refused.")
+	if err := m.Err(); err != nil {
 		return nil, fmt.Errorf("eventbridge: %w", err)
 	}
-	return &Publisher{api: api, cfg: cfg, puts: puts}, nil
+	return p, nil
 }
 
 // Failure is one event that the event bus did not take.
@@ -208,7 +210,7 @@ func (p *Publisher) put(ctx context.Context, items []item) []Failure {
 		if items = again; len(items) == 0 {
 			return failed
 		}
-		wait(ctx, retryPause(items[0].event, attempt, p.cfg.Pause, maxPause))
+		backoff.Pause(ctx, retryPause(items[0].event, attempt, p.cfg.Pause, maxPause))
 	}
 }
 
@@ -265,13 +267,3 @@ func (p *Publisher) count(ctx context.Context, it item, outcome string) {
 
 // maxPause bounds the time between two attempts.
 const maxPause = 5 * time.Second
-
-// wait waits for d or the end of ctx.
-func wait(ctx context.Context, d time.Duration) {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-ctx.Done():
-	case <-t.C:
-	}
-}

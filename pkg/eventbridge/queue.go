@@ -13,10 +13,11 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/sqs"
 	"github.com/aws/aws-sdk-go-v2/service/sqs/types"
-	"go.opentelemetry.io/otel"
 	"go.opentelemetry.io/otel/metric"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/tradepulse/rotator/internal/backoff"
+	"github.com/tradepulse/rotator/internal/telemetry"
 	"github.com/tradepulse/rotator/pkg/events"
 )
 
@@ -49,6 +50,13 @@ type QueueConfig struct {
 	MeterProvider metric.MeterProvider
 }
 
+// withDefaults returns c with its zero values replaced.
+func (c QueueConfig) withDefaults() QueueConfig {
+	c.Wait, c.Pause, c.DrainTimeout = cmp.Or(c.Wait, 20*time.Second), cmp.Or(c.Pause, time.Second), cmp.Or(c.DrainTimeout, 10*time.Second)
+	c.Logger, c.MeterProvider = telemetry.Logger(c.Logger), telemetry.Meters(c.MeterProvider)
+	return c
+}
+
 // Queue polls one queue. Any number of processes may poll the same.
 type Queue struct {
 	api    QueueAPI
@@ -59,25 +67,15 @@ type Queue struct {
 
 // NewQueue returns a Queue.
 func NewQueue(api QueueAPI, cfg QueueConfig) (*Queue, error) {
+	cfg = cfg.withDefaults()
 	if api == nil || cfg.URL == "" || cfg.Handle == nil {
 		return nil, errors.New("eventbridge: a client, URL and Handle are required")
 	}
-	cfg.Wait = cmp.Or(cfg.Wait, 20*time.Second)
-	cfg.Pause = cmp.Or(cfg.Pause, time.Second)
-	cfg.DrainTimeout = cmp.Or(cfg.DrainTimeout, 10*time.Second)
-	if cfg.Logger == nil {
-		cfg.Logger = slog.Default()
-	}
-	if cfg.MeterProvider == nil {
-		cfg.MeterProvider = otel.GetMeterProvider()
-	}
-	var errs [2]error
+	m := telemetry.New(cfg.MeterProvider.Meter(scope))
 	q := &Queue{api: api, cfg: cfg}
-	q.late, errs[0] = cfg.MeterProvider.Meter(scope).Float64Histogram("rotator.eventbridge.queue.age",
-		metric.WithDescription("How long messages were in the queue before they were taken."), metric.WithUnit("s"))
-	q.panics, errs[1] = cfg.MeterProvider.Meter(scope).Int64Counter("rotator.eventbridge.queue.panics",
-		metric.WithDescription("Messages whose handler panicked; they come back."), metric.WithUnit("{message}"))
-	if err := errors.Join(errs[:]...); err != nil {
+	q.late = m.Histogram("rotator.eventbridge.queue.age", "s", "How long messages were in the queue before they were taken.")
+	q.panics = m.Counter("rotator.eventbridge.queue.panics", "{message}", "Messages whose handler panicked; they come back.")
+	if err := m.Err(); err != nil {
 		return nil, fmt.Errorf("eventbridge: %w", err)
 	}
 	return q, nil
@@ -105,7 +103,7 @@ func (q *Queue) Run(ctx context.Context) error {
 		}
 		failures++
 		q.cfg.Logger.LogAttrs(ctx, slog.LevelError, "eventbridge.queue_failed", slog.Int("try", failures), slog.String("error", err.Error()))
-		wait(ctx, min(q.cfg.Pause<<min(failures-1, 10), maxPollPause))
+		backoff.Pause(ctx, backoff.Delay(failures, q.cfg.Pause, maxPollPause))
 	}
 	return nil
 }

@@ -15,11 +15,12 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
-	"go.opentelemetry.io/otel"
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/metric"
 	"go.opentelemetry.io/otel/propagation"
 	"go.opentelemetry.io/otel/trace"
+
+	"github.com/tradepulse/rotator/internal/telemetry"
 )
 
 // The errors of a [Bus] that a caller acts on.
@@ -58,6 +59,16 @@ type Config struct {
 	Propagator     propagation.TextMapPropagator
 }
 
+// withDefaults returns c with its zero values replaced.
+func (c Config) withDefaults() Config {
+	c.MaxEventSize = cmp.Or(c.MaxEventSize, DefaultMaxEventSize)
+	c.Source = cmp.Or(c.Source, "/rotator")
+	c.APIPrefix = strings.TrimSuffix(cmp.Or(c.APIPrefix, jetstream.DefaultAPIPrefix), ".")
+	c.Propagator = cmp.Or[propagation.TextMapPropagator](c.Propagator, propagation.TraceContext{})
+	c.Logger, c.MeterProvider, c.TracerProvider = telemetry.Logger(c.Logger), telemetry.Meters(c.MeterProvider), telemetry.Tracers(c.TracerProvider)
+	return c
+}
+
 // Bus is one connection to NATS with everything that crosses it. It is safe
 // for concurrent use.
 type Bus struct {
@@ -83,24 +94,10 @@ const callTimeout = 10 * time.Second
 
 // New returns a Bus on nc, which stays the caller's to close.
 func New(nc *nats.Conn, cfg Config) (*Bus, error) {
+	cfg = cfg.withDefaults()
 	if cfg.Verifier == nil {
 		return nil, errors.New("events: a Verifier is required")
 	}
-	cfg.MaxEventSize = cmp.Or(cfg.MaxEventSize, DefaultMaxEventSize)
-	cfg.Source = cmp.Or(cfg.Source, "/rotator")
-	if cfg.Logger == nil {
-		cfg.Logger = slog.Default()
-	}
-	if cfg.MeterProvider == nil {
-		cfg.MeterProvider = otel.GetMeterProvider()
-	}
-	if cfg.TracerProvider == nil {
-		cfg.TracerProvider = otel.GetTracerProvider()
-	}
-	if cfg.Propagator == nil {
-		cfg.Propagator = propagation.TraceContext{}
-	}
-	cfg.APIPrefix = strings.TrimSuffix(cmp.Or(cfg.APIPrefix, jetstream.DefaultAPIPrefix), ".")
 	js, err := jetstream.NewWithAPIPrefix(nc, cfg.APIPrefix, jetstream.WithDefaultTimeout(callTimeout))
 	if err != nil {
 		return nil, fmt.Errorf("events: %w", err)
@@ -114,16 +111,12 @@ func New(nc *nats.Conn, cfg Config) (*Bus, error) {
 }
 
 func (b *Bus) instruments(m metric.Meter) error {
-	var errs [4]error
-	b.published, errs[0] = m.Int64Counter("rotator.events.published",
-		metric.WithDescription("Events published, by type."), metric.WithUnit("{event}"))
-	b.consumed, errs[1] = m.Int64Counter("rotator.events.consumed",
-		metric.WithDescription("Events handled, by type and outcome."), metric.WithUnit("{event}"))
-	b.rejected, errs[2] = m.Int64Counter("rotator.events.rejected",
-		metric.WithDescription("Messages that are no event to be trusted, by reason."), metric.WithUnit("{message}"))
-	b.handled, errs[3] = m.Float64Histogram("rotator.events.handle.duration",
-		metric.WithDescription("Time to handle an event, by type."), metric.WithUnit("s"))
-	return errors.Join(errs[:]...)
+	i := telemetry.New(m)
+	b.published = i.Counter("rotator.events.published", "{event}", "Events published, by type.")
+	b.consumed = i.Counter("rotator.events.consumed", "{event}", "Events handled, by type and outcome.")
+	b.rejected = i.Counter("rotator.events.rejected", "{message}", "Messages that are no event to be trusted, by reason.")
+	b.handled = i.Histogram("rotator.events.handle.duration", "s", "Time to handle an event, by type.")
+	return i.Err()
 }
 
 // Names returns the names that the Bus uses.

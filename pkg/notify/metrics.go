@@ -2,11 +2,11 @@ package notify
 
 import (
 	"context"
-	"errors"
 
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/metric"
 
+	"github.com/tradepulse/rotator/internal/telemetry"
 	"github.com/tradepulse/rotator/pkg/events"
 	"github.com/tradepulse/rotator/pkg/rollout"
 )
@@ -21,19 +21,14 @@ type instruments struct {
 }
 
 func newInstruments(m metric.Meter) (*instruments, error) {
-	var errs [5]error
+	made := telemetry.New(m)
 	i := &instruments{meter: m}
-	i.notified, errs[0] = m.Int64Counter("rotator.notified",
-		metric.WithDescription("Announcements handed to a service, by type and service."), metric.WithUnit("{notification}"))
-	i.moves, errs[1] = m.Int64Counter("rotator.rollout.moves",
-		metric.WithDescription("Moves of rollouts that this process published, by state and reason."), metric.WithUnit("{move}"))
-	i.duration, errs[2] = m.Float64Histogram("rotator.rollout.duration",
-		metric.WithDescription("Time from the announcement of a version until every instance ran it."), metric.WithUnit("s"))
-	i.rollouts, errs[3] = m.Int64ObservableGauge("rotator.rollouts",
-		metric.WithDescription("Rollouts as this process sees them, by state."), metric.WithUnit("{rollout}"))
-	i.instances, errs[4] = m.Int64ObservableGauge("rotator.instances",
-		metric.WithDescription("Live instances as this process sees them, by service."), metric.WithUnit("{instance}"))
-	return i, errors.Join(errs[:]...)
+	i.notified = made.Counter("rotator.notified", "{notification}", "Announcements handed to a service, by type and service.")
+	i.moves = made.Counter("rotator.rollout.moves", "{move}", "Moves of rollouts that this process published, by state and reason.")
+	i.duration = made.Histogram("rotator.rollout.duration", "s", "Time from the announcement of a version until every instance ran it.")
+	i.rollouts = made.Observable("rotator.rollouts", "{rollout}", "Rollouts as this process sees them, by state.")
+	i.instances = made.Observable("rotator.instances", "{instance}", "Live instances as this process sees them, by service.")
+	return i, made.Err()
 }
 
 // moved records a published move.

@@ -8,11 +8,11 @@ import (
 	"log/slog"
 	"time"
 
-	"go.opentelemetry.io/otel"
 	"go.opentelemetry.io/otel/metric"
 	"go.opentelemetry.io/otel/trace"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/tradepulse/rotator/internal/telemetry"
 	"github.com/tradepulse/rotator/pkg/catalog"
 	"github.com/tradepulse/rotator/pkg/events"
 	"github.com/tradepulse/rotator/pkg/secret"
@@ -59,6 +59,14 @@ type Config struct {
 	TracerProvider trace.TracerProvider
 }
 
+// withDefaults returns c with its zero values replaced.
+func (c Config) withDefaults() Config {
+	c.Concurrency = cmp.Or(c.Concurrency, DefaultConcurrency)
+	c.Source = cmp.Or(c.Source, "/rotator/notifier")
+	c.Logger, c.MeterProvider, c.TracerProvider = telemetry.Logger(c.Logger), telemetry.Meters(c.MeterProvider), telemetry.Tracers(c.TracerProvider)
+	return c
+}
+
 // Notifier tells services of new versions and follows rollouts. It is safe for
 // concurrent use, and is run once.
 type Notifier struct {
@@ -72,22 +80,12 @@ const scope = "github.com/tradepulse/rotator/pkg/notify"
 
 // New returns a Notifier.
 func New(cfg Config) (*Notifier, error) {
+	cfg = cfg.withDefaults()
 	if cfg.Bus == nil || cfg.Catalog == nil {
 		return nil, errors.New("notify: Bus and Catalog are required")
 	}
 	if cfg.Concurrency < 0 {
 		return nil, fmt.Errorf("notify: Concurrency is %d, the least is 1", cfg.Concurrency)
-	}
-	cfg.Concurrency = cmp.Or(cfg.Concurrency, DefaultConcurrency)
-	cfg.Source = cmp.Or(cfg.Source, "/rotator/notifier")
-	if cfg.Logger == nil {
-		cfg.Logger = slog.Default()
-	}
-	if cfg.MeterProvider == nil {
-		cfg.MeterProvider = otel.GetMeterProvider()
-	}
-	if cfg.TracerProvider == nil {
-		cfg.TracerProvider = otel.GetTracerProvider()
 	}
 	metrics, err := newInstruments(cfg.MeterProvider.Meter(scope))
 	if err != nil {

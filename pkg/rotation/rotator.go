@@ -9,12 +9,12 @@ import (
 	"log/slog"
 	"time"
 
-	"go.opentelemetry.io/otel"
 	"go.opentelemetry.io/otel/attribute"
 	otelcodes "go.opentelemetry.io/otel/codes"
 	"go.opentelemetry.io/otel/metric"
 	"go.opentelemetry.io/otel/trace"
 
+	"github.com/tradepulse/rotator/internal/telemetry"
 	"github.com/tradepulse/rotator/pkg/catalog"
 	"github.com/tradepulse/rotator/pkg/events"
 	"github.com/tradepulse/rotator/pkg/secret"
@@ -96,6 +96,16 @@ type Config struct {
 	TracerProvider trace.TracerProvider
 }
 
+// withDefaults returns c with its zero values replaced.
+func (c Config) withDefaults() Config {
+	c.TakeoverAttempts = cmp.Or(c.TakeoverAttempts, 3)
+	c.ExternalDeadline = cmp.Or(c.ExternalDeadline, DefaultExternalDeadline)
+	c.RetryBase = cmp.Or(c.RetryBase, 5*time.Second)
+	c.RetryCap = cmp.Or(c.RetryCap, 15*time.Minute)
+	c.Logger, c.MeterProvider, c.TracerProvider = telemetry.Logger(c.Logger), telemetry.Meters(c.MeterProvider), telemetry.Tracers(c.TracerProvider)
+	return c
+}
+
 // Rotator rotates and retires. It is safe for concurrent use and holds no state
 // of a rotation.
 type Rotator struct {
@@ -113,39 +123,22 @@ const scope = "github.com/tradepulse/rotator/pkg/rotation"
 
 // New returns a Rotator.
 func New(cfg Config) (*Rotator, error) {
+	cfg = cfg.withDefaults()
 	if cfg.Catalog == nil || cfg.Stores == nil || cfg.Bus == nil {
 		return nil, errors.New("rotation: Catalog, Stores and Bus are required")
-	}
-	cfg.TakeoverAttempts = cmp.Or(cfg.TakeoverAttempts, 3)
-	cfg.ExternalDeadline = cmp.Or(cfg.ExternalDeadline, DefaultExternalDeadline)
-	cfg.RetryBase = cmp.Or(cfg.RetryBase, 5*time.Second)
-	cfg.RetryCap = cmp.Or(cfg.RetryCap, 15*time.Minute)
-	if cfg.Logger == nil {
-		cfg.Logger = slog.Default()
-	}
-	if cfg.MeterProvider == nil {
-		cfg.MeterProvider = otel.GetMeterProvider()
-	}
-	if cfg.TracerProvider == nil {
-		cfg.TracerProvider = otel.GetTracerProvider()
 	}
 	r := &Rotator{cfg: cfg, log: cfg.Logger, tracer: cfg.TracerProvider.Tracer(scope)}
 	return r, r.instruments(cfg.MeterProvider.Meter(scope))
 }
 
 func (r *Rotator) instruments(m metric.Meter) error {
-	var errs [5]error
-	r.near, errs[0] = m.Int64Counter("secret.near_expiry",
-		metric.WithDescription("Near-expiry events taken by a worker."), metric.WithUnit("{event}"))
-	r.rotations, errs[1] = m.Int64Counter("rotator.rotations",
-		metric.WithDescription("Rotations by outcome."), metric.WithUnit("{rotation}"))
-	r.retired, errs[2] = m.Int64Counter("rotator.versions.retired",
-		metric.WithDescription("Versions retired after every instance ran the next one."), metric.WithUnit("{version}"))
-	r.failures, errs[3] = m.Int64Counter("rotator.rotation.failures",
-		metric.WithDescription("Tries that failed, by step, code and whether the rotation was given up."), metric.WithUnit("{try}"))
-	r.duration, errs[4] = m.Float64Histogram("rotator.rotation.duration",
-		metric.WithDescription("Time from taking a near-expiry event to its end."), metric.WithUnit("s"))
-	return errors.Join(errs[:]...)
+	i := telemetry.New(m)
+	r.near = i.Counter("secret.near_expiry", "{event}", "Near-expiry events taken by a worker.")
+	r.rotations = i.Counter("rotator.rotations", "{rotation}", "Rotations by outcome.")
+	r.retired = i.Counter("rotator.versions.retired", "{version}", "Versions retired after every instance ran the next one.")
+	r.failures = i.Counter("rotator.rotation.failures", "{try}", "Tries that failed, by step, code and whether the rotation was given up.")
+	r.duration = i.Histogram("rotator.rotation.duration", "s", "Time from taking a near-expiry event to its end.")
+	return i.Err()
 }
 
 // targetFor returns the target of a secret.

@@ -11,10 +11,10 @@ import (
 	"sync/atomic"
 	"time"
 
-	"go.opentelemetry.io/otel"
 	"go.opentelemetry.io/otel/metric"
 	"go.opentelemetry.io/otel/trace"
 
+	"github.com/tradepulse/rotator/internal/telemetry"
 	"github.com/tradepulse/rotator/pkg/catalog"
 	"github.com/tradepulse/rotator/pkg/events"
 	"github.com/tradepulse/rotator/pkg/store"
@@ -54,15 +54,7 @@ type Config struct {
 // withDefaults returns c with its zero values replaced.
 func (c Config) withDefaults() Config {
 	c.SweepEvery = cmp.Or(c.SweepEvery, DefaultSweepEvery)
-	if c.Logger == nil {
-		c.Logger = slog.Default()
-	}
-	if c.MeterProvider == nil {
-		c.MeterProvider = otel.GetMeterProvider()
-	}
-	if c.TracerProvider == nil {
-		c.TracerProvider = otel.GetTracerProvider()
-	}
+	c.Logger, c.MeterProvider, c.TracerProvider = telemetry.Logger(c.Logger), telemetry.Meters(c.MeterProvider), telemetry.Tracers(c.TracerProvider)
 	return c
 }
 
@@ -92,16 +84,12 @@ func New(cfg Config) (*Scheduler, error) {
 }
 
 func (s *Scheduler) instruments(m metric.Meter) error {
-	var errs [4]error
-	s.swept, errs[0] = m.Float64Histogram("rotator.sweep.duration",
-		metric.WithDescription("Time to compare all stores with the bus."), metric.WithUnit("s"))
-	s.reconciler.armed, errs[1] = m.Int64Counter("rotator.timers.armed",
-		metric.WithDescription("Timers set or moved by a sweep, by reason."), metric.WithUnit("{timer}"))
-	_, errs[2] = m.Int64ObservableGauge("rotator.secrets", metric.WithInt64Callback(s.showSecrets),
-		metric.WithDescription("Secrets at the last sweep of this process, by store and by what was decided for them."), metric.WithUnit("{secret}"))
-	_, errs[3] = m.Int64ObservableGauge("rotator.discovery.problems", metric.WithInt64Callback(s.showFindings),
-		metric.WithDescription("Tags at the last sweep of this process that cannot be carried out or are overruled, by store and kind."), metric.WithUnit("{problem}"))
-	return errors.Join(errs[:]...)
+	i := telemetry.New(m)
+	s.swept = i.Histogram("rotator.sweep.duration", "s", "Time to compare all stores with the bus.")
+	s.reconciler.armed = i.Counter("rotator.timers.armed", "{timer}", "Timers set or moved by a sweep, by reason.")
+	i.Observable("rotator.secrets", "{secret}", "Secrets at the last sweep of this process, by store and by what was decided for them.", s.showSecrets)
+	i.Observable("rotator.discovery.problems", "{problem}", "Tags at the last sweep of this process that cannot be carried out or are overruled, by store and kind.", s.showFindings)
+	return i.Err()
 }
 
 // Run sweeps once and then whenever the bus says so, until ctx ends. It returns

@@ -12,6 +12,8 @@ import (
 	"github.com/sony/gobreaker/v2"
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/metric"
+
+	"github.com/tradepulse/rotator/internal/telemetry"
 )
 
 // Defaults of a [Circuit].
@@ -21,9 +23,9 @@ const (
 	DefaultStall    = 10 * time.Second
 )
 
-// Circuit says when a store counts as dead. Its calls then fail at once with
-// [ErrUnavailable], so that a caller that works on several stores is not held up
-// for the others, until one call in a while finds it alive again.
+// Circuit configures the circuit breaker of a store. While it is open, calls fail
+// at once with [ErrUnavailable], so that work on other stores continues. One call
+// in a while tests whether the store has recovered.
 type Circuit struct {
 	// Failures is how many calls in a row have to fail for want of the store
 	// itself: with ErrUnavailable or at the timeout. 0 means DefaultFailures,
@@ -59,16 +61,12 @@ type breaker struct {
 	good time.Time // when a call succeeded last
 }
 
-func newBreaker(name string, cfg Circuit, log *slog.Logger, m metric.Meter) (*breaker, error) {
+func newBreaker(name string, cfg Circuit, log *slog.Logger, i *telemetry.Instruments) *breaker {
 	b := &breaker{cfg: cfg.withDefaults()}
 	if b.cfg.Failures < 0 {
-		return b, nil
+		return b
 	}
-	var err error
-	b.state, err = m.Int64Gauge("rotator.store.circuit", metric.WithDescription("Whether a store is called: 0 yes, 1 one call to see whether it is back, 2 not for a while."), metric.WithUnit("{state}"))
-	if err != nil {
-		return nil, err
-	}
+	b.state = i.Gauge("rotator.store.circuit", "{state}", "Whether a store is called: 0 yes, 1 one call to test whether it has recovered, 2 not for now.")
 	attrs := metric.WithAttributes(attribute.String("store", name))
 	b.state.Record(context.Background(), int64(gobreaker.StateClosed), attrs)
 	b.gate = gobreaker.NewTwoStepCircuitBreaker[struct{}](gobreaker.Settings{
@@ -81,7 +79,7 @@ func newBreaker(name string, cfg Circuit, log *slog.Logger, m metric.Meter) (*br
 			log.LogAttrs(context.Background(), slog.LevelWarn, "store.circuit", slog.String("store", name), slog.String("from", from.String()), slog.String("to", to.String()))
 		},
 	})
-	return b, nil
+	return b
 }
 
 // dead reports whether err says that the store did not answer.

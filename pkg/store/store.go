@@ -9,12 +9,12 @@ import (
 	"log/slog"
 	"time"
 
-	"go.opentelemetry.io/otel"
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/codes"
 	"go.opentelemetry.io/otel/metric"
 	"go.opentelemetry.io/otel/trace"
 
+	"github.com/tradepulse/rotator/internal/telemetry"
 	"github.com/tradepulse/rotator/pkg/secret"
 )
 
@@ -33,6 +33,13 @@ type Options struct {
 	Logger         *slog.Logger
 	MeterProvider  metric.MeterProvider
 	TracerProvider trace.TracerProvider
+}
+
+// withDefaults returns o with its zero values replaced.
+func (o Options) withDefaults() Options {
+	o.Timeout = cmp.Or(o.Timeout, DefaultTimeout)
+	o.Logger, o.MeterProvider, o.TracerProvider = telemetry.Logger(o.Logger), telemetry.Meters(o.MeterProvider), telemetry.Tracers(o.TracerProvider)
+	return o
 }
 
 // Store is one place where secrets are kept. It is safe for concurrent use.
@@ -61,25 +68,13 @@ func New(name string, d Driver, opts *Options) (*Store, error) {
 	if name == "" || d == nil {
 		return nil, errors.New("store: a name and a driver are required")
 	}
-	s := &Store{name: name, d: d, timeout: cmp.Or(o.Timeout, DefaultTimeout), log: o.Logger}
-	if s.log == nil {
-		s.log = slog.Default()
-	}
-	if o.MeterProvider == nil {
-		o.MeterProvider = otel.GetMeterProvider()
-	}
-	if o.TracerProvider == nil {
-		o.TracerProvider = otel.GetTracerProvider()
-	}
-	s.tracer = o.TracerProvider.Tracer(scope)
-	m := o.MeterProvider.Meter(scope)
-	var errs [3]error
-	s.access, errs[0] = m.Int64Counter("secret.access",
-		metric.WithDescription("Calls to a store, by operation and outcome."), metric.WithUnit("{call}"))
-	s.took, errs[1] = m.Float64Histogram("rotator.store.duration",
-		metric.WithDescription("Time of a call to a store."), metric.WithUnit("s"))
-	s.circuit, errs[2] = newBreaker(name, o.Circuit, s.log, m)
-	return s, errors.Join(errs[:]...)
+	o = o.withDefaults()
+	s := &Store{name: name, d: d, timeout: o.Timeout, log: o.Logger, tracer: o.TracerProvider.Tracer(scope)}
+	i := telemetry.New(o.MeterProvider.Meter(scope))
+	s.access = i.Counter("secret.access", "{call}", "Calls to a store, by operation and outcome.")
+	s.took = i.Histogram("rotator.store.duration", "s", "Time of a call to a store.")
+	s.circuit = newBreaker(name, o.Circuit, s.log, i)
+	return s, i.Err()
 }
 
 // Name returns the name of the store.
