@@ -3,7 +3,6 @@ package events_test
 import (
 	"context"
 	"errors"
-	"fmt"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -11,7 +10,6 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
-	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/tradepulse/rotator/internal/waittest"
 	"github.com/tradepulse/rotator/pkg/events"
@@ -49,78 +47,6 @@ func consume(t *testing.T, b *events.Bus, cfg events.ConsumeConfig, h events.Han
 	return stop
 }
 
-func TestATimerFiresAsASignedEvent(t *testing.T) {
-	t.Parallel()
-	b := eventstest.NewServer(t).NewBus(events.StreamOptions{})
-	at := time.Now().Add(1200 * time.Millisecond)
-	if changed, err := b.Arm(t.Context(), event(events.TypeNearExpiry, "v1"), at); err != nil || !changed {
-		t.Fatalf("arm: changed %t, err %v", changed, err)
-	}
-	timer, err := b.Timer(t.Context(), events.TypeNearExpiry, id)
-	if err != nil || !timer.At.Equal(at) || timer.Event.Data.VersionID != "v1" {
-		t.Errorf("the timer reads back as %v for %s, err %v", timer.At, timer.Event.Data.VersionID, err)
-	}
-	keys, err := b.ArmedKeys(t.Context())
-	if _, ok := keys[id.Key()]; err != nil || !ok || len(keys) != 1 {
-		t.Errorf("armed keys %v, err %v", keys, err)
-	}
-	got := make(chan events.Delivery, 1)
-	consume(t, b, events.ConsumeConfig{Consumer: events.WorkerConsumer}, func(_ context.Context, d events.Delivery) error { got <- d; return nil })
-	d := <-got
-	if early := time.Until(at); early > 0 {
-		t.Errorf("it fired %s early", early)
-	}
-	if d.Event.Type != events.TypeNearExpiry || d.Event.Data.VersionID != "v1" {
-		t.Errorf("it fired as %s for %s", d.Event.Type, d.Event.Data.VersionID)
-	}
-	if keys, err := b.ArmedKeys(t.Context()); err != nil || len(keys) != 0 {
-		t.Errorf("after it fired %v are armed, err %v", keys, err)
-	}
-}
-
-func TestArmingAgainChangesNothingAndMovingDoes(t *testing.T) {
-	t.Parallel()
-	b := eventstest.NewServer(t).NewBus(events.StreamOptions{})
-	at := time.Now().Add(time.Hour)
-	for i, c := range []struct {
-		version secret.VersionID
-		at      time.Time
-		want    bool
-	}{{"v1", at, true}, {"v1", at, false}, {"v1", at.Add(time.Minute), true}, {"v2", at.Add(time.Minute), true}} {
-		changed, err := b.Arm(t.Context(), event(events.TypeNearExpiry, c.version), c.at)
-		if err != nil || changed != c.want {
-			t.Errorf("arm %d: changed %t, want %t, err %v", i, changed, c.want, err)
-		}
-	}
-	if err := b.Disarm(t.Context(), events.TypeNearExpiry, id); err != nil {
-		t.Fatal(err)
-	}
-	if timer, err := b.Timer(t.Context(), events.TypeNearExpiry, id); err != nil || timer.Seq != 0 {
-		t.Errorf("after disarming: %+v, err %v", timer, err)
-	}
-}
-
-func TestRotateNowTakesTheTimerAway(t *testing.T) {
-	t.Parallel()
-	b := eventstest.NewServer(t).NewBus(events.StreamOptions{})
-	if _, err := b.Arm(t.Context(), event(events.TypeNearExpiry, "v1"), time.Now().Add(time.Hour)); err != nil {
-		t.Fatal(err)
-	}
-	now := event(events.TypeNearExpiry, "v1")
-	now.Data.Reason = events.ReasonManual
-	if err := b.RotateNow(t.Context(), now); err != nil {
-		t.Fatal(err)
-	}
-	if timer, err := b.Timer(t.Context(), events.TypeNearExpiry, id); err != nil || timer.Seq != 0 {
-		t.Errorf("the timer still stands: %+v, err %v", timer, err)
-	}
-	got := make(chan events.Delivery, 8)
-	consume(t, b, events.ConsumeConfig{Consumer: events.WorkerConsumer}, func(_ context.Context, d events.Delivery) error { got <- d; return nil })
-	if d := <-got; d.Event.Data.Reason != events.ReasonManual {
-		t.Errorf("delivered %+v", d.Event.Data)
-	}
-}
-
 func TestOnlyOneOfManyAnnouncesAVersion(t *testing.T) {
 	t.Parallel()
 	s := eventstest.NewServer(t)
@@ -148,122 +74,6 @@ func TestOnlyOneOfManyAnnouncesAVersion(t *testing.T) {
 	if _, err := b.PublishAfter(t.Context(), event(events.TypeRotated, "v1"), 0); !errors.Is(err, events.ErrConflict) {
 		t.Errorf("the same again after a stale sequence: %v, want a conflict, not a duplicate taken for success", err)
 	}
-}
-
-func TestTheOutcomeIsTheError(t *testing.T) {
-	t.Parallel()
-	boom := errors.New("boom")
-	for name, c := range map[string]struct {
-		outcome    func(attempt int) error
-		deliveries int
-	}{
-		"nil is done":               {func(int) error { return nil }, 1},
-		"permanent is never again":  {func(int) error { return events.Permanent(boom) }, 1},
-		"retry after is later":      {func(n int) error { return map[bool]error{true: events.RetryAfter(boom, time.Millisecond)}[n == 1] }, 2},
-		"a plain error comes again": {func(n int) error { return map[bool]error{true: boom}[n == 1] }, 2},
-		"a panic comes again": {func(n int) error {
-			if n == 1 {
-				panic("boom")
-			}
-			return nil
-		}, 2},
-	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			b := eventstest.NewServer(t).NewBus(events.StreamOptions{})
-			seen := make(chan int, 8)
-			consume(t, b, events.ConsumeConfig{Consumer: events.WorkerConsumer}, func(_ context.Context, d events.Delivery) error {
-				seen <- d.Attempt
-				return c.outcome(d.Attempt)
-			})
-			if err := b.RotateNow(t.Context(), event(events.TypeNearExpiry, "v1")); err != nil {
-				t.Fatal(err)
-			}
-			for want := 1; want <= c.deliveries; want++ {
-				if got := <-seen; got != want {
-					t.Errorf("delivery %d came as attempt %d", want, got)
-				}
-			}
-			waittest.Until(t, "the queue of rotations is empty", func() error { return queueEmpty(t, b) })
-		})
-	}
-}
-
-// queueEmpty returns an error while a worker has something left to do.
-func queueEmpty(t *testing.T, b *events.Bus) error {
-	t.Helper()
-	n, err := b.Waiting(t.Context(), events.WorkerConsumer)
-	if err != nil || n > 0 {
-		return fmt.Errorf("%d messages wait, err %w", n, err)
-	}
-	return nil
-}
-
-func TestAFailedEventThatIsArmedAgainIsDone(t *testing.T) {
-	t.Parallel()
-	b := eventstest.NewServer(t).NewBus(events.StreamOptions{})
-	retried := make(chan events.Delivery, 1)
-	cfg := events.ConsumeConfig{Consumer: events.WorkerConsumer, Retry: func(_ context.Context, d events.Delivery, _ error) error { retried <- d; return nil }}
-	consume(t, b, cfg, func(context.Context, events.Delivery) error { return errors.New("boom") })
-	if err := b.RotateNow(t.Context(), event(events.TypeNearExpiry, "v1")); err != nil {
-		t.Fatal(err)
-	}
-	<-retried
-	waittest.Until(t, "the queue of rotations is empty", func() error { return queueEmpty(t, b) })
-}
-
-func TestDrainLetsTheHandlerFinish(t *testing.T) {
-	t.Parallel()
-	b := eventstest.NewServer(t).NewBus(events.StreamOptions{})
-	begun, release, finished := make(chan struct{}), make(chan struct{}), atomic.Bool{}
-	stop := consume(t, b, events.ConsumeConfig{Consumer: events.WorkerConsumer}, func(ctx context.Context, _ events.Delivery) error {
-		close(begun)
-		<-release
-		finished.Store(ctx.Err() == nil)
-		return nil
-	})
-	if err := b.RotateNow(t.Context(), event(events.TypeNearExpiry, "v1")); err != nil {
-		t.Fatal(err)
-	}
-	<-begun
-	time.AfterFunc(50*time.Millisecond, func() { close(release) })
-	stop()
-	if !finished.Load() {
-		t.Error("the handler was cut off")
-	}
-	if err := queueEmpty(t, b); err != nil {
-		t.Error(err)
-	}
-}
-
-func TestConsumingSurvivesARestartAndALostStream(t *testing.T) {
-	t.Parallel()
-	s := eventstest.NewServer(t)
-	b := s.NewBus(events.StreamOptions{})
-	got := make(chan secret.VersionID, 8)
-	consume(t, b, events.ConsumeConfig{Consumer: events.WorkerConsumer}, func(_ context.Context, d events.Delivery) error {
-		got <- d.Event.Data.VersionID
-		return nil
-	})
-	publish := func(v secret.VersionID) {
-		t.Helper()
-		waittest.Until(t, "the order is published", func() error { return b.RotateNow(t.Context(), event(events.TypeNearExpiry, v)) })
-		if have := <-got; have != v {
-			t.Errorf("got %s, want %s", have, v)
-		}
-	}
-	publish("v1")
-	s.Stop()
-	s.Start()
-	publish("v2")
-	js, err := jetstream.New(s.Connect())
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := js.DeleteStream(t.Context(), b.Names().RotationStream()); err != nil {
-		t.Fatal(err)
-	}
-	publish("v3")
 }
 
 // TestHostileMessages puts everything that is no event of ours on every subject
