@@ -111,9 +111,6 @@ func (c *Cluster) eventually(do func(context.Context) error) {
 	}
 }
 
-// URL returns the address of a server.
-func (c *Cluster) URL(i int) string { return c.nodes[i].url }
-
 // Connect returns a connection to one server, and to no other later, that ends with
 // the test.
 func (c *Cluster) Connect(i int) *nats.Conn {
@@ -181,9 +178,6 @@ func (c *Cluster) signal(i int, s os.Signal) {
 		c.t.Fatalf("%v to %s: %v", s, c.nodes[i].name, err)
 	}
 }
-
-// Kill ends a server as SIGKILL does. Its files stay.
-func (c *Cluster) Kill(i int) { c.nodes[i].process.kill() }
 
 // Restart starts a server on the files that it had.
 func (c *Cluster) Restart(i int) {

@@ -23,8 +23,8 @@ func (m *Manager) loop() {
 	defer release()
 	poll := time.NewTimer(m.pollIn(0))
 	defer poll.Stop()
-	look := time.NewTimer(m.lookIn())
-	defer look.Stop()
+	deadline := time.NewTimer(m.untilDeadline())
+	defer deadline.Stop()
 	observe := time.NewTicker(observeEvery)
 	defer observe.Stop()
 	m.catchUp()
@@ -40,10 +40,10 @@ func (m *Manager) loop() {
 			polls++
 			poll.Reset(m.pollIn(polls))
 		case <-m.wake:
-			look.Reset(m.lookIn())
-		case <-look.C:
-			m.look(time.Now())
-			look.Reset(m.lookIn())
+			deadline.Reset(m.untilDeadline())
+		case <-deadline.C:
+			m.checkDeadlines(time.Now())
+			deadline.Reset(m.untilDeadline())
 		case <-observe.C:
 			m.observe(m.work)
 		}
@@ -80,10 +80,10 @@ func (m *Manager) pollIn(n int) time.Duration {
 	return part - time.Duration(spread*float64(part)/10)
 }
 
-// leastLook is the least time between two looks at all secrets.
-const leastLook = 20 * time.Millisecond
+// leastWait is the least time between two checks of all deadlines.
+const leastWait = 20 * time.Millisecond
 
-// rouse makes the loop compute anew when it looks next. It does not block.
+// rouse makes the loop compute the next deadline again. It does not block.
 func (m *Manager) rouse() {
 	select {
 	case m.wake <- struct{}{}:
@@ -91,8 +91,8 @@ func (m *Manager) rouse() {
 	}
 }
 
-// look feeds the clock to the secrets whose deadline has passed.
-func (m *Manager) look(now time.Time) {
+// checkDeadlines feeds the clock to the secrets whose deadline has passed.
+func (m *Manager) checkDeadlines(now time.Time) {
 	for _, e := range m.entries {
 		if at := e.due.Load(); at != 0 && at <= now.UnixNano() {
 			e.start(e.feed(m.work, reload.Event{Kind: reload.Clock}, loaded{}))
@@ -100,14 +100,14 @@ func (m *Manager) look(now time.Time) {
 	}
 }
 
-// lookIn returns the time to the next deadline, at least leastLook and at most a
+// untilDeadline returns the time to the next deadline, at least leastWait and at most a
 // minute, in case the wall clock is set.
-func (m *Manager) lookIn() time.Duration {
+func (m *Manager) untilDeadline() time.Duration {
 	next := time.Minute
 	now := time.Now().UnixNano()
 	for _, e := range m.entries {
 		if at := e.due.Load(); at != 0 {
-			next = min(next, max(time.Duration(at-now), leastLook))
+			next = min(next, max(time.Duration(at-now), leastWait))
 		}
 	}
 	return next

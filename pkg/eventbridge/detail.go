@@ -52,8 +52,8 @@ func Types() []events.Type {
 	return []events.Type{events.TypeRotated, events.TypeRotationFailed, events.TypeRollout}
 }
 
-// NewDetail returns the detail of e with the trace context of ctx.
-func NewDetail(ctx context.Context, e events.Event) Detail {
+// newDetail returns the detail of e with the trace context of ctx.
+func newDetail(ctx context.Context, e events.Event) Detail {
 	carrier := propagation.MapCarrier{}
 	propagation.TraceContext{}.Inject(ctx, carrier)
 	return Detail{
@@ -76,7 +76,7 @@ func (p *Publisher) entry(ctx context.Context, e events.Event) (types.PutEventsR
 	if err := publishable(e); err != nil {
 		return types.PutEventsRequestEntry{}, events.Permanent(err)
 	}
-	raw, err := json.Marshal(NewDetail(ctx, e))
+	raw, err := json.Marshal(newDetail(ctx, e))
 	if err != nil {
 		return types.PutEventsRequestEntry{}, events.Permanent(fmt.Errorf("encode %s: %w", e.Type, err))
 	}

@@ -40,11 +40,11 @@ type hint struct {
 	names []string // :: names and ARNs of secrets, as they were written
 }
 
-// paths returns the paths that its names may stand for, see [Paths], each once.
+// paths returns the paths that its names may stand for, each once.
 func (h hint) paths() []string {
 	var out []string
 	for _, name := range h.names {
-		for _, path := range Paths(name) {
+		for _, path := range pathsOf(name) {
 			if !slices.Contains(out, path) {
 				out = append(out, path)
 			}
@@ -141,11 +141,11 @@ const maxResources = 10
 // suffix is what AWS puts after the name in an ARN: a hyphen and six characters.
 const suffix = 7
 
-// Paths returns the paths that a store may know a secret by, of which an event
+// pathsOf returns the paths that a store may know a secret by, of which an event
 // says that it is called name: the name itself, and of an ARN the ARN, the name
 // in it and that name without what AWS puts after it. An event may hold the ARN
 // with or without that, so one of them may be another secret.
-func Paths(name string) []string {
+func pathsOf(name string) []string {
 	parts := strings.SplitN(name, ":", 7)
 	if len(parts) < 7 || parts[0] != "arn" || parts[5] != "secret" {
 		return []string{name}

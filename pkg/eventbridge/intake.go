@@ -35,9 +35,9 @@ const DefaultReconcileTimeout = 20 * time.Second
 // IntakeConfig is what an [Intake] needs. Reconciler and Secrets are required.
 type IntakeConfig struct {
 	Reconciler Reconciler
-	// Secrets returns the configured secrets of Secrets Manager that have a path,
-	// see [Paths]: more than one where stores of several accounts or regions
-	// have one of that name.
+	// Secrets returns the configured secrets of Secrets Manager that have a path:
+	// more than one where stores of several accounts or regions have one of that
+	// name.
 	Secrets func(path string) []secret.ID
 	// Discovering returns the stores of Secrets Manager in which a secret that
 	// has no configuration may be discovered at a path. Nil means none.

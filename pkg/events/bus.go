@@ -49,7 +49,7 @@ type Config struct {
 	// imports its share of it, such as ROTATOR.API; see deployments/nats. "" is
 	// $JS.API.
 	APIPrefix string
-	// MaxEventSize bounds an event in bytes. 0 means DefaultMaxEventSize.
+	// MaxEventSize bounds an event in bytes. 0 means 16 KiB.
 	MaxEventSize int
 
 	// Nil means slog.Default, the global providers and W3C trace context.
@@ -61,7 +61,7 @@ type Config struct {
 
 // withDefaults returns c with its zero values replaced.
 func (c Config) withDefaults() Config {
-	c.MaxEventSize = cmp.Or(c.MaxEventSize, DefaultMaxEventSize)
+	c.MaxEventSize = cmp.Or(c.MaxEventSize, defaultMaxEventSize)
 	c.Source = cmp.Or(c.Source, "/rotator")
 	c.APIPrefix = strings.TrimSuffix(cmp.Or(c.APIPrefix, jetstream.DefaultAPIPrefix), ".")
 	c.Propagator = cmp.Or[propagation.TextMapPropagator](c.Propagator, propagation.TraceContext{})

@@ -29,8 +29,8 @@ const (
 const (
 	specVersion = "1.0"
 	contentJSON = "application/json"
-	// DefaultMaxEventSize bounds an event, headers and body, in bytes.
-	DefaultMaxEventSize = 16 << 10
+	// defaultMaxEventSize bounds an event, headers and body, in bytes.
+	defaultMaxEventSize = 16 << 10
 	maxText             = 2048 // longest attribute or message
 )
 

@@ -17,7 +17,7 @@ func FuzzDecode(f *testing.F) {
 	if err != nil {
 		f.Fatal(err)
 	}
-	b := &Bus{cfg: Config{Signer: signer, Verifier: NewVerifier(signer.Public()), MaxEventSize: DefaultMaxEventSize}}
+	b := &Bus{cfg: Config{Signer: signer, Verifier: NewVerifier(signer.Public()), MaxEventSize: defaultMaxEventSize}}
 	f.Add("id", "secret.rotated", "/source", "prod/db", "2026-01-01T00:00:00Z", []byte(`{"secret_id":"prod/db","version_id":"v1"}`))
 	f.Add("id", "secret.rollout", "/source", "a", "2026-01-01T00:00:00.5+02:00", []byte(`{"secret_id":"a","rollout":{"state":"stalled","blocking":[{"reason":"failed"}]}}`))
 	f.Add("id", "secret.discovered", "/source", "a", "2026-01-01T00:00:00Z", []byte(`{"secret_id":"a","store":"main","discovered":{"path":"p/a","services":["api"],"grace_ms":1000}}`))

@@ -48,7 +48,7 @@ func fixedBus(t *testing.T) *Bus {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &Bus{cfg: Config{Signer: signer, Verifier: NewVerifier(signer.Public()), MaxEventSize: DefaultMaxEventSize}}
+	return &Bus{cfg: Config{Signer: signer, Verifier: NewVerifier(signer.Public()), MaxEventSize: defaultMaxEventSize}}
 }
 
 func examples() map[Type]Event {

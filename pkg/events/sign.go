@@ -44,15 +44,15 @@ func NewSigner(key ed25519.PrivateKey) (*Signer, error) {
 		return nil, fmt.Errorf("signing key has %d bytes, want %d", len(key), ed25519.PrivateKeySize)
 	}
 	pub := ed25519.PublicKey(key[ed25519.PrivateKeySize-ed25519.PublicKeySize:])
-	return &Signer{key: key, pub: pub, id: KeyID(pub)}, nil
+	return &Signer{key: key, pub: pub, id: keyID(pub)}, nil
 }
 
 // Public returns the key with which others check what s signs.
 func (s *Signer) Public() ed25519.PublicKey { return s.pub }
 
-// KeyID returns the name of a public key in the ce-keyid attribute: the first
+// keyID returns the name of a public key in the ce-keyid attribute: the first
 // 16 hexadecimal digits of its SHA-256.
-func KeyID(pub ed25519.PublicKey) string {
+func keyID(pub ed25519.PublicKey) string {
 	sum := sha256.Sum256(pub)
 	return hex.EncodeToString(sum[:8])
 }
@@ -61,7 +61,7 @@ func KeyID(pub ed25519.PublicKey) string {
 func NewVerifier(keys ...ed25519.PublicKey) *Verifier {
 	v := &Verifier{keys: make(map[string]ed25519.PublicKey, len(keys))}
 	for _, k := range keys {
-		v.keys[KeyID(k)] = k
+		v.keys[keyID(k)] = k
 	}
 	return v
 }

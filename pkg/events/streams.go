@@ -108,7 +108,7 @@ func (n Names) ConsumerConfigs(o StreamOptions) map[string][]jetstream.ConsumerC
 // to what this version of the program needs. Several processes may do so at
 // once. The error wraps [ErrServerTooOld] when the server cannot hold timers.
 func (b *Bus) EnsureStreams(ctx context.Context, o StreamOptions) error {
-	if err := CheckServer(b.nc.ConnectedServerVersion()); err != nil {
+	if err := checkServer(b.nc.ConnectedServerVersion()); err != nil {
 		return err
 	}
 	consumers := b.cfg.Names.ConsumerConfigs(o)
@@ -128,9 +128,9 @@ func (b *Bus) EnsureStreams(ctx context.Context, o StreamOptions) error {
 	return nil
 }
 
-// CheckServer returns an error that wraps [ErrServerTooOld] unless a server of
+// checkServer returns an error that wraps [ErrServerTooOld] unless a server of
 // the given version has what the bus needs.
-func CheckServer(version string) error {
+func checkServer(version string) error {
 	parts := strings.SplitN(version, ".", 3)
 	var have [2]int
 	for i := range have {

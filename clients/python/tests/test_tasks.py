@@ -183,14 +183,14 @@ async def test_a_poll_goes_on_whatever_is_raised(metrics: Recorder, logged: Logg
     env = {"KEY": "value one"}
     left: list[BaseException] = [RuntimeError(CANARY), MemoryError(CANARY)]
     manager = manager_of(env, poll_interval=SOON, metrics=metrics)
-    look_in = manager._look_in
+    until_deadline = manager._until_deadline
 
     def broken() -> float:
         with raising(left):
-            return look_in()
+            return until_deadline()
         raise AssertionError
 
-    monkeypatch.setattr(manager, "_look_in", broken)
+    monkeypatch.setattr(manager, "_until_deadline", broken)
     async with manager:
         env["KEY"] = "value two"
         await eventually(lambda: not left and reads(manager, "value two"), "the poll", lambda: (left, logged("secret.task.failed")))

@@ -296,7 +296,7 @@ class Manager:
         for entry in self._entries.values():
             entry.tick()
         with suppress(TimeoutError):
-            async with asyncio.timeout(min(self._look_in(), max(self._poll_at - clock(), 0))):
+            async with asyncio.timeout(min(self._until_deadline(), max(self._poll_at - clock(), 0))):
                 await self._wake.wait()
 
     def _poll_in(self) -> float:
@@ -306,7 +306,7 @@ class Manager:
         part = self._poll.total_seconds() / len(self._parts)
         return part * (1 - random.random() / 10)  # noqa: S311  # it spreads load
 
-    def _look_in(self) -> float:
+    def _until_deadline(self) -> float:
         """Return the time to the next deadline."""
         now = times.now_ns()
         left = [(e.state.due - now) / _SECOND for e in self._entries.values() if e.state.due is not None]
