@@ -186,20 +186,6 @@ func (cfg ConnectConfig) options(w *reconnects) ([]nats.Option, error) {
 	if cfg.Background {
 		opts = append(opts, nats.RetryOnFailedConnect(true), nats.ConnectHandler(func(*nats.Conn) { log.Info("nats.connected") }))
 	}
-	switch {
-	case cfg.CredsFile != "":
-		opts = append(opts, nats.UserCredentials(cfg.CredsFile))
-	case cfg.NKeyFile != "":
-		o, err := nats.NkeyOptionFromSeed(cfg.NKeyFile)
-		if err != nil {
-			return nil, err
-		}
-		opts = append(opts, o)
-	case cfg.NKey != "":
-		opts = append(opts, nats.Nkey(cfg.NKey, cfg.Sign))
-	case cfg.User != "":
-		opts = append(opts, nats.UserInfo(cfg.User, cfg.Password))
-	}
 	if cfg.TLS != nil {
 		secure := cfg.TLS.Clone()
 		secure.MinVersion = max(secure.MinVersion, tls.VersionTLS13)
@@ -208,5 +194,23 @@ func (cfg ConnectConfig) options(w *reconnects) ([]nats.Option, error) {
 	if cfg.InProcess != nil {
 		opts = append(opts, nats.InProcessServer(cfg.InProcess))
 	}
-	return opts, nil
+	identity, err := cfg.identity()
+	return append(opts, identity...), err
+}
+
+// identity returns the option that authenticates the connection, if any.
+func (cfg ConnectConfig) identity() ([]nats.Option, error) {
+	switch {
+	case cfg.CredsFile != "":
+		return []nats.Option{nats.UserCredentials(cfg.CredsFile)}, nil
+	case cfg.NKeyFile != "":
+		o, err := nats.NkeyOptionFromSeed(cfg.NKeyFile)
+		return []nats.Option{o}, err
+	case cfg.NKey != "":
+		return []nats.Option{nats.Nkey(cfg.NKey, cfg.Sign)}, nil
+	case cfg.User != "":
+		return []nats.Option{nats.UserInfo(cfg.User, cfg.Password)}, nil
+	default:
+		return nil, nil
+	}
 }

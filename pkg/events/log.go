@@ -117,6 +117,8 @@ func (b *Bus) watch(ctx context.Context, stream string, subjects []string, fn fu
 	}
 }
 
+// watchOnce watches until ctx ends or the consumer fails. A stopError is that of a
+// callback.
 func (b *Bus) watchOnce(ctx context.Context, stream string, subjects []string, fn func(jetstream.Msg) error, synced func() error) error {
 	s, err := b.stream(ctx, stream)
 	if err != nil {
@@ -127,13 +129,9 @@ func (b *Bus) watchOnce(ctx context.Context, stream string, subjects []string, f
 		return err
 	}
 	defer b.forget(ctx, s, c)
-	pending := uint64(0)
-	if info := c.CachedInfo(); info != nil {
-		pending = info.NumPending
-	}
-	if synced != nil && pending == 0 {
+	if info := c.CachedInfo(); synced != nil && (info == nil || info.NumPending == 0) {
 		if err := b.seen(ctx, stream, synced); err != nil {
-			return stopError{err}
+			return err
 		}
 		synced = nil
 	}
@@ -144,29 +142,40 @@ func (b *Bus) watchOnce(ctx context.Context, stream string, subjects []string, f
 	stop := context.AfterFunc(ctx, iter.Stop)
 	defer stop()
 	defer iter.Stop()
-	for next := nextWithRepoll(iter); ; {
+	return b.deliver(ctx, stream, nextWithRepoll(iter), fn, synced)
+}
+
+// deliver calls fn with each message until next or fn fails, and synced, unless it
+// is nil, after the first message behind which none is pending.
+func (b *Bus) deliver(ctx context.Context, stream string, next func() (jetstream.Msg, error), fn func(jetstream.Msg) error, synced func() error) error {
+	for {
 		m, err := next()
 		if err != nil {
 			return err
 		}
 		if err := b.seen(ctx, stream, func() error { return fn(m) }); err != nil {
-			return stopError{err}
+			return err
 		}
 		if synced == nil {
 			continue
 		}
 		if meta, err := m.Metadata(); err == nil && meta.NumPending == 0 {
 			if err := b.seen(ctx, stream, synced); err != nil {
-				return stopError{err}
+				return err
 			}
 			synced = nil
 		}
 	}
 }
 
-// seen calls a callback of a watch. One that panics has failed, which ends the
-// watch.
+// seen calls a callback of a watch. If it fails or panics, the error is a
+// stopError, which ends the watch.
 func (b *Bus) seen(ctx context.Context, stream string, fn func() error) (err error) {
+	defer func() {
+		if err != nil {
+			err = stopError{err}
+		}
+	}()
 	defer b.recovered(ctx, "callback of the watch on "+stream, &err)
 	return fn()
 }
