@@ -366,7 +366,7 @@ func TestARolloutThatDrainsIsANotification(t *testing.T) {
 		e.Data.Rollout = &events.Rollout{State: state}
 		err := b.Notify(t.Context(), "api", e, 7)
 		if ok := err == nil; ok != (state == events.RolloutDraining) {
-			t.Errorf("Notify() of a rollout that is %s = %v", state, err)
+			t.Fatalf("Notify() of a rollout that is %s = %v", state, err)
 		}
 	}
 	if d := <-heard; d.Event.Data.Rollout.State != events.RolloutDraining || d.Event.Data.PreviousVersionID != "v1" || d.Seq != 7 {
