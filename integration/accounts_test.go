@@ -43,6 +43,7 @@ type accounts struct {
 	url   string
 	roots *x509.CertPool
 	keys  map[string]nkeys.KeyPair // :: user → key
+	may   map[string][]string      // :: public key → the subjects that its user may publish on
 
 	mu        sync.Mutex
 	forwarded map[secret.VersionID]bool // :: rotated versions that were handed out for EventBridge
@@ -53,7 +54,7 @@ type accounts struct {
 // the configuration takes its keys.
 func startAccounts(t *testing.T) *accounts {
 	t.Helper()
-	a := &accounts{t: t, keys: map[string]nkeys.KeyPair{}, forwarded: map[secret.VersionID]bool{}}
+	a := &accounts{t: t, keys: map[string]nkeys.KeyPair{}, may: map[string][]string{}, forwarded: map[secret.VersionID]bool{}}
 	for _, user := range []string{"SCHEDULER", "WORKER", "NOTIFIER", "OPERATOR", "AUDIT_API", "ADMIN_API"} {
 		key, err := nkeys.CreateUser()
 		if err != nil {
@@ -75,6 +76,9 @@ func startAccounts(t *testing.T) *accounts {
 	opts.Host, opts.Port, opts.NoSigs, opts.NoLog = "127.0.0.1", server.RANDOM_PORT, true, true
 	if !opts.SyncAlways {
 		t.Error("the configuration does not sync every write")
+	}
+	for _, user := range opts.Nkeys {
+		a.may[user.Nkey] = user.Permissions.Publish.Allow
 	}
 	s, err := server.NewServer(opts)
 	if err != nil {
@@ -171,6 +175,7 @@ func TestTheAccountsOfTheTemplate(t *testing.T) { //nolint:paralleltest // it se
 	}
 	a.mu.Unlock()
 	t.Run("what a service must not do", func(t *testing.T) { a.forbidden(t, s) })
+	t.Run("headers that a service must not use", func(t *testing.T) { a.headers(t, s) })
 }
 
 // deploy runs scheduler, worker and notifier.

@@ -70,7 +70,7 @@ func (b *Bus) WatchLog(ctx context.Context, types []Type, fn func(context.Contex
 	for i, t := range types {
 		subjects[i] = b.cfg.Names.Event(t, ">")
 	}
-	return b.watch(ctx, b.cfg.Names.RotatedStream(), subjects, func(m jetstream.Msg) error {
+	return b.watch(ctx, b.cfg.Names.RotatedStream(), subjects, watchFuncs{message: func(m jetstream.Msg) error {
 		e, err := b.decode(m.Subject(), m.Headers(), m.Data())
 		if err != nil {
 			b.note(ctx, m.Subject(), err)
@@ -81,13 +81,13 @@ func (b *Bus) WatchLog(ctx context.Context, types []Type, fn func(context.Contex
 			return err
 		}
 		return fn(b.extract(ctx, m.Headers()), Announcement{Event: e, Seq: meta.Sequence.Stream})
-	}, func() error {
+	}, synced: func() error {
 		if synced != nil {
 			synced()
 			synced = nil
 		}
 		return nil
-	})
+	}})
 }
 
 // stopError carries an error of the callback out of a watch, past its retries.
@@ -98,11 +98,18 @@ func (e stopError) Error() string { return e.err.Error() }
 // watchPause is how long a watch that lost its stream waits to begin anew.
 const watchPause = time.Second
 
-// watch runs an ordered consumer on the last message per subject and what
-// follows. synced is called once the messages that were there have been seen.
-func (b *Bus) watch(ctx context.Context, stream string, subjects []string, fn func(jetstream.Msg) error, synced func() error) error {
+// watchFuncs are the callbacks of a watch. Only message is required.
+type watchFuncs struct {
+	begin   func(since time.Time) error // a stream, made at since, is about to be seen
+	message func(jetstream.Msg) error
+	synced  func() error // the messages that were there have been seen
+}
+
+// watch runs a consumer on the last message per subject and what follows. It
+// begins anew when the consumer, the stream or a message was lost.
+func (b *Bus) watch(ctx context.Context, stream string, subjects []string, fns watchFuncs) error {
 	for {
-		err := b.watchOnce(ctx, stream, subjects, fn, synced)
+		err := b.watchOnce(ctx, stream, subjects, fns)
 		var stop stopError
 		switch {
 		case ctx.Err() != nil:
@@ -117,23 +124,48 @@ func (b *Bus) watch(ctx context.Context, stream string, subjects []string, fn fu
 	}
 }
 
+// beginWatch calls begin with the time when the stream was made.
+func (b *Bus) beginWatch(ctx context.Context, s jetstream.Stream, begin func(time.Time) error) error {
+	if begin == nil {
+		return nil
+	}
+	info, err := s.Info(ctx)
+	if err != nil {
+		return err
+	}
+	return b.seen(ctx, info.Config.Name, func() error { return begin(info.Created) })
+}
+
+// watcher is the consumer of a watch. It is not the ordered consumer of package
+// jetstream: that one tries for ever to reach a stream that was deleted, and goes
+// on in a new stream where the old one ended.
+func watcher(subjects []string) jetstream.ConsumerConfig {
+	return jetstream.ConsumerConfig{
+		FilterSubjects: subjects, DeliverPolicy: jetstream.DeliverLastPerSubjectPolicy, AckPolicy: jetstream.AckNonePolicy,
+		InactiveThreshold: time.Minute, MemoryStorage: true, Replicas: 1,
+	}
+}
+
 // watchOnce watches until ctx ends or the consumer fails. A stopError is that of a
 // callback.
-func (b *Bus) watchOnce(ctx context.Context, stream string, subjects []string, fn func(jetstream.Msg) error, synced func() error) error {
+func (b *Bus) watchOnce(ctx context.Context, stream string, subjects []string, fns watchFuncs) error {
 	s, err := b.stream(ctx, stream)
 	if err != nil {
 		return err
 	}
-	c, err := s.OrderedConsumer(ctx, jetstream.OrderedConsumerConfig{FilterSubjects: subjects, DeliverPolicy: jetstream.DeliverLastPerSubjectPolicy, InactiveThreshold: time.Minute})
+	c, err := s.CreateConsumer(ctx, watcher(subjects))
 	if err != nil {
 		return err
 	}
 	defer b.forget(ctx, s, c)
-	if info := c.CachedInfo(); synced != nil && (info == nil || info.NumPending == 0) {
-		if err := b.seen(ctx, stream, synced); err != nil {
+	if err := b.beginWatch(ctx, s, fns.begin); err != nil {
+		return err
+	}
+	if info := c.CachedInfo(); fns.synced != nil && (info == nil || info.NumPending == 0) {
+		if err := b.seen(ctx, stream, fns.synced); err != nil {
 			return err
 		}
-		synced = nil
+		fns.synced = nil
 	}
 	iter, err := c.Messages()
 	if err != nil {
@@ -142,28 +174,33 @@ func (b *Bus) watchOnce(ctx context.Context, stream string, subjects []string, f
 	stop := context.AfterFunc(ctx, iter.Stop)
 	defer stop()
 	defer iter.Stop()
-	return b.deliver(ctx, stream, nextWithRepoll(iter), fn, synced)
+	return b.deliver(ctx, stream, nextWithRepoll(iter), fns)
 }
 
-// deliver calls fn with each message until next or fn fails, and synced, unless it
-// is nil, after the first message behind which none is pending.
-func (b *Bus) deliver(ctx context.Context, stream string, next func() (jetstream.Msg, error), fn func(jetstream.Msg) error, synced func() error) error {
-	for {
+// deliver calls fns.message with each message until it or next fails, or a message
+// was lost, and fns.synced, unless it is nil, after the first one behind which none
+// is pending.
+func (b *Bus) deliver(ctx context.Context, stream string, next func() (jetstream.Msg, error), fns watchFuncs) error {
+	for delivered := uint64(1); ; delivered++ {
 		m, err := next()
 		if err != nil {
 			return err
 		}
-		if err := b.seen(ctx, stream, func() error { return fn(m) }); err != nil {
+		meta, err := m.Metadata()
+		if err != nil {
 			return err
 		}
-		if synced == nil {
-			continue
+		if meta.Sequence.Consumer != delivered {
+			return fmt.Errorf("message %d came after message %d", meta.Sequence.Consumer, delivered-1)
 		}
-		if meta, err := m.Metadata(); err == nil && meta.NumPending == 0 {
-			if err := b.seen(ctx, stream, synced); err != nil {
+		if err := b.seen(ctx, stream, func() error { return fns.message(m) }); err != nil {
+			return err
+		}
+		if fns.synced != nil && meta.NumPending == 0 {
+			if err := b.seen(ctx, stream, fns.synced); err != nil {
 				return err
 			}
-			synced = nil
+			fns.synced = nil
 		}
 	}
 }
