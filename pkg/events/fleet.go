@@ -96,4 +96,6 @@ type Fleet struct {
 	At time.Time
 	// Since is when the stream was made. What was stored before is lost.
 	Since time.Time
+	// Full is true when the stream refuses records of new incarnations and uses.
+	Full bool
 }
