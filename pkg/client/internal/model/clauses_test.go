@@ -1,0 +1,70 @@
+package model
+
+import (
+	"testing"
+)
+
+// clauses are the safety clauses of the rules, and the world in which each of them
+// is missed.
+var clauses = []struct{ name, world string }{
+	{"the floor", "refuse"},
+	{"silent waits for its fence", "refuse"},
+	{"a record outlives its lease", "refuse"},
+	{"live blocks", "refuse"},
+	{"joining blocks everything", "serve"},
+	{"the clock may be slow", "refuse"},
+	{"the fence is checked at use", "refuse"},
+	{"a stale read confirms nothing", "refuse"},
+	{"a read confirms only what it calls current", "refuse"},
+	{"a renewal only extends", "refuse"},
+	{"a renewal counts when its answer arrives in time", "refuse"},
+	{"the own record is acknowledged", "refuse"},
+	{"the record follows the switch", "refuse"},
+	{"renewal by compare-and-set", "loss"},
+	{"uses are written after the join", "loss"},
+	{"a stream that was lost is unknown", "serve"},
+	{"the presence is purged first", "purge"},
+	{"serve blocks until it has ended", "serve"},
+	{"serve joins first", "serve"},
+	{"serve reads the primary first", "serve"},
+	{"what is accepted blocks", "accept"},
+	{"what is accepted has its own confirmation", "accept"},
+	{"what is loaded counts from the renewal", "accept"},
+	{"what is loaded needs a record", "accept"},
+	{"the stage is taken before the proof", "accept"},
+	{"a full stream blocks", "full"},
+	{"what is not understood blocks", "garbled"},
+	{"a subscriber without an instance blocks", "two services"},
+	{"the order names the current version", "log"},
+	{"only of the same rollout", "log"},
+	{"only once it drains", "log"},
+	{"grace counts from the last convergence", "log"},
+	{"a move follows the event that it was decided on", "log"},
+	{"one token for each cause", "rotations"},
+	{"promotion by compare-and-set", "rotations"},
+}
+
+func TestEachClauseIsNeeded(t *testing.T) {
+	for _, c := range clauses {
+		t.Run(c.name, func(t *testing.T) {
+			w := named0(t, c.world)
+			w.without = c.name
+			f := w.search(500_000, nil)
+			t.Log(f)
+			if f.broken == "" {
+				t.Error("no counterexample")
+			}
+		})
+	}
+}
+
+func named0(t *testing.T, name string) *world {
+	t.Helper()
+	for _, w := range worlds() {
+		if w.name == name {
+			return w
+		}
+	}
+	t.Fatalf("there is no world %q", name)
+	return nil
+}
