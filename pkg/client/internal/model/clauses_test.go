@@ -47,7 +47,7 @@ var clauses = []struct{ name, world string }{
 func TestEachClauseIsNeeded(t *testing.T) {
 	for _, c := range clauses {
 		t.Run(c.name, func(t *testing.T) {
-			w := named0(t, c.world)
+			w := worldOf(t, c.world)
 			w.without = c.name
 			f := w.search(500_000, nil)
 			t.Log(f)
@@ -58,7 +58,46 @@ func TestEachClauseIsNeeded(t *testing.T) {
 	}
 }
 
-func named0(t *testing.T, name string) *world {
+// TestAClauseThatIsImplied: the end of a fence counts from the promotion, and so does
+// the floor, which is never earlier. The clause stays because status shows the ends of
+// fences.
+func TestAClauseThatIsImplied(t *testing.T) {
+	w := worldOf(t, "refuse")
+	w.without = "a fence counts from the promotion too"
+	if f := w.search(*limit, nil); f.broken != "" || !f.complete {
+		t.Errorf("%s", f)
+	}
+	w.without = "neither a fence nor the floor counts from the promotion"
+	if f := w.search(*limit, nil); f.broken == "" {
+		t.Errorf("no counterexample: %s", f)
+	}
+}
+
+func TestTheSearchSeesARolloutThatIsStuck(t *testing.T) {
+	for _, name := range []string{"refuse", "log"} {
+		w := worldOf(t, name)
+		w.without = "a worker retires"
+		if f := w.search(20_000, w.stuck); f.broken == "" {
+			t.Errorf("%s: %s", name, f)
+		}
+	}
+}
+
+// TestSymmetryHidesNothing searches a world with and without the reduction.
+func TestSymmetryHidesNothing(t *testing.T) {
+	reduced, full := worldOf(t, "log"), worldOf(t, "log")
+	full.tellsApart = true
+	for _, w := range []*world{reduced, full} {
+		w.versions = 2
+	}
+	a, b := reduced.search(*limit, nil), full.search(*limit, nil)
+	t.Logf("%s; %s", a, b)
+	if !a.complete || !b.complete || a.broken != "" || b.broken != "" || a.states >= b.states {
+		t.Errorf("with the reduction: %s; without: %s", a, b)
+	}
+}
+
+func worldOf(t *testing.T, name string) *world {
 	t.Helper()
 	for _, w := range worlds() {
 		if w.name == name {

@@ -18,8 +18,8 @@ func (w *world) client(i int, s state, next emit) {
 		n.in[i].rest()
 		next(what, i, n)
 	}
-	if s.ended>>i&1 == 1 {
-		do("restart", func(n *state, q *inst) { *q = begin(); n.ended &^= 1 << i })
+	if s.in[i].ended == 1 {
+		do("restart", func(n *state, q *inst) { *q = begin() })
 		return
 	}
 	switch p.phase {
@@ -35,7 +35,7 @@ func (w *world) client(i int, s state, next emit) {
 		do("restart", func(_ *state, q *inst) { *q = begin() })
 	}
 	if w.crashes && p.phase == up {
-		do("kill", func(n *state, q *inst) { n.ended |= 1 << i; q.ask, q.renewal = 0, 0 })
+		do("kill", func(n *state, q *inst) { q.ended = 1; q.ask, q.renewal = 0, 0 })
 	}
 }
 
@@ -46,8 +46,8 @@ func (w *world) healthy(i int, s state, next emit) {
 	n := s
 	q := &n.in[i]
 	switch {
-	case s.ended>>i&1 == 1:
-		*q, n.ended = begin(), s.ended&^(1<<i)
+	case s.in[i].ended == 1:
+		*q = begin()
 		next("restart", i, n)
 	case q.phase == fresh:
 		q.phase, q.rec, q.present, q.renewed = joined, 1, 1, 0
@@ -56,9 +56,9 @@ func (w *world) healthy(i int, s state, next emit) {
 		*q = inst{phase: up, ver: s.cur, presence: never, record: 1 + s.cur, cas: 1, rec: 1 + s.cur, present: 1}
 		next("take the current version", i, n)
 	}
-	if q := s.in[i]; q.phase == up && s.ended>>i&1 == 0 {
+	if q := s.in[i]; q.phase == up && s.in[i].ended == 0 {
 		n := s
-		n.ended |= 1 << i
+		n.in[i].ended = 1
 		next("kill", i, n)
 	}
 }

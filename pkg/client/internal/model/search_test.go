@@ -48,7 +48,7 @@ func (w *world) broken(s state) string {
 	at := clock(0)
 	for i := range w.n {
 		p := s.in[i]
-		if p.phase != up || s.ended>>i&1 == 1 {
+		if p.phase != up || s.in[i].ended == 1 {
 			continue
 		}
 		f := p.fence()
@@ -173,12 +173,12 @@ func (w *world) search(limit int, visit func(state) string) found {
 			}
 			moved := ""
 			w.each(s, func(what string, _ int, n state) {
-				n = w.sorted(n)
 				if moved == "" {
 					if moved = w.brokenMove(s, n); moved != "" {
 						moved += ": " + what
 					}
 				}
+				n = w.sorted(n)
 				if len(t.prints) < limit && t.add(maphash.Comparable(seed, n), uint32(begun+i)) {
 					following = append(following, n)
 				}

@@ -76,7 +76,7 @@ func (w *world) workers(s state, next emit) {
 				next("take the stage of", int(n.unstaged), n)
 			}
 			for o := uint8(2); o <= s.cur; o++ {
-				if o > s.dead+1 && (!w.accepts || s.unstaged >= o-1 || w.off("the stage is taken before the proof")) && w.allowed(o, s) {
+				if o > s.dead+1 && !w.off("a worker retires") && (!w.accepts || s.unstaged >= o-1 || w.off("the stage is taken before the proof")) && w.allowed(o, s) {
 					n := s
 					n.work[k] = o
 					next("prove for", int(o), n)
@@ -247,7 +247,12 @@ func (w *world) allowed(o uint8, s state) bool {
 	if w.off("the order names the current version") {
 		q.VersionID = ids[o]
 	}
-	ok := q.MayRetire(order, logged, f).Allowed()
+	late := true
+	if w.off("a fence counts from the promotion too") || w.off("neither a fence nor the floor counts from the promotion") {
+		late = !now.Before(rollout.Floor(q.Promoted, length)) || !w.off("a fence counts from the promotion too")
+		q.Promoted = epoch
+	}
+	ok := late && q.MayRetire(order, logged, f).Allowed()
 	w.asked[key] = ok
 	return ok
 }

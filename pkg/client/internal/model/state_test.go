@@ -48,6 +48,7 @@ type inst struct {
 	renewed     uint8 // age of the presence
 	present     uint8
 	purge       uint8 // 1: decided, 2: the presence is gone
+	ended       uint8 // 1 when the process has ended
 	previous    uint8 // the version before that the answer names
 }
 
@@ -68,7 +69,6 @@ type state struct {
 
 	made, pending uint8    // versions made from each version, two bits each; the pending one
 	from          [2]uint8 // the version that a worker rotates away from
-	ended         uint8    // bit of each instance: its process has ended
 }
 
 func older(age *uint8, by uint8) { *age = min(*age+by, never) }
@@ -77,7 +77,7 @@ func older(age *uint8, by uint8) { *age = min(*age+by, never) }
 func (s *state) tick(w *world) {
 	for i := range s.in {
 		p := &s.in[i]
-		if w.plain && s.ended>>i&1 == 0 {
+		if w.plain && s.in[i].ended == 0 {
 			continue
 		}
 		for _, age := range []*uint8{&p.confirmed, &p.others, &p.presence, &p.askAge, &p.renewalAge, &p.renewed} {
@@ -129,8 +129,8 @@ func (w *world) sorted(s state) state {
 }
 
 func lessInst(a, b inst) bool {
-	x := [...]uint8{a.phase, a.ver, a.acc, a.confirmed, a.others, a.presence, a.record, a.cas, a.ask, a.askAge, a.renewal, a.renewalAge, a.rec, a.recAcc, a.renewed, a.present, a.purge, a.previous}
-	y := [...]uint8{b.phase, b.ver, b.acc, b.confirmed, b.others, b.presence, b.record, b.cas, b.ask, b.askAge, b.renewal, b.renewalAge, b.rec, b.recAcc, b.renewed, b.present, b.purge, b.previous}
+	x := [...]uint8{a.phase, a.ver, a.acc, a.confirmed, a.others, a.presence, a.record, a.cas, a.ask, a.askAge, a.renewal, a.renewalAge, a.rec, a.recAcc, a.renewed, a.present, a.purge, a.previous, a.ended}
+	y := [...]uint8{b.phase, b.ver, b.acc, b.confirmed, b.others, b.presence, b.record, b.cas, b.ask, b.askAge, b.renewal, b.renewalAge, b.rec, b.recAcc, b.renewed, b.present, b.purge, b.previous, b.ended}
 	return slices.CompareFunc(x[:], y[:], cmp.Compare) < 0
 }
 
