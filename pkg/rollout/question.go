@@ -25,6 +25,10 @@ type Question struct {
 	// Pending is the version that was staged to follow, "" for none. It is not older
 	// than VersionID, so that an instance may hold it.
 	Pending secret.VersionID
+	// Unstaged is true when no version before VersionID had a stage any more when the
+	// fleet was read. An instance that starts after that reads no such version from
+	// the store, and so accepts none.
+	Unstaged bool
 	// Promoted is when the announcement of VersionID was stored, which is after the
 	// promotion.
 	Promoted time.Time

@@ -33,8 +33,9 @@ func no(format string, args ...any) Verdict { return Verdict{Because: fmt.Sprint
 // logged is the last rollout event of the secret, read before the store. It allows
 // the retirement only if that event says that the very rollout of the order has
 // drained, and the fleet that no instance uses or accepts what was before. An order
-// proves nothing: it may be old, repeated or forged. What it allows stays allowed
-// while q.VersionID is current, so a worker may act on it late.
+// proves nothing: it may be old, repeated or forged. Since no reader finds the
+// versions before by their stage any more, what it allows stays allowed, and a worker
+// may act on it late.
 func (q Question) MayRetire(order, logged events.Data, f events.Fleet) Verdict {
 	q.Emergency = order.Reason == events.ReasonEmergency && logged.Reason == events.ReasonEmergency
 	v := sameRollout(order, logged)
@@ -49,6 +50,8 @@ func (q Question) MayRetire(order, logged events.Data, f events.Fleet) Verdict {
 		return no("its rollout is %s", logged.Rollout.State)
 	case logged.Rollout.RetireAt.IsZero():
 		return no("its rollout has no time of retirement")
+	case !q.Unstaged:
+		return no("a version before has a stage: take it away and read the fleet again")
 	}
 	s := q.Ask(f)
 	left := logged.Rollout.RetireAt.Sub(f.At.Add(clockSkew))

@@ -388,7 +388,11 @@ func (r Rollout) Wake(now time.Time, f Facts) time.Time {
 		return time.Time{}
 	}
 	at := now.Add(Recheck)
-	for _, t := range []time.Time{r.heldUntil(), r.Since.Add(f.Deadline), r.RetireAt, r.Reminder} {
+	held := r.heldUntil()
+	if r.State != events.RolloutRolling && r.State != events.RolloutWaiting {
+		held = time.Time{}
+	}
+	for _, t := range []time.Time{held, r.Since.Add(f.Deadline), r.RetireAt, r.Reminder} {
 		if t.After(now) && t.Before(at) {
 			at = t
 		}

@@ -76,7 +76,7 @@ func (w *world) workers(s state, next emit) {
 				next("take the stage of", int(n.unstaged), n)
 			}
 			for o := uint8(2); o <= s.cur; o++ {
-				if o > s.dead+1 && !w.off("a worker retires") && (!w.accepts || s.unstaged >= o-1 || w.off("the stage is taken before the proof")) && w.allowed(o, s) {
+				if o > s.dead+1 && !w.off("a worker retires") && w.allowed(o, s) {
 					n := s
 					n.work[k] = o
 					next("prove for", int(o), n)
@@ -202,7 +202,7 @@ func (w *world) service(i int) string {
 // asks. A live instance that always runs the current version is part of a world
 // without notifiers: its service is heard of.
 func (w *world) fleet(s state) (rollout.Question, events.Fleet) {
-	q := rollout.Question{Spec: w.spec(), VersionID: ids[s.cur], Promoted: ago(s.promoted), Confirmed: epoch}
+	q := rollout.Question{Spec: w.spec(), VersionID: ids[s.cur], Promoted: ago(s.promoted), Confirmed: epoch, Unstaged: !w.accepts || s.unstaged+1 >= s.cur || w.off("the stage is taken before the proof")}
 	f := events.Fleet{SecretID: "S", At: now, Since: epoch, Full: w.full && !w.off("a full stream blocks")}
 	if s.lost == 1 && !w.off("a stream that was lost is unknown") {
 		f.Since = ago(s.began)
@@ -270,7 +270,7 @@ func (w *world) forge(d *events.Data, o uint8, s state) {
 
 // view returns what the answer depends on, and nothing else.
 func (w *world) view(o uint8, s state) state {
-	v := state{cur: s.cur, promoted: s.promoted, lost: s.lost, began: s.began, of: s.of, is: s.is, converged: s.converged, work: [2]uint8{o}}
+	v := state{cur: s.cur, promoted: s.promoted, lost: s.lost, began: s.began, of: s.of, is: s.is, converged: s.converged, unstaged: s.unstaged, work: [2]uint8{o}}
 	for i := range w.n {
 		p := s.in[i]
 		v.in[i] = inst{rec: p.rec, recAcc: p.recAcc, renewed: p.renewed, present: p.present}
