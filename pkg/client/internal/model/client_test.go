@@ -1,3 +1,5 @@
+//go:build !race
+
 package model
 
 // emit takes a state that one action leads to.

@@ -1,3 +1,5 @@
+//go:build !race
+
 package model
 
 import (
@@ -6,7 +8,7 @@ import (
 	"time"
 )
 
-var limit = flag.Int("model.states", 200_000, "how many states of each world are searched")
+var limit = flag.Int("model.states", 250_000, "how many states of each world are searched")
 
 func worlds() []*world {
 	return []*world{

@@ -1,3 +1,5 @@
+//go:build !race
+
 package model
 
 import (
@@ -35,7 +37,7 @@ type world struct {
 
 func (w *world) off(clause string) bool { return w.without == clause }
 
-func (w *world) first0() state {
+func (w *world) start0() state {
 	s := state{cur: 1, promoted: never, began: never, of: 1, is: 4, since: never, converged: never, calm: never}
 	for i := range w.n {
 		s.in[i] = begin()
@@ -71,8 +73,11 @@ func (w *world) broken(s state) string {
 
 func usable(f fence.Fence, at fence.Clock) bool { return f.Usable(at) }
 
-// brokenMove returns which promise the retirement that leads from s to n breaks.
+// brokenMove returns which promise the move from s to n breaks.
 func (w *world) brokenMove(s, n state) string {
+	if n.cur < s.cur {
+		return "an older version became current again"
+	}
 	if w.notifiers == 0 || n.work == s.work {
 		return ""
 	}
@@ -159,7 +164,7 @@ func (w *world) each(s state, next emit) {
 func (w *world) search(limit int, visit func(state) string) found {
 	w.asked, w.decided = map[state]bool{}, map[state]uint8{}
 	t := &table{}
-	level, begun := []state{w.sorted(w.first0())}, 0
+	level, begun := []state{w.sorted(w.start0())}, 0
 	t.add(maphash.Comparable(seed, level[0]), 0)
 	for depth := 0; ; depth++ {
 		var following []state
@@ -201,7 +206,7 @@ func (w *world) path(t *table, to int) []string {
 	for i := to; i != 0; i = int(t.parents[i]) {
 		chain = append([]int{i}, chain...)
 	}
-	s, out := w.sorted(w.first0()), []string(nil)
+	s, out := w.sorted(w.start0()), []string(nil)
 	for _, i := range chain {
 		done := false
 		w.each(s, func(what string, who int, n state) {

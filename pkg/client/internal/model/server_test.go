@@ -1,3 +1,5 @@
+//go:build !race
+
 package model
 
 import (
@@ -117,9 +119,12 @@ func (w *world) rotate(s state, next emit) {
 			n.made += 1 << (2 * from)
 			n.pending = from
 			next("create the version after", int(from), n)
-		case s.pending != 0 && s.pending == from && (s.cur == from || w.off("promotion by compare-and-set")) && s.cur < w.versions:
+		case s.pending != 0 && s.pending == from && s.cur == from && s.cur < w.versions:
 			n.promote()
 			n.pending, n.from[k] = 0, 0
+			next("promote", int(n.cur), n)
+		case made > 0 && w.off("promotion by compare-and-set"):
+			n.cur, n.promoted, n.from[k] = from+1, 0, 0
 			next("promote", int(n.cur), n)
 		default:
 			n.from[k] = 0
