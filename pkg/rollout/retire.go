@@ -2,6 +2,7 @@ package rollout
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/tradepulse/rotator/pkg/events"
@@ -68,7 +69,7 @@ func (q Question) MayRetire(order, logged events.Data, f events.Fleet) Verdict {
 
 // verdict returns what the fleet keeps waiting.
 func (s Standing) verdict(now time.Time) Verdict {
-	all := append(s.Blocking[:len(s.Blocking):len(s.Blocking)], s.Accepting...)
+	all := slices.Concat(s.Blocking, s.Accepting)
 	switch {
 	case s.Unknown != "":
 		return no("%s", s.Unknown)

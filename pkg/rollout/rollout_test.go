@@ -30,10 +30,10 @@ func inState(s events.RolloutState) Rollout {
 	if s != "" {
 		r.Since = t0
 	}
-	switch s {
-	case events.RolloutConverged:
+	if s == events.RolloutConverged {
 		r.ConvergedAt, r.RetireAt = t0, t0.Add(grace)
-	case events.RolloutDraining:
+	}
+	if s == events.RolloutDraining {
 		r.ConvergedAt, r.RetireAt, r.Reminder = t0.Add(-grace), t0, t0.Add(DrainReminder)
 	}
 	return r

@@ -2,6 +2,7 @@ package rollout
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -38,7 +39,7 @@ type SafeToRevoke struct {
 // before it has converged, Until is what it would be if it converged now.
 func (q Question) Safe(r Rollout, f events.Fleet) SafeToRevoke {
 	s := q.Ask(f)
-	out := SafeToRevoke{Waiting: append(s.Blocking, s.Accepting...), Until: q.until(r, s, f.At), Instances: s.Instances}
+	out := SafeToRevoke{Waiting: slices.Concat(s.Blocking, s.Accepting), Until: q.until(r, s, f.At), Instances: s.Instances}
 	switch v := s.verdict(f.At); {
 	case s.Unknown != "":
 		out.Answer, out.Because = AnswerUnknown, s.Unknown

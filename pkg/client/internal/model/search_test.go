@@ -15,8 +15,7 @@ import (
 // is taken away.
 type world struct {
 	name     string
-	about    string // what it is for, in docs/model.md
-	n        int    // instances
+	n        int // instances
 	versions uint8
 	workersN int
 	// kind tells instances apart: 0 refuses past its fence if refuse is set, 1 serves.
@@ -126,26 +125,26 @@ type table struct {
 	slots   []uint32 // 1+index, 0 is free; a power of two
 }
 
-func (t *table) add(print uint64, parent uint32) bool {
+func (t *table) add(mark uint64, parent uint32) bool {
 	if len(t.prints)*2 >= len(t.slots) {
 		t.slots = make([]uint32, max(1024, 2*len(t.slots)))
 		for i, p := range t.prints {
 			t.slots[t.find(p)] = uint32(i + 1)
 		}
 	}
-	at := t.find(print)
+	at := t.find(mark)
 	if t.slots[at] != 0 {
 		return false
 	}
-	t.prints, t.parents = append(t.prints, print), append(t.parents, parent)
+	t.prints, t.parents = append(t.prints, mark), append(t.parents, parent)
 	t.slots[at] = uint32(len(t.prints))
 	return true
 }
 
-func (t *table) find(print uint64) uint64 {
+func (t *table) find(mark uint64) uint64 {
 	mask := uint64(len(t.slots) - 1)
-	at := print & mask
-	for t.slots[at] != 0 && t.prints[t.slots[at]-1] != print {
+	at := mark & mask
+	for t.slots[at] != 0 && t.prints[t.slots[at]-1] != mark {
 		at = (at + 1) & mask
 	}
 	return at

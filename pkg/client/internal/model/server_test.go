@@ -247,7 +247,7 @@ func (w *world) allowed(o uint8, s state) bool {
 	logged := order
 	if w.notifiers > 0 {
 		logged = w.event(s.of, s, states[s.is])
-		w.forge(&logged, o, s)
+		w.forge(&logged, o)
 	}
 	if w.off("the order names the current version") {
 		q.VersionID = ids[o]
@@ -263,7 +263,7 @@ func (w *world) allowed(o uint8, s state) bool {
 }
 
 // forge takes a clause about the log away.
-func (w *world) forge(d *events.Data, o uint8, s state) {
+func (w *world) forge(d *events.Data, o uint8) {
 	if w.off("only of the same rollout") && d.VersionID != ids[o] {
 		d.VersionID, d.Rollout.StartedAt = ids[o], started(o)
 	}
