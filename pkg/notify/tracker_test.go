@@ -100,6 +100,11 @@ func TestTwoNotifiersPublishEachMoveOnce(t *testing.T) {
 			s.becomes(id, "v2", rolling, stalled, converged, draining)
 		}
 		s.until("each retirement is ordered once", func() bool { return len(orders()) == len(ids) })
+		for _, o := range orders() {
+			if want := s.last(o.SecretID).Rollout.RetireAt; !o.Rollout.RetireAt.Equal(want) {
+				t.Errorf("%s was ordered for %s, want %s", o.SecretID, o.Rollout.RetireAt, want)
+			}
+		}
 	})
 }
 
