@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-var limit = flag.Int("model.states", 250_000, "how many states of each world are searched")
+var limit = flag.Int("model.states", 750_000, "how many states of each world are searched")
 
 func worlds() []*world {
 	return []*world{
