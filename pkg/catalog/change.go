@@ -41,6 +41,7 @@ type settingsKey struct {
 	policy              *secret.Policy
 	rollout             secret.RolloutMode
 	grace, deadline     time.Duration
+	fence               time.Duration
 	retire              secret.RetireMode
 	create, disabled    bool
 }
@@ -62,7 +63,7 @@ func (r *record) entry() (Entry, bool) {
 func keyOf(s secret.Spec) settingsKey {
 	k := settingsKey{
 		store: s.Store, services: strings.Join(s.Services, " "), ttl: s.TTL, margin: s.RefreshMargin, jitter: s.MaxJitter, lenWindows: len(s.Windows),
-		strategy: s.Strategy, policy: s.Policy, rollout: s.Rollout, grace: s.Grace, deadline: s.Deadline, retire: s.Retire,
+		strategy: s.Strategy, policy: s.Policy, rollout: s.Rollout, grace: s.Grace, deadline: s.Deadline, fence: s.Fence, retire: s.Retire,
 		create: s.Create, disabled: s.Disabled,
 	}
 	if len(s.Windows) > 0 {

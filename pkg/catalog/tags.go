@@ -71,6 +71,7 @@ var tags = []Tag{
 		get: func(s secret.Spec) string { return length(s.GracePeriod()) }},
 	{Key: "rotator:deadline", Value: "duration or `none`", Example: "1h", set: setOptional(func(s *secret.Spec) *time.Duration { return &s.Deadline }),
 		get: func(s secret.Spec) string { return length(s.RolloutDeadline()) }},
+	{Key: "rotator:fence", Value: "duration", Example: "30m", set: setFence, get: func(s secret.Spec) string { return length(s.FencePeriod()) }},
 	{Key: "rotator:retire", Value: "`delete`, `keep` or `destroy`", Example: "keep", set: func(_ *Discovery, s *secret.Spec, text string) error {
 		s.Retire = secret.RetireMode(text)
 		return word(text, string(secret.RetireDelete), string(secret.RetireKeep), string(secret.RetireDestroy))
@@ -109,6 +110,11 @@ func setTTL(_ *Discovery, s *secret.Spec, text string) (err error) {
 	if err == nil && s.TTL == 0 {
 		err = errors.New("it has to be longer than 0")
 	}
+	return err
+}
+
+func setFence(_ *Discovery, s *secret.Spec, text string) (err error) {
+	s.Fence, err = secret.ParseDuration(text)
 	return err
 }
 

@@ -219,10 +219,10 @@ func TestAMoveThatFailsIsTriedAgain(t *testing.T) {
 				p := s.start(wrap(failing(3, stored))).ready()
 				s.announce(id, "v2", "v1")
 				s.becomes(id, "v2", rolling, converged)
-				s.until("the retirement is armed", func() bool {
-					timer, err := s.bus.Timer(t.Context(), events.TypeRetire, id)
-					return err == nil && timer.At.Equal(s.last(id).Rollout.RetireAt)
-				})
+				orders := s.orders()
+				live(secret.DefaultGrace)
+				s.becomes(id, "v2", rolling, converged, draining)
+				s.until("the retirement is ordered", func() bool { return len(orders()) == 1 })
 				if !strings.Contains(p.log.String(), "level=WARN msg=rollout.retry rollouts=1") {
 					t.Errorf("the log is\n%s", p.log)
 				}

@@ -259,6 +259,21 @@ func (s *site) told(service string) secret.VersionID {
 	return a.Event.Data.VersionID
 }
 
+// orders takes every order to retire, and returns a function that lists them.
+func (s *site) orders() func() []events.Data {
+	var all []events.Data
+	s.work(func(d events.Delivery) {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		all = append(all, d.Event.Data)
+	})
+	return func() []events.Data {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		return slices.Clone(all)
+	}
+}
+
 // work takes what workers take, until the test ends.
 func (s *site) work(do func(events.Delivery)) {
 	bus := s.connect()

@@ -17,6 +17,7 @@ import (
 const (
 	rolling    = events.RolloutRolling
 	converged  = events.RolloutConverged
+	draining   = events.RolloutDraining
 	stalled    = events.RolloutStalled
 	superseded = events.RolloutSuperseded
 	retired    = events.RolloutRetired
@@ -46,13 +47,13 @@ func TestARolloutConvergesAndItsRetirementIsArmed(t *testing.T) {
 		if ro := d.Rollout; ro.Applied != 2 || len(ro.Blocking) != 0 || ro.StartedAt.Before(begin) || !ro.RetireAt.Equal(ro.ConvergedAt.Add(7*time.Minute)) {
 			t.Errorf("got %+v", *d.Rollout)
 		}
-		timer, err := s.bus.Timer(t.Context(), events.TypeRetire, id)
-		if err != nil {
-			t.Fatal(err)
-		}
-		want := timer.Event.Data
-		if !timer.At.Equal(d.Rollout.RetireAt) || want.VersionID != "v2" || want.PreviousVersionID != "v1" || want.Store != "mem" || want.Rollout.State != converged {
-			t.Errorf("got a timer for %s with %+v", timer.At, want)
+		orders := s.orders()
+		live(7 * time.Minute)
+		s.becomes(id, "v2", rolling, converged, draining)
+		s.until("the retirement is ordered", func() bool { return len(orders()) == 1 })
+		want := orders()[0]
+		if want.VersionID != "v2" || want.PreviousVersionID != "v1" || want.Store != "mem" || want.Rollout.State != draining {
+			t.Errorf("got the order %+v", want)
 		}
 	})
 }
@@ -93,9 +94,16 @@ func TestTwoNotifiersPublishEachMoveOnce(t *testing.T) {
 		for _, id := range ids {
 			s.becomes(id, "v2", rolling, stalled, converged)
 		}
-		timer, err := s.bus.Timer(t.Context(), events.TypeRetire, ids[0])
-		if err != nil || !timer.At.Equal(s.last(ids[0]).Rollout.RetireAt) {
-			t.Errorf("the timer is for %s, the rollout says %s (%v)", timer.At, s.last(ids[0]).Rollout.RetireAt, err)
+		orders := s.orders()
+		live(secret.DefaultGrace)
+		for _, id := range ids {
+			s.becomes(id, "v2", rolling, stalled, converged, draining)
+		}
+		s.until("each retirement is ordered once", func() bool { return len(orders()) == len(ids) })
+		for _, o := range orders() {
+			if want := s.last(o.SecretID).Rollout.RetireAt; !o.Rollout.RetireAt.Equal(want) {
+				t.Errorf("%s was ordered for %s, want %s", o.SecretID, o.Rollout.RetireAt, want)
+			}
 		}
 	})
 }
@@ -114,16 +122,13 @@ func TestARestartedNotifierResumes(t *testing.T) {
 		second := s.start().ready()
 		s.becomes(id, "v2", rolling, converged)
 		second.stop()
-		if err := s.bus.Disarm(t.Context(), events.TypeRetire, id); err != nil {
-			t.Fatal(err)
-		}
-
-		s.start().ready()
-		s.until("the retirement is armed again", func() bool {
-			timer, err := s.bus.Timer(t.Context(), events.TypeRetire, id)
-			return err == nil && timer.At.Equal(s.last(id).Rollout.RetireAt)
-		})
+		live(secret.DefaultGrace)
 		s.becomes(id, "v2", rolling, converged)
+
+		orders := s.orders()
+		s.start().ready()
+		s.until("the retirement is ordered", func() bool { return len(orders()) == 1 })
+		s.becomes(id, "v2", rolling, converged, draining)
 	})
 }
 
@@ -218,10 +223,13 @@ func TestALateJoinerWithTheOldVersionHoldsTheRetirementUp(t *testing.T) {
 		s.reportFor(long, "api", "late", "v2", id)
 		live(rollout.HoldOff)
 		s.becomes(id, "v2", rolling, converged, rolling, converged)
-		timer, err := s.bus.Timer(t.Context(), events.TypeRetire, id)
-		if err != nil || !timer.At.After(was) || !timer.At.Equal(s.last(id).Rollout.RetireAt) {
-			t.Errorf("the timer is for %s, was for %s (%v)", timer.At, was, err)
+		if now := s.last(id).Rollout.RetireAt; !now.After(was) {
+			t.Errorf("the retirement is at %s, was at %s", now, was)
 		}
+		orders := s.orders()
+		live(secret.DefaultGrace)
+		s.becomes(id, "v2", rolling, converged, rolling, converged, draining)
+		s.until("the retirement is ordered", func() bool { return len(orders()) == 1 })
 	})
 }
 
@@ -297,10 +305,10 @@ func TestARetiredRolloutIsLetAlone(t *testing.T) {
 		p := s.start().ready()
 		s.work(func(d events.Delivery) { s.retire(d) })
 		s.announce(id, "v2", "v1")
-		s.becomes(id, "v2", rolling, converged, retired)
+		s.becomes(id, "v2", rolling, converged, draining, retired)
 		s.reportFor(long, "api", "late", "v1", id)
 		live(time.Hour)
-		s.becomes(id, "v2", rolling, converged, retired)
+		s.becomes(id, "v2", rolling, converged, draining, retired)
 		if st := p.status(); st.State != retired || st.BlockersTotal != 1 {
 			t.Errorf("got %+v", st)
 		}
@@ -314,14 +322,19 @@ func TestARetirementThatIsLostIsAskedForAgain(t *testing.T) {
 		p := s.start().ready()
 		s.announce(id, "v2", "v1")
 		s.becomes(id, "v2", rolling, converged)
-		if err := s.bus.Disarm(t.Context(), events.TypeRetire, id); err != nil {
-			t.Fatal(err)
-		}
-		s.work(func(d events.Delivery) { s.retire(d) })
-		live(secret.DefaultGrace + rollout.RetireReminder - time.Minute)
-		s.becomes(id, "v2", rolling, converged)
-		live(time.Minute)
-		s.becomes(id, "v2", rolling, converged, retired)
+		lost := false
+		s.work(func(d events.Delivery) {
+			if lost {
+				s.retire(d)
+			}
+			lost = true
+		})
+		live(secret.DefaultGrace)
+		s.becomes(id, "v2", rolling, converged, draining)
+		live(rollout.RetireReminder - time.Minute)
+		s.becomes(id, "v2", rolling, converged, draining)
+		live(2 * time.Minute)
+		s.becomes(id, "v2", rolling, converged, draining, retired)
 		if !strings.Contains(p.log.String(), "level=WARN msg=rollout.retire_overdue") {
 			t.Errorf("the log is\n%s", p.log)
 		}
@@ -355,12 +368,12 @@ func TestAVersionThatComesBackRollsOutAgain(t *testing.T) {
 		s.start().ready()
 		s.work(func(d events.Delivery) { s.retire(d) })
 		s.announce(id, "v2", "v1")
-		s.becomes(id, "v2", rolling, converged, retired)
+		s.becomes(id, "v2", rolling, converged, draining, retired)
 		s.announce(id, "v3", "v2")
 		s.becomes(id, "v3", rolling)
 		s.announce(id, "v2", "v3")
 		s.becomes(id, "v3", rolling, superseded)
-		s.becomes(id, "v2", rolling, converged, retired, rolling, converged, retired)
+		s.becomes(id, "v2", rolling, converged, draining, retired, rolling, converged, draining, retired)
 	})
 }
 

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/tradepulse/rotator/pkg/events"
+	"github.com/tradepulse/rotator/pkg/secret"
 )
 
 // TestTheDiagramShowsEveryMove holds the diagram of a rollout in the glossary to
@@ -17,7 +18,8 @@ import (
 func TestTheDiagramShowsEveryMove(t *testing.T) {
 	t.Parallel()
 	states := []events.RolloutState{
-		"", events.RolloutRolling, events.RolloutStalled, events.RolloutConverged, events.RolloutRetired, events.RolloutSuperseded, events.RolloutRolledBack,
+		"", events.RolloutRolling, events.RolloutWaiting, events.RolloutStalled, events.RolloutConverged, events.RolloutDraining, events.RolloutRetired,
+		events.RolloutSuperseded, events.RolloutRolledBack,
 	}
 	moves := map[string]bool{}
 	note := func(from, to events.RolloutState) {
@@ -28,24 +30,35 @@ func TestTheDiagramShowsEveryMove(t *testing.T) {
 		}
 	}
 	for _, from := range states {
-		for _, blocking := range [][]events.Blocker{nil, old, silent, nobody} {
-			for _, newer := range []bool{false, true} {
-				for _, fresh := range []bool{false, true} {
-					for _, within := range []time.Duration{0, time.Nanosecond, 1000 * time.Hour} {
-						f := Facts{Configured: true, Grace: grace, Deadline: within, Newer: newer, Fresh: fresh, Blocking: blocking}
-						next, _ := Advance(t0.Add(time.Hour), inState(from), f)
-						note(from, next.State)
-					}
-				}
+		for _, r := range []Rollout{inState(from), with(inState(from), drained)} {
+			for _, f := range everyFacts() {
+				next, _ := Advance(t0.Add(time.Hour), r, f)
+				note(from, next.State)
 			}
 		}
-		if order := inState(from); MayRetire(order.data(t0, Facts{}), order.data(t0, Facts{}), t0.Add(time.Hour)).Allowed() {
-			note(from, Retired("/worker", t0, order.data(t0, Facts{}), 1).Data.Rollout.State)
+		q := Question{VersionID: "v2", Unstaged: true, Spec: secret.Spec{ID: "S", Services: []string{"api"}}}
+		order := inState(from).data(t0, Facts{})
+		if q.MayRetire(order, order, events.Fleet{At: t0, Users: []events.User{using("v2")}}).Allowed() {
+			note(from, Retired("/worker", t0, order, 1).Data.Rollout.State)
 		}
 	}
 	if got, want := slices.Sorted(maps.Keys(moves)), edges(t, "A rollout"); !slices.Equal(got, want) {
 		t.Errorf("the code moves\n%s\nthe diagram shows\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
 	}
+}
+
+// everyFacts returns what a rollout may be decided on.
+func everyFacts() (out []Facts) {
+	for _, blocking := range [][]events.Blocker{nil, old, silent, nobody, fenced} {
+		for _, accepting := range [][]events.Blocker{nil, accept} {
+			for _, within := range []time.Duration{0, time.Nanosecond, 1000 * time.Hour} {
+				for n := range 4 {
+					out = append(out, Facts{Configured: true, Grace: grace, Deadline: within, Newer: n&1 == 1, Fresh: n&2 == 2, Blocking: blocking, Accepting: accepting})
+				}
+			}
+		}
+	}
+	return out
 }
 
 // edges returns the arrows of the diagram below a heading of the glossary.

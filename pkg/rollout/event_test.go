@@ -23,7 +23,7 @@ func TestBlockersFitIntoAnEvent(t *testing.T) {
 
 func TestRetiredRepeatsItsOrder(t *testing.T) {
 	t.Parallel()
-	converged := inState(events.RolloutConverged)
+	converged := inState(events.RolloutDraining)
 	order := converged.Order("/notifier", Facts{Applied: 3}).Data
 	order.Retry = events.Retry{Attempt: 4, Rejections: 1, Failure: &events.Failure{Code: events.CodeBlocked}}
 	at := t0.Add(grace)
@@ -35,7 +35,7 @@ func TestRetiredRepeatsItsOrder(t *testing.T) {
 	if ro.State != events.RolloutRetired || ro.Applied != 2 || !ro.StartedAt.Equal(converged.StartedAt) || !ro.RetireAt.Equal(converged.RetireAt) {
 		t.Errorf("got %+v", ro)
 	}
-	if order.Rollout.State != events.RolloutConverged {
+	if order.Rollout.State != events.RolloutDraining {
 		t.Error("the order was changed")
 	}
 }

@@ -15,26 +15,27 @@ import (
 // machine drives one rollout through a fleet that changes at random, the way a
 // tracker does, and holds it to what it promises.
 type machine struct {
-	now     time.Time
-	r       Rollout
-	spec    secret.Spec
-	known   bool
-	fresh   bool
-	newer   bool
-	reports map[string]secret.VersionID // :: service/instance → what it runs
-	heard   events.RolloutState         // what was published last
-	armed   bool
+	now   time.Time
+	r     Rollout
+	spec  secret.Spec
+	known bool
+	fresh bool
+	newer bool
+	users map[string]events.User // :: service and instance → its records
+	heard events.RolloutState    // what was published last
+	armed bool
 }
 
 func (m *machine) facts() Facts {
-	var reports []events.Report
-	for who, v := range m.reports {
-		reports = append(reports, events.Report{Service: who[:1], Instance: who[1:],
-			Secrets: []events.Running{{SecretID: "S", VersionID: v, Status: events.StatusApplied}}})
+	fleet := events.Fleet{SecretID: "S", At: m.now, Since: t0.Add(-time.Hour)}
+	for _, u := range m.users {
+		if u.Presence.Lease > 0 {
+			u.RenewedAt = m.now // it renews in time
+		}
+		fleet.Users = append(fleet.Users, u)
 	}
 	f := Facts{Configured: m.known, Grace: m.spec.GracePeriod(), Deadline: m.spec.RolloutDeadline(), Newer: m.newer, Fresh: m.fresh}
-	f.Blocking, f.Applied = Blocking(reports, m.spec.Services, "S", "v2")
-	return f
+	return f.With(Question{Spec: m.spec, VersionID: "v2", Promoted: t0}.Ask(fleet))
 }
 
 // step asks once and does what it is told.
@@ -55,7 +56,7 @@ func (m *machine) step(t *rapid.T) (moved bool) {
 		}
 		m.do(t, was, next, f, a)
 	}
-	if next.State == events.RolloutStalled && was.State != next.State && (len(f.Blocking) == 0 || !f.Fresh || m.now.Sub(was.Since) < f.Deadline) {
+	if next.State == events.RolloutStalled && was.State != next.State && (len(f.Blocking)+len(f.Accepting) == 0 || f.fenced() || !f.Fresh || m.now.Sub(was.Since) < f.Deadline) {
 		t.Fatalf("stalled after %s of %s, fresh %t, with %v", m.now.Sub(was.Since), f.Deadline, f.Fresh, f.Blocking)
 	}
 	m.r = next
@@ -69,21 +70,23 @@ func (m *machine) do(t *rapid.T, was, next Rollout, f Facts, a Action) {
 	case ActionRefresh:
 		m.fresh = true
 	case ActionDisarmRetire:
-		if was.State != events.RolloutConverged || next.State != events.RolloutRolling {
+		back := next.State == events.RolloutRolling && len(f.Blocking) > 0
+		if next.State != events.RolloutDraining && !back || next.Ordered {
 			t.Fatalf("disarmed when %s became %s", was.State, next.State)
 		}
 		m.armed = false
 	case ActionArmRetire:
-		if len(f.Blocking) > 0 || f.Applied == 0 || !f.Configured || next.State != events.RolloutConverged || next.PreviousVersionID == "" {
-			t.Fatalf("armed in %s with %v blocking and %d applied", next.State, f.Blocking, f.Applied)
+		if len(f.Blocking)+len(f.Accepting) > 0 || f.Applied == 0 || !f.Configured || was.State != events.RolloutDraining || next.PreviousVersionID == "" {
+			t.Fatalf("armed in %s with %v blocking, %v accepting and %d applied", was.State, f.Blocking, f.Accepting, f.Applied)
 		}
-		if a.At.Before(next.ConvergedAt) || !a.At.Equal(next.RetireAt) || next.Since.After(next.ConvergedAt) {
+		if a.At.After(m.now) || !a.At.Equal(next.RetireAt) || next.ConvergedAt.After(a.At) || !next.Ordered {
 			t.Fatalf("armed for %s, converged at %s", a.At, next.ConvergedAt)
 		}
-		if was.State != next.State && a.At.Before(m.now.Add(f.Grace)) {
-			t.Fatalf("armed for %s, the grace period ends %s", a.At, m.now.Add(f.Grace))
-		}
 		m.armed = true
+	case ActionNotifyDraining:
+		if next.State != events.RolloutDraining || m.now.Before(next.RetireAt) || len(f.Blocking) > 0 {
+			t.Fatalf("services are told to drain in %s", next.State)
+		}
 	}
 }
 
@@ -110,39 +113,47 @@ func (m *machine) check(t *rapid.T) {
 	if m.r.State != m.heard && m.r.State != events.RolloutSuperseded {
 		t.Fatalf("it is %q, and %q is what was heard", m.r.State, m.heard)
 	}
-	if len(f.Blocking) > 0 && m.r.State == events.RolloutConverged && !m.r.Ended() && f.Configured {
+	if len(f.Blocking) > 0 && (m.r.State == events.RolloutConverged || m.r.State == events.RolloutDraining) && !m.r.Ended() && f.Configured {
 		t.Fatalf("it still is converged with %v", f.Blocking)
 	}
 	m.converges(t)
 }
 
-// converges checks that once everyone runs the version, convergence comes
-// without any further cause than the times that Wake gives.
+// user returns the records of an instance that lives, or with a lease of 0 was
+// heard of last now.
+func (m *machine) user(who string, v secret.VersionID, accepts bool, lease int) events.User {
+	u := using(v)
+	u.Use.Service, u.Use.Instance, u.Presence.Lease, u.RenewedAt = who[:1], who[1:], lease, m.now
+	if accepts {
+		u.Use.Accepts = []secret.VersionID{"v1"}
+	}
+	return u
+}
+
+// converges checks that once everyone runs the version and accepts no other, the
+// retirement is ordered without any further cause than the times that Wake gives.
 func (m *machine) converges(t *rapid.T) {
 	calm := *m
 	calm.known, calm.newer = true, false
-	calm.reports = map[string]secret.VersionID{"a1": "v2"}
+	calm.users = map[string]events.User{"a1": m.user("a1", "v2", false, 60)}
 	calm.spec.Services = []string{"a"}
 	if calm.r.Ended() {
 		return
 	}
-	for range 5 {
+	for range 30 {
 		calm.settle(t)
-		if calm.r.State == events.RolloutConverged {
-			if calm.r.PreviousVersionID != "" && calm.r.Reminder.IsZero() {
-				t.Fatal("converged, and the retirement was not armed")
-			}
+		if calm.r.Ordered || calm.r.Ended() {
 			return
 		}
 		calm.now = calm.r.Wake(calm.now, calm.facts())
 	}
-	t.Fatalf("the convergence was lost in %s since %s, now %s", calm.r.State, calm.r.Since, calm.now)
+	t.Fatalf("no retirement is ordered in %s since %s, now %s", calm.r.State, calm.r.Since, calm.now)
 }
 
 func TestRolloutPromises(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
-		m := &machine{now: t0, known: true, fresh: true, spec: secret.Spec{ID: "S", Store: "x"}, reports: map[string]secret.VersionID{}}
+		m := &machine{now: t0, known: true, fresh: true, spec: secret.Spec{ID: "S", Store: "x"}, users: map[string]events.User{}}
 		m.r = Begin(events.Data{SecretID: "S", VersionID: "v2", OccurredAt: t0})
 		if rapid.Bool().Draw(t, "previous") {
 			m.r.PreviousVersionID = "v1"
@@ -154,9 +165,17 @@ func TestRolloutPromises(t *testing.T) {
 		t.Repeat(map[string]func(*rapid.T){
 			"": m.check,
 			"report": func(t *rapid.T) {
-				m.reports[who.Draw(t, "who")] = rapid.SampledFrom([]secret.VersionID{"v1", "v2", "v2"}).Draw(t, "version")
+				w, v := who.Draw(t, "who"), rapid.SampledFrom([]secret.VersionID{"", "v1", "v2", "v2"}).Draw(t, "version")
+				m.users[w] = m.user(w, v, rapid.Bool().Draw(t, "accepts"), 60)
 			},
-			"gone": func(t *rapid.T) { delete(m.reports, who.Draw(t, "who")) },
+			"silent": func(t *rapid.T) {
+				w := who.Draw(t, "who")
+				if u, ok := m.users[w]; ok {
+					u.Presence.Lease, u.RenewedAt = 0, m.now
+					m.users[w] = u
+				}
+			},
+			"gone": func(t *rapid.T) { delete(m.users, who.Draw(t, "who")) },
 			"time": func(t *rapid.T) {
 				m.now = m.now.Add(rapid.SampledFrom([]time.Duration{time.Millisecond, time.Second, HoldOff, time.Minute, deadline, time.Hour}).Draw(t, "by"))
 			},

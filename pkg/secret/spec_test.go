@@ -27,21 +27,23 @@ func TestSpecValidate(t *testing.T) {
 			s.Path, s.TTL, s.RefreshMargin, s.Rollout, s.Retire = "x", time.Hour, time.Minute, secret.RolloutPrepare, secret.RetireKeep
 			s.Windows, s.Policy = []secret.Window{window(t, "0 3 * * *", "", time.Hour)}, &secret.Policy{Length: 64}
 		}, nil},
-		"no margin and any TTL":              {func(s *secret.Spec) { s.TTL, s.RefreshMargin = time.Second, -1 }, nil},
-		"no id":                              {func(s *secret.Spec) { s.ID = "" }, []string{"invalid secret id"}},
-		"no store":                           {func(s *secret.Spec) { s.Store = "" }, []string{"no store"}},
-		"a path that no store takes":         {func(s *secret.Spec) { s.Path = "a b" }, []string{"path: "}},
-		"a negative TTL":                     {func(s *secret.Spec) { s.TTL = -1 }, []string{"TTL is negative"}},
-		"a margin as long as the TTL":        {func(s *secret.Spec) { s.TTL, s.RefreshMargin = time.Hour, time.Hour }, []string{"margin 1h0m0s is not shorter"}},
-		"the default margin and a short TTL": {func(s *secret.Spec) { s.TTL = time.Minute }, []string{"margin 5m0s is not shorter"}},
-		"a policy that cannot be satisfied":  {func(s *secret.Spec) { s.Policy = &secret.Policy{Length: 1} }, []string{"invalid policy"}},
-		"a window that is none":              {func(s *secret.Spec) { s.Windows = make([]secret.Window, 1) }, []string{"window is empty"}},
-		"an unknown strategy":                {func(s *secret.Spec) { s.Strategy = "hope" }, []string{`strategy "hope"`}},
-		"the old name of a strategy":         {func(s *secret.Spec) { s.Strategy = "managed" }, []string{`strategy "managed" is called external now`}},
-		"an external secret to be made":      {func(s *secret.Spec) { s.Strategy, s.Create = secret.StrategyExternal, true }, []string{"leave out create"}},
-		"an unknown rollout":                 {func(s *secret.Spec) { s.Rollout = "later" }, []string{`rollout "later"`}},
-		"an unknown retire mode":             {func(s *secret.Spec) { s.Retire = "burn" }, []string{`retire "burn"`}},
-		"every problem at once":              {func(s *secret.Spec) { *s = secret.Spec{TTL: -1, Rollout: "x", Retire: "y"} }, []string{"secret id", "no store", "TTL", "rollout", "retire"}},
+		"no margin and any TTL":       {func(s *secret.Spec) { s.TTL, s.RefreshMargin = time.Second, -1 }, nil},
+		"no id":                       {func(s *secret.Spec) { s.ID = "" }, []string{"invalid secret id"}},
+		"no store":                    {func(s *secret.Spec) { s.Store = "" }, []string{"no store"}},
+		"a path that no store takes":  {func(s *secret.Spec) { s.Path = "a b" }, []string{"path: "}},
+		"a negative TTL":              {func(s *secret.Spec) { s.TTL = -1 }, []string{"TTL is negative"}},
+		"a margin as long as the TTL": {func(s *secret.Spec) { s.TTL, s.RefreshMargin = time.Hour, time.Hour }, []string{"margin 1h0m0s is not shorter"}},
+		"a fence of more than a quarter of the TTL": {func(s *secret.Spec) { s.TTL, s.Fence = time.Hour, 16*time.Minute }, []string{"fence 16m0s is longer than a quarter of the TTL 1h0m0s: set it to 15m0s or less"}},
+		"a negative fence":                          {func(s *secret.Spec) { s.Fence = -1 }, []string{"fence is negative"}},
+		"the default margin and a short TTL":        {func(s *secret.Spec) { s.TTL = time.Minute }, []string{"margin 5m0s is not shorter"}},
+		"a policy that cannot be satisfied":         {func(s *secret.Spec) { s.Policy = &secret.Policy{Length: 1} }, []string{"invalid policy"}},
+		"a window that is none":                     {func(s *secret.Spec) { s.Windows = make([]secret.Window, 1) }, []string{"window is empty"}},
+		"an unknown strategy":                       {func(s *secret.Spec) { s.Strategy = "hope" }, []string{`strategy "hope"`}},
+		"the old name of a strategy":                {func(s *secret.Spec) { s.Strategy = "managed" }, []string{`strategy "managed" is called external now`}},
+		"an external secret to be made":             {func(s *secret.Spec) { s.Strategy, s.Create = secret.StrategyExternal, true }, []string{"leave out create"}},
+		"an unknown rollout":                        {func(s *secret.Spec) { s.Rollout = "later" }, []string{`rollout "later"`}},
+		"an unknown retire mode":                    {func(s *secret.Spec) { s.Retire = "burn" }, []string{`retire "burn"`}},
+		"every problem at once":                     {func(s *secret.Spec) { *s = secret.Spec{TTL: -1, Rollout: "x", Retire: "y"} }, []string{"secret id", "no store", "TTL", "rollout", "retire"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			spec := valid
@@ -75,6 +77,22 @@ func TestSpecDefaults(t *testing.T) {
 	}
 	if got := (secret.Spec{ID: "id"}).StorePath(); got != "id" {
 		t.Errorf("the path is %s", got)
+	}
+}
+
+func TestFencePeriod(t *testing.T) {
+	t.Parallel()
+	for name, tt := range map[string]struct{ ttl, fence, want time.Duration }{
+		"the default":               {0, 0, secret.DefaultFence},
+		"the default of a long TTL": {240 * time.Hour, 0, secret.DefaultFence},
+		"a quarter of a short TTL":  {time.Hour, 0, 15 * time.Minute},
+		"what is set":               {time.Hour, time.Minute, time.Minute},
+		"what is set without a TTL": {0, 9 * time.Hour, 9 * time.Hour},
+	} {
+		s := secret.Spec{TTL: tt.ttl, Fence: tt.fence}
+		if got := s.FencePeriod(); got != tt.want {
+			t.Errorf("%s: got %s, want %s", name, got, tt.want)
+		}
 	}
 }
 

@@ -51,6 +51,10 @@ type Settings struct {
 	Grace DurationOrNone `json:"grace,omitzero" default:"5m"`
 	// How long a rollout may take before it counts as stalled and alerts.
 	Deadline DurationOrNone `json:"deadline,omitzero" default:"15m"`
+	// How long an instance may use a version that it can confirm neither with the
+	// bus nor with the store; no version is retired sooner after its successor was
+	// promoted. Without it 1h, and at most a quarter of the TTL.
+	Fence Duration `json:"fence,omitzero"`
 	// What becomes of the value of a retired version: delete removes it in the
 	// way that the store can undo, keep leaves it readable by its version id,
 	// destroy removes it for good.

@@ -60,6 +60,7 @@ func (c *Config) spec(s Secret) (secret.Spec, error) {
 		Rollout:       secret.RolloutMode(s.Rollout),
 		Grace:         time.Duration(s.Grace),
 		Deadline:      time.Duration(s.Deadline),
+		Fence:         time.Duration(s.Fence),
 		Retire:        secret.RetireMode(s.Retire),
 		Create:        s.Create != nil && *s.Create,
 		Disabled:      s.Disabled != nil && *s.Disabled,
