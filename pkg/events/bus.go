@@ -28,6 +28,8 @@ var (
 	ErrConflict = errors.New("the subject has moved on")
 	// ErrNoSigner: a Bus without a Signer cannot publish events.
 	ErrNoSigner = errors.New("no signing key is configured")
+	// ErrFull: a stream refuses new records.
+	ErrFull = errors.New("the stream is full")
 	// ErrServerTooOld: the server lacks message schedules.
 	ErrServerTooOld = errors.New("NATS server is too old")
 )

@@ -93,11 +93,16 @@ type Data struct {
 // RolloutState is where a promoted version is on its way.
 type RolloutState string
 
-// The states of a rollout: rolling → converged → retired; rolling → stalled
-// and back; rolling or stalled → rolled_back; any but retired → superseded.
+// The states of a rollout: rolling → converged → draining → retired; rolling →
+// waiting → stalled and back; any of these three → rolled_back; any but retired →
+// superseded.
 const (
-	RolloutRolling    RolloutState = "rolling"
-	RolloutConverged  RolloutState = "converged"
+	RolloutRolling   RolloutState = "rolling"
+	RolloutConverged RolloutState = "converged"
+	// RolloutWaiting: nothing blocks but fences that have not ended yet.
+	RolloutWaiting RolloutState = "waiting"
+	// RolloutDraining: services are told to accept no version but the new one.
+	RolloutDraining   RolloutState = "draining"
 	RolloutRetired    RolloutState = "retired"
 	RolloutStalled    RolloutState = "stalled"
 	RolloutRolledBack RolloutState = "rolled_back"

@@ -96,4 +96,26 @@ type Fleet struct {
 	At time.Time
 	// Since is when the stream was made. What was stored before is lost.
 	Since time.Time
+	// Full is true when the stream refuses records of new incarnations and uses.
+	Full bool
+}
+
+// FleetEvent is one record of the stream of uses, or a mark in a watch of them.
+type FleetEvent struct {
+	// Presence or Use is the record; the other one is nil. Of one that is not
+	// understood only what its subject says is set.
+	Presence *Presence
+	Use      *Use
+	// Seq is the sequence of the record, At is when the server stored it.
+	Seq uint64
+	At  time.Time
+	// Problem says why the record is not understood, "" if it is.
+	Problem string
+	// Since is set in an event without a record, before those of a stream: when
+	// the stream was made. A second one means that the stream was lost, and what
+	// was known of it is only the past.
+	Since time.Time
+	// Synced is set, once, in an event without a record, after the records that
+	// were there at the start.
+	Synced bool
 }

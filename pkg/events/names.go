@@ -48,7 +48,10 @@ func (n Names) RotatedStream() string { return n.stream("ROTATED") }
 // NotifyStream keeps the last notification per service and secret.
 func (n Names) NotifyStream() string { return n.stream("NOTIFY") }
 
-// ReportsStream keeps the report of every live instance.
+// UsesStream keeps the last presence and the last uses of every incarnation.
+func (n Names) UsesStream() string { return n.stream("USES") }
+
+// ReportsStream keeps the report of every live instance with an older client.
 func (n Names) ReportsStream() string { return n.stream("REPORTS") }
 
 // Event returns the subject on which an event of type t about a secret is
@@ -103,7 +106,21 @@ func (n Names) Live(service string, k secret.Key) string {
 	return n.prefix + "live." + service + "." + string(k)
 }
 
-// Report is the subject of an instance's report.
+// Presence is the subject of an incarnation's [Presence].
+func (n Names) Presence(service, instance, incarnation string) string {
+	return n.prefix + "report." + service + "." + instance + "." + incarnation
+}
+
+// Use is the subject of the [Use] of a secret by an incarnation.
+func (n Names) Use(k secret.Key, service, incarnation string) string {
+	return n.prefix + "uses." + string(k) + "." + service + "." + incarnation
+}
+
+// barrier is the subject of the barrier of the stream of uses. All programs share
+// it, so that it takes one record for ever and a full stream still accepts it.
+func (n Names) barrier() string { return n.Use(barrierService, barrierService, "last") }
+
+// Report is the subject of the report of an instance with an older client.
 func (n Names) Report(service, instance string) string {
 	return n.prefix + "report." + service + "." + instance
 }

@@ -79,6 +79,17 @@ const (
 	BlockNoInstance BlockReason = "no_live_instance"
 	// BlockNoSubscriber: no service is subscribed and none reports the secret.
 	BlockNoSubscriber BlockReason = "no_subscriber"
+	// BlockSilent: the instance has not renewed its presence, and may still use
+	// another version.
+	BlockSilent BlockReason = "silent"
+	// BlockAccepts: the instance runs the version and still accepts another one.
+	BlockAccepts BlockReason = "accepts_old_version"
+	// BlockUnlisted: the instance belongs to a service that is not subscribed, and
+	// uses another version.
+	BlockUnlisted BlockReason = "unlisted"
+	// BlockUnknown: records that say who uses the secret were lost, or cannot be
+	// stored.
+	BlockUnknown BlockReason = "unknown"
 )
 
 // Blocker is one instance or service that does not run a version.
@@ -93,7 +104,7 @@ type Blocker struct {
 // BlockReasons returns every reason, in the order in which the documentation
 // lists them.
 func BlockReasons() []BlockReason {
-	return []BlockReason{BlockOldVersion, BlockFailed, BlockNotUnderstood, BlockNoInstance, BlockNoSubscriber}
+	return []BlockReason{BlockOldVersion, BlockFailed, BlockNotUnderstood, BlockNoInstance, BlockNoSubscriber, BlockSilent, BlockAccepts, BlockUnlisted, BlockUnknown}
 }
 
 // String returns a line for people, such as "api/7f3 runs_other_version".

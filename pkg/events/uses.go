@@ -1,0 +1,168 @@
+package events
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/tradepulse/rotator/pkg/secret"
+)
+
+// Bounds of a record. The stream holds at most StreamOptions.UsesRecords of
+// MaxRecordSize, with their headers. It has no bound in bytes: at such a bound the
+// server refuses a record that is larger than the one it replaces, and one service
+// could stop the renewals of all others.
+const (
+	// MaxRecordSize bounds a [Presence] and a [Use] in bytes.
+	MaxRecordSize = 8 << 10
+	// maxAccepts bounds [Use.Accepts].
+	maxAccepts = 16
+	// maxSeconds bounds a lease and a fence: ten years.
+	maxSeconds = 10 * 366 * 24 * 60 * 60
+	// maxBootID bounds [Process.BootID] in bytes.
+	maxBootID = 64
+)
+
+// Join stores the first presence of an incarnation, or the first after its
+// records were lost or purged. The incarnation writes every use before.
+func (b *Bus) Join(ctx context.Context, p Presence) (seq uint64, err error) {
+	return b.putPresence(ctx, "join", p)
+}
+
+// Renew replaces the presence that has the sequence after. Its error wraps
+// [ErrConflict] when that is no longer the last one of the subject: the records
+// were lost or purged, or the acknowledgement of a renewal was lost. The
+// incarnation writes every use again and joins.
+//
+// The last renewal of an incarnation has [Presence.Ended] set.
+func (b *Bus) Renew(ctx context.Context, p Presence, after uint64) (seq uint64, err error) {
+	return b.putPresence(ctx, "renew", p, jetstream.WithExpectLastSequencePerSubject(after))
+}
+
+func (b *Bus) putPresence(ctx context.Context, op string, p Presence, opts ...jetstream.PublishOpt) (uint64, error) {
+	if err := p.validate(); err != nil {
+		return 0, fmt.Errorf("%s: %w", op, err)
+	}
+	seq, err := b.putRecord(ctx, b.cfg.Names.Presence(p.Service, p.Instance, p.Incarnation), p, opts...)
+	return seq, wrap(op, err)
+}
+
+// WriteUse stores what an incarnation does with a secret. It is acknowledged when
+// the error is nil.
+func (b *Bus) WriteUse(ctx context.Context, u Use) error {
+	if err := u.validate(); err != nil {
+		return fmt.Errorf("write use: %w", err)
+	}
+	_, err := b.putRecord(ctx, b.cfg.Names.Use(u.SecretID.Key(), u.Service, u.Incarnation), u)
+	return wrap("write use of "+string(u.SecretID), err)
+}
+
+func (b *Bus) putRecord(ctx context.Context, subject string, record any, opts ...jetstream.PublishOpt) (uint64, error) {
+	body, err := json.Marshal(record)
+	if err != nil {
+		return 0, err
+	}
+	if len(body) > MaxRecordSize {
+		return 0, fmt.Errorf("the record has %d bytes, the limit is %d", len(body), MaxRecordSize)
+	}
+	ack, err := b.js.PublishMsg(ctx, &nats.Msg{Subject: subject, Data: body}, opts...)
+	if err != nil {
+		return 0, full(b.cfg.Names.UsesStream(), conflict(err))
+	}
+	return ack.Sequence, nil
+}
+
+// full marks the refusal of a new record by a stream at its bound.
+func full(stream string, err error) error {
+	var api *jetstream.APIError
+	if errors.As(err, &api) && strings.Contains(api.Description, "maximum messages exceeded") {
+		return fmt.Errorf("%w: stream %s takes no new record until ended instances are forgotten (rotator forget) or nats.uses_records is raised: %w", ErrFull, stream, err)
+	}
+	return err
+}
+
+// Forget purges the presence of an incarnation, and its uses of the given
+// secrets, up to and including a sequence: what was stored later stays.
+func (b *Bus) Forget(ctx context.Context, service, instance, incarnation string, ids []secret.ID, upTo uint64) error {
+	subjects := make([]string, 0, len(ids)+1)
+	for _, id := range ids {
+		subjects = append(subjects, b.cfg.Names.Use(id.Key(), service, incarnation))
+	}
+	// The presence goes last: without it the uses would have no end.
+	subjects = append(subjects, b.cfg.Names.Presence(service, instance, incarnation))
+	s, err := b.stream(ctx, b.cfg.Names.UsesStream())
+	if err != nil {
+		return wrap("forget", err)
+	}
+	for _, subject := range subjects {
+		if err := s.Purge(ctx, jetstream.WithPurgeSubject(subject), jetstream.WithPurgeSequence(upTo+1)); err != nil {
+			return fmt.Errorf("forget %s: %w", subject, err)
+		}
+	}
+	return nil
+}
+
+// validate holds a presence to what its reader can understand.
+func (p Presence) validate() error {
+	if err := validNames(p.Service, p.Instance, p.Incarnation); err != nil {
+		return err
+	}
+	if p.Lease < 1 || p.Lease > maxSeconds {
+		return fmt.Errorf("presence of %s/%s: the lease is %d seconds, want 1 to %d", p.Service, p.Instance, p.Lease, maxSeconds)
+	}
+	if p.Process != nil && (p.Process.PID < 1 || len(p.Process.BootID) > maxBootID) {
+		return fmt.Errorf("presence of %s/%s: the process is malformed", p.Service, p.Instance)
+	}
+	return nil
+}
+
+// validate holds a use to what its reader can understand. A status or PastFence
+// that the reader does not know yet is not an error: the one never counts as
+// applied, the other is read as serve.
+func (u Use) validate() error {
+	if err := errors.Join(validNames(u.Service, u.Instance, u.Incarnation), u.SecretID.Validate()); err != nil {
+		return err
+	}
+	for _, v := range append([]secret.VersionID{u.VersionID, u.Wanted}, u.Accepts...) {
+		if v != "" && v.Validate() != nil {
+			return fmt.Errorf("use of %s: a version ID is malformed", u.SecretID)
+		}
+	}
+	switch {
+	case len(u.Status) > maxStatus || len(u.PastFence) > maxStatus || len(u.Reason) > maxText:
+		return fmt.Errorf("use of %s: the status, past_fence or the reason is too long", u.SecretID)
+	case len(u.Accepts) > maxAccepts || slices.Contains(u.Accepts, ""):
+		return fmt.Errorf("use of %s: accepts has %d versions, want at most %d, none of them empty", u.SecretID, len(u.Accepts), maxAccepts)
+	case u.Fence < 0 || u.Fence > maxSeconds:
+		return fmt.Errorf("use of %s: the fence is %d seconds, want 0 to %d", u.SecretID, u.Fence, maxSeconds)
+	}
+	return nil
+}
+
+func validNames(service, instance, incarnation string) error {
+	if service == barrierService {
+		return fmt.Errorf("service %s: the name is reserved", barrierService)
+	}
+	return errors.Join(ValidToken(service), ValidToken(instance), ValidToken(incarnation))
+}
+
+// Fleet returns all that was stored about the users of a secret before the call,
+// or an error, which wraps [ErrIncomplete] when a later call may succeed.
+func (b *Bus) Fleet(ctx context.Context, id secret.ID) (Fleet, error) {
+	return Fleet{}, errors.ErrUnsupported
+}
+
+// WatchFleet calls fn with every record of the stream of uses, in the order of
+// their sequences: those that are there, Synced once, then every new one, until
+// ctx ends (it returns nil) or fn fails. A record that is not understood is passed
+// on with Problem set. Purged records are not announced. When the stream was lost
+// the watch begins anew, with a new Since and without a second Synced.
+func (b *Bus) WatchFleet(ctx context.Context, fn func(FleetEvent) error) error {
+	return errors.ErrUnsupported
+}
