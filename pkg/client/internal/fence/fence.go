@@ -48,6 +48,10 @@ type Fence struct {
 // Version returns the version in use, "" for none.
 func (f *Fence) Version() secret.VersionID { return f.version }
 
+// Confirmed returns when the version in use was confirmed last, the zero Clock for
+// never.
+func (f *Fence) Confirmed() Clock { return f.confirmed }
+
 // Joined takes note that a presence was stored that replaces none: the first one,
 // or one after a renewal was refused. Every use record that was written before it
 // may have been lost, so the caller writes all of them again, after this call.
@@ -117,6 +121,14 @@ func (f *Fence) Loaded() {
 	} else {
 		f.accept(Clock{})
 	}
+	f.recorded = f.recorded && f.record == ""
+}
+
+// Replaced takes note that the process began to accept the version that the one in
+// use replaced at the given time or later. The floor of a retirement confirms it: no
+// version is retired before its successor was promoted for as long as a fence.
+func (f *Fence) Replaced(at Clock) {
+	f.accept(at)
 	f.recorded = f.recorded && f.record == ""
 }
 

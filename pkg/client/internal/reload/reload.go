@@ -274,6 +274,10 @@ func (s State) Busy() bool { return s.job != nil }
 // because a later hook refused that version.
 func (s State) Mixed() bool { return s.mixed }
 
+// Offered returns the version other than the one in use that hooks may hold, ""
+// for none.
+func (s State) Offered() secret.VersionID { return s.offered.version }
+
 // Pause returns the pause after the last failure, 0 when nothing failed.
 func (s State) Pause() time.Duration { return s.retry }
 
