@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 import nats.errors
 import nats.js.errors
 from nats.aio.client import Client, RawCredentials
-from nats.js.api import Header
 
 from tradepulse_rotator import logs, tasks
 from tradepulse_rotator.errors import RejectedError, RotatorError
@@ -273,16 +272,16 @@ class NatsBus:
     async def report(self, report: Report, lease: timedelta) -> None:
         """Publish what an instance runs; the lease is rounded up to whole seconds."""
         seconds = max(1, -int(-lease.total_seconds() // 1))
-        await self._publish("report", self._names.report(report.service, report.instance), report.encode(), seconds, {})
+        await self._publish("report", self._names.report(report.service, report.instance), report.encode(), seconds)
 
     async def withdraw(self, service: str, instance: str) -> None:
         """End the report of an instance at once."""
-        await self._publish("withdraw the report", self._names.report(service, instance), b"", 1, {Header.ROLLUP: "sub"})
+        await self._publish("withdraw the report", self._names.report(service, instance), b"", 1)
 
-    async def _publish(self, what: str, subject: str, body: bytes, seconds: int, headers: dict[str, Any]) -> None:
+    async def _publish(self, what: str, subject: str, body: bytes, seconds: int) -> None:
         js = self._client().jetstream(timeout=_CALL_TIMEOUT)
         try:
-            await js.publish(subject, body, headers=headers, msg_ttl=seconds)
+            await js.publish(subject, body, msg_ttl=seconds)
         except Exception as err:  # nats-py raises more than its own errors while a connection ends
             raise BusError(f"bus: {what}: {type(err).__name__}") from err
 
