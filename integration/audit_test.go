@@ -183,10 +183,11 @@ func rotateKept(t *testing.T, d store.Driver, path string, from secret.VersionID
 func signsWith(t *testing.T, p *auditProcess, v secret.VersionID) {
 	t.Helper()
 	waittest.Until(t, fmt.Sprintf("the process signs with %s", v), func() error {
-		if got := p.keys.Current().ID; got != v {
-			return fmt.Errorf("it signs with %s", got)
+		got, err := p.keys.Current(t.Context())
+		if err == nil && got.ID != v {
+			err = fmt.Errorf("it signs with %s", got.ID)
 		}
-		return nil
+		return err
 	})
 }
 
