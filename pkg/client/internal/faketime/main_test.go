@@ -1,4 +1,6 @@
-package client_test
+//go:build !race
+
+package faketime_test
 
 import (
 	"os"

@@ -1,6 +1,6 @@
 //go:build !race
 
-package client_test
+package faketime_test
 
 import (
 	"context"
