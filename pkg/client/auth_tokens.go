@@ -86,7 +86,8 @@ func (s *tokens) accepted(now time.Time) (out []secret.VersionID) {
 }
 
 // which says which token a MAC stands for, and its version unless that is the
-// current one.
+// current one. It compares all of them, whichever fits, so that its time tells
+// nothing about the token.
 func (s *tokens) which(got mac, now time.Time) (use TokenUse, v secret.VersionID) {
 	use = TokenRejected
 	for _, t := range s.old {

@@ -122,7 +122,7 @@ func (c *claim) renewed(sent, now fence.Clock) {
 	c.update(func() { c.fence.Renewed(sent, now) })
 }
 
-// end takes the right away for good: the process has said that it ended.
+// end takes the right away for good: the process is about to say that it has ended.
 func (c *claim) end() { c.update(func() { c.fence = fence.Fence{} }) }
 
 // recorded reports whether a record of the use is on the bus.

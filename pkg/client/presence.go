@@ -103,6 +103,10 @@ func pause(ctx context.Context, d time.Duration) {
 
 // present joins if that is necessary, writes every record that says something new,
 // and renews the presence.
+//
+// Uses are written before the renewal, which then confirms the versions that they
+// name. A presence that replaces none comes before the uses: if the stream is lost in
+// between, the next renewal fails and shows it.
 func (m *Manager) present(ctx context.Context) error {
 	if !m.connected() {
 		return errors.New("the bus cannot be reached")

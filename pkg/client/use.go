@@ -54,7 +54,8 @@ func (e *entry) accepted() []secret.VersionID {
 }
 
 // record writes the record of the use, unless the last one says the same, and waits
-// until it is acknowledged.
+// until it is acknowledged. The report loop and a reload may call it at a time; one
+// record is written after the other, so that the last one says what is true.
 func (e *entry) record(ctx context.Context) error {
 	e.claim.writing.Lock()
 	defer e.claim.writing.Unlock()
