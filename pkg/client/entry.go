@@ -10,6 +10,7 @@ import (
 
 	"go.opentelemetry.io/otel/attribute"
 
+	"github.com/tradepulse/rotator/pkg/client/internal/fence"
 	"github.com/tradepulse/rotator/pkg/client/internal/reload"
 	"github.com/tradepulse/rotator/pkg/events"
 	"github.com/tradepulse/rotator/pkg/secret"
@@ -150,6 +151,9 @@ func attrLogID(id secret.ID) slog.Attr { return slog.String("secret_id", string(
 type loaded struct {
 	version secret.Version
 	value   secret.Value
+	// asked is when the primary was asked for the current version, zero for a read of
+	// another one.
+	asked fence.Clock
 }
 
 // configure takes over what the source says of the secret. Its error names the
@@ -201,5 +205,5 @@ func (e *entry) read(ctx context.Context, sel store.Selector) (got loaded, err e
 		}
 	}()
 	v, val, err := e.m.cfg.Source.Read(ctx, e.id, sel)
-	return loaded{v, val}, err
+	return loaded{version: v, value: val}, err
 }

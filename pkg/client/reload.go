@@ -33,6 +33,7 @@ func (e *entry) feed(ctx context.Context, ev reload.Event, got loaded) (ask *rel
 	for _, f := range effects {
 		e.publish(ctx, f, got)
 	}
+	e.confirm(got)
 	var idle chan struct{}
 	if !e.state.Busy() {
 		idle, e.idle = e.idle, nil
@@ -164,14 +165,14 @@ func (e *entry) reload(f reload.Effect) (ask *reload.Effect) {
 	if err != nil {
 		ask = e.failed(ctx, reload.ReadFailed, err)
 	} else {
+		if f.Version == "" {
+			got.asked = asked
+		}
 		ask = e.feed(ctx, reload.Event{
 			Kind: reload.ReadDone, Version: got.version.ID, NotAfter: e.end(got), Pending: got.version.Stage == secret.StagePending,
 		}, got)
 	}
-	if ask = e.hooked(ctx, ask, got, asked, recorded); err == nil && f.Version == "" {
-		e.confirm(got.version.ID, asked)
-	}
-	return ask
+	return e.hooked(ctx, ask, got, asked, recorded)
 }
 
 // hooked withdraws from hooks what was given up, and carries out a prepare and the
@@ -201,14 +202,12 @@ func (e *entry) hooked(ctx context.Context, ask *reload.Effect, got loaded, aske
 	return ask
 }
 
-// confirm notes that the primary called a version current, unless a hook refuses it
-// or holds another one.
-func (e *entry) confirm(v secret.VersionID, asked fence.Clock) {
-	e.mu.Lock()
-	ok := e.state.Version == v && !e.state.Mixed()
-	e.mu.Unlock()
-	if ok {
-		e.claim.confirmed(v, asked)
+// confirm notes that the primary called the version in use current, unless a hook
+// refuses it or holds another one. The caller holds mu. It comes before a Refresh that
+// waits for the end of the reload returns.
+func (e *entry) confirm(got loaded) {
+	if got.asked != (fence.Clock{}) && e.state.Version == got.version.ID && !e.state.Mixed() {
+		e.claim.confirmed(got.version.ID, got.asked)
 	}
 }
 
