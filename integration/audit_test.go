@@ -38,7 +38,7 @@ func startAuditProcess(t *testing.T, path string, vars map[string]string) *audit
 		t.Fatal(err)
 	}
 	p := &auditProcess{c: c}
-	if p.keys, err = client.NewKeyring(t.Context(), c.Manager, auditID, 0); err != nil {
+	if p.keys, err = client.NewKeyring(t.Context(), c.Manager, auditID, client.KeysVerifyHistory, 0); err != nil {
 		t.Fatal(err)
 	}
 	if p.file, err = os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_APPEND, 0o600); err != nil {
@@ -183,10 +183,11 @@ func rotateKept(t *testing.T, d store.Driver, path string, from secret.VersionID
 func signsWith(t *testing.T, p *auditProcess, v secret.VersionID) {
 	t.Helper()
 	waittest.Until(t, fmt.Sprintf("the process signs with %s", v), func() error {
-		if got := p.keys.Current().ID; got != v {
-			return fmt.Errorf("it signs with %s", got)
+		got, err := p.keys.Current(t.Context())
+		if err == nil && got.ID != v {
+			err = fmt.Errorf("it signs with %s", got.ID)
 		}
-		return nil
+		return err
 	})
 }
 

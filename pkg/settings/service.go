@@ -49,15 +49,25 @@ type Service struct {
 	// notifier on the bus. In the variable they are separated like in PATH.
 	TrustedKeys []string `json:"trusted_keys,omitzero"`
 
-	// RefreshMargin, PollInterval, MaxStale, Lease and Timeout as in
+	// CheckedAtUse are the IDs of the secrets that the service checks at each use,
+	// besides those that its code names. In the variable they are separated like in
+	// PATH.
+	CheckedAtUse []string `json:"checked_at_use,omitzero"`
+	// Join is "required" if a start waits for the bus without limit.
+	Join string `json:"join,omitzero"`
+
+	// RefreshMargin, PollInterval, Fence, Lease and Timeout as in
 	// [github.com/tradepulse/rotator/pkg/client.Config] and
 	// [github.com/tradepulse/rotator/pkg/secret.Spec]; 0 is the default.
 	RefreshMargin time.Duration `json:"refresh_margin,omitzero"`
 	PollInterval  time.Duration `json:"poll_interval,omitzero"`
-	MaxStale      time.Duration `json:"max_stale,omitzero"`
+	Fence         time.Duration `json:"fence,omitzero"`
 	Lease         time.Duration `json:"lease,omitzero"`
 	// Timeout bounds a call of the store.
 	Timeout time.Duration `json:"timeout,omitzero"`
+
+	// MaxStale is the name of Fence in earlier versions. It is refused.
+	MaxStale string `json:"max_stale,omitzero"`
 }
 
 // ServiceNATSKV is the store on the bus itself. A service with the master key can

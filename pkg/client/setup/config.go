@@ -9,6 +9,7 @@ import (
 
 	"github.com/goccy/go-yaml"
 
+	"github.com/tradepulse/rotator/pkg/client"
 	"github.com/tradepulse/rotator/pkg/events"
 	"github.com/tradepulse/rotator/pkg/secret"
 	"github.com/tradepulse/rotator/pkg/settings"
@@ -92,6 +93,20 @@ func validate(c *Config) (errs []error) {
 	for store, empty := range map[string]bool{"aws": c.AWS == (settings.AWS{}), "vault": c.Vault == (settings.Vault{}), "natskv": c.NATSKV == (settings.ServiceNATSKV{})} {
 		if !empty && c.Store != store {
 			bad("%s: it is set, but store is %s", store, strconv.Quote(c.Store))
+		}
+	}
+	if c.MaxStale != "" {
+		bad("max_stale (ROTATOR_MAX_STALE) is called fence (ROTATOR_FENCE) now: how long a version is used without being confirmed")
+	}
+	if c.Fence < 0 {
+		bad("fence: it is negative: leave it out for the default")
+	}
+	if c.Join != "" && c.Join != client.JoinRequired {
+		bad("join: %s is unknown, use %s or leave it out", strconv.Quote(c.Join), client.JoinRequired)
+	}
+	for _, id := range c.CheckedAtUse {
+		if _, err := secret.ParseID(id); err != nil {
+			bad("checked_at_use: %w", err)
 		}
 	}
 	if c.NATS.URL != "" && len(c.TrustedKeys) == 0 {

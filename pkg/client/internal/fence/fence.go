@@ -130,6 +130,14 @@ func (f *Fence) Loaded() {
 	f.Recorded = f.Recorded && f.Record == ""
 }
 
+// Replaced takes note that the process began to accept the version that the one in
+// use replaced at the given time or later. The floor of a retirement confirms it: no
+// version is retired before its successor was promoted for as long as a fence.
+func (f *Fence) Replaced(at Clock) {
+	f.accept(at)
+	f.Recorded = f.Recorded && f.Record == ""
+}
+
 // accept notes that one more version is accepted, which was confirmed last at c.
 func (f *Fence) accept(c Clock) {
 	if !f.Accepts || c == (Clock{}) || f.Others.Since(c) > 0 {
