@@ -43,14 +43,14 @@ async def rotates(bus: TestBus, env: dict[str, str], manager: Manager, logged: L
     """Check that a notification is heard and reported, and that the report is renewed."""
 
     def state() -> object:
-        return {name: logged("nats." + name)[-3:] for name in ("refused", "unreachable", "connected")}, bus.reports()
+        return {name: logged("nats." + name)[-3:] for name in ("refused", "unreachable", "connected")}, bus.presences()
 
     env[ID] = "value two"
     bus.notify("api", ID, "env-2")
     await eventually(lambda: manager.secret(ID).get().value == SecretValue("value two"), "the rotation", state)
     await eventually(lambda: bus.running(ID).get("version_id") == "env-2", "the report of it", state)
-    first = bus.reports()[0]["at"]
-    await eventually(lambda: [r for r in bus.reports() if r["at"] > first], "the next report", state)
+    first = bus.presences()[0]["at"]
+    await eventually(lambda: [r for r in bus.presences() if r["at"] > first], "the next report", state)
 
 
 def refusals(logged: Logged, count: int) -> Callable[[], bool]:

@@ -6,7 +6,7 @@ import os
 import ssl
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypedDict
 
 from tradepulse_rotator.bus import NatsBus, NatsOptions
 from tradepulse_rotator.errors import ConfigurationError
@@ -76,6 +76,22 @@ def source_from_env(ids: Iterable[str], env: Mapping[str, str] | None = None) ->
     if isinstance(provider, EnvProvider):
         return Source(provider, [Spec(i) for i in ids], variables)
     return Source(provider, [Spec.from_env(i, variables) for i in ids], variables)
+
+
+class Options(TypedDict):
+    """Options of a :class:`~tradepulse_rotator.manager.Manager`."""
+
+    checked_at_use: tuple[str, ...]
+    join: str
+
+
+def options_from_env(env: Mapping[str, str] | None = None) -> Options:
+    """Return what ``ROTATOR_CHECKED_AT_USE``, ids separated by commas, and ``ROTATOR_JOIN`` say."""
+    variables = os.environ if env is None else env
+    if variables.get("ROTATOR_MAX_STALE"):
+        raise ConfigurationError("ROTATOR_MAX_STALE: max_stale is now fence, an option of Manager and of Spec")
+    ids = (i.strip() for i in variables.get("ROTATOR_CHECKED_AT_USE", "").split(","))
+    return Options(checked_at_use=tuple(i for i in ids if i), join=variables.get("ROTATOR_JOIN", ""))
 
 
 def bus_from_env(env: Mapping[str, str] | None = None, *, metrics: Metrics | None = None) -> NatsBus | None:
