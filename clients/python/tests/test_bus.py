@@ -29,6 +29,12 @@ RIGHT, OTHER = "Nats-Password-1!", "Nats-Password-2!"
 LEASE = timedelta(seconds=1)
 
 
+@pytest.fixture(autouse=True)
+def no_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a manager start at once without the bus."""
+    monkeypatch.setattr("tradepulse_rotator.manager._JOIN_WAIT", 0.1)
+
+
 @asynccontextmanager
 async def running(bus: TestBus, env: dict[str, str], metrics: Recorder | None = None, **login: Any) -> AsyncIterator[Manager]:
     """Run a manager that has its news from the bus only."""

@@ -74,9 +74,11 @@ class Checks:
         if last is not None and time.monotonic() - last < _PAUSE:
             return
         sent = entry.fence.clock()
+        answer = self._threads.submit(self._source.read, entry.id, None)
         try:
-            version, _ = self._threads.submit(self._source.read, entry.id, None).result(_TIMEOUT)
+            version, _ = answer.result(_TIMEOUT)
         except Exception as err:  # noqa: BLE001  # whatever the store raises, it confirms nothing
+            answer.cancel()
             logs.event(logging.DEBUG, "secret.fence_read", secret_id=entry.id, error=explain(err))
             return
         finally:

@@ -9,31 +9,26 @@ import os
 import random
 import secrets
 import socket
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
 from functools import partial
-from typing import TYPE_CHECKING, Final, Self, TypeVar
+from typing import TYPE_CHECKING, Final, Self
 
 from tradepulse_rotator import events, logs, tasks, times
 from tradepulse_rotator.checks import Checks
 from tradepulse_rotator.errors import (
     ConfigurationError,
-    InvalidError,
-    MissingSecretsError,
-    NotFoundError,
     RefreshError,
     RotatorError,
-    StoreError,
-    UnavailableError,
     UnknownSecretError,
 )
 from tradepulse_rotator.fence import Moment
 from tradepulse_rotator.metrics import Metrics, SafeMetrics
 from tradepulse_rotator.presence import Identity, Recorder
+from tradepulse_rotator.reading import MAX_READS, Reader
 from tradepulse_rotator.records import PastFence
-from tradepulse_rotator.reload import Current, Entry, First, Handle, Shell, explain
+from tradepulse_rotator.reload import Current, Entry, Handle, Shell, explain
 from tradepulse_rotator.states import Status
 from tradepulse_rotator.users import Hook, Hooks
 
@@ -51,8 +46,6 @@ DEFAULT_RETRY: Final = timedelta(seconds=5)
 JOIN_REQUIRED: Final = "required"
 """The value of ``join`` that waits for the bus without a limit."""
 
-_MAX_READS: Final = 8  # at once
-_READ_TIMEOUT: Final = 30.0
 _JOIN_WAIT: Final = 60.0  # for the acknowledged uses of secrets whose users serve on
 _JOIN_WAIT_CHECKED: Final = 5.0  # where every user checks at use: its fence bounds what a process does that rotator does not know
 _RECORD_WAIT: Final = 10.0
@@ -64,9 +57,6 @@ _SECOND: Final = 1_000_000_000
 
 
 _UNSET: Final = object()
-
-_A = TypeVar("_A")
-_T = TypeVar("_T")
 
 
 class Manager:
@@ -110,22 +100,20 @@ class Manager:
             raise ConfigurationError("a manager needs the id of at least one secret")
         if join not in {"", JOIN_REQUIRED} or (join and bus is None):
             raise ConfigurationError(f"join {join!r}: use {JOIN_REQUIRED!r}, with a bus, or leave it out")
-        self._source = source
         self._bus = bus
         self.instance = instance or _instance_name()
         events.check_token("instance", self.instance)
         self._me = Identity.new(service, self.instance, lease)
         self._join, self._poll = join, poll_interval
         self._metrics = SafeMetrics(metrics)
-        self._slots = asyncio.Semaphore(_MAX_READS)
-        self._threads = ThreadPoolExecutor(_MAX_READS, thread_name_prefix="rotator-store")
+        self._reader = Reader(source)
         self._dirty, self._wake, self._unheard = asyncio.Event(), asyncio.Event(), asyncio.Event()
         shell = Shell(self.read, self._spawn, self._metrics, self._dirty, self._wake, self._offer, self._is_recorded)
         self._entries = _entries(source, retry, fence, frozenset(checked_at_use), shell)
         self._parts = _in_parts(list(self._entries.values()))
         self._polled = itertools.cycle(self._parts)
         self._recorder = None if bus is None else Recorder(bus, self._me, list(self._entries.values()), self._dirty, self._poll_all)
-        self._checks = Checks(source, self._threads, self._metrics)
+        self._checks = Checks(source, self._reader.threads, self._metrics)
         self._tasks: set[asyncio.Task[None]] = set()
         self._started = self._closed = False
         self._unanswered: list[str] = []  # secrets whose last notification was not read yet
@@ -158,7 +146,8 @@ class Manager:
                 await self._bus.start(self._me.service, self._notified, self._connected)
             if self._recorder is not None:
                 await self._join_first(self._recorder)
-            await self._load_all()
+            await self._reader.load(self._entries)
+            self._started = True
         except BaseException:
             await self._leave()
             raise
@@ -177,7 +166,7 @@ class Manager:
         with suppress(TimeoutError):
             async with asyncio.timeout(limit):
                 await recorder.join_first()
-        late = [e for e in self._entries.values() if not recorder.is_acked(e.id)]
+        late = [e for e in self._entries.values() if not recorder.is_recorded(e.id)]
         if late:
             logs.event(
                 logging.ERROR, "secret.not_joined", service=self._me.service, instance=self.instance, secrets=len(late),
@@ -215,7 +204,7 @@ class Manager:
             if self._bus is not None:
                 await self._bus.close()
         finally:
-            self._threads.shutdown(wait=False, cancel_futures=True)
+            self._reader.threads.shutdown(wait=False, cancel_futures=True)
 
     def _spawn(self, work: Awaitable[None]) -> None:
         task = asyncio.ensure_future(work)
@@ -262,52 +251,11 @@ class Manager:
 
     async def read(self, secret_id: str, version: str | None = None) -> tuple[Version, SecretValue]:
         """Read a version from the store, in a thread."""
-        return await self._in_thread(self._source.read, secret_id, version)
+        return await self._reader.read(secret_id, version)
 
     async def read_previous(self, secret_id: str) -> tuple[Version, SecretValue]:
         """Read the version before the one in use from the store, in a thread."""
-        return await self._in_thread(self._source.read_previous, secret_id, self._entry(secret_id).current.version)
-
-    async def _in_thread(self, call: Callable[[str, _A], _T], secret_id: str, argument: _A) -> _T:
-        loop = asyncio.get_running_loop()
-        try:
-            # A read counts its time from when it begins, not from when it waits for others to end.
-            async with self._slots, asyncio.timeout(_READ_TIMEOUT):
-                return await loop.run_in_executor(self._threads, call, secret_id, argument)
-        except TimeoutError:
-            raise UnavailableError(f"{self._source.provider.name}: no answer within {_READ_TIMEOUT:.0f} s") from None
-
-    async def _load_all(self) -> None:
-        ids = list(self._source.specs)
-        found = await asyncio.gather(*map(self._first, ids), return_exceptions=True)
-        missing = [self._remedy(i, e) for i, e in zip(ids, found, strict=True) if isinstance(e, StoreError)]
-        for error in found:
-            if isinstance(error, BaseException) and not isinstance(error, StoreError):
-                raise error
-        if missing:
-            raise MissingSecretsError(f"{len(missing)} of {len(ids)} secrets cannot be resolved:\n" + "\n".join(missing))
-        for secret_id, first in zip(ids, found, strict=True):
-            if isinstance(first, First):
-                self._entries[secret_id].started(first)
-        self._started = True
-
-    async def _first(self, secret_id: str) -> First:
-        fresh_for, sent = self._source.fresh_for(secret_id), self._entries[secret_id].fence.clock()
-        version, value = await self.read(secret_id)
-        if not value:
-            raise InvalidError(f"{self._source.provider.name}: the value is empty")
-        return First(fresh_for, version, value, sent)
-
-    def _remedy(self, secret_id: str, error: StoreError) -> str:
-        path, provider = self._source.specs[secret_id].store_path, self._source.provider
-        hint = f"let this service read {path!r} in the store {provider.name!r}"
-        if isinstance(error, NotFoundError):
-            hint = provider.hint(path)
-        elif isinstance(error, UnavailableError):
-            hint = f"see whether the store {provider.name!r} can be reached from here"
-        elif isinstance(error, InvalidError):
-            hint = "see the error"
-        return f"  {secret_id}: {error} ({hint})"
+        return await self._reader.read_previous(secret_id, self._entry(secret_id).current.version)
 
     # Hooks.
 
@@ -365,7 +313,7 @@ class Manager:
             await self._recorder.offer(entry)
 
     def _is_recorded(self, secret_id: str) -> bool:
-        return self._recorder is None or self._recorder.is_acked(secret_id)
+        return self._recorder is None or self._recorder.is_recorded(secret_id)
 
     def _poll_all(self) -> None:
         for entry in self._entries.values():
@@ -453,7 +401,7 @@ class Manager:
         self._unheard.clear()
         left, unanswered = self._unanswered, []
         while left and not self._unheard.is_set():
-            some, left = left[:_MAX_READS], left[_MAX_READS:]
+            some, left = left[:MAX_READS], left[MAX_READS:]
             heard = await asyncio.gather(*(self._hear(bus, i) for i in some))
             unanswered += [i for i, ok in zip(some, heard, strict=True) if not ok]
         self._unanswered = unanswered

@@ -59,24 +59,24 @@ class Recorder:
         self._recorded: set[str] = set()  # ids of the secrets of which a use was ever stored
         self._seq: int | None = None  # of the presence that is stored; None is not joined
         self._renewed = clock()  # when the last presence was sent
-        self._written = asyncio.Event()  # set, and replaced, when a use was stored
+        self._tried = asyncio.Event()  # set, and replaced, after each try to write what is due
         self._failing = False
 
-    def is_acked(self, secret_id: str) -> bool:
-        """Report whether a use of a secret is stored."""
+    def is_recorded(self, secret_id: str) -> bool:
+        """Report whether a use of a secret was ever stored."""
         return secret_id in self._recorded
 
     async def stored(self, entry: Entry, limit: float) -> bool:
-        """Wait until the use of a secret is stored as it is now, and report whether it is."""
+        """Wait until the use of a secret is stored as it is now, and report whether it is. It does not wait for a bus that fails."""
         deadline = asyncio.get_running_loop().time() + limit
-        while self._acked.get(entry.id) != self._use(entry):
+        while self._seq is None or self._acked.get(entry.id) != self._use(entry):
             left = deadline - asyncio.get_running_loop().time()
-            if left <= 0:
+            if left <= 0 or self._failing:
                 return False
-            written = self._written
+            tried = self._tried
             with suppress(TimeoutError):
                 async with asyncio.timeout(left):
-                    await written.wait()
+                    await tried.wait()
         return True
 
     async def offer(self, entry: Entry) -> None:
@@ -84,7 +84,7 @@ class Recorder:
 
         Without the bus it goes on.
         """
-        if self.is_acked(entry.id) and not self._failing:
+        if self.is_recorded(entry.id):
             self._dirty.set()
             await self.stored(entry, _OFFER_WAIT)
 
@@ -133,17 +133,19 @@ class Recorder:
                 await self._dirty.wait()
                 await asyncio.sleep(_COALESCE)
 
-    async def _try(self) -> bool:
+    async def _try(self) -> None:
         """Write what is due. A failure is logged once, until a success."""
-        again, self._failing = self._failing, True
+        failed = True
         try:
             await self._write()
+            failed = False
         except RotatorError as err:
-            if not again:
+            if not self._failing:
                 logs.event(logging.WARNING, "secret.report", error=str(err), detail="rotator does not learn what this process runs")
-            return False
-        self._failing = False
-        return True
+        finally:
+            self._failing = failed
+            self._tried.set()
+            self._tried = asyncio.Event()
 
     async def _write(self) -> None:
         await self._write_uses()
@@ -167,8 +169,6 @@ class Recorder:
         await self._bus.write_use(use)
         self._acked[use.secret_id] = use
         self._recorded.add(use.secret_id)
-        self._written.set()
-        self._written = asyncio.Event()
 
     async def _join(self) -> None:
         """Store the presence, now that every use is stored.

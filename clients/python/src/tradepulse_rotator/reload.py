@@ -323,9 +323,9 @@ class Entry:
                 self.fence.read(version, sent)
             following = self._feed(Event(Kind.PREPARED))
             if following is not None and following.kind is Do.COMMIT:
-                self.fence.use(version, sent)
                 self.joined = self.joined or self._shell.is_recorded(self.id)
                 self._users.commit(change)
+                self.fence.use(version, sent)
                 following = self._feed(Event(Kind.COMMITTED), (change.version, change.value))
         return following
 
