@@ -55,6 +55,7 @@ async def rotates(bus: TestBus, env: dict[str, str], manager: Manager, logged: L
     bus.notify("api", ID, "env-2")
     await eventually(lambda: manager.secret(ID).get().value == SecretValue("value two"), "the rotation", state)
     await eventually(lambda: bus.running(ID).get("version_id") == "env-2", "the report of it", state)
+    await eventually(bus.presences, "the presence", state)
     first = bus.presences()[0]["at"]
     await eventually(lambda: [r for r in bus.presences() if r["at"] > first], "the next report", state)
 

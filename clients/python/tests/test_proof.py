@@ -16,6 +16,7 @@ import pytest
 from conftest import Bao, Recorder, TestBus, eventually
 from tradepulse_rotator import (
     AuditLogger,
+    Change,
     FenceError,
     Keyring,
     KeyUse,
@@ -207,6 +208,22 @@ async def test_a_process_that_starts_without_a_record_says_so(
         store.env["KEY"] = "two"
         bus.notify("api", "KEY", "env-2")
         await eventually(lambda: bus.running("KEY").get("version_id") == "env-2" and bus.running("KEY")["joined"])
+
+
+async def test_a_version_is_on_record_before_it_is_offered(bus: TestBus, store: Store) -> None:
+    seen: list[tuple[str, list[str]]] = []
+
+    def hook(change: Change) -> None:
+        if change.version.id == "env-2":
+            use = bus.running("KEY")
+            seen.append((use["version_id"], use["accepts"]))
+
+    async with running(bus, store) as manager:
+        await manager.subscribe("KEY", hook)
+        store.env["KEY"] = "two"
+        bus.notify("api", "KEY", "env-2")
+        await eventually(lambda: bus.running("KEY").get("version_id") == "env-2" and bus.running("KEY")["accepts"] == [])
+    assert seen == [("env-1", ["env-2"])]
 
 
 async def test_an_announcement_is_ordered_by_its_sequence_before_its_clock(bus: TestBus, store: Store) -> None:
