@@ -38,7 +38,7 @@ func startAuditProcess(t *testing.T, path string, vars map[string]string) *audit
 		t.Fatal(err)
 	}
 	p := &auditProcess{c: c}
-	if p.keys, err = client.NewKeyring(t.Context(), c.Manager, auditID, 0); err != nil {
+	if p.keys, err = client.NewKeyring(t.Context(), c.Manager, auditID, client.KeysVerifyHistory, 0); err != nil {
 		t.Fatal(err)
 	}
 	if p.file, err = os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_APPEND, 0o600); err != nil {

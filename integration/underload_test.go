@@ -240,7 +240,7 @@ func startGoService(t *testing.T, s *site, nc *nats.Conn) halting {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = m.Close(context.WithoutCancel(t.Context())) }) // the broker may be gone by then
-	if h.keys, err = client.NewKeyring(t.Context(), m, auditID, 0); err != nil {
+	if h.keys, err = client.NewKeyring(t.Context(), m, auditID, client.KeysVerifyHistory, 0); err != nil {
 		t.Fatal(err)
 	}
 	auth, err := client.NewTokenAuthenticator(t.Context(), m, adminID, "ledger", time.Minute)

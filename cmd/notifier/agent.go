@@ -59,7 +59,7 @@ Exit codes:
 			if once {
 				ctx, cancel := context.WithTimeout(cmd.Context(), wait)
 				defer cancel()
-				return writeOnce(ctx, cfg)
+				return writeOnce(ctx, cfg, wait)
 			}
 			return runAgent(cmd.Context(), cfg)
 		},
@@ -191,8 +191,8 @@ func keepFiles(ctx context.Context, cfg *config.Config, keep []agent.File, tel *
 	return errors.Join(err, p.Close())
 }
 
-// writeOnce needs no bus unless a store is on it.
-func writeOnce(ctx context.Context, cfg *config.Config) error {
+// writeOnce needs no bus unless a store is on it; it waits for one for a part of wait.
+func writeOnce(ctx context.Context, cfg *config.Config, wait time.Duration) error {
 	log, err := telemetry.NewLogger(os.Stderr, cfg.Log.Level, cfg.Log.Format)
 	if err != nil {
 		return err
@@ -211,7 +211,24 @@ func writeOnce(ctx context.Context, cfg *config.Config) error {
 	}
 	source, err := client.FromSpecs(stores.All(), stores.Specs())
 	if err == nil {
-		err = agent.Once(ctx, source, keep, log)
+		bus, closeBus := recordBus(ctx, o, wait/6)
+		defer closeBus()
+		err = agent.Once(ctx, agent.Config{Service: cfg.Agent.Service, Files: keep, Source: source, Bus: bus, Logger: log})
 	}
 	return errors.Join(err, stores.Close())
+}
+
+// recordBus returns the bus for what stays on record, or nil after wait: a program
+// gets its secrets without it.
+func recordBus(ctx context.Context, o wire.Options, wait time.Duration) (*events.Bus, func()) {
+	ctx, cancel := context.WithTimeout(ctx, wait)
+	defer cancel()
+	o.Stores, o.Listen = false, true
+	p, err := wire.Open(ctx, o)
+	if err != nil {
+		o.Logger.LogAttrs(ctx, slog.LevelError, "agent.not_joined", slog.String("error", err.Error()),
+			slog.String("message", "a rotation cannot see which versions the programs use"))
+		return nil, func() {}
+	}
+	return p.Bus, func() { _ = p.Close() } // everything was acknowledged
 }

@@ -46,7 +46,8 @@ func main() {
 }
 
 func run(ctx context.Context, log *slog.Logger) (err error) {
-	c, err := setup.Open(ctx, setup.Options{Service: "audit-api", IDs: []secret.ID{auditKey, adminToken}, Providers: all.Providers(), Logger: log})
+	ids := []secret.ID{auditKey, adminToken}
+	c, err := setup.Open(ctx, setup.Options{Service: "audit-api", IDs: ids, CheckedAtUse: ids, Providers: all.Providers(), Logger: log})
 	if err != nil {
 		return err
 	}
@@ -55,7 +56,7 @@ func run(ctx context.Context, log *slog.Logger) (err error) {
 		defer cancel()
 		err = errors.Join(err, c.Close(closing))
 	}()
-	keys, err := client.NewKeyring(ctx, c.Manager, auditKey, 0)
+	keys, err := client.NewKeyring(ctx, c.Manager, auditKey, client.KeysVerifyHistory, 0)
 	if err != nil {
 		return err
 	}

@@ -83,9 +83,6 @@ func run(ctx context.Context, cfg config) error {
 	if err != nil {
 		return err
 	}
-	if err := tmpUses(ctx, js, names); err != nil {
-		return err
-	}
 	out := json.NewEncoder(os.Stdout)
 	if err := out.Encode(map[string]string{"url": s.ClientURL(), "key": filepath.Join(dir, "signing.key.pub")}); err != nil {
 		return err
@@ -236,7 +233,7 @@ func (d driver) do(ctx context.Context, c command) (any, error) {
 		if err := d.js.DeleteStream(ctx, d.names.UsesStream()); err != nil {
 			return nil, err
 		}
-		return map[string]string{}, tmpUses(ctx, d.js, d.names)
+		return map[string]string{}, d.bus.EnsureStreams(ctx, events.StreamOptions{})
 	case "password":
 		// The server closes the connections that the old password opened.
 		cfg := d.cfg

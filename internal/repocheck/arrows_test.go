@@ -65,6 +65,11 @@ var arrows = []arrow{
 		only: []string{"pkg/secret"},
 	},
 	{
+		reason: "the fence of a service is pure, so that the model of the proof runs it",
+		from:   []string{"pkg/client/internal/fence"}, scope: direct,
+		only: []string{"pkg/secret"},
+	},
+	{
 		reason: "the gate runs in front of other people's tests: it reads where it is told, and brings no SDK and no bus along",
 		from:   []string{"pkg/gate/..."}, scope: direct,
 		only: []string{"pkg/secret", "pkg/store", "golang.org/x/sync/..."},

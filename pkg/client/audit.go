@@ -8,6 +8,8 @@ import (
 	"log/slog"
 	"sync"
 	"time"
+
+	"github.com/tradepulse/rotator/pkg/secret"
 )
 
 // ErrTorn is wrapped by the errors of an [AuditLogger] whose writer failed in
@@ -22,7 +24,6 @@ var ErrTorn = errors.New("a record was written in part")
 // reader that takes a merged log, see [AuditVerifier].
 type AuditLogger struct {
 	keys *Keyring
-	log  *slog.Logger
 	stop func()
 
 	mu   sync.Mutex
@@ -35,12 +36,13 @@ type AuditLogger struct {
 // NewAuditLogger returns a logger that writes to w with the key ring of a
 // secret of m. It writes a record with one call of Write, and syncs nothing.
 func NewAuditLogger(ctx context.Context, m *Manager, keys *Keyring, w io.Writer) (*AuditLogger, error) {
-	a := &AuditLogger{keys: keys, log: m.log, w: w}
-	stop, err := m.Subscribe(ctx, keys.id, func(ctx context.Context, c Change) error {
-		if !c.Staged {
-			a.log.LogAttrs(ctx, slog.LevelInfo, "audit.secret.loaded", slog.String("secret_id", string(c.ID)), slog.String("version_id", string(c.Version.ID)))
-		}
-		return nil
+	a := &AuditLogger{keys: keys, w: w}
+	stop, err := m.subscribe(ctx, keys.e.id, steps{
+		prepare:  func(context.Context, Change) error { return nil },
+		withdraw: func(secret.VersionID) {},
+		commit: func(ctx context.Context, c Change) {
+			m.log.LogAttrs(ctx, slog.LevelInfo, "audit.secret.loaded", attrLogID(c.ID), slog.String("version_id", string(c.Version.ID)))
+		},
 	})
 	if err != nil {
 		return nil, err
@@ -71,14 +73,18 @@ func (a *AuditLogger) ResumeFrom(ctx context.Context, log io.Reader) (n int, err
 }
 
 // Log appends one record. When it fails the record is not in the log, unless
-// the error wraps [ErrTorn].
+// the error wraps [ErrTorn]. It fails with a [FenceError] when the key may have been
+// retired, after a read of the store that takes some seconds at most.
 func (a *AuditLogger) Log(event string, fields map[string]string) error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.torn != nil {
 		return a.torn
 	}
-	key := a.keys.Current()
+	key, err := a.keys.Current(context.Background())
+	if err != nil {
+		return fmt.Errorf("audit: %w", err)
+	}
 	r := AuditRecord{Seq: a.seq + 1, Time: time.Now().UTC(), Event: event, Fields: fields, Prev: a.prev, KeyID: key.ID}
 	line, err := r.sign(key.Value)
 	if err != nil {

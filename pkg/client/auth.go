@@ -5,19 +5,18 @@ import (
 	"crypto/hmac"
 	"crypto/rand"
 	"crypto/sha256"
-	"crypto/subtle"
 	"errors"
 	"fmt"
 	"log/slog"
-	"net"
 	"net/http"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
-	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/metric"
 
+	"github.com/tradepulse/rotator/pkg/client/internal/fence"
 	"github.com/tradepulse/rotator/pkg/secret"
 	"github.com/tradepulse/rotator/pkg/store"
 )
@@ -29,6 +28,11 @@ const maxToken = 8 << 10
 // during the overlap the one before. With "rollout: prepare-then-activate" the
 // next one passes from when it is staged: some client has it the moment that it
 // is promoted, and this process a moment later. It is safe for concurrent use.
+//
+// It checks at each use whether the tokens may still be used, and refuses past the
+// fence, see [FenceError]. The overlap ends when the token before is retired, however
+// much of it is left. The use of a token after that is refused, counted and logged
+// with the address of the client.
 type TokenAuthenticator struct {
 	// ClientAddr names the client of a request in the log and in
 	// [TokenAuthenticator.PreviousUses]. Nil is the host of RemoteAddr; a service
@@ -37,24 +41,38 @@ type TokenAuthenticator struct {
 	ClientAddr func(*http.Request) string
 
 	m       *Manager
-	id      secret.ID
+	e       *entry
 	realm   string
 	overlap time.Duration
 	blind   [32]byte // per process: what is compared tells nothing of length or content
-	state   atomic.Pointer[tokens]
+	mu      sync.Mutex
+	state   atomic.Pointer[tokens] // replaced with mu held
 	uses    metric.Int64Counter
 	clients previousClients
+	late    previousClients // those that send a retired token
+	closed  atomic.Bool
 	stop    func()
 }
 
-// tokens are what is accepted, as MACs under the process's own key.
-type tokens struct {
-	version  secret.VersionID
-	current  [32]byte
-	previous [32]byte
-	until    time.Time // when previous ends; zero for no previous
-	staged   [32]byte  // zero for none
-}
+var _ acceptor = (*TokenAuthenticator)(nil)
+
+// TokenUse says which token a request carried.
+type TokenUse string
+
+// The tokens of a request.
+const (
+	// TokenCurrent is a token that is accepted: the current or a staged one.
+	TokenCurrent TokenUse = "current"
+	// TokenPrevious is the token before the current one, which is still accepted.
+	TokenPrevious TokenUse = "previous"
+	// TokenRetired is a token that was accepted once. It is refused.
+	TokenRetired TokenUse = "retired"
+	// TokenRejected is any other token. It is refused.
+	TokenRejected TokenUse = "rejected"
+)
+
+// Accepted reports whether the request may pass.
+func (u TokenUse) Accepted() bool { return u == TokenCurrent || u == TokenPrevious }
 
 // NewTokenAuthenticator returns an authenticator for a secret of m. realm is
 // what WWW-Authenticate names; overlap is for how long the token before the
@@ -67,7 +85,12 @@ func NewTokenAuthenticator(ctx context.Context, m *Manager, id secret.ID, realm 
 	if i := strings.IndexFunc(realm, func(r rune) bool { return r < ' ' || r > '~' || r == '"' || r == '\\' }); i >= 0 {
 		return nil, fmt.Errorf("client: realm: byte %d cannot stand in a header", i)
 	}
-	a := &TokenAuthenticator{m: m, id: id, realm: realm, overlap: overlap}
+	e, ok := m.entries[id]
+	if !ok {
+		return nil, fmt.Errorf("client: %w: %s", ErrUnknown, id)
+	}
+	a := &TokenAuthenticator{m: m, e: e, realm: realm, overlap: overlap}
+	a.state.Store(&tokens{})
 	if _, err := rand.Read(a.blind[:]); err != nil {
 		return nil, fmt.Errorf("client: %w", err)
 	}
@@ -76,44 +99,119 @@ func NewTokenAuthenticator(ctx context.Context, m *Manager, id secret.ID, realm 
 		metric.WithDescription("Requests by which token they carried."), metric.WithUnit("{request}")); err != nil {
 		return nil, fmt.Errorf("client: %w", err)
 	}
-	a.stop, err = m.Subscribe(ctx, id, a.take)
+	detach := e.attach(a)
+	leave, err := m.subscribe(ctx, id, steps{a.prepare, a.commit, a.withdraw})
 	if err != nil {
+		detach()
 		return nil, err
 	}
+	a.stop = func() { leave(); detach() }
+	a.recall(ctx)
 	return a, nil
+}
+
+// recall accepts the previous token of the store, for a process that has just
+// started, if the overlap is not over and the token not about to be retired.
+func (a *TokenAuthenticator) recall(ctx context.Context) {
+	cur := a.e.current.Load().Version
+	until := cur.CreatedAt.Add(a.overlap)
+	if a.overlap <= 0 || !time.Now().Before(until) || a.e.drained() {
+		return
+	}
+	v, val, err := a.m.cfg.Source.Read(ctx, a.e.id, store.Selector{Stage: secret.StagePrevious, Primary: true})
+	switch {
+	case errors.Is(err, store.ErrNotFound), errors.Is(err, store.ErrNoValue):
+		return
+	case err != nil:
+		a.m.log.LogAttrs(ctx, slog.LevelWarn, "admin.token.no_previous", attrLogID(a.e.id), slog.String("error", err.Error()),
+			slog.String("message", "clients that still send the previous token are refused by this process"))
+		return
+	}
+	a.change(func(s *tokens) {
+		if s.current.version == cur.ID && s.previous.version == "" {
+			s.previous, s.until = token{version: v.ID, mac: a.mac(string(val.Reveal()))}, until
+		}
+	})
+	now := readClock()
+	if !a.e.claim.accepting(before(now, now.Wall.Sub(cur.CreatedAt))) {
+		a.change(func(s *tokens) { s.previous = token{} }) // it may be retired
+	}
+	if a.e.drained() { // meanwhile
+		a.drop(a.e.kept)
+	}
+	a.m.renew()
 }
 
 // ErrUnsendable is wrapped by what a [TokenAuthenticator] says of a token that no
 // client could send.
 var ErrUnsendable = errors.New("the value cannot stand in an Authorization header")
 
-// take is the hook. A token that no client could send is refused. A staged token is
-// accepted beside the others until the next version is current.
-func (a *TokenAuthenticator) take(ctx context.Context, c Change) error {
-	token := string(c.Value.Reveal())
-	if err := sendable(token); err != nil {
+// errUnrecorded refuses a staged token that no proof would know to be accepted.
+var errUnrecorded = errors.New("the bus has not stored yet which versions this process accepts")
+
+// prepare implements [TwoPhase]. A token that no client could send is refused. A
+// staged token is accepted beside the others until it is withdrawn.
+func (a *TokenAuthenticator) prepare(_ context.Context, c Change) error {
+	text := string(c.Value.Reveal())
+	if err := sendable(text); err != nil {
 		return err
 	}
-	if c.Staged {
-		next := *a.state.Load() // a hook is called with the version in use first
-		next.staged = a.mac(token)
-		a.state.Store(&next)
+	next := token{version: c.Version.ID, mac: a.mac(text)}
+	if !c.Staged {
+		a.change(func(s *tokens) { s.prepared = next })
 		return nil
 	}
-	next := &tokens{version: c.Version.ID, current: a.mac(token)}
-	switch before := a.state.Load(); {
-	case a.overlap <= 0:
-	case before == nil:
-		next.previous, next.until = a.fromStore(ctx, c.Version)
-	case before.version == c.Version.ID:
-		next.previous, next.until = before.previous, before.until
-	default:
-		next.previous, next.until = before.current, time.Now().Add(a.overlap)
-		a.clients.reset()
+	if a.state.Load().staged == next {
+		return nil
 	}
-	a.state.Store(next)
-	a.m.log.LogAttrs(ctx, slog.LevelInfo, "admin.token.rotated", slog.String("secret_id", string(c.ID)), slog.String("version_id", string(c.Version.ID)))
+	a.change(func(s *tokens) { s.staged = next })
+	if !a.e.claim.accepting(fence.Clock{}) {
+		a.change(func(s *tokens) { s.staged = token{} })
+		return errUnrecorded
+	}
 	return nil
+}
+
+// commit implements [TwoPhase].
+func (a *TokenAuthenticator) commit(ctx context.Context, c Change) {
+	a.change(func(s *tokens) {
+		if s.current.version != c.Version.ID {
+			s.replace(s.prepared, time.Now(), a.overlap)
+			a.clients.reset()
+		}
+		s.prepared = token{}
+	})
+	a.m.log.LogAttrs(ctx, slog.LevelInfo, "admin.token.rotated", attrLogID(c.ID), slog.String("version_id", string(c.Version.ID)))
+}
+
+// withdraw implements [TwoPhase].
+func (a *TokenAuthenticator) withdraw(v secret.VersionID) {
+	a.change(func(s *tokens) {
+		if s.staged.version == v {
+			s.remember(s.staged, true)
+			s.staged = token{}
+		}
+		if s.prepared.version == v {
+			s.prepared = token{}
+		}
+	})
+}
+
+// accepts implements acceptor.
+func (a *TokenAuthenticator) accepts() []secret.VersionID { return a.state.Load().accepted(time.Now()) }
+
+// drop implements acceptor.
+func (a *TokenAuthenticator) drop(keep func(secret.VersionID) bool) {
+	a.change(func(s *tokens) { s.drop(keep) })
+}
+
+// change replaces the tokens by a changed copy.
+func (a *TokenAuthenticator) change(f func(*tokens)) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	next := *a.state.Load()
+	f(&next)
+	a.state.Store(&next)
 }
 
 // sendable refuses what HTTP would not carry unchanged, such as a line feed that
@@ -130,130 +228,43 @@ func sendable(token string) error {
 	return nil
 }
 
-// fromStore returns the token before cur and until when it is accepted, for a
-// process that has just started.
-func (a *TokenAuthenticator) fromStore(ctx context.Context, cur secret.Version) (previous [32]byte, until time.Time) {
-	until = cur.CreatedAt.Add(a.overlap)
-	if !time.Now().Before(until) {
-		return previous, time.Time{}
-	}
-	_, val, err := a.m.cfg.Source.Read(ctx, a.id, store.Selector{Stage: secret.StagePrevious})
-	switch {
-	case errors.Is(err, store.ErrNotFound), errors.Is(err, store.ErrNoValue):
-		return previous, time.Time{}
-	case err != nil:
-		a.m.log.LogAttrs(ctx, slog.LevelWarn, "admin.token.no_previous", slog.String("secret_id", string(a.id)), slog.String("error", err.Error()),
-			slog.String("message", "clients that still send the previous token are refused by this process"))
-		return previous, time.Time{}
-	}
-	return a.mac(string(val.Reveal())), until
-}
-
 // mac returns what is compared in place of a token: MACs have one length, and under
 // the key of the process they reveal nothing.
-func (a *TokenAuthenticator) mac(token string) (out [32]byte) {
+func (a *TokenAuthenticator) mac(token string) (out mac) {
 	h := hmac.New(sha256.New, a.blind[:])
 	_, _ = h.Write([]byte(token))
 	copy(out[:], h.Sum(nil))
 	return out
 }
 
-// Check reports whether a token is accepted, and whether it is the previous one.
-// It takes the same time for every token of one length.
-func (a *TokenAuthenticator) Check(token string, now time.Time) (ok, previous bool) {
+// Check says which token this is. It takes the same time for every token of one
+// length. Its error is [ErrClosed], or a [FenceError] for a process that cannot tell:
+// then it has read the store first, within ctx.
+func (a *TokenAuthenticator) Check(ctx context.Context, token string) (TokenUse, error) {
+	use, _, err := a.check(ctx, token)
+	return use, err
+}
+
+// check is Check, and returns the version of a token that was accepted once.
+func (a *TokenAuthenticator) check(ctx context.Context, token string) (TokenUse, secret.VersionID, error) {
 	if len(token) == 0 || len(token) > maxToken {
-		return false, false
+		return TokenRejected, "", nil
 	}
-	s, got := a.state.Load(), a.mac(token)
-	isCurrent := subtle.ConstantTimeCompare(got[:], s.current[:]) == 1
-	isPrevious := subtle.ConstantTimeCompare(got[:], s.previous[:]) == 1 && now.Before(s.until)
-	isStaged := subtle.ConstantTimeCompare(got[:], s.staged[:]) == 1
-	return isCurrent || isPrevious || isStaged, isPrevious && !isCurrent
-}
-
-// Middleware passes requests on that carry an accepted token, and answers others
-// as RFC 6750 says: 401 with a challenge, and 400 for a header that is
-// malformed. It takes tokens from the Authorization header only.
-func (a *TokenAuthenticator) Middleware(next http.Handler) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		token, how := bearer(r.Header)
-		which := how
-		if how == "" {
-			ok, previous := a.Check(token, time.Now())
-			switch {
-			case previous:
-				which = "previous"
-				a.previousUsed(r)
-			case ok:
-				which = "current"
-			default:
-				which = "rejected"
-			}
-		}
-		a.uses.Add(r.Context(), 1, metric.WithAttributes(attribute.String("token", which)))
-		if which == "current" || which == "previous" {
-			next.ServeHTTP(w, r)
-			return
-		}
-		a.refuse(w, which)
-	})
-}
-
-// refuse answers a request whose token is missing, malformed or rejected.
-func (a *TokenAuthenticator) refuse(w http.ResponseWriter, which string) {
-	code, challenge := http.StatusUnauthorized, `Bearer realm="`+a.realm+`"`
-	switch which {
-	case "malformed":
-		code, challenge = http.StatusBadRequest, challenge+`, error="invalid_request"`
-	case "rejected":
-		challenge += `, error="invalid_token"`
+	if err := a.e.check(ctx); err != nil {
+		return TokenRejected, "", err
 	}
-	w.Header().Set("WWW-Authenticate", challenge)
-	w.Header().Set("Cache-Control", "no-store")
-	http.Error(w, http.StatusText(code), code)
-}
-
-// bearer returns the token of a request, or how it fails to have one: missing or
-// malformed.
-func bearer(h http.Header) (token, how string) {
-	values := h.Values("Authorization")
-	if len(values) == 0 {
-		return "", "missing"
+	if a.closed.Load() {
+		return TokenRejected, "", ErrClosed
 	}
-	scheme, token, _ := strings.Cut(values[0], " ")
-	token = strings.Trim(token, " ")
+	use, v := a.state.Load().which(a.mac(token), time.Now())
+	// The process may have been paused since: the last look at the clock counts.
 	switch {
-	case len(values) > 1:
-		return "", "malformed"
-	case !strings.EqualFold(scheme, "Bearer"):
-		return "", "missing" // another scheme: nothing is wrong, and nothing is there
-	case len(token) > maxToken:
-		return token, "" // Check refuses it
-	case sendable(token) != nil:
-		return "", "malformed"
+	case use.Accepted() && !a.e.claim.usable():
+		return TokenRejected, "", a.e.fenced(ctx, nil)
+	case use.Accepted() && v != "" && !a.e.claim.othersUsable():
+		return TokenRejected, "", nil
 	}
-	return token, ""
-}
-
-// previousUsed counts and logs a client that sends the previous token.
-func (a *TokenAuthenticator) previousUsed(r *http.Request) {
-	client := remoteHost(r)
-	if a.ClientAddr != nil {
-		client = a.ClientAddr(r)
-	}
-	if n, say := a.clients.used(client, time.Now()); say {
-		a.m.log.LogAttrs(r.Context(), slog.LevelWarn, "admin.token.previous_used", slog.String("secret_id", string(a.id)),
-			slog.String("client", client), slog.Int64("uses", n))
-	}
-}
-
-// remoteHost returns the host of the peer, or all of RemoteAddr if it has no port.
-func remoteHost(r *http.Request) string {
-	host, _, err := net.SplitHostPort(r.RemoteAddr)
-	if err != nil {
-		return r.RemoteAddr
-	}
-	return host
+	return use, v, nil
 }
 
 // PreviousUses returns the clients that have sent the previous token since the last
@@ -261,5 +272,8 @@ func remoteHost(r *http.Request) string {
 // them.
 func (a *TokenAuthenticator) PreviousUses() []PreviousUse { return a.clients.list() }
 
-// Close takes the authenticator off its secret; it continues to accept the tokens that it has.
-func (a *TokenAuthenticator) Close() { a.stop() }
+// Close takes the authenticator off its secret; it accepts no token from here on.
+func (a *TokenAuthenticator) Close() {
+	a.closed.Store(true)
+	a.stop()
+}

@@ -1,6 +1,7 @@
 package client
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -16,6 +17,9 @@ import (
 // When a request is answered 401, the store is asked whether the token has been
 // rotated meanwhile, and if so the request is sent once more, provided that its
 // body can be had again.
+//
+// It checks at each request whether the token may still be used, and fails past the
+// fence, see [FenceError].
 type BearerTransport struct {
 	m      *Manager
 	h      *Handle
@@ -36,7 +40,7 @@ func NewBearerTransport(m *Manager, id secret.ID, origin string, base http.Round
 	if base == nil {
 		base = http.DefaultTransport
 	}
-	return &BearerTransport{m: m, h: m.Secret(id), origin: *u, base: base}, nil
+	return &BearerTransport{m: m, h: m.handle(id), origin: *u, base: base}, nil
 }
 
 // RoundTrip implements [http.RoundTripper]. It sends a request twice at most, and
@@ -45,6 +49,9 @@ func NewBearerTransport(m *Manager, id secret.ID, origin string, base http.Round
 func (t *BearerTransport) RoundTrip(r *http.Request) (*http.Response, error) {
 	if r.URL.Scheme != t.origin.Scheme || r.URL.Host != t.origin.Host || r.Header.Get("Authorization") != "" {
 		return t.base.RoundTrip(r)
+	}
+	if err := t.h.e.check(r.Context()); err != nil {
+		return nil, errors.Join(err, shut(r))
 	}
 	cur := t.h.Get()
 	resp, err := t.base.RoundTrip(with(r, cur))
@@ -63,6 +70,14 @@ func (t *BearerTransport) RoundTrip(r *http.Request) (*http.Response, error) {
 	_, _ = io.Copy(io.Discard, io.LimitReader(resp.Body, 64<<10)) // so that the connection can be used again
 	_ = resp.Body.Close()
 	return t.base.RoundTrip(again)
+}
+
+// shut closes the body of a request that is not sent, as a transport has to.
+func shut(r *http.Request) error {
+	if r.Body == nil {
+		return nil
+	}
+	return r.Body.Close()
 }
 
 // with returns a copy of r with the token in it. The body is that of r.

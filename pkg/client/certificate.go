@@ -15,6 +15,7 @@ import (
 // used; open connections keep theirs.
 type Certificate struct {
 	current atomic.Pointer[tls.Certificate]
+	next    *tls.Certificate // prepared; hooks are not called concurrently
 	stop    func()
 }
 
@@ -22,7 +23,7 @@ type Certificate struct {
 // or GetClientCertificate into a [tls.Config].
 func NewCertificate(ctx context.Context, m *Manager, id secret.ID) (*Certificate, error) {
 	c := &Certificate{}
-	stop, err := m.Subscribe(ctx, id, c.take)
+	stop, err := m.SubscribeTwoPhase(ctx, id, steps{c.prepare, c.commit, c.withdraw})
 	if err != nil {
 		return nil, err
 	}
@@ -30,9 +31,9 @@ func NewCertificate(ctx context.Context, m *Manager, id secret.ID) (*Certificate
 	return c, nil
 }
 
-// take is the hook. It refuses a key that does not fit the chain, and a certificate
-// that is not valid now; a staged one is checked and not served.
-func (c *Certificate) take(_ context.Context, ch Change) error {
+// prepare implements [TwoPhase]. It refuses a key that does not fit the chain, and a
+// certificate that is not valid now; a staged one is checked and not served.
+func (c *Certificate) prepare(_ context.Context, ch Change) error {
 	cert, err := tls.X509KeyPair(ch.Value.Reveal(), ch.Value.Reveal())
 	if err != nil {
 		return fmt.Errorf("certificate: %w", err)
@@ -43,11 +44,15 @@ func (c *Certificate) take(_ context.Context, ch Change) error {
 	case now.After(cert.Leaf.NotAfter):
 		return fmt.Errorf("certificate: it has expired at %s", cert.Leaf.NotAfter.UTC().Format(time.RFC3339))
 	}
-	if !ch.Staged {
-		c.current.Store(&cert)
-	}
+	c.next = &cert
 	return nil
 }
+
+// commit implements [TwoPhase].
+func (c *Certificate) commit(context.Context, Change) { c.current.Store(c.next) }
+
+// withdraw implements [TwoPhase]. What was prepared is replaced by the next Prepare.
+func (*Certificate) withdraw(secret.VersionID) {}
 
 // GetCertificate is for the [tls.Config] of a server. It never fails.
 func (c *Certificate) GetCertificate(*tls.ClientHelloInfo) (*tls.Certificate, error) {

@@ -1,9 +1,8 @@
 package client
 
 import (
+	"cmp"
 	"context"
-	"errors"
-	"fmt"
 	"log/slog"
 	"sync"
 	"sync/atomic"
@@ -29,28 +28,24 @@ type Current struct {
 	// Stale is set while the store could not be asked since NotAfter, or since
 	// the cached lifetime that <ID>_TTL_SECONDS sets has ended.
 	Stale bool
-	// Expired is set once it has been stale for longer than [Config.MaxStale].
-	Expired bool
+
+	e *entry
 }
 
-// ErrExpired is wrapped by the error about a version that has been stale for
-// longer than [Config.MaxStale].
-var ErrExpired = errors.New("the store could not be asked for too long")
-
-// Err returns nil, or an error that wraps [ErrExpired] for a version that should
-// not be used any more.
+// Err returns nil, or a [FenceError] for a version that should not be used any more:
+// it may have been retired. The clocks are read by the call, and the store is not.
 func (c *Current) Err() error {
-	if !c.Expired {
+	if c.e == nil || c.e.claim.usable() {
 		return nil
 	}
-	return fmt.Errorf("client: version %s: %w", c.Version.ID, ErrExpired)
+	return c.e.fenced(context.Background(), nil)
 }
 
 // Handle reads one secret.
 type Handle struct{ e *entry }
 
-// Get returns the current version, also one that is stale or expired: one atomic
-// load, whatever the store does. The result must not be changed.
+// Get returns the current version, also one that is stale or past its fence: one
+// atomic load, whatever the store does. The result must not be changed.
 func (h *Handle) Get() *Current {
 	h.e.touch()
 	return h.e.current.Load()
@@ -73,13 +68,6 @@ type Change struct {
 	AnnouncedAt time.Time
 }
 
-// Hook takes a version into use. When it fails, the version before stays in use
-// and the hook is called again later. It is not called concurrently for one
-// secret. Its context carries the span of the reload, which continues the trace
-// of the announcement. It must not wait for [Manager.Refresh] or
-// [Manager.Subscribe] of the same secret, which wait for the hook.
-type Hook func(ctx context.Context, c Change) error
-
 // entry is one secret of a Manager: the shell around its reload machine. feed is
 // the only writer of state, current, status and due.
 type entry struct {
@@ -92,9 +80,15 @@ type entry struct {
 	handle Handle
 	m      *Manager
 	id     secret.ID
-	ttl    time.Duration // of the spec, 0 for none; set before the first version is in use
-	// mu guards rules, state, the two channels and hooking. It is never held while a
-	// store or a hook is called, or something is logged.
+	// checked is set for a secret that is checked at use, see [Config.CheckedAtUse].
+	checked bool
+	// ttl is that of the spec, 0 for none, and fence the length of the fence. Both are
+	// set before the first version is in use.
+	ttl, fence time.Duration
+	claim      claim
+	fencedAt   atomic.Int64 // when a use past the fence was logged last, in nanoseconds
+	// mu guards what follows. It is never held while a store or a hook is called, or
+	// something is logged.
 	mu    sync.Mutex
 	rules reload.Rules
 	state reload.State
@@ -103,8 +97,12 @@ type entry struct {
 	// hooking is the lock of hooks, which a context can interrupt; see lockHooks.
 	// It is held while hooks are called. A reload holds it from prepare to commit,
 	// so that a hook that is added misses no version.
-	hooking bool
-	hooks   []*Hook
+	hooking   bool
+	hooks     []*subscriber // changed with hooking held as well
+	withdrawn []secret.VersionID
+	acceptors []acceptor
+	offering  secret.VersionID // is offered to hooks, "" for none
+	keep      secret.VersionID // of the last [reload.Drop]
 }
 
 // lockHooks waits until no hooks are called and keeps others from calling them,
@@ -154,9 +152,9 @@ type loaded struct {
 	value   secret.Value
 }
 
-// first loads the first version. Its error names the secret, where it was looked
-// for, and what to do.
-func (e *entry) first(ctx context.Context) error {
+// configure takes over what the source says of the secret. Its error names the
+// secret, where it was looked for, and what to do.
+func (e *entry) configure() error {
 	spec, err := e.m.cfg.Source.Spec(e.id)
 	if err != nil {
 		return remedy(e.id, spec, err)
@@ -166,13 +164,26 @@ func (e *entry) first(ctx context.Context) error {
 		return remedy(e.id, spec, err)
 	}
 	e.mu.Lock() // a notification may come before the first version
-	e.ttl = spec.TTL
-	e.rules = reload.Rules{Margin: spec.Margin(), Retry: e.m.cfg.Retry, MaxStale: e.m.cfg.MaxStale, Lifetime: lifetime}
-	e.mu.Unlock()
-	got, err := e.read(ctx, store.Selector{})
+	defer e.mu.Unlock()
+	e.ttl, e.fence = spec.TTL, cmp.Or(e.m.cfg.Fence, spec.FencePeriod())
+	e.rules = reload.Rules{Margin: spec.Margin(), Retry: e.m.cfg.Retry, Lifetime: lifetime}
+	e.claim.begin(e.fence)
+	return nil
+}
+
+// first loads the first version. Its error names the secret, where it was looked
+// for, and what to do.
+func (e *entry) first(ctx context.Context) error {
+	if e.claim.shown.Load() == nil {
+		return e.configure() // it failed before
+	}
+	asked, recorded := readClock(), e.claim.recorded()
+	got, err := e.read(ctx, store.Selector{Primary: true})
 	if err != nil {
+		spec, _ := e.m.cfg.Source.Spec(e.id) // it was there before
 		return remedy(e.id, spec, err)
 	}
+	e.claim.took(got.version.ID, asked, recorded)
 	e.start(e.feed(ctx, reload.Event{Kind: reload.Started, Version: got.version.ID, NotAfter: e.end(got)}, got))
 	return nil
 }
@@ -191,48 +202,4 @@ func (e *entry) read(ctx context.Context, sel store.Selector) (got loaded, err e
 	}()
 	v, val, err := e.m.cfg.Source.Read(ctx, e.id, sel)
 	return loaded{v, val}, err
-}
-
-// Subscribe adds a hook and calls it with the version in use before it returns.
-// An error of that call is returned and the hook is not added. The returned
-// function takes the hook away; a hook must not call it.
-func (m *Manager) Subscribe(ctx context.Context, id secret.ID, hook Hook) (stop func(), err error) {
-	e, ok := m.entries[id]
-	if !ok {
-		return nil, fmt.Errorf("client: %w: %s", ErrUnknown, id)
-	}
-	if err := e.lockHooks(ctx); err != nil {
-		return nil, fmt.Errorf("client: subscribe to %s: %w", id, err)
-	}
-	defer e.unlockHooks()
-	c := e.current.Load()
-	if err := m.call(ctx, hook, Change{ID: id, Version: c.Version, Value: c.Value}); err != nil {
-		return nil, fmt.Errorf("client: subscribe to %s: %w", id, err)
-	}
-	p := &hook
-	e.hooks = append(e.hooks, p)
-	return func() { e.unsubscribe(p) }, nil
-}
-
-// unsubscribe takes a hook away. It waits for a reload that calls hooks, so that the
-// hook is not called after it returns. It does nothing the second time.
-func (e *entry) unsubscribe(hook *Hook) {
-	_ = e.lockHooks(context.Background()) // which does not end
-	defer e.unlockHooks()
-	for i, h := range e.hooks {
-		if h == hook {
-			e.hooks = append(e.hooks[:i:i], e.hooks[i+1:]...)
-			return
-		}
-	}
-}
-
-// call runs a hook. A hook that panics has failed.
-func (m *Manager) call(ctx context.Context, hook Hook, c Change) (err error) {
-	defer func() {
-		if p := recover(); p != nil {
-			err = m.panicked(ctx, "hook", p, attrLogID(c.ID))
-		}
-	}()
-	return hook(ctx, c)
 }

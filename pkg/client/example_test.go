@@ -139,22 +139,29 @@ func ExampleManager_Report() {
 func ExampleKeyring() {
 	eventstest.Example(func(t testing.TB) {
 		kit := clienttest.New(t, map[secret.ID]string{"key": "first"})
-		keys, err := client.NewKeyring(t.Context(), kit.Manager(), "key", 24*time.Hour)
+		keys, err := client.NewKeyring(t.Context(), kit.Manager(), "key", client.KeysVerifyHistory, 24*time.Hour)
 		if err != nil {
 			panic(err)
 		}
 		defer keys.Close()
 		sign := func(k client.Key) []byte { return hmac.New(sha256.New, k.Value.Reveal()).Sum(nil) }
 
-		signedWith := keys.Current()
+		signedWith, err := keys.Current(t.Context())
+		if err != nil {
+			panic(err)
+		}
 		mac := sign(signedWith)
 		kit.Rotate("key", "second")
 		kit.WaitApplied("key")
 
-		old, ok := keys.Key(signedWith.ID)
-		fmt.Println(ok, hmac.Equal(mac, sign(old)), keys.Current().ID == signedWith.ID)
+		old, err := keys.Key(t.Context(), signedWith.ID)
+		fmt.Println(err, hmac.Equal(mac, sign(old)))
+		now, err := keys.Current(t.Context())
+		fmt.Println(err, now.ID == signedWith.ID)
 	})
-	// Output: true true false
+	// Output:
+	// <nil> true
+	// <nil> false
 }
 
 // A record that was changed shows, also after the key has been rotated.
@@ -163,7 +170,7 @@ func ExampleAuditLogger() {
 		ctx := t.Context()
 		kit := clienttest.New(t, map[secret.ID]string{"key": "first"})
 		m := kit.Manager()
-		keys, err := client.NewKeyring(ctx, m, "key", 0)
+		keys, err := client.NewKeyring(ctx, m, "key", client.KeysVerifyHistory, 0)
 		if err != nil {
 			panic(err)
 		}
@@ -197,7 +204,7 @@ func ExampleAuditVerifier() {
 	eventstest.Example(func(t testing.TB) {
 		ctx := t.Context()
 		m := clienttest.NewPolling(t, map[secret.ID]string{"key": "first"}).Manager()
-		keys, err := client.NewKeyring(ctx, m, "key", 0)
+		keys, err := client.NewKeyring(ctx, m, "key", client.KeysVerifyHistory, 0)
 		if err != nil {
 			panic(err)
 		}

@@ -276,7 +276,7 @@ type looked struct {
 }
 
 func (s *looked) Read(ctx context.Context, id secret.ID, sel store.Selector) (secret.Version, secret.Value, error) {
-	if sel == (store.Selector{}) {
+	if sel == (store.Selector{Primary: true}) {
 		s.n.Add(1)
 	}
 	return s.Source.Read(ctx, id, sel)

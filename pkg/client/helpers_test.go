@@ -163,10 +163,15 @@ func TestAnUpdaterKeepsTheOldOnError(t *testing.T) {
 	}
 	other.Store(true)
 	broken.Store(false)
-	r.eventually("it is built", func() bool { return is("second-value") })
-	r.eventually("the other hook fails again", func() bool { return strings.Contains(r.running().Reason, "not yet") })
+	r.eventually("the other hook refuses", func() bool { return strings.Contains(r.running().Reason, "not yet") })
+	if !is("first-value") {
+		t.Error("what another hook refused is in use")
+	}
 	other.Store(false)
 	r.eventually("it is applied", func() bool { return r.running().Status == events.StatusApplied })
+	if !is("second-value") {
+		t.Error("the new one is not in use")
+	}
 	if built.Load() != 2 {
 		t.Errorf("built %d times, want once for each version", built.Load())
 	}

@@ -16,29 +16,39 @@ import (
 	"github.com/tradepulse/rotator/pkg/store"
 )
 
+// current returns the version that a ring signs with.
+func current(t *testing.T, k *client.Keyring) client.Key {
+	t.Helper()
+	key, err := k.Current(t.Context())
+	if err != nil {
+		t.Errorf("current: %v", err)
+	}
+	return key
+}
+
 func TestAKeyringVerifiesWithEveryVersionItSaw(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
 	v1 := r.write(key, "first-value")
 	r.write(token, "first-token")
 	m := r.manager(nil)
-	k, err := client.NewKeyring(t.Context(), m, key, 0)
+	k, err := client.NewKeyring(t.Context(), m, key, client.KeysVerifyHistory, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer k.Close()
 	v2 := r.write(key, "second-value")
 	r.notify(key, v2)
-	r.eventually("the ring signs with the second version", func() bool { return k.Current().ID == v2 })
-	if old, ok := k.Key(v1); !ok || string(old.Value.Reveal()) != "first-value" {
+	r.eventually("the ring signs with the second version", func() bool { return current(t, k).ID == v2 })
+	if old, err := k.Key(t.Context(), v1); err != nil || string(old.Value.Reveal()) != "first-value" {
 		t.Error("the first version does not verify any more")
 	}
-	fresh, err := client.NewKeyring(t.Context(), m, key, 0)
+	fresh, err := client.NewKeyring(t.Context(), m, key, client.KeysVerifyHistory, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer fresh.Close()
-	if _, ok := fresh.Key(v1); ok {
+	if _, err := fresh.Key(t.Context(), v1); !errors.Is(err, client.ErrNoKey) {
 		t.Error("a new ring knows a version it has not seen")
 	}
 	if old, err := fresh.Fetch(t.Context(), v1); err != nil || string(old.Value.Reveal()) != "first-value" {
@@ -52,7 +62,7 @@ func TestAStagedVersionVerifiesAndDoesNotSign(t *testing.T) {
 	v1 := r.write(key, "first-value")
 	r.write(token, "first-token")
 	m := r.manager(nil)
-	k, err := client.NewKeyring(t.Context(), m, key, 0)
+	k, err := client.NewKeyring(t.Context(), m, key, client.KeysVerifyHistory, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -67,8 +77,8 @@ func TestAStagedVersionVerifiesAndDoesNotSign(t *testing.T) {
 		t.Fatal(err)
 	}
 	r.eventually("it is staged", func() bool { s := r.running(); return s.Status == events.StatusStaged && s.Wanted == pending.ID })
-	if _, ok := k.Key(pending.ID); !ok || k.Current().ID != v1 {
-		t.Errorf("the ring verifies with it: %t, and signs with %s", ok, k.Current().ID)
+	if _, err := k.Key(t.Context(), pending.ID); err != nil || current(t, k).ID != v1 {
+		t.Errorf("the ring verifies with it: %v, and signs with %s", err, current(t, k).ID)
 	}
 }
 
@@ -78,7 +88,7 @@ func TestAuditRecordsShowEveryChange(t *testing.T) {
 	r.write(key, "first-value")
 	r.write(token, "first-token")
 	m := r.manager(nil)
-	k, err := client.NewKeyring(t.Context(), m, key, 0)
+	k, err := client.NewKeyring(t.Context(), m, key, client.KeysVerifyHistory, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -93,18 +103,18 @@ func TestAuditRecordsShowEveryChange(t *testing.T) {
 		if i == 3 {
 			v := r.write(key, "second-value")
 			r.notify(key, v)
-			r.eventually("the ring signs with the second version", func() bool { return k.Current().ID == v })
+			r.eventually("the ring signs with the second version", func() bool { return current(t, k).ID == v })
 		}
 		if err := log.Log("order.placed", map[string]string{"order": fmt.Sprint(i), "note": "<a & b> \u2028"}); err != nil {
 			t.Fatal(err)
 		}
 	}
 	lookup := func(v secret.VersionID) (secret.Value, error) {
-		key, ok := k.Key(v)
-		if !ok {
-			return secret.Value{}, store.ErrNotFound
+		key, err := k.Key(t.Context(), v)
+		if errors.Is(err, client.ErrNoKey) {
+			err = store.ErrNotFound
 		}
-		return key.Value, nil
+		return key.Value, err
 	}
 	lines := strings.SplitAfter(strings.TrimSpace(out.String())+"\n", "\n")[:6]
 	for name, c := range map[string]struct {
@@ -135,14 +145,14 @@ func TestAuditRecordsShowEveryChange(t *testing.T) {
 // long as was asked for.
 func TestAKeyringForgetsInTime(t *testing.T) {
 	inFakeTime(t, 0, nil, func(c *clock) {
-		k, err := client.NewKeyring(c.t.Context(), c.m, key, time.Hour)
+		k, err := client.NewKeyring(c.t.Context(), c.m, key, client.KeysVerifyHistory, time.Hour)
 		if err != nil {
 			t.Fatal(err)
 		}
 		defer k.Close()
-		first := k.Current()
+		first := current(c.t, k)
 		c.pass(3 * time.Hour)
-		if _, ok := k.Key(first.ID); !ok {
+		if _, err := k.Key(c.t.Context(), first.ID); err != nil {
 			t.Error("the current key was forgotten")
 		}
 		c.write()
@@ -154,8 +164,8 @@ func TestAKeyringForgetsInTime(t *testing.T) {
 			want bool
 		}{{0, true}, {59 * time.Minute, true}, {2 * time.Minute, false}} {
 			c.pass(step.pass)
-			if _, ok := k.Key(first.ID); ok != step.want {
-				t.Errorf("after %s more the first key verifies: %t", step.pass, ok)
+			if _, err := k.Key(c.t.Context(), first.ID); (err == nil) != step.want {
+				t.Errorf("after %s more the first key verifies: %v", step.pass, err)
 			}
 		}
 		reads := c.reads.Load()
@@ -204,7 +214,7 @@ func TestAnAuditLogGoesOnAfterARestart(t *testing.T) {
 	process := func(records int, resume bool) {
 		t.Helper()
 		m := r.manager(func(c *client.Config) { c.Bus = nil })
-		k, err := client.NewKeyring(t.Context(), m, key, 0)
+		k, err := client.NewKeyring(t.Context(), m, key, client.KeysVerifyHistory, 0)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -229,7 +239,7 @@ func TestAnAuditLogGoesOnAfterARestart(t *testing.T) {
 	r.write(key, "second-value")
 	process(2, true)
 	m := r.manager(func(c *client.Config) { c.Bus = nil })
-	k, err := client.NewKeyring(t.Context(), m, key, 0)
+	k, err := client.NewKeyring(t.Context(), m, key, client.KeysVerifyHistory, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -301,7 +311,7 @@ func TestAuditLoggersInOneLog(t *testing.T) {
 	const processes, records = 4, 100
 	for p := range processes {
 		m := r.manager(func(c *client.Config) { c.Instance = fmt.Sprintf("process-%d", p) })
-		k, err := client.NewKeyring(t.Context(), m, key, 0)
+		k, err := client.NewKeyring(t.Context(), m, key, client.KeysVerifyHistory, 0)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -322,7 +332,7 @@ func TestAuditLoggersInOneLog(t *testing.T) {
 	}
 	wg.Wait()
 	m := r.manager(func(c *client.Config) { c.Instance = "reader" })
-	k, err := client.NewKeyring(t.Context(), m, key, 0)
+	k, err := client.NewKeyring(t.Context(), m, key, client.KeysVerifyHistory, 0)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -29,7 +29,6 @@ const (
 	DefaultLease        = 30 * time.Second
 	DefaultPollInterval = 5 * time.Minute
 	DefaultRetry        = 5 * time.Second
-	DefaultMaxStale     = 24 * time.Hour
 )
 
 // maxReloads bounds how many secrets are read from the store at once.
@@ -46,11 +45,22 @@ type Config struct {
 	Source Source
 	// IDs are the secrets to hold.
 	IDs []secret.ID
-	// Bus brings notifications and takes reports. Nil works by polling only, and
-	// then this process cannot report what it runs, which holds retirements back.
+	// CheckedAtUse are those of IDs that the process uses through a
+	// [TokenAuthenticator], a [Keyring], a [Connector] and a [BearerTransport] only.
+	// These check at each use whether the version may be used, so a process that
+	// dies or is cut off delays the retirement of its versions for no longer than
+	// the fence. [Manager.Secret], [Manager.Get] and [Manager.Subscribe] refuse these
+	// secrets: a copy of a value is not checked.
+	CheckedAtUse []secret.ID
+	// Bus brings notifications and takes the records of what this process uses. Nil
+	// works by polling only, and then no rotation can see which versions it uses.
 	Bus Bus
-	// Lease is how long a report is valid without being renewed. 0 means
-	// DefaultLease.
+	// Join says how long New waits until the bus has stored that the process uses
+	// its secrets, if one of them is not checked at use. "" waits for a minute,
+	// starts anyway and logs secret.not_joined; [JoinRequired] waits until ctx ends.
+	Join string
+	// Lease is for how long the process counts as live without a renewal, in whole
+	// seconds; it renews after each third. 0 means DefaultLease.
 	Lease time.Duration
 	// PollInterval is how often every secret is read without a notification, less
 	// up to a tenth. The reads are spread over the interval. 0 means
@@ -59,11 +69,9 @@ type Config struct {
 	// Retry is how soon a reload that failed is tried again; it doubles up to a
 	// minute. 0 means DefaultRetry.
 	Retry time.Duration
-	// MaxStale is how long a version is served without an error after its end, or
-	// the end of its cached lifetime, while the store cannot be asked. Then it
-	// counts as expired, see [Current.Err]. 0 means DefaultMaxStale, negative no
-	// limit.
-	MaxStale time.Duration
+	// Fence is how long a version may be used without being confirmed by the bus or
+	// the primary of the store, see [FenceError]. 0 means that of the secret's spec.
+	Fence time.Duration
 	// Lookup finds environment variables: <ID>_TTL_SECONDS sets for how long a
 	// value counts as fresh after the store was asked; it is asked again a margin
 	// before. Nil means os.LookupEnv.
@@ -85,9 +93,12 @@ type Manager struct {
 	entries map[secret.ID]*entry // fixed after New
 	parts   [][]secret.ID
 	started time.Time
+	// incarnation names this process among all that had its instance name.
+	incarnation string
+	presence    presence
 
 	slots  chan struct{}   // bounds reloads
-	dirty  chan struct{}   // the report has to be renewed now
+	dirty  chan struct{}   // a record says something new
 	wake   chan struct{}   // something has to be looked at sooner
 	work   context.Context //nolint:containedctx // the life of the goroutines, ended by Close
 	cancel context.CancelFunc
@@ -100,9 +111,9 @@ type Manager struct {
 // meters are the metrics of a Manager. Each carries the id of its secret, and none
 // a version: the number of series is bounded by the number of secrets.
 type meters struct {
-	access, near, rotated, failed, panics metric.Int64Counter
-	stale                                 metric.Int64UpDownCounter
-	latency                               metric.Float64Histogram
+	access, near, rotated, failed, panics, fenced, retired metric.Int64Counter
+	stale                                                  metric.Int64UpDownCounter
+	latency                                                metric.Float64Histogram
 }
 
 // scope names the meter and the tracer.
@@ -112,17 +123,15 @@ const scope = "github.com/tradepulse/rotator/pkg/client"
 // one, the error names every secret that is missing, where it was looked for,
 // and what to do.
 func New(ctx context.Context, cfg Config) (*Manager, error) {
-	if err := events.ValidToken(cfg.Service); err != nil {
-		return nil, fmt.Errorf("client: service %w", err)
-	}
-	if cfg.Source == nil || len(cfg.IDs) == 0 {
-		return nil, errors.New("client: Source and IDs are required")
-	}
 	cfg.IDs = slices.Compact(slices.Sorted(slices.Values(cfg.IDs)))
+	cfg.CheckedAtUse = slices.Compact(slices.Sorted(slices.Values(cfg.CheckedAtUse)))
+	if err := cfg.validate(); err != nil {
+		return nil, fmt.Errorf("client: %w", err)
+	}
 	cfg.defaults()
 	m := &Manager{
 		cfg: cfg, log: cfg.Logger, tracer: cfg.TracerProvider.Tracer(scope), entries: make(map[secret.ID]*entry, len(cfg.IDs)),
-		parts: inParts(cfg.IDs), started: time.Now(),
+		parts: inParts(cfg.IDs), started: time.Now(), incarnation: newIncarnation(), presence: newPresence(),
 		slots: make(chan struct{}, maxReloads), dirty: make(chan struct{}, 1), wake: make(chan struct{}, 1), stop: func() {},
 	}
 	m.work, m.cancel = context.WithCancel(context.WithoutCancel(ctx))
@@ -130,7 +139,7 @@ func New(ctx context.Context, cfg Config) (*Manager, error) {
 		return nil, fmt.Errorf("client: %w", err)
 	}
 	for _, id := range cfg.IDs {
-		e := &entry{m: m, id: id}
+		e := &entry{m: m, id: id, checked: slices.Contains(cfg.CheckedAtUse, id)}
 		e.handle.e = e
 		m.entries[id] = e
 	}
@@ -138,9 +147,31 @@ func New(ctx context.Context, cfg Config) (*Manager, error) {
 		m.cancel()
 		m.stop()
 		m.wg.Wait()
-		return nil, err
+		return nil, errors.Join(err, m.leave(context.WithoutCancel(ctx)))
 	}
 	return m, nil
+}
+
+// validate returns what is wrong with the configuration.
+func (c *Config) validate() error {
+	if err := events.ValidToken(c.Service); err != nil {
+		return fmt.Errorf("service %w", err)
+	}
+	if c.Source == nil || len(c.IDs) == 0 {
+		return errors.New("Source and IDs are required")
+	}
+	if c.Fence < 0 {
+		return fmt.Errorf("the fence %s is negative: leave it out for that of each secret", c.Fence)
+	}
+	if c.Join != "" && c.Join != JoinRequired {
+		return fmt.Errorf("join is %q, want %s or nothing", c.Join, JoinRequired)
+	}
+	for _, id := range c.CheckedAtUse {
+		if !slices.Contains(c.IDs, id) {
+			return fmt.Errorf("%s is checked at use and not among IDs", id)
+		}
+	}
+	return nil
 }
 
 // defaults sets what is zero. Negative values stay: they switch something off.
@@ -149,7 +180,6 @@ func (c *Config) defaults() {
 		c.Instance = instanceName()
 	}
 	c.Lease, c.PollInterval, c.Retry = cmp.Or(c.Lease, DefaultLease), cmp.Or(c.PollInterval, DefaultPollInterval), cmp.Or(c.Retry, DefaultRetry)
-	c.MaxStale = cmp.Or(c.MaxStale, DefaultMaxStale)
 	if c.Lookup == nil {
 		c.Lookup = os.LookupEnv
 	}
@@ -181,7 +211,7 @@ func instanceName() string {
 
 // instruments makes the metrics. They have the names of the Python client's.
 func (m *Manager) instruments(meter metric.Meter) error {
-	var errs [7]error
+	var errs [9]error
 	m.meters.access, errs[0] = meter.Int64Counter("secret.access", metric.WithDescription("Reads of a secret by name, and intervals in which handles on it were read."), metric.WithUnit("{read}"))
 	m.meters.near, errs[1] = meter.Int64Counter("secret.near_expiry", metric.WithDescription("Cached versions found near their end."), metric.WithUnit("{version}"))
 	m.meters.rotated, errs[2] = meter.Int64Counter("secret.rotated", metric.WithDescription("Fresh versions taken into use."), metric.WithUnit("{version}"))
@@ -189,13 +219,18 @@ func (m *Manager) instruments(meter metric.Meter) error {
 	m.meters.latency, errs[4] = meter.Float64Histogram("secret.reload.latency", metric.WithDescription("Time from the announcement of a version to its use."), metric.WithUnit("s"))
 	m.meters.stale, errs[5] = meter.Int64UpDownCounter("secret.stale", metric.WithDescription("Versions served although the store could not be asked since their end."), metric.WithUnit("{version}"))
 	m.meters.panics, errs[6] = meter.Int64Counter("secret.panics", metric.WithDescription("Panics of hooks, of the source and of the bus that were recovered, by where."), metric.WithUnit("{panic}"))
+	m.meters.fenced, errs[7] = meter.Int64Counter("secret.fenced", metric.WithDescription("Uses that were refused because the version was not confirmed."), metric.WithUnit("{use}"))
+	m.meters.retired, errs[8] = meter.Int64Counter("secret.retired_used", metric.WithDescription("Uses of versions after they were retired. They are refused."), metric.WithUnit("{use}"))
 	return errors.Join(errs[:]...)
 }
 
-// start subscribes, loads everything, and begins to report. It subscribes first:
-// what is announced while the first values are read waits in the reload machines.
-// After an error the caller ends what has begun.
+// start subscribes, joins, loads everything, and begins to report. It subscribes
+// first: what is announced while the first values are read waits in the reload
+// machines. After an error the caller ends what has begun.
 func (m *Manager) start(ctx context.Context) error {
+	if err := m.eachJoined((*entry).configure); err != nil {
+		return m.eachJoined(func(e *entry) error { return e.first(ctx) }) // names what else is missing
+	}
 	if m.cfg.Bus == nil {
 		m.log.LogAttrs(ctx, slog.LevelWarn, "secret.poll_only", slog.String("service", m.cfg.Service), slog.Duration("every", m.cfg.PollInterval),
 			slog.String("message", "no bus is configured: a rotation is noticed by polling, and this process cannot report what it runs"))
@@ -206,7 +241,10 @@ func (m *Manager) start(ctx context.Context) error {
 		}
 		m.stop = stop
 	}
-	if err := m.loadAll(ctx); err != nil {
+	if err := m.join(ctx); err != nil {
+		return err
+	}
+	if err := m.eachJoined(func(e *entry) error { return e.first(ctx) }); err != nil {
 		return err
 	}
 	m.wg.Go(func() { m.keep("loop", m.loop) })
@@ -217,13 +255,13 @@ func (m *Manager) start(ctx context.Context) error {
 	return nil
 }
 
-// loadAll gets the first version of every secret, maxReloads at a time. The error
-// names every secret that is missing, in the order of their ids.
-func (m *Manager) loadAll(ctx context.Context) error {
+// eachJoined calls f for every secret, maxReloads at a time. The error names every
+// secret that f failed for, in the order of their ids.
+func (m *Manager) eachJoined(f func(*entry) error) error {
 	var mu sync.Mutex
 	missing := map[secret.ID]error{}
 	m.each(func(e *entry) {
-		if err := e.first(ctx); err != nil {
+		if err := f(e); err != nil {
 			mu.Lock()
 			defer mu.Unlock()
 			missing[e.id] = err
@@ -282,8 +320,17 @@ func remedy(id secret.ID, spec secret.Spec, err error) error {
 }
 
 // Secret returns a handle on one secret, the same for each call. It panics when the id is not among
-// those the Manager was made with: that is a mistake in the program.
+// those the Manager was made with, or the secret is checked at use: that is a mistake in the program.
 func (m *Manager) Secret(id secret.ID) *Handle {
+	h := m.handle(id)
+	if h.e.checked {
+		panic(fmt.Sprintf("client: %s: %v", id, ErrCheckedAtUse))
+	}
+	return h
+}
+
+// handle is Secret for users that check at use.
+func (m *Manager) handle(id secret.ID) *Handle {
 	e, ok := m.entries[id]
 	if !ok {
 		panic(fmt.Sprintf("client: %s is not among the secrets of this manager", id))
@@ -295,17 +342,25 @@ func (m *Manager) Secret(id secret.ID) *Handle {
 // not hold.
 var ErrUnknown = errors.New("secret is not among those of this manager")
 
-// Get returns the current version of a secret. The error wraps [ErrUnknown], or
-// [ErrExpired] beside the version that it is about. Use a [Handle] where reads
+// ErrCheckedAtUse is returned to a caller that wants the value of a secret of
+// [Config.CheckedAtUse].
+var ErrCheckedAtUse = errors.New("secret is checked at use: a copy of its value is not, so take it out of CheckedAtUse")
+
+// Get returns the current version of a secret. The error wraps [ErrUnknown],
+// [ErrCheckedAtUse], or [ErrFence] beside the version that it is about: then the
+// store was read once, and could not confirm the version. Use a [Handle] where reads
 // are hot.
-func (m *Manager) Get(_ context.Context, id secret.ID) (Current, error) {
+func (m *Manager) Get(ctx context.Context, id secret.ID) (Current, error) {
 	e, ok := m.entries[id]
 	if !ok {
 		return Current{}, fmt.Errorf("client: %w: %s", ErrUnknown, id)
 	}
+	if e.checked {
+		return Current{}, fmt.Errorf("client: %s: %w", id, ErrCheckedAtUse)
+	}
 	e.access.named.Add(1)
-	c := e.current.Load()
-	return *c, c.Err()
+	err := e.check(ctx)
+	return *e.current.Load(), err
 }
 
 // Refresh asks the store for a secret now, takes a new version into use, and
@@ -333,19 +388,15 @@ func (m *Manager) Refresh(ctx context.Context, id secret.ID) error {
 // Instance returns the name under which this process reports.
 func (m *Manager) Instance() string { return m.cfg.Instance }
 
-// Close ends everything that runs for the Manager, says on the bus that this
-// instance is gone, and waits for hooks that run. Handles keep their last value. A
-// bus that cannot be reached is not an error: the report ends with its lease.
+// Close ends everything that runs for the Manager, waits for hooks that run, and
+// then says on the bus that this process has ended its use of every secret. End the
+// users before: authenticators, key rings, connectors and transports refuse from
+// here on, and handles keep a last value that may be retired. A bus that cannot be
+// reached is not an error.
 func (m *Manager) Close(ctx context.Context) error {
 	m.stop()
 	m.cancel()
 	m.wg.Wait()
 	m.observe(ctx)
-	if m.cfg.Bus == nil {
-		return nil
-	}
-	if bus, ok := m.cfg.Bus.(interface{ Connected() bool }); ok && !bus.Connected() {
-		return nil
-	}
-	return m.cfg.Bus.Withdraw(ctx, m.cfg.Service, m.cfg.Instance)
+	return m.leave(ctx)
 }

@@ -128,18 +128,22 @@ func (r *rig) eventually(what string, ok func() bool) {
 	}
 }
 
-// running returns what the instance reports of the key.
-func (r *rig) running() events.Running {
+// users returns the records of a secret.
+func (r *rig) users(id secret.ID) []events.User {
 	r.t.Helper()
-	all, err := r.bus.Reports(context.Background())
+	f, err := r.bus.Fleet(context.Background(), id)
 	if err != nil {
 		r.t.Fatal(err)
 	}
-	for _, rep := range all {
-		for _, s := range rep.Secrets {
-			if s.SecretID == key {
-				return s
-			}
+	return f.Users
+}
+
+// running returns what an instance that has not ended has on record of the key.
+func (r *rig) running() events.Running {
+	r.t.Helper()
+	for _, u := range r.users(key) {
+		if !u.Presence.Ended {
+			return u.Use.Running
 		}
 	}
 	return events.Running{}
@@ -309,7 +313,7 @@ func TestCloseLeavesNothingRunning(t *testing.T) {
 	goleak.VerifyNone(t, before)
 }
 
-func TestCloseWithdrawsTheReport(t *testing.T) {
+func TestCloseSaysThatTheProcessHasEnded(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
 	r.write(key, "first-value")
@@ -322,7 +326,7 @@ func TestCloseWithdrawsTheReport(t *testing.T) {
 	if err := m.Close(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if s := r.running(); s.VersionID != "" {
-		t.Errorf("after closing it still reports %s", s.VersionID)
+	if u := r.users(key); len(u) != 1 || !u[0].Presence.Ended || u[0].Use.VersionID == "" {
+		t.Errorf("after closing the records are %+v", u)
 	}
 }

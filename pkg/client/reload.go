@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"log/slog"
-	"strings"
 	"time"
 
 	"go.opentelemetry.io/otel/attribute"
@@ -12,6 +11,7 @@ import (
 	"go.opentelemetry.io/otel/propagation"
 	"go.opentelemetry.io/otel/trace"
 
+	"github.com/tradepulse/rotator/pkg/client/internal/fence"
 	"github.com/tradepulse/rotator/pkg/client/internal/reload"
 	"github.com/tradepulse/rotator/pkg/events"
 	"github.com/tradepulse/rotator/pkg/secret"
@@ -56,15 +56,17 @@ func (e *entry) feed(ctx context.Context, ev reload.Event, got loaded) (ask *rel
 func (e *entry) publish(ctx context.Context, f reload.Effect, got loaded) {
 	switch f.Kind {
 	case reload.Installed:
-		e.replace(ctx, Current{Version: got.version, Value: got.value, LoadedAt: e.state.LoadedAt, NotAfter: e.state.NotAfter})
+		e.replace(ctx, Current{Version: got.version, Value: got.value, LoadedAt: e.state.LoadedAt, NotAfter: e.state.NotAfter, e: e})
 	case reload.Confirm:
 		c := *e.current.Load()
-		c.Version, c.NotAfter, c.Stale, c.Expired = got.version, f.NotAfter, false, false
+		c.Version, c.NotAfter, c.Stale = got.version, f.NotAfter, false
 		e.replace(ctx, c)
-	case reload.MarkStale, reload.MarkExpired:
+	case reload.MarkStale:
 		c := *e.current.Load()
-		c.Stale, c.Expired = true, f.Kind == reload.MarkExpired
+		c.Stale = true
 		e.replace(ctx, c)
+	case reload.Withdraw:
+		e.withdrawn = append(e.withdrawn, f.Version)
 	case reload.Report:
 		e.status.Store(&events.Running{
 			SecretID: e.id, VersionID: e.state.Version, Status: events.ApplyStatus(e.state.Status),
@@ -93,8 +95,7 @@ func (e *entry) replace(ctx context.Context, c Current) {
 }
 
 // tell logs and counts an effect, and wakes the report or the loop. Neither a log
-// nor a metric holds a value. A hook keeps a version that was staged and given up:
-// it has no method that [reload.Withdraw] could call.
+// nor a metric holds a value.
 func (e *entry) tell(ctx context.Context, f reload.Effect) {
 	id, version := metric.WithAttributes(attrID(e.id)), slog.String("version_id", string(f.Version))
 	switch f.Kind {
@@ -109,9 +110,9 @@ func (e *entry) tell(ctx context.Context, f reload.Effect) {
 	case reload.MarkStale:
 		e.logger().LogAttrs(ctx, slog.LevelWarn, "secret.stale", version, slog.Time("since", f.At),
 			slog.String("message", "the store could not be asked since the end of the version, which is still served"))
-	case reload.MarkExpired:
-		e.logger().LogAttrs(ctx, slog.LevelError, "secret.expired", version, slog.Time("since", f.At),
-			slog.String("message", "the store could not be asked for longer than the limit"))
+	case reload.Drop:
+		e.drop(f.Version)
+		e.logger().LogAttrs(ctx, slog.LevelInfo, "secret.dropped", slog.String("kept", string(f.Version)))
 	case reload.NearExpiry:
 		e.m.meters.near.Add(ctx, 1, id)
 		e.logger().LogAttrs(ctx, slog.LevelWarn, "secret.near_expiry", version, slog.Duration("left", time.Until(f.NotAfter).Round(time.Second)))
@@ -158,28 +159,57 @@ func (e *entry) start(ask *reload.Effect) {
 func (e *entry) reload(f reload.Effect) (ask *reload.Effect) {
 	ctx, span := e.m.tracer.Start(withTrace(e.m.work, f.Cause.Trace), "secret.reload", trace.WithAttributes(attrID(e.id)))
 	defer span.End()
-	got, err := e.read(ctx, store.Selector{Version: f.Version})
+	asked, recorded := readClock(), e.claim.recorded()
+	got, err := e.read(ctx, store.Selector{Version: f.Version, Primary: f.Version == ""})
 	if err != nil {
-		return e.failed(ctx, reload.ReadFailed, err)
+		ask = e.failed(ctx, reload.ReadFailed, err)
+	} else {
+		ask = e.feed(ctx, reload.Event{
+			Kind: reload.ReadDone, Version: got.version.ID, NotAfter: e.end(got), Pending: got.version.Stage == secret.StagePending,
+		}, got)
 	}
-	ask = e.feed(ctx, reload.Event{
-		Kind: reload.ReadDone, Version: got.version.ID, NotAfter: e.end(got), Pending: got.version.Stage == secret.StagePending,
-	}, got)
+	if ask = e.hooked(ctx, ask, got, asked, recorded); err == nil && f.Version == "" {
+		e.confirm(got.version.ID, asked)
+	}
+	return ask
+}
+
+// hooked withdraws from hooks what was given up, and carries out a prepare and the
+// commit that follows. It returns the next read, nil for none.
+func (e *entry) hooked(ctx context.Context, ask *reload.Effect, got loaded, asked fence.Clock, recorded bool) *reload.Effect {
+	e.mu.Lock()
+	idle := len(e.withdrawn) == 0 && (ask == nil || ask.Kind != reload.Prepare)
+	e.mu.Unlock()
+	if idle || e.lockHooks(e.m.work) != nil {
+		return ask
+	}
+	defer e.unlockHooks()
+	e.withdraw(ctx)
 	if ask == nil || ask.Kind != reload.Prepare {
 		return ask
 	}
-	if e.lockHooks(e.m.work) != nil {
-		return nil
-	}
-	defer e.unlockHooks()
+	defer e.offers(ctx, ask.Version)()
 	if err := e.prepare(ctx, *ask, got); err != nil {
-		return e.failed(ctx, reload.Refused, scrub(err, got.value))
+		return e.failed(ctx, reload.Refused, err)
 	}
 	ask = e.feed(ctx, reload.Event{Kind: reload.Prepared}, got)
 	if ask != nil && ask.Kind == reload.Commit {
+		e.commitAll(ctx, *ask, got)
+		e.claim.took(got.version.ID, asked, recorded)
 		ask = e.feed(ctx, reload.Event{Kind: reload.Committed}, got)
 	}
 	return ask
+}
+
+// confirm notes that the primary called a version current, unless a hook refuses it
+// or holds another one.
+func (e *entry) confirm(v secret.VersionID, asked fence.Clock) {
+	e.mu.Lock()
+	ok := e.state.Version == v && !e.state.Mixed()
+	e.mu.Unlock()
+	if ok {
+		e.claim.confirmed(v, asked)
+	}
 }
 
 // failed feeds the failure of a read or of a hook, unless the Manager is closed.
@@ -190,40 +220,25 @@ func (e *entry) failed(ctx context.Context, kind reload.EventKind, err error) (a
 	return e.feed(ctx, reload.Event{Kind: kind, Failure: reload.Failure{Kind: store.Reason(err), Text: err.Error()}}, loaded{})
 }
 
-// prepare calls the hooks in the order in which they were added, until one fails.
-// The caller holds hooking.
-func (e *entry) prepare(ctx context.Context, f reload.Effect, got loaded) error {
-	c := Change{ID: e.id, Version: got.version, Value: got.value, Staged: f.Staged, AnnouncedAt: f.Cause.At}
-	for _, h := range e.hooks {
-		if err := e.m.call(ctx, *h, c); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// scrub returns err, or one without the value when its text has it: a hook may
-// pass on an error that quotes the credentials that it was given.
-func scrub(err error, val secret.Value) error {
-	if v := string(val.Reveal()); v != "" && strings.Contains(err.Error(), v) {
-		return errors.New(strings.ReplaceAll(err.Error(), v, val.String()))
-	}
-	return err
-}
-
 // notified takes a notification from the bus: at most one read of the store. It
 // does not block, and ignores secrets that this Manager does not hold.
 func (m *Manager) notified(ctx context.Context, d events.Delivery) {
-	e, ok := m.entries[d.Event.Data.SecretID]
+	data := d.Event.Data
+	e, ok := m.entries[data.SecretID]
 	if !ok {
 		return
 	}
 	kind := reload.Announced
-	if d.Event.Type == events.TypeStaged {
+	switch {
+	case d.Event.Type == events.TypeStaged:
 		kind = reload.Staged
+	case d.Event.Type == events.TypeRollout && (data.Rollout == nil || data.Rollout.State != events.RolloutDraining):
+		return // it says nothing that a service has to do
+	case d.Event.Type == events.TypeRollout:
+		kind = reload.Draining
 	}
-	a := reload.Announcement{Version: d.Event.Data.VersionID, At: d.Event.Time, Trace: traceparent(ctx)}
-	e.start(e.feed(m.work, reload.Event{Kind: kind, Announcement: a}, loaded{}))
+	a := reload.Announcement{Version: data.VersionID, At: d.Event.Time, Seq: d.Seq, Trace: traceparent(ctx)}
+	e.start(e.feed(m.work, reload.Event{Kind: kind, Announcement: a, Previous: data.PreviousVersionID}, loaded{}))
 }
 
 // traceHeader is where [propagation.TraceContext] keeps a trace context.

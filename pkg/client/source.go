@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"time"
 
 	"github.com/tradepulse/rotator/pkg/events"
 	"github.com/tradepulse/rotator/pkg/secret"
@@ -23,7 +22,8 @@ type Source interface {
 	Spec(id secret.ID) (secret.Spec, error)
 	// Describe reads everything about a secret but its values.
 	Describe(ctx context.Context, id secret.ID) (secret.Metadata, error)
-	// Read reads one version.
+	// Read reads one version. With sel.Primary the answer of a replica or a cache is
+	// not enough.
 	Read(ctx context.Context, id secret.ID, sel store.Selector) (secret.Version, secret.Value, error)
 }
 
@@ -92,9 +92,13 @@ func (s specSource) Read(ctx context.Context, id secret.ID, sel store.Selector) 
 // Bus is what a [Manager] needs of the bus; *events.Bus is one. fn of
 // SubscribeNotify does not block. A Bus may also have Connected, and OnReconnect
 // to have missed notifications read after a reconnect.
+//
+// Join, Renew and WriteUse return nil once the record is stored. The error of Renew
+// wraps [events.ErrConflict] when the record that it replaces is gone.
 type Bus interface {
 	SubscribeNotify(ctx context.Context, service string, fn func(context.Context, events.Delivery)) (stop func(), err error)
 	LastNotified(ctx context.Context, service string, id secret.ID) (events.Announcement, error)
-	Report(ctx context.Context, r events.Report, lease time.Duration) error
-	Withdraw(ctx context.Context, service, instance string) error
+	Join(ctx context.Context, p events.Presence) (seq uint64, err error)
+	Renew(ctx context.Context, p events.Presence, after uint64) (seq uint64, err error)
+	WriteUse(ctx context.Context, u events.Use) error
 }

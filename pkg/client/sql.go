@@ -15,6 +15,9 @@ import (
 //
 // When a connection is refused, the store is asked whether the credentials have
 // been rotated meanwhile, and if so it is tried once more.
+//
+// It checks at each login whether the credentials may still be used, and fails past
+// the fence, see [FenceError].
 type Connector struct {
 	m   *Manager
 	h   *Handle
@@ -27,7 +30,7 @@ var _ driver.Connector = (*Connector)(nil)
 // NewConnector returns a Connector for a secret of m. dsn makes the name that
 // drv takes of a value.
 func NewConnector(m *Manager, id secret.ID, drv driver.Driver, dsn func(secret.Value) (string, error)) *Connector {
-	return &Connector{m: m, h: m.Secret(id), drv: drv, dsn: dsn}
+	return &Connector{m: m, h: m.handle(id), drv: drv, dsn: dsn}
 }
 
 // Driver implements [driver.Connector].
@@ -36,6 +39,9 @@ func (c *Connector) Driver() driver.Driver { return c.drv }
 // Connect implements [driver.Connector]. It logs in twice at most. Its errors do not
 // quote the value, whatever the driver says.
 func (c *Connector) Connect(ctx context.Context) (driver.Conn, error) {
+	if err := c.h.e.check(ctx); err != nil {
+		return nil, err
+	}
 	cur := c.h.Get()
 	conn, err := c.open(ctx, cur.Value)
 	if err == nil || !c.m.moved(ctx, c.h, cur) {

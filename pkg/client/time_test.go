@@ -152,43 +152,44 @@ func TestRefreshesBeforeExpiry(t *testing.T) {
 	})
 }
 
-// TestServesStaleForAWhile: while the store is down the last value is served
-// past its end, first as stale and after the limit as expired, and a store that
-// is back mends it.
+// TestServesStaleForAWhile: while the store is down the last value is served past its
+// end, as stale, and a store that is back mends it. Past the fence a read says so,
+// and still has the value.
 func TestServesStaleForAWhile(t *testing.T) {
-	inFakeTime(t, time.Hour, func(c *client.Config) { c.MaxStale = 2 * time.Hour }, func(c *clock) {
+	inFakeTime(t, time.Hour, func(c *client.Config) { c.Fence = 90 * time.Minute }, func(c *clock) {
+		c.pass(time.Minute)
 		c.down.Store(true)
 		for _, step := range []struct {
-			pass           time.Duration
-			stale, expired bool
-			gauge          int64
+			pass          time.Duration
+			stale, fenced bool
+			gauge         int64
 		}{
-			{59 * time.Minute, false, false, 0},
+			{58 * time.Minute, false, false, 0},
 			{2 * time.Minute, true, false, 1},
-			{118 * time.Minute, true, false, 1},
+			{28 * time.Minute, true, false, 1},
 			{2 * time.Minute, true, true, 1},
 		} {
 			c.pass(step.pass)
 			got := c.h.Get()
-			if got.Stale != step.stale || got.Expired != step.expired || c.metric("secret.stale") != step.gauge {
-				t.Errorf("after %s more: stale %t, expired %t, metric %d; want %+v", step.pass, got.Stale, got.Expired, c.metric("secret.stale"), step)
+			if got.Stale != step.stale || c.metric("secret.stale") != step.gauge {
+				t.Errorf("after %s more: stale %t, metric %d; want %+v", step.pass, got.Stale, c.metric("secret.stale"), step)
 			}
-			if value(got) != "value-1" || (got.Err() != nil) != step.expired {
-				t.Errorf("a handle gives err %v", got.Err())
+			if value(got) != "value-1" || errors.Is(got.Err(), client.ErrFence) != step.fenced {
+				t.Errorf("after %s more a handle gives err %v", step.pass, got.Err())
 			}
-			if _, err := c.m.Get(c.t.Context(), key); errors.Is(err, client.ErrExpired) != step.expired {
-				t.Errorf("by name the error is %v", err)
+			if byName, err := c.m.Get(c.t.Context(), key); errors.Is(err, client.ErrFence) != step.fenced || value(&byName) != "value-1" {
+				t.Errorf("after %s more the error by name is %v", step.pass, err)
 			}
 		}
-		for _, want := range []string{"level=WARN msg=secret.stale", "level=ERROR msg=secret.expired"} {
+		for _, want := range []string{"level=WARN msg=secret.stale", "level=ERROR msg=secret.fenced"} {
 			if strings.Count(c.log.String(), want) != 1 {
 				t.Errorf("the log has %d times %q", strings.Count(c.log.String(), want), want)
 			}
 		}
 		c.down.Store(false)
 		c.pass(time.Minute) // the longest time between two tries
-		if got := c.h.Get(); got.Stale || got.Expired || c.metric("secret.stale") != 0 {
-			t.Errorf("it does not recover: stale %t, expired %t", got.Stale, got.Expired)
+		if got := c.h.Get(); got.Stale || got.Err() != nil || c.metric("secret.stale") != 0 {
+			t.Errorf("it does not recover: stale %t, err %v", got.Stale, got.Err())
 		}
 	})
 }

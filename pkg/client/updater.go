@@ -9,18 +9,20 @@ import (
 	"github.com/tradepulse/rotator/pkg/secret"
 )
 
-// ErrClosed is returned by an [Updater] that has been closed.
-var ErrClosed = errors.New("client: the updater is closed")
+// ErrClosed is returned by what is used after its Close.
+var ErrClosed = errors.New("client: it is closed")
 
 // Updater holds something that is made from a secret, such as a client of
-// another service. A new version makes a new one beside the requests that run;
-// the old one is released after its last user. When the new one cannot be made
+// another service. A new version makes a new one beside the requests that run, which
+// is used once all hooks have accepted the version; the old one is released after
+// its last user. When the new one cannot be made
 // the old one stays in use, and that is reported and tried again. It is safe for
 // concurrent use.
 type Updater[T any] struct {
 	build   func(context.Context, Change) (T, error)
 	release func(T)
 	current atomic.Pointer[held[T]]
+	next    *held[T] // prepared, nil for none; hooks are not called concurrently
 	stop    func()
 	once    sync.Once
 }
@@ -42,7 +44,7 @@ func NewUpdater[T any](ctx context.Context, m *Manager, id secret.ID, build func
 		release = func(T) {}
 	}
 	u := &Updater[T]{build: build, release: release}
-	stop, err := m.Subscribe(ctx, id, u.take)
+	stop, err := m.SubscribeTwoPhase(ctx, id, steps{u.prepare, u.commit, u.withdraw})
 	if err != nil {
 		return nil, err
 	}
@@ -50,23 +52,44 @@ func NewUpdater[T any](ctx context.Context, m *Manager, id secret.ID, build func
 	return u, nil
 }
 
-// take is the hook. A staged version makes nothing: it may never come into use.
-func (u *Updater[T]) take(ctx context.Context, c Change) error {
-	old := u.current.Load()
-	if c.Staged || old != nil && old.version == c.Version.ID {
+// prepare implements [TwoPhase]: it makes the value. A staged version makes nothing:
+// it may never come into use.
+func (u *Updater[T]) prepare(ctx context.Context, c Change) error {
+	if c.Staged || u.next != nil && u.next.version == c.Version.ID {
 		return nil // it is offered again because another hook refused it
 	}
 	v, err := u.build(ctx, c)
 	if err != nil {
 		return err
 	}
-	next := &held[T]{value: v, version: c.Version.ID, release: u.release}
-	next.users.Store(1)
-	u.current.Store(next)
+	u.discard()
+	u.next = &held[T]{value: v, version: c.Version.ID, release: u.release}
+	u.next.users.Store(1)
+	return nil
+}
+
+// commit implements [TwoPhase].
+func (u *Updater[T]) commit(context.Context, Change) {
+	old := u.current.Swap(u.next)
+	u.next = nil
 	if old != nil {
 		old.done()
 	}
-	return nil
+}
+
+// withdraw implements [TwoPhase].
+func (u *Updater[T]) withdraw(v secret.VersionID) {
+	if u.next != nil && u.next.version == v {
+		u.discard()
+	}
+}
+
+// discard releases what was prepared and not used.
+func (u *Updater[T]) discard() {
+	if u.next != nil {
+		u.next.done()
+		u.next = nil
+	}
 }
 
 // done ends one use. The last one releases the value.
@@ -118,6 +141,7 @@ func (u *Updater[T]) Acquire() (v T, done func(), err error) {
 func (u *Updater[T]) Close() {
 	u.once.Do(func() {
 		u.stop()
+		u.discard()
 		u.current.Load().done()
 	})
 }

@@ -193,15 +193,23 @@ func (b *hostileBus) LastNotified(context.Context, string, secret.ID) (events.An
 	return events.Announcement{}, nil
 }
 
-func (b *hostileBus) Report(context.Context, events.Report, time.Duration) error {
+func (b *hostileBus) Join(context.Context, events.Presence) (uint64, error) {
 	if b.broken.Load() {
-		panic("no report")
+		panic("no presence")
 	}
-	b.reports.Add(1)
-	return nil
+	return uint64(b.reports.Add(1)), nil
 }
 
-func (b *hostileBus) Withdraw(context.Context, string, string) error { return nil }
+func (b *hostileBus) Renew(ctx context.Context, p events.Presence, _ uint64) (uint64, error) {
+	return b.Join(ctx, p)
+}
+
+func (b *hostileBus) WriteUse(context.Context, events.Use) error {
+	if b.broken.Load() {
+		panic("no use")
+	}
+	return nil
+}
 
 // TestABusThatPanicsEndsNoLoop: the instance reports again once the bus works,
 // and polls meanwhile.
@@ -210,8 +218,11 @@ func TestABusThatPanicsEndsNoLoop(t *testing.T) {
 	bus.broken.Store(true)
 	inFakeTime(t, time.Hour, func(cfg *client.Config) { cfg.Bus, cfg.PollInterval = bus, time.Minute }, func(c *clock) {
 		c.pass(100 * time.Millisecond)
-		if n := c.metric("secret.panics"); n != 2 {
-			t.Errorf("%d panics are counted, want that of the report and that of the last notification", n)
+		if n := c.metric("secret.panics"); n < 3 {
+			t.Errorf("%d panics are counted, want those of the start, of the report and of the last notification", n)
+		}
+		if !strings.Contains(c.log.String(), "level=ERROR msg=secret.not_joined") {
+			t.Error("the log does not say that the process has not joined")
 		}
 		c.write()
 		c.pass(time.Minute)

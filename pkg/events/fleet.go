@@ -111,9 +111,9 @@ type FleetEvent struct {
 	At  time.Time
 	// Problem says why the record is not understood, "" if it is.
 	Problem string
-	// Since is set in an event without a record, before those of a stream: when
-	// the stream was made. A second one means that the stream was lost, and what
-	// was known of it is only the past.
+	// Since is set in an event without a record, before the first one and when the
+	// watch begins anew: when the stream was made. A later time than before means
+	// that the stream was lost, and what was known of it is only the past.
 	Since time.Time
 	// Synced is set, once, in an event without a record, after the records that
 	// were there at the start.

@@ -70,7 +70,7 @@ func (b *Bus) WatchLog(ctx context.Context, types []Type, fn func(context.Contex
 	for i, t := range types {
 		subjects[i] = b.cfg.Names.Event(t, ">")
 	}
-	return b.watch(ctx, b.cfg.Names.RotatedStream(), subjects, func(m jetstream.Msg) error {
+	return b.watch(ctx, b.cfg.Names.RotatedStream(), subjects, watchFuncs{message: func(m jetstream.Msg) error {
 		e, err := b.decode(m.Subject(), m.Headers(), m.Data())
 		if err != nil {
 			b.note(ctx, m.Subject(), err)
@@ -81,13 +81,13 @@ func (b *Bus) WatchLog(ctx context.Context, types []Type, fn func(context.Contex
 			return err
 		}
 		return fn(b.extract(ctx, m.Headers()), Announcement{Event: e, Seq: meta.Sequence.Stream})
-	}, func() error {
+	}, synced: func() error {
 		if synced != nil {
 			synced()
 			synced = nil
 		}
 		return nil
-	})
+	}})
 }
 
 // stopError carries an error of the callback out of a watch, past its retries.
@@ -98,11 +98,18 @@ func (e stopError) Error() string { return e.err.Error() }
 // watchPause is how long a watch that lost its stream waits to begin anew.
 const watchPause = time.Second
 
-// watch runs an ordered consumer on the last message per subject and what
-// follows. synced is called once the messages that were there have been seen.
-func (b *Bus) watch(ctx context.Context, stream string, subjects []string, fn func(jetstream.Msg) error, synced func() error) error {
+// watchFuncs are the callbacks of a watch. Only message is required.
+type watchFuncs struct {
+	begin   func(since time.Time) error // a stream, made at since, is about to be seen
+	message func(jetstream.Msg) error
+	synced  func() error // the messages that were there have been seen
+}
+
+// watch runs a consumer on the last message per subject and what follows. It
+// begins anew when the consumer, the stream or a message was lost.
+func (b *Bus) watch(ctx context.Context, stream string, subjects []string, fns watchFuncs) error {
 	for {
-		err := b.watchOnce(ctx, stream, subjects, fn, synced)
+		err := b.watchOnce(ctx, stream, subjects, fns)
 		var stop stopError
 		switch {
 		case ctx.Err() != nil:
@@ -117,16 +124,45 @@ func (b *Bus) watch(ctx context.Context, stream string, subjects []string, fn fu
 	}
 }
 
-func (b *Bus) watchOnce(ctx context.Context, stream string, subjects []string, fn func(jetstream.Msg) error, synced func() error) error {
+// beginWatch calls begin with the time when the stream was made.
+func (b *Bus) beginWatch(ctx context.Context, s jetstream.Stream, begin func(time.Time) error) error {
+	if begin == nil {
+		return nil
+	}
+	info, err := s.Info(ctx)
+	if err != nil {
+		return err
+	}
+	if err := b.seen(ctx, info.Config.Name, func() error { return begin(info.Created) }); err != nil {
+		return stopError{err}
+	}
+	return nil
+}
+
+// watcher is the consumer of a watch. It is not the ordered consumer of package
+// jetstream: that one tries for ever to reach a stream that was deleted, and goes
+// on in a new stream where the old one ended.
+func watcher(subjects []string) jetstream.ConsumerConfig {
+	return jetstream.ConsumerConfig{
+		FilterSubjects: subjects, DeliverPolicy: jetstream.DeliverLastPerSubjectPolicy, AckPolicy: jetstream.AckNonePolicy,
+		InactiveThreshold: time.Minute, MemoryStorage: true, Replicas: 1,
+	}
+}
+
+func (b *Bus) watchOnce(ctx context.Context, stream string, subjects []string, fns watchFuncs) error {
 	s, err := b.stream(ctx, stream)
 	if err != nil {
 		return err
 	}
-	c, err := s.OrderedConsumer(ctx, jetstream.OrderedConsumerConfig{FilterSubjects: subjects, DeliverPolicy: jetstream.DeliverLastPerSubjectPolicy, InactiveThreshold: time.Minute})
+	c, err := s.CreateConsumer(ctx, watcher(subjects))
 	if err != nil {
 		return err
 	}
 	defer b.forget(ctx, s, c)
+	if err := b.beginWatch(ctx, s, fns.begin); err != nil {
+		return err
+	}
+	synced := fns.synced
 	pending := uint64(0)
 	if info := c.CachedInfo(); info != nil {
 		pending = info.NumPending
@@ -144,18 +180,23 @@ func (b *Bus) watchOnce(ctx context.Context, stream string, subjects []string, f
 	stop := context.AfterFunc(ctx, iter.Stop)
 	defer stop()
 	defer iter.Stop()
-	for next := nextWithRepoll(iter); ; {
+	next := nextWithRepoll(iter)
+	for delivered := uint64(1); ; delivered++ {
 		m, err := next()
 		if err != nil {
 			return err
 		}
-		if err := b.seen(ctx, stream, func() error { return fn(m) }); err != nil {
+		meta, err := m.Metadata()
+		if err != nil {
+			return err
+		}
+		if meta.Sequence.Consumer != delivered {
+			return fmt.Errorf("message %d came after message %d", meta.Sequence.Consumer, delivered-1)
+		}
+		if err := b.seen(ctx, stream, func() error { return fns.message(m) }); err != nil {
 			return stopError{err}
 		}
-		if synced == nil {
-			continue
-		}
-		if meta, err := m.Metadata(); err == nil && meta.NumPending == 0 {
+		if synced != nil && meta.NumPending == 0 {
 			if err := b.seen(ctx, stream, synced); err != nil {
 				return stopError{err}
 			}

@@ -82,7 +82,20 @@ func (n Names) fits(subject string, e Event) bool {
 		rest, notify = strings.CutPrefix(subject, n.prefix+"live.")
 	}
 	_, key, _ := strings.Cut(rest, ".")
-	return notify && key == string(k) && (e.Type == TypeRotated || e.Type == TypeStaged)
+	return notify && key == string(k) && e.notifies()
+}
+
+// notifies reports whether services are notified of an event: of a version that
+// is staged, of one that became current, and of the order to drop all others.
+func (e Event) notifies() bool {
+	switch e.Type {
+	case TypeRotated, TypeStaged:
+		return true
+	case TypeRollout:
+		return e.Data.Rollout != nil && e.Data.Rollout.State == RolloutDraining
+	default:
+		return false
+	}
 }
 
 // Timer is the subject that holds the schedule of a secret's next rotation.

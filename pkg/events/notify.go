@@ -27,6 +27,9 @@ func (b *Bus) Notify(ctx context.Context, service string, e Event, seq uint64) e
 	if err := ValidToken(service); err != nil {
 		return fmt.Errorf("notify: service %w", err)
 	}
+	if !e.notifies() {
+		return fmt.Errorf("notify: services are not told of %s", e.Type)
+	}
 	subject := b.cfg.Names.Notify(service, e.Data.SecretID.Key())
 	for range casTries {
 		m, err := b.stored(ctx, b.cfg.Names.NotifyStream(), subject)

@@ -38,9 +38,7 @@ func (b *Bus) Report(ctx context.Context, r Report, lease time.Duration) error {
 
 // Withdraw ends the report of an instance at once: for one that closes.
 func (b *Bus) Withdraw(ctx context.Context, service, instance string) error {
-	m := nats.NewMsg(b.cfg.Names.Report(service, instance))
-	m.Header.Set(jetstream.MsgRollup, jetstream.MsgRollupSubject)
-	_, err := b.js.PublishMsg(ctx, m, jetstream.WithMsgTTL(time.Second))
+	_, err := b.js.PublishMsg(ctx, &nats.Msg{Subject: b.cfg.Names.Report(service, instance)}, jetstream.WithMsgTTL(time.Second))
 	return wrap("withdraw report", err)
 }
 
@@ -87,20 +85,28 @@ type ReportEvent struct {
 // A report that is not understood is passed on with [Report.Problem] set.
 // When the stream was lost it begins anew, without a second Synced.
 func (b *Bus) WatchReports(ctx context.Context, fn func(ReportEvent) error) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	l := &leases{fn: fn, fail: cancel, timers: map[string]leaseTimer{}}
+	defer l.stop()
 	synced := false
-	return b.watch(ctx, b.cfg.Names.ReportsStream(), []string{b.cfg.Names.Report("*", "*")}, func(m jetstream.Msg) error {
+	err := b.watch(ctx, b.cfg.Names.ReportsStream(), []string{b.cfg.Names.Report("*", "*")}, watchFuncs{message: func(m jetstream.Msg) error {
 		e, ok := b.reportOf(ctx, m.Subject(), m.Data())
 		if !ok {
 			return nil
 		}
-		return fn(e)
-	}, func() error {
+		return l.see(e, leaseOf(m))
+	}, synced: func() error {
 		if synced {
 			return nil
 		}
 		synced = true
-		return fn(ReportEvent{Synced: true})
-	})
+		return l.see(ReportEvent{Synced: true}, 0)
+	}})
+	if stop, ok := errors.AsType[stopError](context.Cause(ctx)); ok {
+		return stop.err
+	}
+	return err
 }
 
 // Reports returns the report of every live instance: all that the bus had
@@ -109,15 +115,23 @@ func (b *Bus) WatchReports(ctx context.Context, fn func(ReportEvent) error) erro
 // not understood are among them, with [Report.Problem] set.
 func (b *Bus) Reports(ctx context.Context) ([]Report, error) {
 	var out []Report
-	err := b.snapshot(ctx, b.cfg.Names.ReportsStream(), b.cfg.Names.Report("*", "*"), b.barrier, func(subject string, body []byte) {
-		if e, ok := b.reportOf(ctx, subject, body); ok && !e.Gone {
-			out = append(out, e.Report)
-		}
-	})
+	err := b.reports(ctx, func(r Report, _ record) { out = append(out, r) })
 	if err != nil {
 		return nil, wrap("read the reports", err)
 	}
 	return out, nil
+}
+
+func (b *Bus) reports(ctx context.Context, fn func(Report, record)) error {
+	s, err := b.reportsBehindBarrier(ctx)
+	if err != nil {
+		return err
+	}
+	return s.all(ctx, b.cfg.Names.Report("*", "*"), func(rec record) {
+		if e, ok := b.reportOf(ctx, rec.subject, rec.body); ok && !e.Gone {
+			fn(e.Report, rec)
+		}
+	})
 }
 
 // reportOf returns the change that a message on the reports' subject describes,

@@ -39,28 +39,89 @@ const (
 	barrierLife = 5 * time.Minute
 )
 
-// snapshot calls fn with the last message of every subject of a stream that fits
-// the pattern: all that was acknowledged before the call. The subjects of
-// barriers are left out.
+// record is the last message of a subject.
+type record struct {
+	subject string
+	body    []byte
+	seq     uint64
+	at      time.Time // when the server stored it
+}
+
+// snapshot reads a stream behind a barrier: all that was acknowledged before the
+// barrier, or an error.
 //
 // Any replica may answer a batched read, and any member of a group without a
-// leader lists its subjects, so an answer alone proves nothing. publishBarrier
-// writes a message, which takes a quorum, and returns its subject and sequence;
-// the list and every answer have to reach that sequence. A subject that was
-// listed and that a later answer lacks has ended in between.
-func (b *Bus) snapshot(ctx context.Context, stream, pattern string, publishBarrier func(context.Context) (string, uint64, error), fn func(subject string, body []byte)) error {
-	barrier, seq, err := publishBarrier(ctx)
+// leader lists its subjects, so an answer alone proves nothing. The barrier is a
+// message, which takes a quorum; the list and every answer have to reach its
+// sequence. A replica that was paused while the stream was lost and made again may
+// hold higher sequences of the stream before: its records are older than the stream.
+type snapshot struct {
+	b       *Bus
+	stream  string
+	barrier string    // subject of the barrier, which takes part in every read
+	seq     uint64    // what every answer has to reach
+	at      time.Time // when the barrier was stored, zero if it was not read
+	since   time.Time // when the stream was made, zero before the first list
+}
+
+// reportsBehindBarrier publishes a barrier among the reports. A Bus replaces its
+// own: the stream keeps one message per subject.
+func (b *Bus) reportsBehindBarrier(ctx context.Context) (*snapshot, error) {
+	return b.behindBarrier(ctx, b.cfg.Names.ReportsStream(), b.cfg.Names.Report(barrierService, b.nonce), jetstream.WithMsgTTL(barrierLife))
+}
+
+// behindBarrier publishes a barrier and returns a snapshot behind it.
+func (b *Bus) behindBarrier(ctx context.Context, stream, barrier string, opts ...jetstream.PublishOpt) (*snapshot, error) {
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	ack, err := b.js.PublishMsg(ctx, &nats.Msg{Subject: barrier}, opts...)
 	if err != nil {
-		return fmt.Errorf("publish a barrier: %w", err)
+		return nil, fmt.Errorf("publish a barrier: %w", full(stream, err))
 	}
-	subjects, listed, err := b.subjects(ctx, stream, pattern, seq)
+	return &snapshot{b: b, stream: stream, barrier: barrier, seq: ack.Sequence}, nil
+}
+
+// all calls fn with the record of every subject that fits the pattern, but the
+// barrier.
+func (s *snapshot) all(ctx context.Context, pattern string, fn func(record)) error {
+	subjects, _, err := s.list(ctx, pattern)
 	if err != nil {
 		return err
 	}
-	subjects = slices.DeleteFunc(subjects, func(s string) bool { return s == barrier })
+	return s.read(ctx, subjects, fn)
+}
+
+// list returns the subjects that fit the pattern, in order, but the barrier. What
+// is read of them afterwards has to reach what the list has reached.
+func (s *snapshot) list(ctx context.Context, pattern string) ([]string, *jetstream.StreamInfo, error) {
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	handle, err := s.b.stream(ctx, s.stream)
+	if err != nil {
+		return nil, nil, err
+	}
+	for {
+		info, err := handle.Info(ctx, jetstream.WithSubjectFilter(pattern))
+		if err != nil {
+			return nil, nil, fmt.Errorf("list %s: %w", pattern, err)
+		}
+		if info.State.LastSeq >= s.seq && !info.State.LastTime.Before(s.at) && (s.at.IsZero() || !s.at.Before(info.Created)) {
+			s.seq, s.since = info.State.LastSeq, info.Created
+			subjects := slices.Sorted(maps.Keys(info.State.Subjects))
+			return slices.DeleteFunc(subjects, func(subject string) bool { return subject == s.barrier }), info, nil
+		}
+		if !backoff.Pause(ctx, snapshotPause) {
+			return nil, nil, fmt.Errorf("list %s: %w: the list ends at sequence %d, and %d was acknowledged", pattern, ErrIncomplete, info.State.LastSeq, s.seq)
+		}
+	}
+}
+
+// read calls fn with the records of the subjects. A subject without one was listed
+// and has ended since, or it never had one.
+func (s *snapshot) read(ctx context.Context, subjects []string, fn func(record)) (err error) {
 	for chunk := range slices.Chunk(subjects, snapshotSubjects) {
 		for len(chunk) > 0 {
-			if chunk, err = b.readChunk(ctx, stream, barrier, chunk, listed, fn); err != nil {
+			if chunk, err = s.readChunk(ctx, chunk, fn); err != nil {
 				return err
 			}
 		}
@@ -68,79 +129,48 @@ func (b *Bus) snapshot(ctx context.Context, stream, pattern string, publishBarri
 	return nil
 }
 
-// barrier publishes a barrier among the reports. A Bus replaces its own: the
-// stream keeps one message per subject.
-func (b *Bus) barrier(ctx context.Context) (subject string, seq uint64, err error) {
-	ctx, cancel := context.WithTimeout(ctx, callTimeout)
-	defer cancel()
-	subject = b.cfg.Names.Report(barrierService, b.nonce)
-	ack, err := b.js.PublishMsg(ctx, &nats.Msg{Subject: subject}, jetstream.WithMsgTTL(barrierLife))
-	if err != nil {
-		return "", 0, err
-	}
-	return subject, ack.Sequence, nil
-}
-
-// subjects returns the subjects of a stream that fit the pattern, in order, and
-// the sequence that the list has reached, which is at least atLeast.
-func (b *Bus) subjects(ctx context.Context, stream, pattern string, atLeast uint64) ([]string, uint64, error) {
-	ctx, cancel := context.WithTimeout(ctx, callTimeout)
-	defer cancel()
-	s, err := b.stream(ctx, stream)
-	if err != nil {
-		return nil, 0, err
-	}
-	for {
-		info, err := s.Info(ctx, jetstream.WithSubjectFilter(pattern))
-		if err != nil {
-			return nil, 0, fmt.Errorf("list %s: %w", pattern, err)
-		}
-		if info.State.LastSeq >= atLeast {
-			return slices.Sorted(maps.Keys(info.State.Subjects)), info.State.LastSeq, nil
-		}
-		if !backoff.Pause(ctx, snapshotPause) {
-			return nil, 0, fmt.Errorf("list %s: %w: the list ends at sequence %d, and %d was acknowledged", pattern, ErrIncomplete, info.State.LastSeq, atLeast)
-		}
-	}
-}
-
 // readChunk passes on what one answer holds of the subjects and returns those
 // that it has not reached.
-func (b *Bus) readChunk(ctx context.Context, stream, barrier string, subjects []string, atLeast uint64, fn func(subject string, body []byte)) (left []string, err error) {
+func (s *snapshot) readChunk(ctx context.Context, subjects []string, fn func(record)) (left []string, err error) {
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
 	for {
-		a, err := b.lastOf(ctx, stream, append(slices.Clone(subjects), barrier))
+		a, err := s.b.lastOf(ctx, s.stream, append(slices.Clone(subjects), s.barrier))
 		if err != nil {
 			return nil, err
 		}
-		if a.upTo < atLeast {
+		if !s.reached(a) {
 			if !backoff.Pause(ctx, snapshotPause) {
-				return nil, fmt.Errorf("%w: the replica that answers is at sequence %d, and %d was acknowledged", ErrIncomplete, a.upTo, atLeast)
+				return nil, fmt.Errorf("%w: the replica that answers is at sequence %d, and %d was acknowledged", ErrIncomplete, a.upTo, s.seq)
 			}
 			continue
 		}
-		have := make(map[string]struct{}, len(a.msgs))
-		for _, m := range a.msgs {
-			subject := serverHeader(m, jetstream.SubjectHeader)
-			have[subject] = struct{}{}
-			if subject != barrier {
-				fn(subject, m.Data)
+		have := make(map[string]struct{}, len(a.records))
+		for _, r := range a.records {
+			have[r.subject] = struct{}{}
+			if r.subject != s.barrier {
+				fn(r)
 			}
 		}
 		if a.pending == 0 {
 			return nil, nil
 		}
-		if len(a.msgs) == 0 {
+		if len(a.records) == 0 {
 			return nil, fmt.Errorf("%w: %d messages were held back", ErrIncomplete, a.pending)
 		}
-		return slices.DeleteFunc(slices.Clone(subjects), func(s string) bool { _, ok := have[s]; return ok }), nil
+		return slices.DeleteFunc(slices.Clone(subjects), func(subject string) bool { _, ok := have[subject]; return ok }), nil
 	}
+}
+
+// reached reports whether an answer is of the stream that was listed, and has all
+// that the list has.
+func (s *snapshot) reached(a answer) bool {
+	return a.upTo >= s.seq && !slices.ContainsFunc(a.records, func(r record) bool { return r.at.Before(s.since) })
 }
 
 // answer is what one batched read returned.
 type answer struct {
-	msgs    []*nats.Msg
+	records []record
 	pending uint64 // messages that did not fit
 	upTo    uint64 // the last sequence of the replica that answered, 0 if it has none of the subjects
 }
@@ -163,45 +193,66 @@ func (b *Bus) lastOf(ctx context.Context, stream string, subjects []string) (ans
 	if err != nil {
 		return answer{}, fmt.Errorf("stream %s: %w", stream, err)
 	}
-	var a answer
+	var got []*nats.Msg
 	for m, err := range msgs {
 		if err != nil {
 			return answer{}, fmt.Errorf("stream %s: %w", stream, err)
 		}
-		a.msgs = append(a.msgs, m)
+		got = append(got, m)
 	}
-	if err := a.check(end); err != nil {
-		return answer{}, fmt.Errorf("stream %s: %w after %d messages: %w", stream, ErrIncomplete, len(a.msgs), err)
+	a, err := answerOf(got, end)
+	if err != nil {
+		return answer{}, fmt.Errorf("stream %s: %w after %d messages: %w", stream, ErrIncomplete, len(got), err)
 	}
 	return a, nil
 }
 
-// check takes the end marker and proves that nothing before it was lost: every
-// message names the sequence of the one before, and so does the marker.
-func (a *answer) check(end *nats.Msg) (err error) {
+// answerOf returns what an answer says, and proves that nothing of it was lost:
+// every message names the sequence of the one before, and so does the end marker.
+func answerOf(msgs []*nats.Msg, end *nats.Msg) (a answer, err error) {
 	if end == nil {
-		return errors.New("no end marker came")
+		return a, errors.New("no end marker came")
 	}
 	switch status := serverHeader(end, "Status"); {
-	case status == "404" && len(a.msgs) == 0:
-		return nil
+	case status == "404" && len(msgs) == 0:
+		return a, nil
 	case status != "204":
-		return fmt.Errorf("status %s %s", status, serverHeader(end, "Description"))
+		return a, fmt.Errorf("status %s %s", status, serverHeader(end, "Description"))
 	}
 	before := "0"
-	for _, m := range append(slices.Clone(a.msgs), end) {
+	for _, m := range append(slices.Clone(msgs), end) {
 		if serverHeader(m, headerLastSequence) != before {
-			return errors.New("a message was lost")
+			return a, errors.New("a message was lost")
 		}
 		before = serverHeader(m, jetstream.SequenceHeader)
 	}
+	for _, m := range msgs {
+		r, err := recordOf(m)
+		if err != nil {
+			return a, err
+		}
+		a.records = append(a.records, r)
+	}
 	if a.pending, err = strconv.ParseUint(serverHeader(end, headerNumPending), 10, 64); err != nil {
-		return errors.New("the end marker does not count what is left")
+		return a, errors.New("the end marker does not count what is left")
 	}
 	if a.upTo, err = strconv.ParseUint(serverHeader(end, headerUpTo), 10, 64); err != nil {
-		return errors.New("the end marker has no sequence")
+		return a, errors.New("the end marker has no sequence")
 	}
-	return nil
+	return a, nil
+}
+
+// recordOf returns the record that a message of an answer holds.
+func recordOf(m *nats.Msg) (record, error) {
+	seq, err := strconv.ParseUint(serverHeader(m, jetstream.SequenceHeader), 10, 64)
+	if err != nil {
+		return record{}, errors.New("a message has no sequence")
+	}
+	at, err := time.Parse(time.RFC3339Nano, serverHeader(m, jetstream.TimeStampHeaer))
+	if err != nil {
+		return record{}, errors.New("a message has no time")
+	}
+	return record{subject: serverHeader(m, jetstream.SubjectHeader), body: m.Data, seq: seq, at: at}, nil
 }
 
 // Headers of a batched answer; see ADR-31 of NATS.

@@ -24,6 +24,9 @@ type StreamOptions struct {
 	// History is how many announcements of each type are kept per secret. 0
 	// means 64.
 	History int
+	// UsesRecords is how many records the stream of uses holds: one per incarnation
+	// and one per secret that it uses. Further ones are refused. 0 means 1,000,000.
+	UsesRecords int
 	// AckWait is how long a process may hold a message without a sign of life
 	// before it is handed to another. 0 means 30 s.
 	AckWait time.Duration
@@ -32,9 +35,8 @@ type StreamOptions struct {
 	EventBridge bool
 }
 
-// leaseMarker is how long the bus remembers that a report has ended, so that
-// whoever watches hears of it.
-const leaseMarker = time.Minute
+// defaultUsesRecords is enough for 19,000 instances with 50 secrets each.
+const defaultUsesRecords = 1_000_000
 
 // dedupWindow is how long the log remembers event ids. Exactly-once does not
 // rest on it: see PublishAfter.
@@ -70,10 +72,18 @@ func (n Names) StreamConfigs(o StreamOptions) []jetstream.StreamConfig {
 			RePublish: &jetstream.RePublish{Source: n.prefix + "notify.>", Destination: n.prefix + "live.>"},
 		},
 		{
-			Name: n.ReportsStream(), Description: "the version that every live instance runs",
-			Subjects:  []string{n.prefix + "report.*.*"},
+			// No header of a publisher has an effect on the record of another: no
+			// rollup, no TTL, no schedule, and at its bound the stream refuses.
+			Name: n.UsesStream(), Description: "the last presence of every incarnation, and what it does with each secret",
+			Subjects:  []string{n.Presence("*", "*", "*"), n.Use("*", "*", "*")},
+			Retention: jetstream.LimitsPolicy, Discard: jetstream.DiscardNew, Storage: storage, Replicas: replicas,
+			MaxMsgsPerSubject: 1, MaxMsgs: int64(cmp.Or(o.UsesRecords, defaultUsesRecords)), MaxMsgSize: MaxRecordSize + maxRecordHeaders, AllowDirect: true,
+		},
+		{
+			Name: n.ReportsStream(), Description: "the version that every live instance with an older client runs",
+			Subjects:  []string{n.Report("*", "*")},
 			Retention: jetstream.LimitsPolicy, Discard: jetstream.DiscardOld, Storage: storage, Replicas: replicas,
-			MaxMsgsPerSubject: 1, AllowMsgTTL: true, SubjectDeleteMarkerTTL: leaseMarker, AllowDirect: true, AllowRollup: true,
+			MaxMsgsPerSubject: 1, AllowMsgTTL: true, AllowDirect: true,
 		},
 	}
 }

@@ -14,13 +14,13 @@ import (
 	"github.com/tradepulse/rotator/pkg/secret"
 )
 
-// Bounds of a record. The stream holds at most StreamOptions.UsesRecords of
-// MaxRecordSize, with their headers. It has no bound in bytes: at such a bound the
-// server refuses a record that is larger than the one it replaces, and one service
-// could stop the renewals of all others.
+// Bounds of a record. The stream has no bound in bytes besides them: at such a
+// bound the server refuses a record that is larger than the one it replaces.
 const (
 	// MaxRecordSize bounds a [Presence] and a [Use] in bytes.
 	MaxRecordSize = 8 << 10
+	// maxRecordHeaders bounds the headers of a record, in bytes.
+	maxRecordHeaders = 1 << 10
 	// maxAccepts bounds [Use.Accepts].
 	maxAccepts = 16
 	// maxSeconds bounds a lease and a fence: ten years.
@@ -150,19 +150,4 @@ func validNames(service, instance, incarnation string) error {
 		return fmt.Errorf("service %s: the name is reserved", barrierService)
 	}
 	return errors.Join(ValidToken(service), ValidToken(instance), ValidToken(incarnation))
-}
-
-// Fleet returns all that was stored about the users of a secret before the call,
-// or an error, which wraps [ErrIncomplete] when a later call may succeed.
-func (b *Bus) Fleet(ctx context.Context, id secret.ID) (Fleet, error) {
-	return Fleet{}, errors.ErrUnsupported
-}
-
-// WatchFleet calls fn with every record of the stream of uses, in the order of
-// their sequences: those that are there, Synced once, then every new one, until
-// ctx ends (it returns nil) or fn fails. A record that is not understood is passed
-// on with Problem set. Purged records are not announced. When the stream was lost
-// the watch begins anew, with a new Since and without a second Synced.
-func (b *Bus) WatchFleet(ctx context.Context, fn func(FleetEvent) error) error {
-	return errors.ErrUnsupported
 }

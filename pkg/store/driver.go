@@ -70,6 +70,10 @@ type Driver interface {
 type Selector struct {
 	Version secret.VersionID
 	Stage   secret.Stage
+	// Primary asks for an answer that no acknowledged write is missing from. A
+	// driver that cannot choose who answers ignores it and says so in its
+	// documentation.
+	Primary bool
 }
 
 // Write is one new version.

@@ -14,7 +14,6 @@ import (
 	"github.com/tradepulse/rotator/pkg/client"
 	"github.com/tradepulse/rotator/pkg/events"
 	"github.com/tradepulse/rotator/pkg/secret"
-	"github.com/tradepulse/rotator/pkg/store"
 )
 
 // Config is what an [Agent] needs; all but PollInterval and Logger is required.
@@ -34,11 +33,19 @@ type Config struct {
 type Agent struct {
 	cfg   Config
 	log   *slog.Logger
-	bus   *bus
-	files []*delivery
+	files []*kept
 
 	mu   sync.Mutex
 	late map[secret.ID]string // :: id → why it is not delivered yet
+}
+
+// kept is a file with its program. Each has a manager of its own: one program may end
+// while another lives.
+type kept struct {
+	*delivery
+
+	instance string
+	bus      *bus
 }
 
 // New returns an agent that does nothing until [Agent.Run].
@@ -46,13 +53,20 @@ func New(cfg Config) *Agent {
 	if cfg.Logger == nil {
 		cfg.Logger = slog.Default()
 	}
-	a := &Agent{cfg: cfg, log: cfg.Logger, late: map[secret.ID]string{}, bus: &bus{Bus: cfg.Bus, wait: map[secret.ID]events.Running{}}}
+	a := &Agent{cfg: cfg, log: cfg.Logger, late: map[secret.ID]string{}}
 	for _, f := range cfg.Files {
-		a.files = append(a.files, &delivery{file: f})
 		a.late[f.ID] = notYet
-		a.bus.wait[f.ID] = events.Running{SecretID: f.ID, VersionID: f.told(), Status: events.StatusFailed, Reason: notYet, At: time.Now()}
+		a.files = append(a.files, newKept(cfg, f))
 	}
 	return a
+}
+
+func newKept(cfg Config, f File) *kept {
+	k := &kept{delivery: &delivery{file: f}}
+	b := &bus{Bus: cfg.Bus, program: f.program, wait: waiting(f)}
+	k.instance, b.incarnation = identity(cfg.Service, f.Path)
+	k.bus, k.gone = b, b.gone
+	return k
 }
 
 const notYet = "not delivered yet"
@@ -66,18 +80,27 @@ const (
 // closeTimeout bounds the last words to the bus.
 const closeTimeout = 5 * time.Second
 
-// Run keeps the files until ctx ends, and lets a delivery in hand finish.
+// Run keeps the files until ctx ends, and lets a delivery in hand finish. It says
+// nothing about programs that may live: what they use stays on record, and the next
+// agent takes it over.
 func (a *Agent) Run(ctx context.Context) error {
-	m := a.manager(ctx)
+	errs := make([]error, len(a.files))
+	var wg sync.WaitGroup
+	for i, k := range a.files {
+		wg.Go(func() { errs[i] = a.keep(ctx, k) })
+	}
+	wg.Wait()
+	return errors.Join(errs...)
+}
+
+// keep keeps one file until ctx ends.
+func (a *Agent) keep(ctx context.Context, k *kept) error {
+	m := a.manager(ctx, k)
 	if m == nil {
 		return nil // the end was asked for
 	}
-	var wg sync.WaitGroup
-	for _, d := range a.files {
-		wg.Go(func() { a.deliver(ctx, m, d) })
-	}
+	a.deliver(ctx, m, k)
 	<-ctx.Done()
-	wg.Wait()
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeTimeout)
 	defer cancel()
 	return m.Close(ctx)
@@ -88,24 +111,20 @@ func (a *Agent) Ready() error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	var errs []error
-	for _, d := range a.files {
-		if reason, late := a.late[d.file.ID]; late {
-			errs = append(errs, fmt.Errorf("%s: %s", d.file.ID, reason))
+	for _, k := range a.files {
+		if reason, late := a.late[k.file.ID]; late {
+			errs = append(errs, fmt.Errorf("%s: %s", k.file.ID, reason))
 		}
 	}
 	return errors.Join(errs...)
 }
 
-// manager tries until every secret can be read, and returns nil when ctx ends
-// before.
-func (a *Agent) manager(ctx context.Context) *client.Manager {
-	ids := make([]secret.ID, len(a.files))
-	for i, d := range a.files {
-		ids[i] = d.file.ID
-	}
+// manager tries until the secret can be read, and returns nil when ctx ends before.
+func (a *Agent) manager(ctx context.Context, k *kept) *client.Manager {
 	for wait := retryBase; ctx.Err() == nil; wait = min(wait*2, retryCap) {
 		m, err := client.New(ctx, client.Config{
-			Service: a.cfg.Service, Source: a.cfg.Source, IDs: ids, Bus: a.bus, PollInterval: a.cfg.PollInterval, Logger: a.log,
+			Service: a.cfg.Service, Instance: k.instance, Source: a.cfg.Source, IDs: []secret.ID{k.file.ID}, Bus: k.bus,
+			PollInterval: a.cfg.PollInterval, Logger: a.log,
 		})
 		if err == nil {
 			return m
@@ -120,29 +139,29 @@ func (a *Agent) manager(ctx context.Context) *client.Manager {
 
 // deliver brings a secret to its program for the first time, however often that
 // has to be tried. What comes later the manager delivers.
-func (a *Agent) deliver(ctx context.Context, m *client.Manager, d *delivery) {
-	id := d.file.ID
+func (a *Agent) deliver(ctx context.Context, m *client.Manager, k *kept) {
+	id := k.file.ID
 	for wait := retryBase; ctx.Err() == nil; wait = min(wait*2, retryCap) {
-		_, err := m.Subscribe(ctx, id, d.hook)
+		_, err := m.Subscribe(ctx, id, k.hook)
 		if err == nil {
-			a.delivered(ctx, id)
+			a.delivered(ctx, k)
 			return
 		}
 		a.log.LogAttrs(ctx, slog.LevelError, "agent.failed", slog.String("secret_id", string(id)), slog.String("error", err.Error()), slog.Duration("again_in", wait))
 		a.mu.Lock()
 		a.late[id] = err.Error()
 		a.mu.Unlock()
-		a.reported(ctx, a.bus.failed(ctx, id, short(err)))
+		a.reported(ctx, k.bus.failed(ctx, short(err)))
 		backoff.Pause(ctx, wait)
 	}
 }
 
-func (a *Agent) delivered(ctx context.Context, id secret.ID) {
+func (a *Agent) delivered(ctx context.Context, k *kept) {
 	a.mu.Lock()
-	delete(a.late, id)
+	delete(a.late, k.file.ID)
 	ready := len(a.late) == 0
 	a.mu.Unlock()
-	a.reported(ctx, a.bus.delivered(ctx, id))
+	a.reported(ctx, k.bus.delivered(ctx))
 	if ready {
 		a.log.LogAttrs(ctx, slog.LevelInfo, "agent.ready", slog.Int("files", len(a.files)))
 	}
@@ -160,31 +179,3 @@ func (a *Agent) reported(ctx context.Context, err error) {
 const maxReason = 200
 
 func short(err error) string { return events.Clip(err.Error(), maxReason) }
-
-// Once writes every file and tells no program, which is about to start. It tries
-// until ctx ends.
-func Once(ctx context.Context, source client.Source, files []File, log *slog.Logger) error {
-	errs := make([]error, len(files))
-	var wg sync.WaitGroup
-	for i, f := range files {
-		wg.Go(func() { errs[i] = once(ctx, source, f, log) })
-	}
-	wg.Wait()
-	return errors.Join(errs...)
-}
-
-func once(ctx context.Context, source client.Source, f File, log *slog.Logger) error {
-	for wait := retryBase; ; wait = min(wait*2, retryCap) {
-		v, val, err := source.Read(ctx, f.ID, store.Selector{})
-		if err == nil {
-			err = (&delivery{file: f, silent: true}).hook(ctx, client.Change{ID: f.ID, Version: v, Value: val})
-		}
-		if err == nil {
-			return nil
-		}
-		log.LogAttrs(ctx, slog.LevelWarn, "agent.failed", slog.String("secret_id", string(f.ID)), slog.String("error", err.Error()), slog.Duration("again_in", wait))
-		if !backoff.Pause(ctx, wait) {
-			return fmt.Errorf("%s: %w", f.ID, err)
-		}
-	}
-}

@@ -7,70 +7,131 @@ import (
 	"sync"
 	"time"
 
+	"github.com/tradepulse/rotator/internal/process"
 	"github.com/tradepulse/rotator/pkg/events"
 	"github.com/tradepulse/rotator/pkg/secret"
 )
 
-// bus is the bus as the manager of the agent sees it. The manager counts a
-// version as applied once it has read it, and asks a hook about the next one
-// only; here nothing is applied before it was delivered once.
+// bus is the bus as the manager of one file sees it. The manager speaks of the
+// process that it is part of; the bus makes that the program that uses the file.
+//
+// The manager counts a version as applied once it has read it, and asks a hook about
+// the next one only; here nothing is applied before it was delivered once. And the
+// end of the manager is no end of the program.
 type bus struct {
 	*events.Bus
 
-	mu    sync.Mutex // held while a report is under way, so that none overtakes another
-	wait  map[secret.ID]events.Running
-	last  events.Report
-	lease time.Duration
+	incarnation string
+	program     func() (pid int) // the program now, 0 where it is not known
+
+	mu      sync.Mutex // held while a record is under way, so that none overtakes another
+	process *events.Process
+	wait    *events.Running // what is on record until the first delivery, nil from then on
+	last    *events.Use     // what the manager has said last
 }
 
-// Report reports what the manager says, but for what waits.
-func (b *bus) Report(ctx context.Context, r events.Report, lease time.Duration) error {
+// gone reports whether the program has ended, as far as is known.
+func (b *bus) gone() bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.last, b.lease = r, lease
-	return b.send(ctx)
+	return b.observe()
 }
 
-func (b *bus) send(ctx context.Context) error {
-	r := b.last
-	r.Secrets = make([]events.Running, len(b.last.Secrets))
-	for i, s := range b.last.Secrets {
-		w, waits := b.wait[s.SecretID]
-		if !waits {
-			r.Secrets[i] = s
-			continue
+// observe looks for the program, and reports whether the one that was seen before
+// has ended and no other one has begun. The caller holds mu.
+func (b *bus) observe() (ended bool) {
+	if pid := b.program(); pid != 0 {
+		if p, err := process.Of(pid); err == nil {
+			b.process = p
 		}
-		if w.Wanted = s.VersionID; w.VersionID == w.Wanted {
-			w.VersionID = "" // what the file was is not what it is
-		}
-		r.Secrets[i] = w
 	}
-	r.At = time.Now()
-	return b.Bus.Report(ctx, r, b.lease)
+	return b.process != nil && process.Ended(b.process)
 }
 
-// failed reports why a secret is not delivered.
-func (b *bus) failed(ctx context.Context, id secret.ID, reason string) error {
+// speak returns the presence of the program in place of that of the agent. It has
+// ended only if the program has.
+func (b *bus) speak(p events.Presence) events.Presence {
+	p.Incarnation, p.Ended = b.incarnation, b.observe()
+	p.Process = b.process
+	return p
+}
+
+// Join implements [client.Bus]. It takes over the record of the agent before.
+func (b *bus) Join(ctx context.Context, p events.Presence) (uint64, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	w := b.wait[id]
-	w.Reason = reason
-	b.wait[id] = w
+	return b.Bus.Join(ctx, b.speak(p))
+}
+
+// Renew implements [client.Bus]. An agent that stops says nothing about a program
+// that lives, or may live.
+func (b *bus) Renew(ctx context.Context, p events.Presence, after uint64) (uint64, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	stops := p.Ended
+	if p = b.speak(p); stops && !p.Ended {
+		return after, nil
+	}
+	return b.Bus.Renew(ctx, p, after)
+}
+
+// WriteUse implements [client.Bus].
+func (b *bus) WriteUse(ctx context.Context, u events.Use) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	u.Incarnation, u.PastFence = b.incarnation, events.PastFenceServe
+	b.last = &u
+	return b.write(ctx)
+}
+
+// write writes what is on record: what the manager says, unless it waits. The caller
+// holds mu.
+func (b *bus) write(ctx context.Context) error {
+	u := *b.last
+	if w := b.wait; w != nil {
+		// The file may hold the one or the other version.
+		read := u.VersionID
+		u.Running = *w
+		switch {
+		case w.VersionID == "":
+			u.Wanted, u.Accepts = read, nil // it may be any version
+		case read != "" && read != w.VersionID:
+			u.Wanted, u.Accepts = read, append([]secret.VersionID{read}, u.Accepts...)
+		}
+	}
+	return b.Bus.WriteUse(ctx, u)
+}
+
+// failed puts on record why the secret is not delivered.
+func (b *bus) failed(ctx context.Context, reason string) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.wait != nil {
+		b.wait.Reason = reason
+	}
 	return b.again(ctx)
 }
 
-// delivered lets the manager speak for a secret.
-func (b *bus) delivered(ctx context.Context, id secret.ID) error {
+// delivered lets the manager speak for the secret.
+func (b *bus) delivered(ctx context.Context) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	delete(b.wait, id)
+	b.wait = nil
 	return b.again(ctx)
 }
 
-// again reports at once, unless the manager has not reported yet and will.
+// again writes at once, unless the manager has not written yet and will.
 func (b *bus) again(ctx context.Context) error {
-	if b.lease == 0 {
+	if b.last == nil {
 		return nil
 	}
-	return b.send(ctx)
+	ctx, cancel := context.WithTimeout(ctx, closeTimeout)
+	defer cancel()
+	return b.write(ctx)
+}
+
+// waiting returns what is on record before the first delivery: what the program was
+// told of last.
+func waiting(f File) *events.Running {
+	return &events.Running{SecretID: f.ID, VersionID: f.told(), Status: events.StatusFailed, Reason: notYet, At: time.Now()}
 }

@@ -17,6 +17,8 @@ type delivery struct {
 	file File
 	// silent is set when the program is not to be told.
 	silent bool
+	// gone reports whether the program has ended, nil where that is not known.
+	gone func() bool
 	// told is the version that the program was told of by this process.
 	told secret.VersionID
 }
@@ -57,6 +59,9 @@ func (d *delivery) deliver(ctx context.Context, c client.Change) error {
 	}
 	if !d.silent && d.told != c.Version.ID {
 		err := f.Reload.Reload(ctx, f.Path, c)
+		if err != nil && d.gone != nil && d.gone() {
+			err = nil // the next program reads the file when it starts
+		}
 		if err != nil && had && !held {
 			// What the manager counts as in use is what the file holds.
 			err = errors.Join(err, f.write(before))

@@ -66,6 +66,20 @@ func (s Signal) pid() (int, error) {
 	return int(pid), nil
 }
 
+// program returns the PID of the program that uses the file, 0 where that is not
+// known.
+func (f File) program() int {
+	s, ok := f.Reload.(Signal)
+	if !ok {
+		return 0
+	}
+	pid, err := s.pid()
+	if err != nil {
+		return 0
+	}
+	return pid
+}
+
 // Command runs a program.
 type Command struct {
 	Argv []string

@@ -58,6 +58,10 @@ type NATS struct {
 	// Copies that the cluster keeps of each stream. Use 3 on a cluster of three
 	// or more; a single node has 1.
 	Replicas int `json:"replicas,omitzero" default:"1" jsonschema:"enum=1,enum=3,enum=5"`
+	// How many records about instances the bus holds: one for each instance and one
+	// for each secret that it uses. At this bound new ones are refused and nothing
+	// is retired.
+	UsesRecords int `json:"uses_records,omitzero" default:"1000000" jsonschema:"minimum=1000"`
 	// How this program proves who it is. One of creds_file, nkey_file, or user
 	// and password.
 	Credentials Credentials `json:"credentials,omitzero"`

@@ -91,7 +91,7 @@ func (n *node) measure(ctx context.Context, m *client.Manager, id secret.ID) err
 
 // auditLoad signs an audit record at every tick.
 func (n *node) auditLoad(ctx context.Context, m *client.Manager) error {
-	keys, err := client.NewKeyring(ctx, m, auditID, 0)
+	keys, err := client.NewKeyring(ctx, m, auditID, client.KeysVerifyHistory, 0)
 	if err != nil {
 		return err
 	}

@@ -84,7 +84,7 @@ func Open(ctx context.Context, o Options) (*Parts, error) {
 	p := &Parts{Conn: nc, Stores: new(store.Set), Source: "/rotator/" + o.Role + "/" + host}
 	p.Bus, err = events.New(nc, events.Config{Names: names, Source: p.Source, Signer: signer, Verifier: trusted, APIPrefix: o.Config.NATS.APIPrefix, Logger: o.Logger})
 	if err == nil && o.Make {
-		err = p.Bus.EnsureStreams(ctx, events.StreamOptions{Replicas: o.Config.NATS.Replicas, EventBridge: o.Forwards && o.Config.EventBridge.On()})
+		err = p.Bus.EnsureStreams(ctx, events.StreamOptions{Replicas: o.Config.NATS.Replicas, UsesRecords: o.Config.NATS.UsesRecords, EventBridge: o.Forwards && o.Config.EventBridge.On()})
 	}
 	if err == nil {
 		p.Catalog, err = o.catalog(ctx, nc, p.Stores, locator(p.Bus))

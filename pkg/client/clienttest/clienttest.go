@@ -198,13 +198,9 @@ func (k *Kit) wait(what string, id secret.ID, ok func(events.Running) bool) {
 	defer tick.Stop()
 	for {
 		all, n := true, 0
-		for _, r := range k.reports() {
-			for _, s := range r.Secrets {
-				if s.SecretID == id {
-					n++
-					all = all && ok(s)
-				}
-			}
+		for _, s := range k.running(id) {
+			n++
+			all = all && ok(s)
 		}
 		if n > 0 && all {
 			return
@@ -216,21 +212,30 @@ func (k *Kit) wait(what string, id secret.ID, ok func(events.Running) bool) {
 	}
 }
 
-// reports returns what instances say: on the bus, or those that Manager made.
-func (k *Kit) reports() []events.Report {
+// running returns what instances that have not ended say of a secret: on the bus, or
+// those that Manager made.
+func (k *Kit) running(id secret.ID) (out []events.Running) {
 	k.tb.Helper()
 	if k.bus != nil {
-		all, err := k.bus.Reports(context.Background())
+		f, err := k.bus.Fleet(context.Background(), id)
 		if err != nil {
 			k.tb.Fatal(err)
 		}
-		return all
+		for _, u := range f.Users {
+			if !u.Presence.Ended {
+				out = append(out, u.Use.Running)
+			}
+		}
+		return out
 	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	var out []events.Report
 	for _, m := range k.managers {
-		out = append(out, m.Report())
+		for _, s := range m.Report().Secrets {
+			if s.SecretID == id {
+				out = append(out, s)
+			}
+		}
 	}
 	return out
 }

@@ -51,18 +51,26 @@ func TestStaging(t *testing.T) {
 	t.Parallel()
 	k := clienttest.New(t, map[secret.ID]string{key: "first"})
 	m := k.Manager()
-	ring, err := client.NewKeyring(t.Context(), m, key, 0)
+	ring, err := client.NewKeyring(t.Context(), m, key, client.KeysVerifyHistory, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
 	next := k.Stage(key, "second")
 	k.WaitStaged(key)
-	if _, ok := ring.Key(next); !ok || ring.Current().ID == next {
+	signs := func() secret.VersionID {
+		t.Helper()
+		k, err := ring.Current(t.Context())
+		if err != nil {
+			t.Error(err)
+		}
+		return k.ID
+	}
+	if _, err := ring.Key(t.Context(), next); err != nil || signs() == next {
 		t.Error("the staged key does not verify, or signs already")
 	}
 	k.Activate(key)
 	k.WaitApplied(key)
-	if ring.Current().ID != next {
+	if signs() != next {
 		t.Error("the key that was activated does not sign")
 	}
 }

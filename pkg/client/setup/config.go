@@ -1,6 +1,7 @@
 package setup
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -13,6 +14,7 @@ import (
 
 	"github.com/goccy/go-yaml"
 
+	"github.com/tradepulse/rotator/pkg/client"
 	"github.com/tradepulse/rotator/pkg/events"
 	"github.com/tradepulse/rotator/pkg/secret"
 )
@@ -40,15 +42,25 @@ type Config struct {
 	// notifier on the bus. In the variable they are separated like in PATH.
 	TrustedKeys []string `yaml:"trusted_keys" env:"ROTATOR_TRUSTED_KEYS"`
 
-	// RefreshMargin, PollInterval, MaxStale, Lease and Timeout as in
+	// CheckedAtUse are the IDs of the secrets that the service checks at each use,
+	// besides those of [Options]. In the variable they are separated like in PATH.
+	CheckedAtUse []string `yaml:"checked_at_use" env:"ROTATOR_CHECKED_AT_USE"`
+	// Join is "required" if a start waits for the bus without limit.
+	Join string `yaml:"join" env:"ROTATOR_JOIN"`
+
+	// RefreshMargin, PollInterval, Fence, Lease and Timeout as in
 	// [github.com/tradepulse/rotator/pkg/client.Config] and
 	// [github.com/tradepulse/rotator/pkg/secret.Spec]; 0 is the default.
 	RefreshMargin time.Duration `yaml:"refresh_margin" env:"ROTATOR_REFRESH_MARGIN"`
 	PollInterval  time.Duration `yaml:"poll_interval" env:"ROTATOR_POLL_INTERVAL"`
-	MaxStale      time.Duration `yaml:"max_stale" env:"ROTATOR_MAX_STALE"`
+	Fence         time.Duration `yaml:"fence" env:"ROTATOR_FENCE"`
 	Lease         time.Duration `yaml:"lease" env:"ROTATOR_LEASE"`
 	// Timeout bounds a call of the store.
 	Timeout time.Duration `yaml:"timeout" env:"ROTATOR_TIMEOUT"`
+
+	// MaxStale is the name of Fence in earlier versions. It is refused, like the
+	// variable of that time.
+	MaxStale string `yaml:"max_stale"`
 }
 
 // AWS is where in AWS Secrets Manager the secrets are. What is not set comes from
@@ -137,6 +149,9 @@ func Load(file string, lookup func(string) (string, bool)) (*Config, error) {
 		}
 	}
 	errs := override(reflect.ValueOf(c).Elem(), lookup)
+	if text, ok := lookup("ROTATOR_MAX_STALE"); ok {
+		c.MaxStale = cmp.Or(c.MaxStale, text)
+	}
 	if c.Store == "" {
 		c.Store = "env"
 	}
@@ -249,6 +264,20 @@ func (c *Config) validate() (errs []error) {
 	for store, empty := range map[string]bool{"aws": c.AWS == (AWS{}), "vault": c.Vault == (Vault{}), "natskv": c.NATSKV == (NATSKV{})} {
 		if !empty && c.Store != store {
 			bad("%s: it is set, but store is %s", store, strconv.Quote(c.Store))
+		}
+	}
+	if c.MaxStale != "" {
+		bad("max_stale (ROTATOR_MAX_STALE) is called fence (ROTATOR_FENCE) now: how long a version is used without being confirmed")
+	}
+	if c.Fence < 0 {
+		bad("fence: it is negative: leave it out for the default")
+	}
+	if c.Join != "" && c.Join != client.JoinRequired {
+		bad("join: %s is unknown, use %s or leave it out", strconv.Quote(c.Join), client.JoinRequired)
+	}
+	for _, id := range c.CheckedAtUse {
+		if _, err := secret.ParseID(id); err != nil {
+			bad("checked_at_use: %w", err)
 		}
 	}
 	if c.NATS.URL != "" && len(c.TrustedKeys) == 0 {

@@ -165,14 +165,20 @@ func (l *link) LastNotified(ctx context.Context, service string, id secret.ID) (
 	return bus.LastNotified(ctx, service, id)
 }
 
-// Report implements [client.Bus].
-func (l *link) Report(ctx context.Context, r events.Report, lease time.Duration) error {
+// Join implements [client.Bus].
+func (l *link) Join(ctx context.Context, p events.Presence) (uint64, error) {
 	_, bus := l.current()
-	return bus.Report(ctx, r, lease)
+	return bus.Join(ctx, p)
 }
 
-// Withdraw implements [client.Bus].
-func (l *link) Withdraw(ctx context.Context, service, instance string) error {
+// Renew implements [client.Bus].
+func (l *link) Renew(ctx context.Context, p events.Presence, after uint64) (uint64, error) {
 	_, bus := l.current()
-	return bus.Withdraw(ctx, service, instance)
+	return bus.Renew(ctx, p, after)
+}
+
+// WriteUse implements [client.Bus].
+func (l *link) WriteUse(ctx context.Context, u events.Use) error {
+	_, bus := l.current()
+	return bus.WriteUse(ctx, u)
 }

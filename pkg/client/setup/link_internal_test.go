@@ -18,6 +18,23 @@ import (
 	"github.com/tradepulse/rotator/pkg/secret"
 )
 
+// record joins, and writes and ends a use.
+func record(t *testing.T, l *link) error {
+	t.Helper()
+	p := events.Presence{Service: "api", Instance: "one", Incarnation: "first", Lease: 60, StartedAt: time.Now(), At: time.Now()}
+	seq, err := l.Join(t.Context(), p)
+	if err != nil {
+		return err
+	}
+	u := events.Use{Running: events.Running{SecretID: "ID"}, Service: "api", Instance: "one", Incarnation: "first", PastFence: events.PastFenceServe}
+	if err := l.WriteUse(t.Context(), u); err != nil {
+		return err
+	}
+	p.Ended = true
+	_, err = l.Renew(t.Context(), p, seq)
+	return err
+}
+
 // TestAConnectionThatTheServerClosesIsReplaced: a breach of the protocol ends a
 // connection for good. The service hears and reports on the next one, and a
 // subscription that was stopped stays stopped.
@@ -77,7 +94,7 @@ func TestAConnectionThatTheServerClosesIsReplaced(t *testing.T) {
 		if got := <-heard; got != v {
 			t.Errorf("heard %s, want %s", got, v)
 		}
-		if err := l.Report(t.Context(), events.Report{Service: "api", Instance: "one", At: time.Now()}, time.Minute); err != nil {
+		if err := record(t, l); err != nil {
 			t.Error(err)
 		}
 		if a, err := l.LastNotified(t.Context(), "api", "ID"); err != nil || a.Event.Data.VersionID != v {
@@ -87,8 +104,8 @@ func TestAConnectionThatTheServerClosesIsReplaced(t *testing.T) {
 	if len(stopped) > 0 {
 		t.Errorf("a subscription that was stopped heard %s", <-stopped)
 	}
-	if all, err := ours.Reports(t.Context()); err != nil || len(all) != 1 {
-		t.Errorf("%d reports, err %v", len(all), err)
+	if f, err := ours.Fleet(t.Context(), "ID"); err != nil || len(f.Users) != 1 || !f.Users[0].Presence.Ended {
+		t.Errorf("on record are %+v, err %v", f.Users, err)
 	}
 	for _, want := range []string{"level=ERROR msg=nats.closed", "msg=nats.reopened", "the password file is gone"} {
 		if !strings.Contains(log.String(), want) {

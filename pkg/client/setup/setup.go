@@ -34,6 +34,9 @@ type Options struct {
 	// IDs are the secrets that the service needs. Those of the configuration are
 	// held as well.
 	IDs []secret.ID
+	// CheckedAtUse are those that the code checks at each use, see
+	// [github.com/tradepulse/rotator/pkg/client.Config].
+	CheckedAtUse []secret.ID
 	// Providers are the stores that the operator can choose, besides env.
 	Providers []Provider
 	// File is the configuration. "" means the one that FileVariable names, if
@@ -147,6 +150,10 @@ func (c *Client) open(ctx context.Context, o Options, cfg *Config, p Provider) e
 	for id := range cfg.Secrets {
 		ids = append(ids, id)
 	}
+	checked := slices.Clone(o.CheckedAtUse)
+	for _, id := range cfg.CheckedAtUse {
+		checked = append(checked, secret.ID(id))
+	}
 	slices.Sort(ids)
 	ids = slices.Compact(ids)
 	d, err := p.Open(ctx, &Session{Config: cfg, Lookup: o.Lookup, Conn: conn, IDs: ids})
@@ -167,7 +174,7 @@ func (c *Client) open(ctx context.Context, o Options, cfg *Config, p Provider) e
 	}
 	c.Manager, err = client.New(ctx, client.Config{
 		Service: cfg.Service, Instance: cfg.Instance, Source: source, IDs: ids, Bus: bus,
-		PollInterval: cfg.PollInterval, MaxStale: cfg.MaxStale, Lease: cfg.Lease, Lookup: o.Lookup,
+		CheckedAtUse: checked, Join: cfg.Join, PollInterval: cfg.PollInterval, Fence: cfg.Fence, Lease: cfg.Lease, Lookup: o.Lookup,
 		Logger: o.Logger, MeterProvider: o.MeterProvider, TracerProvider: o.TracerProvider,
 	})
 	return err

@@ -7,6 +7,7 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -125,11 +126,16 @@ func TestWhatIsWrongIsSaidAtOnce(t *testing.T) {
 		"several things": {"service: a.b\nvault: {mount: kv}\nnats: {prefix: x}\nsecrets: {A: \"no path\"}\n", map[string]string{"ROTATOR_POLL_INTERVAL": "soon"}, []string{
 			"service:", `vault: it is set, but store is "env"`, "nats: url is missing", "secrets: A: path:", "ROTATOR_POLL_INTERVAL is no duration",
 		}},
-		"a bus without trust":      {"nats: {url: \"nats://127.0.0.1:4222\"}\n", nil, []string{"trusted_keys: name the public keys"}},
-		"two ways to log in":       {"nats: {url: x, credentials: {user: a, creds_file: b}}\n", nil, []string{"give one of creds_file, nkey_file"}},
-		"natskv without its key":   {"store: natskv\n", nil, []string{"nats.url and natskv.master_key_file are required"}},
-		"a login without its role": {"store: vault\nvault: {auth: {method: kubernetes}}\n", nil, []string{"role is required"}},
-		"an unknown login":         {"store: vault\nvault: {auth: {method: password}}\n", nil, []string{`"password" is none of token`}},
+		"the old name of the fence":    {"max_stale: 12h\n", nil, []string{"max_stale (ROTATOR_MAX_STALE) is called fence (ROTATOR_FENCE) now"}},
+		"the old variable":             {"", map[string]string{"ROTATOR_MAX_STALE": "12h"}, []string{"max_stale (ROTATOR_MAX_STALE) is called fence (ROTATOR_FENCE) now"}},
+		"no fence":                     {"fence: -1s\n", nil, []string{"fence: it is negative"}},
+		"an unknown join":              {"join: soon\n", nil, []string{`join: "soon" is unknown, use required`}},
+		"a secret that is not checked": {"", map[string]string{"ROTATOR_CHECKED_AT_USE": "NOT_HELD", "TRADEPULSE_AUDIT_SECRET": "x", "TRADEPULSE_ADMIN_TOKEN": "y"}, []string{"NOT_HELD is checked at use and not among"}},
+		"a bus without trust":          {"nats: {url: \"nats://127.0.0.1:4222\"}\n", nil, []string{"trusted_keys: name the public keys"}},
+		"two ways to log in":           {"nats: {url: x, credentials: {user: a, creds_file: b}}\n", nil, []string{"give one of creds_file, nkey_file"}},
+		"natskv without its key":       {"store: natskv\n", nil, []string{"nats.url and natskv.master_key_file are required"}},
+		"a login without its role":     {"store: vault\nvault: {auth: {method: kubernetes}}\n", nil, []string{"role is required"}},
+		"an unknown login":             {"store: vault\nvault: {auth: {method: password}}\n", nil, []string{`"password" is none of token`}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -281,19 +287,12 @@ func TestNATSKV(t *testing.T) {
 		t.Fatal(err)
 	}
 	eventually(t, "the notification is heard", func() bool { return read(c, audit) == "The-Key-Six-00006!" })
-	eventually(t, "it is reported", func() bool {
-		all, err := bus.Reports(t.Context())
+	eventually(t, "it is on record", func() bool {
+		f, err := bus.Fleet(t.Context(), audit)
 		if err != nil {
 			t.Fatal(err)
 		}
-		for _, r := range all {
-			for _, s := range r.Secrets {
-				if r.Instance == c.Instance() && s.SecretID == audit && s.VersionID == v {
-					return true
-				}
-			}
-		}
-		return false
+		return slices.ContainsFunc(f.Users, func(u events.User) bool { return u.Use.Instance == c.Instance() && u.Use.VersionID == v })
 	})
 }
 
@@ -307,15 +306,18 @@ func TestAServiceStartsWithoutTheBus(t *testing.T) {
 	server.Stop()
 	c, err := setup.Open(t.Context(), options(map[string]string{
 		"TRADEPULSE_AUDIT_SECRET": "the key", "TRADEPULSE_ADMIN_TOKEN": "the-token", "ROTATOR_NATS_URL": url, "ROTATOR_TRUSTED_KEYS": trusted,
+		"ROTATOR_CHECKED_AT_USE": string(audit) + string(filepath.ListSeparator) + string(admin), // which wait for no bus
 	}))
 	if err != nil {
 		t.Fatal(err)
 	}
 	server.Start()
-	eventually(t, "it reports", func() bool {
-		all, err := bus.Reports(t.Context())
-		return err == nil && len(all) == 1 && all[0].Service == "audit-api" && len(all[0].Secrets) == 2
-	})
+	for _, id := range []secret.ID{audit, admin} {
+		eventually(t, "it is on record", func() bool {
+			f, err := bus.Fleet(t.Context(), id)
+			return err == nil && len(f.Users) == 1 && f.Users[0].Use.Service == "audit-api" && f.Users[0].Use.VersionID != "" && f.Users[0].Use.PastFence == events.PastFenceRefuse
+		})
+	}
 	if err := c.Close(t.Context()); err != nil {
 		t.Error(err)
 	}

@@ -40,10 +40,10 @@ type Config struct {
 	Reread func() ([]byte, error)
 	// Existing opens a bucket that another process has made, and makes nothing.
 	Existing bool
-	// Direct lets any server of a cluster answer a read, also one that lags
-	// behind. It is for a service, which only reads, and whose right to do so may
-	// cover single secrets: a direct read names the key in its subject, a read
-	// from the leader names the bucket alone (see deployments/nats).
+	// Direct lets any server of a cluster answer a read that does not ask for the
+	// primary, also a server that lags behind. It is for a service, which only
+	// reads. A read from the leader needs the right to
+	// $JS.API.STREAM.MSG.GET.KV_<bucket>.
 	Direct bool
 }
 
@@ -246,7 +246,11 @@ func (d *Driver) scan(ctx context.Context, pattern string, fn func(jetstream.Msg
 
 // Get implements [store.Driver].
 func (d *Driver) Get(ctx context.Context, path string, sel store.Selector) (secret.Version, secret.Value, error) {
-	doc, err := d.readWith(ctx, path, d.peek)
+	get := d.peek
+	if sel.Primary {
+		get = d.last
+	}
+	doc, err := d.readWith(ctx, path, get)
 	if err != nil {
 		return secret.Version{}, secret.Value{}, err
 	}
@@ -254,7 +258,7 @@ func (d *Driver) Get(ctx context.Context, path string, sel store.Selector) (secr
 	if err != nil {
 		return secret.Version{}, secret.Value{}, err
 	}
-	value, err := d.value(ctx, path, v.ID, doc.ref(v.ID), d.peek)
+	value, err := d.value(ctx, path, v.ID, doc.ref(v.ID), get)
 	return v, value, err
 }
 

@@ -74,18 +74,35 @@ var kinds = []kind{
 	{events.TypeDiscovered, "A secret that no configuration lists says where it is and who uses it, or is managed no longer.", "the notifiers, and workers that look for it"},
 }
 
+// record is a message that is not an event.
+type record struct {
+	name, summary string
+	body          any
+}
+
+var records = []record{
+	{"presence", "One incarnation of an instance lives, or has ended.", events.Presence{}},
+	{"use", "What one incarnation of an instance does with one secret.", events.Use{}},
+	{"report", "What one running process with an older client runs.", events.Report{}},
+}
+
 func document() ([]byte, error) {
 	schemas, err := schemas()
 	if err != nil {
 		return nil, err
 	}
 	channels, operations := object{}, object{}
+	// message is one name or several.
 	add := func(name, address, title, message string, parameters ...string) {
 		params := object{}
 		for _, p := range parameters {
 			params = append(params, item(p, object{item("description", described[p])}))
 		}
-		ch := object{item("address", address), item("title", title), item("messages", object{item(message, ref("#/components/messages/"+message))})}
+		carried := object{}
+		for m := range strings.FieldsSeq(message) {
+			carried = append(carried, item(m, ref("#/components/messages/"+m)))
+		}
+		ch := object{item("address", address), item("title", title), item("messages", carried)}
 		if len(params) > 0 {
 			ch = append(ch, item("parameters", params))
 		}
@@ -94,7 +111,8 @@ func document() ([]byte, error) {
 			item("send."+name, object{item("action", "send"), item("channel", ref("#/channels/"+name))}),
 			item("receive."+name, object{item("action", "receive"), item("channel", ref("#/channels/"+name))}))
 	}
-	const key, service, instance = secret.Key("{key}"), "{service}", "{instance}"
+	const key, service, instance, incarnation = secret.Key("{key}"), "{service}", "{instance}", "{incarnation}"
+	const notified = string(events.TypeStaged + " " + events.TypeRotated + " " + events.TypeRollout)
 	names, messages := events.Names{}, object{}
 	for _, k := range kinds {
 		params := []string{"key"}
@@ -107,12 +125,16 @@ func document() ([]byte, error) {
 	add("timer", names.Timer(key), "The schedule of a secret's next rotation.", string(events.TypeNearExpiry), "key")
 	add("timer.retire", names.RetireTimer(key), "The schedule of a retirement.", string(events.TypeRetire), "key")
 	add("sweep.timer", names.SweepTimer(), "The schedule of the sweep.", string(events.TypeSweep))
-	add("notify", names.Notify(service, key), "The last notification to a service about a secret.", string(events.TypeRotated), "service", "key")
-	add("live", names.Live(service, key), "Where a running instance hears what is stored under notify.", string(events.TypeRotated), "service", "key")
-	add("report", names.Report(service, instance), "What an instance runs; a lease, not signed.", "report", "service", "instance")
-	messages = append(messages, item("report", object{
-		item("summary", "What one running process of a service runs."), item("contentType", "application/json"), item("payload", ref("#/components/schemas/Report")),
-	}))
+	add("notify", names.Notify(service, key), "The last notification to a service about a secret.", notified, "service", "key")
+	add("live", names.Live(service, key), "Where a running instance hears what is stored under notify.", notified, "service", "key")
+	add("presence", names.Presence(service, instance, incarnation), "That an incarnation of an instance lives; not signed.", "presence", "service", "instance", "incarnation")
+	add("use", names.Use(key, service, incarnation), "What an incarnation does with a secret; not signed.", "use", "key", "service", "incarnation")
+	add("report", names.Report(service, instance), "What an instance with an older client runs; a lease, not signed.", "report", "service", "instance")
+	for _, r := range records {
+		messages = append(messages, item(r.name, object{
+			item("summary", r.summary), item("contentType", "application/json"), item("payload", ref("#/components/schemas/"+reflect.TypeOf(r.body).Name())),
+		}))
+	}
 	return yaml.MarshalWithOptions(object{
 		item("asyncapi", "3.0.0"),
 		item("info", object{
@@ -127,9 +149,10 @@ func document() ([]byte, error) {
 }
 
 var described = map[string]string{
-	"key":      "The secret's id, with every byte other than letters, digits, _ and - written as = and two hexadecimal digits.",
-	"service":  "Name of the service: 1 to 64 letters, digits, _ and -.",
-	"instance": "Name of the process, likewise.",
+	"key":         "The secret's id, with every byte other than letters, digits, _ and - written as = and two hexadecimal digits.",
+	"service":     "Name of the service: 1 to 64 letters, digits, _ and -.",
+	"instance":    "Name of the process, likewise.",
+	"incarnation": "A nonce that no other process has, likewise.",
 }
 
 func message(k kind) object {
@@ -157,6 +180,9 @@ func streams(n events.Names) object {
 		if s.MaxMsgsPerSubject > 0 {
 			entry = append(entry, item("keepsPerSubject", s.MaxMsgsPerSubject))
 		}
+		if s.MaxMsgs > 0 {
+			entry = append(entry, item("refusesBeyond", s.MaxMsgs))
+		}
 		var consumers []string
 		for _, c := range n.ConsumerConfigs(events.StreamOptions{EventBridge: true})[s.Name] {
 			consumers = append(consumers, c.Durable)
@@ -169,7 +195,7 @@ func streams(n events.Names) object {
 	return out
 }
 
-// schemas are the JSON Schemas of the two kinds of body, with the comments of
+// schemas are the JSON Schemas of every kind of body, with the comments of
 // the code as descriptions.
 func schemas() (any, error) {
 	r := &jsonschema.Reflector{DoNotReference: false, AllowAdditionalProperties: true, Anonymous: true, Mapper: plain}
@@ -177,7 +203,11 @@ func schemas() (any, error) {
 		return nil, err
 	}
 	all := map[string]any{}
-	for _, v := range []any{events.Data{}, events.Report{}} {
+	bodies := []any{events.Data{}}
+	for _, r := range records {
+		bodies = append(bodies, r.body)
+	}
+	for _, v := range bodies {
 		raw, err := json.Marshal(r.Reflect(v).Definitions)
 		if err != nil {
 			return nil, err
@@ -200,7 +230,9 @@ func plain(t reflect.Type) *jsonschema.Schema {
 	case reflect.TypeFor[events.Priority]():
 		return enum(events.PriorityEmergency)
 	case reflect.TypeFor[events.RolloutState]():
-		return enum(events.RolloutRolling, events.RolloutConverged, events.RolloutRetired, events.RolloutStalled, events.RolloutRolledBack, events.RolloutSuperseded)
+		return enum(events.RolloutRolling, events.RolloutConverged, events.RolloutWaiting, events.RolloutDraining, events.RolloutRetired, events.RolloutStalled, events.RolloutRolledBack, events.RolloutSuperseded)
+	case reflect.TypeFor[events.PastFence]():
+		return enum(events.PastFenceRefuse, events.PastFenceServe)
 	case reflect.TypeFor[events.ApplyStatus]():
 		return enum(events.StatusApplied, events.StatusFailed, events.StatusStaged)
 	case reflect.TypeFor[events.BlockReason]():

@@ -18,20 +18,30 @@ func (t *transition) deadline() time.Time {
 }
 
 // readAt returns when the store has to be read, zero for never: the next try, or
-// without one the refresh before the lifetime ends. It may be in the past, and then
-// the clock begins a read.
+// without one the earlier of the refresh before the lifetime ends and the check of
+// a staged version. It may be in the past, and then the clock begins a read.
 func (t *transition) readAt() time.Time {
 	switch {
 	case t.job != nil:
 		return time.Time{}
 	case t.nextTry.IsZero() && t.rules.Lifetime > 0:
-		return t.refreshAt()
+		return earlier(t.refreshAt(), t.offered.checkAt)
+	case t.nextTry.IsZero():
+		return t.offered.checkAt
 	}
 	return t.nextTry
 }
 
-// moments returns when the version in use comes near its end, becomes stale or
-// expires. Those that were attended to are among them.
+// earlier returns the earlier of two times, of which b may be zero for never.
+func earlier(a, b time.Time) time.Time {
+	if b.IsZero() || a.Before(b) {
+		return a
+	}
+	return b
+}
+
+// moments returns when the version in use comes near its end or becomes stale.
+// Those that were attended to are among them.
 func (t *transition) moments() []time.Time {
 	var out []time.Time
 	if !t.NotAfter.IsZero() {
@@ -39,9 +49,6 @@ func (t *transition) moments() []time.Time {
 	}
 	if t.rules.Lifetime > 0 {
 		out = append(out, t.asked.Add(t.rules.Lifetime))
-	}
-	if t.Stale && t.rules.MaxStale > 0 {
-		out = append(out, t.staleSince().Add(t.rules.MaxStale))
 	}
 	return out
 }
@@ -97,31 +104,27 @@ func (t *transition) near() bool {
 	return true
 }
 
-// age marks a version that the store has not confirmed since its end, and later
-// that this has lasted too long. It reports whether the mark is new.
+// age marks a version that the store has not confirmed since its end. It reports
+// whether the mark is new.
 func (t *transition) age() bool {
 	since := t.staleSince()
-	if since.IsZero() || t.now.Before(since) {
+	if t.Stale || since.IsZero() || t.now.Before(since) {
 		return false
 	}
-	expired := t.rules.MaxStale > 0 && !t.now.Before(since.Add(t.rules.MaxStale))
-	if t.Stale && t.Expired == expired {
-		return false
-	}
-	t.Stale, t.Expired = true, expired
-	kind := MarkStale
-	if expired {
-		kind = MarkExpired
-	}
-	t.do(Effect{Kind: kind, Version: t.Version, At: since})
+	t.Stale = true
+	t.do(Effect{Kind: MarkStale, Version: t.Version, At: since})
 	return true
 }
 
-// look tries again the staging that failed, and reads the current version, whose
-// lifetime must not end because of the other.
+// look reads a staged version whose staging failed or whose check is due, and then
+// the current version, whose lifetime must not end because of the other.
 func (t *transition) look() {
-	if t.restage != nil && t.job == nil {
+	switch c := t.offered.checkAt; {
+	case t.job != nil:
+	case t.restage != nil:
 		t.begin(job{staged: true, cause: *t.restage, version: t.restage.Version})
+	case !c.IsZero() && !t.now.Before(c):
+		t.begin(job{staged: true, cause: t.offered.cause, version: t.offered.version})
 	}
 	t.polled()
 }

@@ -25,6 +25,7 @@ func (s State) Next(r Rules, e Event, now time.Time) (State, []Effect) {
 	t := transition{State: s, rules: r, now: now}
 	t.apply(e)
 	t.dequeue()
+	t.dropOld()
 	if t.isStarted() && (t.Version != s.Version || t.Status != s.Status || t.Wanted != s.Wanted || t.Reason != s.Reason) {
 		t.do(Effect{Kind: Report})
 	}
@@ -58,6 +59,8 @@ func (t *transition) apply(e Event) {
 		t.announced(e.Announcement)
 	case Staged:
 		t.staged(e.Announcement)
+	case Draining:
+		t.draining(e)
 	case Clock:
 		t.clock()
 	case Polled:
@@ -77,7 +80,7 @@ func (t *transition) answered(e Event) {
 	case e.Kind == ReadDone && j.phase == Read && j.staged:
 		t.readStaged(j, e)
 	case e.Kind == ReadDone && j.phase == Read && e.Version == t.Version:
-		t.unchanged(e)
+		t.unchanged(j, e)
 	case e.Kind == ReadDone && j.phase == Read:
 		t.offer(j, e)
 	case e.Kind == ReadFailed && j.phase == Read:
@@ -103,6 +106,9 @@ func (t *transition) started(e Event) {
 // that the store returns counts, whichever was announced. The version in use is
 // read only after a failure, which may be a rollback to it.
 func (t *transition) announced(a Announcement) {
+	if t.drain != nil && !t.drain.covers(a) {
+		t.drain = nil // a later rollout has a Draining of its own
+	}
 	switch {
 	case !t.isStarted() || t.job != nil:
 		t.queued = newest(t.queued, a)
@@ -129,10 +135,32 @@ func (t *transition) staged(a Announcement) {
 // newest returns the later of two announcements; of two at the same time the one
 // that is queued already.
 func newest(have *Announcement, a Announcement) *Announcement {
-	if have != nil && !a.At.After(have.At) {
+	if have != nil && (a.At.Equal(have.At) || sightingOf(*have).covers(a)) {
 		return have
 	}
 	return &a
+}
+
+// draining takes the order to drop what was before the announced version. It is a
+// hint as well: a process that still uses the previous version reads the store.
+func (t *transition) draining(e Event) {
+	a := e.Announcement
+	if t.drained.covers(a) || t.seen.covers(a) {
+		return // replayed, or overtaken by a later version
+	}
+	t.drained = sightingOf(a)
+	t.drain = &drain{sightingOf(a), e.Previous}
+	if t.Version == e.Previous {
+		t.polled()
+	}
+}
+
+// dropOld carries out a [Draining] once its previous version is not in use.
+func (t *transition) dropOld() {
+	if t.drain != nil && t.isStarted() && t.Version != t.drain.previous {
+		t.do(Effect{Kind: Drop, Version: t.drain.version})
+		t.drain = nil
+	}
 }
 
 // polled reads the current version, unless such a read is under way.
@@ -191,7 +219,7 @@ func (t *transition) isIdle() bool { return t.isStarted() && t.job == nil }
 // fails has a time of its own.
 func (t *transition) begin(j job) {
 	if !j.cause.isZero() && !t.seen.covers(j.cause) {
-		t.seen = sighting{j.cause.Version, j.cause.At}
+		t.seen = sightingOf(j.cause)
 		t.restage = nil // overtaken
 	}
 	if !j.staged {
@@ -211,16 +239,20 @@ func (t *transition) offer(j job, e Event) {
 // unchanged notes that the version in use is the current one, and that nothing
 // else is wanted unless a staging has to be tried again. A version that hooks
 // refused as current was rolled back; a staged one may still come.
-func (t *transition) unchanged(e Event) {
-	t.job = nil
+func (t *transition) unchanged(j job, e Event) {
 	t.confirm(e.NotAfter)
-	if t.restage != nil {
-		return // its next try keeps its time, which may have passed meanwhile
-	}
 	if !t.offered.staged {
 		t.withdrawAllBut("")
 	}
-	t.settle()
+	if t.mixed {
+		j.version, j.notAfter = e.Version, e.NotAfter
+		t.enter(Prepare, j)
+		return
+	}
+	t.job = nil
+	if t.restage == nil { // otherwise its next try keeps its time, which may have passed meanwhile
+		t.settle()
+	}
 }
 
 // confirm notes that the store confirmed the version in use, whose end may have
@@ -234,31 +266,40 @@ func (t *transition) confirm(end time.Time) {
 	if t.Stale {
 		t.do(Effect{Kind: Fresh, Version: t.Version})
 	}
-	t.NotAfter, t.Stale, t.Expired = end, false, false
+	t.NotAfter, t.Stale = end, false
 }
 
 // settle ends the job and notes that nothing has to be tried again. The status is
 // that of before a failure: staged while hooks hold a staged version that all of
-// them accepted, applied otherwise.
+// them accepted, applied otherwise. While hooks are mixed the failure stays, and
+// its next try.
 func (t *transition) settle() {
-	t.job, t.restage, t.retry, t.nextTry = nil, nil, 0, time.Time{}
+	t.job, t.restage = nil, nil
+	if t.mixed {
+		return
+	}
+	t.retry, t.nextTry = 0, time.Time{}
 	t.Status, t.Wanted, t.Reason = StatusApplied, "", ""
 	if t.offered.staged && t.offered.accepted {
 		t.Status, t.Wanted = StatusStaged, t.offered.version
 	}
 }
 
-// readStaged offers a staged version to the hooks, if it is still pending.
+// readStaged offers a staged version to the hooks, if it is still pending and they
+// do not hold it.
 func (t *transition) readStaged(j job, e Event) {
-	if e.Pending {
+	switch {
+	case !e.Pending:
+		// It was promoted or given up meanwhile. A read of the current version shows
+		// which, and what hooks hold is withdrawn unless it is that.
+		t.offered.staged, t.offered.checkAt, t.queuedRead = false, time.Time{}, true
+		t.settle()
+	case t.offered.accepted && t.offered.version == j.version:
+		t.offered.checkAt = t.now.Add(StagedPause)
+		t.settle()
+	default:
 		t.offer(j, e)
-		return
 	}
-	// It was promoted or given up meanwhile. The next read of the current version
-	// shows which.
-	t.withdrawAllBut(j.version)
-	t.offered.staged = false
-	t.settle()
 }
 
 // unread notes that the store could not be read. A staged version that is missing
@@ -267,7 +308,9 @@ func (t *transition) readStaged(j job, e Event) {
 func (t *transition) unread(j job, f Failure) {
 	switch {
 	case j.staged && f.missing() && (t.offered.version == j.version || t.now.Sub(j.cause.At) >= GoneAfter):
-		t.withdrawAllBut("") // given up
+		if t.offered.version == j.version {
+			t.withdrawAllBut("") // given up
+		}
 		t.settle()
 	case j.staged:
 		t.restage = &j.cause
@@ -280,20 +323,28 @@ func (t *transition) unread(j job, f Failure) {
 }
 
 // prepared goes on to the commit of a current version. A staged one has none: it
-// stays prepared until it is promoted or withdrawn.
+// stays prepared until it is promoted or withdrawn. The version in use needs none:
+// the hooks that took another one have it again.
 func (t *transition) prepared(j job) {
-	if j.staged {
-		t.offered = offer{version: j.version, staged: true, accepted: true}
+	switch {
+	case j.staged:
+		t.offered = offer{version: j.version, staged: true, accepted: true, cause: j.cause, checkAt: t.now.Add(StagedPause)}
 		t.settle()
-		return
+	case j.version == t.Version:
+		t.mixed = false
+		t.settle()
+	default:
+		t.enter(Commit, j)
 	}
-	t.enter(Commit, j)
 }
 
 // refused notes that a hook refused a version: the version in use stays. Other
 // hooks may have accepted it, so hooks hold it until it is withdrawn or in use.
 func (t *transition) refused(j job, f Failure) {
-	t.offered = offer{version: j.version, staged: j.staged}
+	if j.version != t.Version {
+		t.offered = offer{version: j.version, staged: j.staged}
+	}
+	t.mixed = t.mixed || !j.staged
 	t.restage = nil
 	if j.staged {
 		t.restage = &j.cause
@@ -304,7 +355,7 @@ func (t *transition) refused(j job, f Failure) {
 // use notes that a version is in use. Hooks hold no other version any more.
 func (t *transition) use(j job) {
 	t.Version, t.NotAfter, t.LoadedAt = j.version, j.notAfter, t.now
-	t.Stale, t.Expired, t.warned, t.asked = false, false, false, t.now
+	t.Stale, t.warned, t.mixed, t.asked = false, false, false, t.now
 	t.offered = offer{}
 	t.settle()
 	t.do(Effect{Kind: Installed, Version: j.version, Cause: j.cause})

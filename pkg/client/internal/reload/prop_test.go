@@ -34,7 +34,7 @@ func newWorld(rt *rapid.T) *world {
 	}
 	return &world{
 		now: epoch, answer: map[secret.VersionID]bool{}, offered: map[secret.VersionID]bool{},
-		rules: reload.Rules{Margin: second("margin", 400), Lifetime: second("lifetime", 900), Retry: time.Second + second("retry", 10), MaxStale: second("limit", 900)},
+		rules: reload.Rules{Margin: second("margin", 400), Lifetime: second("lifetime", 900), Retry: time.Second + second("retry", 10)},
 	}
 }
 
@@ -47,13 +47,15 @@ func (w *world) end(rt *rapid.T) time.Time {
 
 func (w *world) announcement(rt *rapid.T) reload.Announcement {
 	age := time.Duration(rapid.IntRange(0, 120).Draw(rt, "age")) * time.Second
-	return reload.Announcement{Version: rapid.SampledFrom(versions).Draw(rt, "version"), At: w.now.Add(-age)}
+	return reload.Announcement{
+		Version: rapid.SampledFrom(versions).Draw(rt, "version"), At: w.now.Add(-age), Seq: rapid.Uint64Range(0, 5).Draw(rt, "sequence"),
+	}
 }
 
 // event returns an answer to the effect that is under way, or something else that
 // happens. Answers that no effect asked for are among them.
 func (w *world) event(rt *rapid.T) reload.Event {
-	kinds := []reload.EventKind{reload.Announced, reload.Staged, reload.Clock, reload.Polled, reload.RefreshAsked, reload.Started}
+	kinds := []reload.EventKind{reload.Announced, reload.Staged, reload.Draining, reload.Clock, reload.Polled, reload.RefreshAsked, reload.Started}
 	answers := []reload.EventKind{reload.ReadDone, reload.ReadFailed, reload.Prepared, reload.Refused, reload.Committed}
 	if rapid.IntRange(0, 2).Draw(rt, "answer") > 0 {
 		kinds = answers
@@ -67,7 +69,7 @@ func (w *world) event(rt *rapid.T) reload.Event {
 		version = w.pending.Version
 	}
 	return reload.Event{
-		Kind: kind, Announcement: w.announcement(rt), Version: version,
+		Kind: kind, Announcement: w.announcement(rt), Version: version, Previous: rapid.SampledFrom(versions).Draw(rt, "previous"),
 		NotAfter: w.end(rt), Pending: rapid.Bool().Draw(rt, "pending"), Failure: failure,
 	}
 }
@@ -86,7 +88,7 @@ func (w *world) allowed(e reload.Event) bool {
 		return phase == reload.Prepare
 	case reload.Committed:
 		return phase == reload.Commit
-	case reload.Started, reload.Announced, reload.Staged, reload.Clock, reload.Polled, reload.RefreshAsked:
+	case reload.Started, reload.Announced, reload.Staged, reload.Draining, reload.Clock, reload.Polled, reload.RefreshAsked:
 	}
 	return true
 }
@@ -114,9 +116,6 @@ func (w *world) feed(rt *rapid.T, e reload.Event) {
 	if w.s.Status == reload.StatusFailed && !w.s.Busy() && w.due.IsZero() {
 		rt.Fatal("it failed, and no retry is scheduled")
 	}
-	if w.s.Expired && !w.s.Stale {
-		rt.Fatal("it is expired and not stale")
-	}
 }
 
 // learn notes an answer of the hooks, and that an effect was answered.
@@ -128,11 +127,13 @@ func (w *world) learn(e reload.Event) {
 	switch e.Kind {
 	case reload.Prepared, reload.Refused:
 		w.answer[v] = e.Kind == reload.Prepared
-		w.offered[v] = true
+		if v != w.s.Version {
+			w.offered[v] = true
+		}
 	case reload.Committed:
 		delete(w.offered, v)
 	case reload.ReadDone, reload.ReadFailed:
-	case reload.Started, reload.Announced, reload.Staged, reload.Clock, reload.Polled, reload.RefreshAsked:
+	case reload.Started, reload.Announced, reload.Staged, reload.Draining, reload.Clock, reload.Polled, reload.RefreshAsked:
 		return
 	}
 	w.pending = nil
@@ -144,7 +145,7 @@ func (w *world) check(rt *rapid.T, f reload.Effect) {
 		if w.pending != nil {
 			rt.Fatalf("%s while %s is under way", f.Kind, w.pending.Kind)
 		}
-		if f.Kind == reload.Prepare {
+		if f.Kind == reload.Prepare && f.Version != w.s.Version {
 			for v := range w.offered {
 				if v != f.Version {
 					rt.Fatalf("%s is offered while hooks hold %s", f.Version, v)
@@ -163,7 +164,7 @@ func (w *world) check(rt *rapid.T, f reload.Effect) {
 		}
 	case reload.Schedule:
 		w.due = f.At
-	case reload.Installed, reload.Confirm, reload.Fresh, reload.MarkStale, reload.MarkExpired, reload.NearExpiry, reload.Report:
+	case reload.Installed, reload.Confirm, reload.Fresh, reload.MarkStale, reload.Drop, reload.NearExpiry, reload.Report:
 	}
 }
 

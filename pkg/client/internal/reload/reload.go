@@ -15,9 +15,6 @@ type Rules struct {
 	Lifetime time.Duration
 	// Retry is the pause after the first failure. It doubles up to [MaxRetry].
 	Retry time.Duration
-	// MaxStale is how long a stale version is served before it counts as expired;
-	// 0 or less means without limit.
-	MaxStale time.Duration
 }
 
 const (
@@ -30,6 +27,9 @@ const (
 	// never read may be missing: a replica of the store may lag. After that, a
 	// missing version counts as given up.
 	GoneAfter = time.Minute
+	// StagedPause is the time between two reads of a staged version that hooks
+	// accepted, because a version that is given up is not announced.
+	StagedPause = time.Minute
 	// MaxReason bounds the reason of a failure in a report, in bytes.
 	MaxReason = 200
 )
@@ -38,8 +38,10 @@ const (
 // for a read without one: a poll, a retry or a refresh.
 type Announcement struct {
 	Version secret.VersionID
-	// At is when the version was announced.
+	// At is when the version was announced, by the clock of the announcer.
 	At time.Time
+	// Seq is the position of the announcement in the log, 0 if unknown.
+	Seq uint64
 	// Trace is the W3C traceparent of the announcement, "" for none.
 	Trace string
 }
@@ -51,11 +53,25 @@ func (a Announcement) isZero() bool { return a.At.IsZero() }
 type sighting struct {
 	version secret.VersionID
 	at      time.Time
+	seq     uint64
 }
 
+// sightingOf returns what has to be remembered of a.
+func sightingOf(a Announcement) sighting { return sighting{a.Version, a.At, a.Seq} }
+
 // covers reports whether a is a replay of s, or older.
+//
+// The sequence decides before the clock, because the clocks of two announcers
+// differ. A lower sequence alone does not make a old: a log that was lost counts
+// from 1 again, so a has to be the older one by the clock as well.
 func (s sighting) covers(a Announcement) bool {
-	return a.At.Before(s.at) || a.At.Equal(s.at) && a.Version == s.version
+	switch {
+	case a.At.Equal(s.at) && a.Version == s.version:
+		return true
+	case a.Seq > s.seq && s.seq != 0:
+		return false
+	}
+	return a.At.Before(s.at)
 }
 
 // EventKind names what happened.
@@ -69,6 +85,9 @@ const (
 	Announced EventKind = "announced"
 	// Staged: a version was announced for verification. Announcement.
 	Staged EventKind = "staged"
+	// Draining: every version before the announced one has to be dropped, because
+	// Previous is about to be retired. Announcement, Previous.
+	Draining EventKind = "draining"
 	// ReadDone: a [Read] succeeded. Version, NotAfter, Pending.
 	ReadDone EventKind = "read"
 	// ReadFailed: a [Read] failed. Failure.
@@ -94,6 +113,7 @@ type Event struct {
 	Kind         EventKind
 	Announcement Announcement
 	Version      secret.VersionID
+	Previous     secret.VersionID
 	// NotAfter is the end of the version's life, zero for none.
 	NotAfter time.Time
 	// Pending is set for a version that is not promoted yet.
@@ -123,7 +143,8 @@ const (
 	// Read reads the current version from the store, or Version for a staged one.
 	// The answer is [ReadDone] or [ReadFailed]. Version, Staged, Cause.
 	Read EffectKind = "read"
-	// Prepare offers the version that was read to every hook. The answer is
+	// Prepare offers the version that was read to every hook. When it is the version
+	// in use, only the hooks that took another one are asked. The answer is
 	// [Prepared] or [Refused]. Version, Staged, Cause.
 	Prepare EffectKind = "prepare"
 	// Commit takes the prepared version into use; it cannot fail. The answer is
@@ -132,18 +153,18 @@ const (
 	// Withdraw tells hooks that a version that was offered will not come into use.
 	// Version.
 	Withdraw EffectKind = "withdraw"
+	// Drop ends the acceptance of every version but Version, the one in use and one
+	// that is offered. Version.
+	Drop EffectKind = "drop"
 	// Installed logs and counts the version that has come into use. Version, Cause.
 	Installed EffectKind = "installed"
 	// Confirm publishes that the store confirmed the version in use, whose end may
-	// have moved. It ends the marks stale and expired. Version, NotAfter.
+	// have moved. It ends the mark stale. Version, NotAfter.
 	Confirm EffectKind = "confirm"
 	// Fresh logs that a Confirm ended the mark stale. Version.
 	Fresh EffectKind = "fresh"
 	// MarkStale publishes that the version in use has been stale since At. Version.
 	MarkStale EffectKind = "stale"
-	// MarkExpired publishes that the version in use, which has been stale since At,
-	// is expired. Version.
-	MarkExpired EffectKind = "expired"
 	// NearExpiry logs and counts that the version in use is near its end. Version,
 	// NotAfter.
 	NearExpiry EffectKind = "near_expiry"
@@ -190,8 +211,8 @@ type State struct {
 	Version  secret.VersionID
 	NotAfter time.Time
 	LoadedAt time.Time
-	// Stale and Expired are the marks of the version in use.
-	Stale, Expired bool
+	// Stale marks a version in use that the store has not confirmed since its end.
+	Stale bool
 
 	Status Status
 	// Wanted is the version that failed or is staged, "" for none.
@@ -207,8 +228,11 @@ type State struct {
 	nextTry  time.Time     // zero when nothing has to be tried again
 	seen     sighting      // the newest announcement that led to a read
 	offered  offer
+	mixed    bool          // see Mixed
 	warned   bool          // near expiry was said of the version in use
 	restage  *Announcement // the staging that failed and is tried again
+	drain    *drain        // waits until its previous version is not in use
+	drained  sighting      // the newest Draining
 	job      *job          // nil while nothing is under way
 
 	// What waits for the job to end.
@@ -223,6 +247,15 @@ type offer struct {
 	version  secret.VersionID // "" for none
 	staged   bool             // it was offered for verification, and is pending for all we know
 	accepted bool             // every hook accepted it
+	cause    Announcement     // of a staged one
+	checkAt  time.Time        // when an accepted staged one is read again
+}
+
+// drain is a [Draining] that has not led to a [Drop].
+type drain struct {
+	sighting
+
+	previous secret.VersionID
 }
 
 // job is a reload that is under way.
@@ -236,6 +269,14 @@ type job struct {
 
 // Busy reports whether a reload is under way.
 func (s State) Busy() bool { return s.job != nil }
+
+// Mixed reports whether a hook may have taken another version than the one in use,
+// because a later hook refused that version.
+func (s State) Mixed() bool { return s.mixed }
+
+// Offered returns the version other than the one in use that hooks may hold, ""
+// for none.
+func (s State) Offered() secret.VersionID { return s.offered.version }
 
 // Pause returns the pause after the last failure, 0 when nothing failed.
 func (s State) Pause() time.Duration { return s.retry }

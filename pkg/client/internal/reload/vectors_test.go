@@ -50,7 +50,6 @@ type rules struct {
 	Margin   millis `json:"margin"`
 	Lifetime millis `json:"lifetime,omitempty"`
 	Retry    millis `json:"retry"`
-	MaxStale millis `json:"max_stale,omitempty"`
 }
 
 type step struct {
@@ -61,11 +60,13 @@ type step struct {
 }
 
 // event and effect have every field that one of their kinds sets. The fields
-// announced_at and trace, beside version, are an announcement.
+// announced_at, seq and trace, beside version, are an announcement.
 type event struct {
 	Kind        reload.EventKind `json:"kind"`
 	Version     secret.VersionID `json:"version,omitempty"`
+	Previous    secret.VersionID `json:"previous,omitempty"`
 	AnnouncedAt millis           `json:"announced_at,omitempty"`
+	Seq         uint64           `json:"seq,omitempty"`
 	Trace       string           `json:"trace,omitempty"`
 	NotAfter    millis           `json:"not_after,omitempty"`
 	Pending     bool             `json:"pending,omitempty"`
@@ -92,7 +93,7 @@ type state struct {
 	NotAfter millis            `json:"not_after,omitempty"`
 	LoadedAt millis            `json:"loaded_at,omitempty"`
 	Stale    bool              `json:"stale,omitempty"`
-	Expired  bool              `json:"expired,omitempty"`
+	Mixed    bool              `json:"mixed,omitempty"`
 	Status   reload.Status     `json:"status,omitempty"`
 	Wanted   secret.VersionID  `json:"wanted,omitempty"`
 	Reason   string            `json:"reason,omitempty"`
@@ -101,15 +102,15 @@ type state struct {
 }
 
 func (r rules) rules() reload.Rules {
-	return reload.Rules{Margin: r.Margin.duration(), Lifetime: r.Lifetime.duration(), Retry: r.Retry.duration(), MaxStale: r.MaxStale.duration()}
+	return reload.Rules{Margin: r.Margin.duration(), Lifetime: r.Lifetime.duration(), Retry: r.Retry.duration()}
 }
 
 func (e event) event() reload.Event {
 	out := reload.Event{
-		Kind: e.Kind, NotAfter: e.NotAfter.time(), Pending: e.Pending, Failure: reload.Failure{Kind: e.Failure, Text: e.Text},
+		Kind: e.Kind, Previous: e.Previous, NotAfter: e.NotAfter.time(), Pending: e.Pending, Failure: reload.Failure{Kind: e.Failure, Text: e.Text},
 	}
 	if e.AnnouncedAt != 0 {
-		out.Announcement = reload.Announcement{Version: e.Version, At: e.AnnouncedAt.time(), Trace: e.Trace}
+		out.Announcement = reload.Announcement{Version: e.Version, At: e.AnnouncedAt.time(), Seq: e.Seq, Trace: e.Trace}
 	} else {
 		out.Version = e.Version
 	}
@@ -125,7 +126,7 @@ func effectOf(e reload.Effect) effect {
 
 func stateOf(s reload.State) state {
 	return state{
-		Version: s.Version, NotAfter: since(s.NotAfter), LoadedAt: since(s.LoadedAt), Stale: s.Stale, Expired: s.Expired,
+		Version: s.Version, NotAfter: since(s.NotAfter), LoadedAt: since(s.LoadedAt), Stale: s.Stale, Mixed: s.Mixed(),
 		Status: s.Status, Wanted: s.Wanted, Reason: s.Reason, Phase: s.Phase(), Pause: millis(s.Pause().Milliseconds()),
 	}
 }

@@ -1,0 +1,221 @@
+package client
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/tradepulse/rotator/pkg/client/internal/reload"
+	"github.com/tradepulse/rotator/pkg/secret"
+)
+
+// Hook takes a version into use in one step. When it fails, the version before stays
+// in use, in this hook too, and the hook is called again later. It is not called
+// concurrently for one secret. Its context carries the span of the reload, which
+// continues the trace of the announcement. It must not wait for [Manager.Refresh] or
+// [Manager.Subscribe] of the same secret, which wait for the hook.
+//
+// A later hook may refuse what this one has taken. This one is then called with the
+// version in use again, once the store calls that current. Implement [TwoPhase] to
+// take nothing before every hook has accepted it.
+type Hook func(ctx context.Context, c Change) error
+
+// TwoPhase is a hook that takes a version into use in two steps. What is said of
+// [Hook] about concurrency and waiting holds for each method.
+type TwoPhase interface {
+	// Prepare may refuse a version, and uses nothing of it yet. It may be called
+	// again with the same version. A staged one is not committed: it stays prepared
+	// until it comes again without Staged, or is withdrawn.
+	Prepare(ctx context.Context, c Change) error
+	// Commit takes the version into use that was prepared last. All hooks have
+	// accepted it.
+	Commit(ctx context.Context, c Change)
+	// Withdraw ends a version that was prepared and will not come into use. It may
+	// name one that this hook does not hold.
+	Withdraw(v secret.VersionID)
+}
+
+// oneStep makes a [TwoPhase] of a [Hook].
+type oneStep struct{ hook Hook }
+
+func (o oneStep) Prepare(ctx context.Context, c Change) error { return o.hook(ctx, c) }
+func (oneStep) Commit(context.Context, Change)                {}
+func (oneStep) Withdraw(secret.VersionID)                     {}
+
+// steps is a [TwoPhase] of functions.
+type steps struct {
+	prepare  func(context.Context, Change) error
+	commit   func(context.Context, Change)
+	withdraw func(secret.VersionID)
+}
+
+func (s steps) Prepare(ctx context.Context, c Change) error { return s.prepare(ctx, c) }
+func (s steps) Commit(ctx context.Context, c Change)        { s.commit(ctx, c) }
+func (s steps) Withdraw(v secret.VersionID)                 { s.withdraw(v) }
+
+// subscriber is a hook of an entry.
+type subscriber struct {
+	TwoPhase
+
+	// holds is the version that the hook took last, staged ones aside. Those of a
+	// [oneStep] change with Prepare. It is written with mu of the entry held, by the
+	// holder of hooking.
+	holds secret.VersionID
+}
+
+// acceptor authorises something new with versions besides the one in use. Its
+// methods do not block and may be called at any time.
+type acceptor interface {
+	// accepts returns these versions.
+	accepts() []secret.VersionID
+	// drop ends the acceptance of every version that keep is false for.
+	drop(keep func(secret.VersionID) bool)
+}
+
+// Subscribe adds a hook and calls it with the version in use before it returns.
+// An error of that call is returned and the hook is not added. The returned
+// function takes the hook away; a hook must not call it.
+//
+// It fails for a secret that is checked at use: see [Config.CheckedAtUse].
+func (m *Manager) Subscribe(ctx context.Context, id secret.ID, hook Hook) (stop func(), err error) {
+	return m.SubscribeTwoPhase(ctx, id, oneStep{hook})
+}
+
+// SubscribeTwoPhase is [Manager.Subscribe] for a hook of two steps: it prepares and
+// commits the version in use.
+func (m *Manager) SubscribeTwoPhase(ctx context.Context, id secret.ID, hook TwoPhase) (stop func(), err error) {
+	if e, ok := m.entries[id]; ok && e.checked {
+		return nil, fmt.Errorf("client: subscribe to %s: %w", id, ErrCheckedAtUse)
+	}
+	return m.subscribe(ctx, id, hook)
+}
+
+// subscribe adds a hook, also one that checks at use.
+func (m *Manager) subscribe(ctx context.Context, id secret.ID, hook TwoPhase) (stop func(), err error) {
+	e, ok := m.entries[id]
+	if !ok {
+		return nil, fmt.Errorf("client: %w: %s", ErrUnknown, id)
+	}
+	if err := e.lockHooks(ctx); err != nil {
+		return nil, fmt.Errorf("client: subscribe to %s: %w", id, err)
+	}
+	defer e.unlockHooks()
+	cur := e.current.Load()
+	c := Change{ID: id, Version: cur.Version, Value: cur.Value}
+	s := &subscriber{TwoPhase: hook}
+	if err := e.offer(ctx, s, c); err != nil {
+		return nil, fmt.Errorf("client: subscribe to %s: %w", id, err)
+	}
+	e.commit(ctx, s, c)
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.hooks = append(e.hooks, s)
+	return func() { e.unsubscribe(s) }, nil
+}
+
+// unsubscribe takes a hook away. It waits for a reload that calls hooks, so that the
+// hook is not called after it returns. It does nothing the second time.
+func (e *entry) unsubscribe(s *subscriber) {
+	_ = e.lockHooks(context.Background()) // which does not end
+	defer e.unlockHooks()
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.hooks = slices.DeleteFunc(slices.Clone(e.hooks), func(h *subscriber) bool { return h == s })
+}
+
+// prepare offers a version to the hooks in the order in which they were added, until
+// one refuses. The version in use is offered only to those that took another one.
+// The caller holds hooking.
+func (e *entry) prepare(ctx context.Context, f reload.Effect, got loaded) error {
+	c := Change{ID: e.id, Version: got.version, Value: got.value, Staged: f.Staged, AnnouncedAt: f.Cause.At}
+	again := f.Version == e.current.Load().Version.ID
+	for _, s := range e.hooks {
+		if again && s.holds == f.Version {
+			continue
+		}
+		if err := e.offer(ctx, s, c); err != nil {
+			return scrub(err, got.value)
+		}
+		if again {
+			e.commit(ctx, s, c)
+		}
+	}
+	return nil
+}
+
+// commitAll takes the version into use that every hook has accepted. The caller
+// holds hooking.
+func (e *entry) commitAll(ctx context.Context, f reload.Effect, got loaded) {
+	for _, s := range e.hooks {
+		e.commit(ctx, s, Change{ID: e.id, Version: got.version, Value: got.value, AnnouncedAt: f.Cause.At})
+	}
+}
+
+// offer calls Prepare. A hook that panics has refused.
+func (e *entry) offer(ctx context.Context, s *subscriber, c Change) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = e.m.panicked(ctx, "hook", p, attrLogID(c.ID))
+		}
+	}()
+	if err := s.Prepare(ctx, c); err != nil {
+		return err
+	}
+	if _, ok := s.TwoPhase.(oneStep); ok && !c.Staged {
+		e.took(s, c.Version.ID)
+	}
+	return nil
+}
+
+// commit calls Commit. A hook that panics has taken the version all the same: the
+// panic is logged and counted.
+func (e *entry) commit(ctx context.Context, s *subscriber, c Change) {
+	defer func() {
+		if p := recover(); p != nil {
+			_ = e.m.panicked(ctx, "hook", p, attrLogID(c.ID))
+		}
+	}()
+	e.took(s, c.Version.ID)
+	s.Commit(ctx, c)
+}
+
+// took notes which version a hook uses.
+func (e *entry) took(s *subscriber, v secret.VersionID) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	s.holds = v
+}
+
+// withdraw tells the hooks which versions were given up since the last call. The
+// caller holds hooking.
+func (e *entry) withdraw(ctx context.Context) {
+	e.mu.Lock()
+	gone := e.withdrawn
+	e.withdrawn = nil
+	e.mu.Unlock()
+	for _, v := range gone {
+		for _, s := range e.hooks {
+			e.forget(ctx, s, v)
+		}
+	}
+}
+
+func (e *entry) forget(ctx context.Context, s *subscriber, v secret.VersionID) {
+	defer func() {
+		if p := recover(); p != nil {
+			_ = e.m.panicked(ctx, "hook", p, attrLogID(e.id))
+		}
+	}()
+	s.Withdraw(v)
+}
+
+// scrub returns err, or one without the value when its text has it: a hook may
+// pass on an error that quotes the credentials that it was given.
+func scrub(err error, val secret.Value) error {
+	if v := string(val.Reveal()); v != "" && strings.Contains(err.Error(), v) {
+		return errors.New(strings.ReplaceAll(err.Error(), v, val.String()))
+	}
+	return err
+}
