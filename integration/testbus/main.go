@@ -197,7 +197,7 @@ func (d driver) records(ctx context.Context) ([]record, error) {
 		return nil, err
 	}
 	out := []record{}
-	pending := int(c.CachedInfo().NumPending) //nolint:gosec // a test has few records
+	pending := int(c.CachedInfo().NumPending)
 	if pending == 0 {
 		return out, nil
 	}
