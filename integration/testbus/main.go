@@ -130,7 +130,7 @@ func (cfg config) options() *server.Options {
 
 // command is one line of input.
 type command struct {
-	// Op is notify, records, purge, lose or password.
+	// Op is notify, records, fleet, purge, lose or password.
 	Op        string              `json:"op"`
 	Service   string              `json:"service"`
 	Type      events.Type         `json:"type"`
@@ -222,6 +222,9 @@ func (d driver) do(ctx context.Context, c command) (any, error) {
 	case "records":
 		found, err := d.records(ctx)
 		return map[string]any{"records": found}, err
+	case "fleet":
+		fleet, err := d.bus.Fleet(ctx, c.SecretID)
+		return map[string]any{"users": fleet.Users}, err
 	case "purge":
 		s, err := d.js.Stream(ctx, d.names.UsesStream())
 		if err != nil {

@@ -179,6 +179,10 @@ class TestBus:
         """Return the last use of a secret by every incarnation."""
         return [r["body"] for r in self.records() if r["body"].get("secret_id") == secret_id]
 
+    def fleet(self, secret_id: str) -> list[dict[str, Any]]:
+        """Return the users of a secret, as rotator understands them."""
+        return list(self._do(op="fleet", secret_id=secret_id)["users"] or ())
+
     def running(self, secret_id: str) -> dict[str, Any]:
         """Return the use of a secret by the one incarnation that has taken it into use, nothing when there is none."""
         ended = {p["incarnation"] for p in self.presences() if p.get("ended")}

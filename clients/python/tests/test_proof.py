@@ -134,6 +134,18 @@ async def test_the_use_is_on_record_before_the_first_read(bus: TestBus, store: S
         assert bus.running("KEY")["joined"] is True
 
 
+async def test_rotator_understands_the_records(bus: TestBus, store: Store) -> None:
+    async with running(bus, store, checked_at_use=["KEY"]) as manager:
+        await eventually(lambda: bus.fleet("KEY")[0]["Use"]["version_id"] == "env-1")
+        (user,) = bus.fleet("KEY")
+        assert user["Problem"] == ""
+        assert user["Use"]["past_fence"] == "refuse"
+        assert user["Presence"]["instance"] == manager.instance
+        assert times.parse(user["RenewedAt"]) > times.parse("2000-01-01T00:00:00Z")
+    (user,) = bus.fleet("KEY")
+    assert (user["Problem"], user["Presence"]["ended"]) == ("", True)
+
+
 async def test_the_presence_is_renewed_within_its_lease(bus: TestBus, store: Store) -> None:
     async with running(bus, store, lease=timedelta(seconds=1)):
         first = bus.presences()[0]
