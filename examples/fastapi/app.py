@@ -10,10 +10,10 @@ from datetime import timedelta
 from io import BytesIO
 from typing import Annotated
 
-from fastapi import Depends, FastAPI, HTTPException, Request
+from fastapi import Depends, FastAPI, HTTPException, Request, Response
 from pydantic import BaseModel, Field
 
-from tradepulse_rotator import AuditError, JSONFormatter, Keyring, StoreError, TokenUse, verify
+from tradepulse_rotator import AuditError, FenceError, JSONFormatter, Keyring, KeyUse, StoreError, TokenUse, verify
 from tradepulse_rotator.audit import key_ids
 from tradepulse_rotator.fastapi import Secrets
 
@@ -24,10 +24,13 @@ handler.setFormatter(JSONFormatter())
 logging.getLogger("tradepulse_rotator").addHandler(handler)
 logging.getLogger("tradepulse_rotator").setLevel(logging.INFO)
 
-secrets = Secrets("tradepulse-api")
-keys = secrets.keyring("TRADEPULSE_AUDIT_SECRET_ID")
-audit = secrets.audit_log("TRADEPULSE_AUDIT_SECRET_ID", os.environ.get("AUDIT_LOG", "audit.jsonl"), keys=keys)
-admin = secrets.bearer_token("TRADEPULSE_ADMIN_TOKEN_ID", realm="tradepulse-admin", overlap=timedelta(minutes=5))
+AUDIT, ADMIN = "TRADEPULSE_AUDIT_SECRET_ID", "TRADEPULSE_ADMIN_TOKEN_ID"
+
+# Nothing below copies a value of the two: the log signs with a key ring, and the token is compared by a dependency.
+secrets = Secrets("tradepulse-api", checked_at_use=[AUDIT, ADMIN])
+keys = secrets.keyring(AUDIT, KeyUse.HISTORY)
+audit = secrets.audit_log(AUDIT, os.environ.get("AUDIT_LOG", "audit.jsonl"), keys=keys)
+admin = secrets.bearer_token(ADMIN, realm="tradepulse-admin", overlap=timedelta(minutes=5))
 
 app = FastAPI(title="TradePulse", lifespan=secrets.lifespan)
 
@@ -37,6 +40,12 @@ class Order(BaseModel):
 
     symbol: Annotated[str, Field(pattern=r"^[A-Z]{1,8}$")]
     reason: Annotated[str, Field(max_length=200)]
+
+
+@app.exception_handler(FenceError)
+async def fenced(_request: Request, _error: Exception) -> Response:
+    """Answer a request that needs a key which may be retired: neither the bus nor the store confirms it."""
+    return Response(status_code=503, headers={"Retry-After": "1"})
 
 
 @app.get("/healthz")

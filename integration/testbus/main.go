@@ -20,6 +20,7 @@ import (
 
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/tradepulse/rotator/pkg/events"
 	"github.com/tradepulse/rotator/pkg/secret"
@@ -78,11 +79,15 @@ func run(ctx context.Context, cfg config) error {
 	if err := bus.EnsureStreams(ctx, events.StreamOptions{}); err != nil {
 		return err
 	}
+	js, err := jetstream.New(nc)
+	if err != nil {
+		return err
+	}
 	out := json.NewEncoder(os.Stdout)
 	if err := out.Encode(map[string]string{"url": s.ClientURL(), "key": filepath.Join(dir, "signing.key.pub")}); err != nil {
 		return err
 	}
-	return serve(ctx, driver{bus: bus, server: s, cfg: cfg}, out)
+	return serve(ctx, driver{bus: bus, js: js, names: names, server: s, cfg: cfg}, out)
 }
 
 // key returns the key of an earlier run, or a fresh one.
@@ -125,20 +130,25 @@ func (cfg config) options() *server.Options {
 
 // command is one line of input.
 type command struct {
-	// Op is notify, reports or password.
-	Op        string           `json:"op"`
-	Service   string           `json:"service"`
-	Type      events.Type      `json:"type"`
-	SecretID  secret.ID        `json:"secret_id"`
-	VersionID secret.VersionID `json:"version_id"`
-	At        time.Time        `json:"at"`
-	Seq       uint64           `json:"seq"`
-	Password  string           `json:"password"`
+	// Op is notify, records, fleet, purge, lose or password.
+	Op        string              `json:"op"`
+	Service   string              `json:"service"`
+	Type      events.Type         `json:"type"`
+	SecretID  secret.ID           `json:"secret_id"`
+	VersionID secret.VersionID    `json:"version_id"`
+	Previous  secret.VersionID    `json:"previous"`
+	State     events.RolloutState `json:"state"`
+	At        time.Time           `json:"at"`
+	Seq       uint64              `json:"seq"`
+	Password  string              `json:"password"`
+	Subject   string              `json:"subject"`
 }
 
 // driver does what commands say.
 type driver struct {
 	bus    *events.Bus
+	js     jetstream.JetStream
+	names  events.Names
 	server *server.Server
 	cfg    config
 }
@@ -161,17 +171,72 @@ func serve(ctx context.Context, d driver, out *json.Encoder) error {
 	return in.Err()
 }
 
+func (c command) event() events.Event {
+	data := events.Data{
+		SecretID: c.SecretID, Store: "main", VersionID: c.VersionID, PreviousVersionID: c.Previous,
+		Reason: events.ReasonManual, OccurredAt: c.At,
+	}
+	if c.State != "" {
+		data.Rollout = &events.Rollout{State: c.State, StartedAt: c.At}
+	}
+	return events.Event{
+		ID: fmt.Sprintf("%s/%s/%d", c.SecretID, c.VersionID, c.Seq), Type: c.Type, Source: "/testbus", Time: c.At, Data: data,
+	}
+}
+
+// record is what an incarnation has stored about itself.
+type record struct {
+	Subject string          `json:"subject"`
+	Seq     uint64          `json:"seq"`
+	Body    json.RawMessage `json:"body"`
+}
+
+func (d driver) records(ctx context.Context) ([]record, error) {
+	c, err := d.js.OrderedConsumer(ctx, d.names.UsesStream(), jetstream.OrderedConsumerConfig{DeliverPolicy: jetstream.DeliverLastPerSubjectPolicy})
+	if err != nil {
+		return nil, err
+	}
+	out := []record{}
+	pending := int(c.CachedInfo().NumPending)
+	if pending == 0 {
+		return out, nil
+	}
+	batch, err := c.Fetch(pending)
+	if err != nil {
+		return nil, err
+	}
+	for m := range batch.Messages() {
+		meta, err := m.Metadata()
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, record{Subject: m.Subject(), Seq: meta.Sequence.Stream, Body: m.Data()})
+	}
+	return out, batch.Error()
+}
+
 func (d driver) do(ctx context.Context, c command) (any, error) {
 	switch c.Op {
 	case "notify":
-		e := events.Event{
-			ID: fmt.Sprintf("%s/%s/%d", c.SecretID, c.VersionID, c.Seq), Type: c.Type, Source: "/testbus", Time: c.At,
-			Data: events.Data{SecretID: c.SecretID, Store: "main", VersionID: c.VersionID, Reason: events.ReasonManual, OccurredAt: c.At},
+		return map[string]string{}, d.bus.Notify(ctx, c.Service, c.event(), c.Seq)
+	case "records":
+		found, err := d.records(ctx)
+		return map[string]any{"records": found}, err
+	case "fleet":
+		fleet, err := d.bus.Fleet(ctx, c.SecretID)
+		return map[string]any{"users": fleet.Users}, err
+	case "purge":
+		s, err := d.js.Stream(ctx, d.names.UsesStream())
+		if err != nil {
+			return nil, err
 		}
-		return map[string]string{}, d.bus.Notify(ctx, c.Service, e, c.Seq)
-	case "reports":
-		reports, err := d.bus.Reports(ctx)
-		return map[string]any{"reports": reports}, err
+		return map[string]string{}, s.Purge(ctx, jetstream.WithPurgeSubject(c.Subject))
+	case "lose":
+		// The stream is lost and made again.
+		if err := d.js.DeleteStream(ctx, d.names.UsesStream()); err != nil {
+			return nil, err
+		}
+		return map[string]string{}, d.bus.EnsureStreams(ctx, events.StreamOptions{})
 	case "password":
 		// The server closes the connections that the old password opened.
 		cfg := d.cfg

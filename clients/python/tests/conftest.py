@@ -162,21 +162,48 @@ class TestBus:
         self._process.stdin.flush()
         return self._answer()
 
-    def notify(self, service: str, secret_id: str, version_id: str, kind: str = "secret.rotated", at: int | None = None) -> None:
+    def notify(
+        self, service: str, secret_id: str, version_id: str, kind: str = "secret.rotated", at: int | None = None, **more: str
+    ) -> None:
         """Announce a version to a service, signed, as the notifier does."""
         self._seq += 1
         moment = times.write(at if at is not None else times.now_ns())
-        self._do(op="notify", service=service, type=kind, secret_id=secret_id, version_id=version_id, at=moment, seq=self._seq)
+        self._do(op="notify", service=service, type=kind, secret_id=secret_id, version_id=version_id, at=moment, seq=self._seq, **more)
 
-    def reports(self) -> list[dict[str, Any]]:
-        """Return what the live instances report, as rotator reads it."""
-        return list(self._do(op="reports")["reports"] or ())
+    def drain(self, service: str, secret_id: str, version_id: str, previous: str) -> None:
+        """Have every version but one dropped."""
+        self.notify(service, secret_id, version_id, "secret.rollout", state="draining", previous=previous)
+
+    def records(self) -> list[dict[str, Any]]:
+        """Return every record: its subject, sequence and body."""
+        return list(self._do(op="records")["records"])
+
+    def presences(self) -> list[dict[str, Any]]:
+        """Return the last presence of every incarnation."""
+        return [r["body"] | {"seq": r["seq"]} for r in self.records() if "lease_seconds" in r["body"]]
+
+    def uses(self, secret_id: str) -> list[dict[str, Any]]:
+        """Return the last use of a secret by every incarnation."""
+        return [r["body"] for r in self.records() if r["body"].get("secret_id") == secret_id]
+
+    def fleet(self, secret_id: str) -> list[dict[str, Any]]:
+        """Return the users of a secret, as rotator understands them."""
+        return list(self._do(op="fleet", secret_id=secret_id)["users"] or ())
 
     def running(self, secret_id: str) -> dict[str, Any]:
-        """Return what the one live instance reports of a secret, nothing when there is none."""
-        found = [s for r in self.reports() for s in r["secrets"] if s["secret_id"] == secret_id]
+        """Return the use of a secret by the one incarnation that has taken it into use, nothing when there is none."""
+        ended = {p["incarnation"] for p in self.presences() if p.get("ended")}
+        found = [u for u in self.uses(secret_id) if u["version_id"] and u["incarnation"] not in ended]
         assert len(found) <= 1
         return dict(found[0]) if found else {}
+
+    def forget(self, presence: Mapping[str, Any]) -> None:
+        """Remove a presence."""
+        self._do(op="purge", subject="report.{service}.{instance}.{incarnation}".format_map(presence))
+
+    def lose(self) -> None:
+        """Lose every record."""
+        self._do(op="lose")
 
 
 @pytest.fixture(scope="session")

@@ -20,6 +20,7 @@ from tradepulse_rotator import (
     AuditLogger,
     AuditRecord,
     Keyring,
+    KeyUse,
     Manager,
     SecretValue,
     Source,
@@ -115,7 +116,7 @@ def signs_with(keys: Keyring, version: str) -> bool:
 async def test_records_verify_across_rotations(
     manager: Manager, env: dict[str, str], tmp_path: Path, logged: Callable[[str], list[dict[str, Any]]]
 ) -> None:
-    keys = await Keyring.open(manager, ID)
+    keys = await Keyring.open(manager, ID, KeyUse.HISTORY)
     file = AuditFile(tmp_path / "audit.jsonl")
     log = await AuditLogger.open(manager, keys, file)
     for n in (1, 2, 3):
@@ -135,7 +136,7 @@ async def test_records_verify_across_rotations(
 
 
 async def test_threads_write_one_chain(manager: Manager, tmp_path: Path) -> None:
-    keys = await Keyring.open(manager, ID)
+    keys = await Keyring.open(manager, ID, KeyUse.HISTORY)
     file = AuditFile(tmp_path / "audit.jsonl")
     log = await AuditLogger.open(manager, keys, file)
     await asyncio.gather(*(asyncio.to_thread(log.log, "request", {"n": str(n)}) for n in range(200)))
@@ -145,7 +146,7 @@ async def test_threads_write_one_chain(manager: Manager, tmp_path: Path) -> None
 
 
 async def test_a_chain_goes_on_after_a_restart(manager: Manager, tmp_path: Path) -> None:
-    keys = await Keyring.open(manager, ID)
+    keys = await Keyring.open(manager, ID, KeyUse.HISTORY)
     path = tmp_path / "audit.jsonl"
     for n in range(3):
         file = AuditFile(path)
@@ -179,7 +180,7 @@ def test_a_file_that_is_no_log_is_left_alone(tmp_path: Path) -> None:
 
 
 async def test_what_cannot_be_written_breaks_no_chain(manager: Manager) -> None:
-    keys = await Keyring.open(manager, ID)
+    keys = await Keyring.open(manager, ID, KeyUse.HISTORY)
     lines: list[bytes] = []
     full = False
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from datetime import timedelta
 from typing import Any
 
@@ -33,43 +33,53 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-async def auth(clock: Clock) -> TokenAuthenticator:
-    manager = Manager(service="api", source=Source(EnvProvider({}), [Spec(ID)], {}))
-    return TokenAuthenticator(manager, ID, timedelta(seconds=60), clock)
+async def auth(clock: Clock) -> AsyncIterator[TokenAuthenticator]:
+    env = {"TRADEPULSE_ADMIN_TOKEN": "zero"}
+    async with Manager(service="api", source=Source(EnvProvider(env), [Spec(ID)], {}), poll_interval=None) as manager:
+        yield TokenAuthenticator(manager, ID, timedelta(seconds=60), clock)
+
+
+def take(auth: TokenAuthenticator, new: Change) -> None:
+    """Have a version taken as its manager does."""
+    fence = auth._manager._entries[ID].fence
+    fence.accept(new.version.id, fence.clock())
+    auth._prepare(new)
+    if not new.staged:
+        auth._commit(new)
 
 
 async def test_the_previous_token_passes_during_the_overlap(auth: TokenAuthenticator, clock: Clock) -> None:
-    auth._take(change("one"))
+    take(auth, change("one"))
     assert [auth.check(t) for t in ("one", "two", "")] == [TokenUse.CURRENT, TokenUse.REJECTED, TokenUse.REJECTED]
-    auth._take(change("two"))
+    take(auth, change("two"))
     assert [auth.check(t) for t in ("one", "two")] == [TokenUse.PREVIOUS, TokenUse.CURRENT]
     clock.now = 59.9
     assert auth.check("one").accepted
     clock.now = 60
     assert not auth.check("one").accepted
-    auth._take(change("three"))
+    take(auth, change("three"))
     assert [auth.check(t) for t in ("one", "two", "three")] == [TokenUse.REJECTED, TokenUse.PREVIOUS, TokenUse.CURRENT]
 
 
 async def test_the_same_token_again_is_not_its_own_previous(auth: TokenAuthenticator) -> None:
     for value in ("one", "two", "two"):
-        auth._take(change(value))
+        take(auth, change(value))
     assert [auth.check(t) for t in ("one", "two")] == [TokenUse.PREVIOUS, TokenUse.CURRENT]
 
 
 async def test_a_staged_token_passes_before_it_is_current(auth: TokenAuthenticator) -> None:
-    auth._take(change("one"))
-    auth._take(change("two", staged=True))
+    take(auth, change("one"))
+    take(auth, change("two", staged=True))
     assert [auth.check(t) for t in ("one", "two")] == [TokenUse.CURRENT, TokenUse.STAGED]
-    auth._take(change("three", staged=True))
+    take(auth, change("three", staged=True))
     assert [auth.check(t) for t in ("two", "three")] == [TokenUse.REJECTED, TokenUse.STAGED]
-    auth._take(change("three"))
+    take(auth, change("three"))
     assert [auth.check(t) for t in ("one", "three")] == [TokenUse.PREVIOUS, TokenUse.CURRENT]
 
 
 @pytest.mark.parametrize("token", ["x" * (8 << 10) + "x", "\ud800", "\0", "\u043ene", "one "])
 async def test_strange_tokens_are_rejected(auth: TokenAuthenticator, token: str) -> None:
-    auth._take(change("one"))
+    take(auth, change("one"))
     assert auth.check(token) is TokenUse.REJECTED
 
 
@@ -113,10 +123,10 @@ def test_who_may_not_pass_is_told_as_the_rfc_says(use: TokenUse, answer: tuple[i
 
 @pytest.mark.parametrize("value", ["", "two words", "line\n", "t\xf6ken", "x" * (8 << 10) + "x"])
 async def test_a_token_that_cannot_be_sent_is_refused(auth: TokenAuthenticator, value: str) -> None:
-    auth._take(change("one"))
+    take(auth, change("one"))
     for staged in (False, True):
         with pytest.raises(UnsendableError) as caught:
-            auth._take(change(value, staged=staged))
+            take(auth, change(value, staged=staged))
         assert not value or value not in str(caught.value)
     assert auth.check("one") is TokenUse.CURRENT
 
@@ -128,11 +138,11 @@ class Kept(EnvProvider):
         super().__init__(env)
         self._started -= round(age * 1e9)
 
-    def read_previous(self, path: str, current: Version) -> SecretValue:
+    def read_previous(self, path: str, current: Version) -> tuple[Version, SecretValue]:
         assert (path, current.id) == (ID, "env-1")
         if "BEFORE" not in self._env:
             raise UnavailableError("kept: out of order")
-        return SecretValue(self._env["BEFORE"])
+        return Version("env-0", 0), SecretValue(self._env["BEFORE"])
 
 
 async def test_the_overlap_outlives_the_process() -> None:
@@ -141,7 +151,7 @@ async def test_the_overlap_outlives_the_process() -> None:
         async with Manager(service="api", source=Source(Kept(env, age=age), [Spec(ID)], {}), poll_interval=None) as manager:
             clock = Clock()
             auth = TokenAuthenticator(manager, ID, timedelta(minutes=30), clock)
-            await manager.subscribe(ID, auth._take)
+            await manager.attach(ID, auth._hooks())
             await auth._load_previous()
             assert [auth.check(t) for t in ("one", "two")] == [use, TokenUse.CURRENT]
             clock.now = 1771  # more than what was left of the half hour

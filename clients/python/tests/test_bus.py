@@ -29,6 +29,12 @@ RIGHT, OTHER = "Nats-Password-1!", "Nats-Password-2!"
 LEASE = timedelta(seconds=1)
 
 
+@pytest.fixture(autouse=True)
+def no_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a manager start at once without the bus."""
+    monkeypatch.setattr("tradepulse_rotator.manager._JOIN_WAIT", 0.1)
+
+
 @asynccontextmanager
 async def running(bus: TestBus, env: dict[str, str], metrics: Recorder | None = None, **login: Any) -> AsyncIterator[Manager]:
     """Run a manager that has its news from the bus only."""
@@ -43,14 +49,15 @@ async def rotates(bus: TestBus, env: dict[str, str], manager: Manager, logged: L
     """Check that a notification is heard and reported, and that the report is renewed."""
 
     def state() -> object:
-        return {name: logged("nats." + name)[-3:] for name in ("refused", "unreachable", "connected")}, bus.reports()
+        return {name: logged("nats." + name)[-3:] for name in ("refused", "unreachable", "connected")}, bus.presences()
 
     env[ID] = "value two"
     bus.notify("api", ID, "env-2")
     await eventually(lambda: manager.secret(ID).get().value == SecretValue("value two"), "the rotation", state)
     await eventually(lambda: bus.running(ID).get("version_id") == "env-2", "the report of it", state)
-    first = bus.reports()[0]["at"]
-    await eventually(lambda: [r for r in bus.reports() if r["at"] > first], "the next report", state)
+    await eventually(bus.presences, "the presence", state)
+    first = bus.presences()[0]["at"]
+    await eventually(lambda: [r for r in bus.presences() if r["at"] > first], "the next report", state)
 
 
 def refusals(logged: Logged, count: int) -> Callable[[], bool]:

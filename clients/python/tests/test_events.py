@@ -145,7 +145,8 @@ def test_names_have_the_prefix() -> None:
     names = Names("tradepulse.prod")
     assert names.notify_stream == "TRADEPULSE_PROD_NOTIFY"
     assert names.live("api", "*") == "tradepulse.prod.live.api.*"
-    assert names.report("api", "one") == "tradepulse.prod.report.api.one"
+    assert names.presence("api", "one", "n") == "tradepulse.prod.report.api.one.n"
+    assert names.use("K", "api", "n") == "tradepulse.prod.uses.K.api.n"
     assert Names().notify_stream == "NOTIFY"
 
 
@@ -175,9 +176,3 @@ def test_times_come_back(text: str) -> None:
 
 def test_times_of_other_zones() -> None:
     assert times.write(times.parse("2026-01-31T02:00:00+02:00")) == "2026-01-31T00:00:00Z"
-
-
-def test_a_report_has_a_limit() -> None:
-    many = tuple(events.Running(f"S{i}", "v" * 100, events.Status.FAILED, 0, "w" * 100, "r" * 200) for i in range(2000))
-    with pytest.raises(ConfigurationError, match="the limit is"):
-        events.Report("api", "one", 0, 0, many).encode()

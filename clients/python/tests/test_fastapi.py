@@ -12,7 +12,7 @@ import pytest
 from fastapi import Depends, FastAPI
 
 from conftest import Recorder, eventually
-from tradepulse_rotator import Keyring, MissingSecretsError, SecretValue, Source, TokenUse, verify
+from tradepulse_rotator import Keyring, KeyUse, MissingSecretsError, SecretValue, Source, TokenUse, verify
 from tradepulse_rotator.errors import ConfigurationError, NotStartedError
 from tradepulse_rotator.fastapi import Secrets
 from tradepulse_rotator.settings import source_from_env
@@ -31,7 +31,7 @@ class Service:
 
         self.env = env
         self.secrets = Secrets("tradepulse-api", source=source, bus=lambda: None, metrics=metrics, poll_interval=timedelta(milliseconds=20))
-        keys = self.secrets.keyring(AUDIT)
+        keys = self.secrets.keyring(AUDIT, KeyUse.HISTORY)
         self.audit = self.secrets.audit_log(AUDIT, folder / "audit.jsonl", keys=keys)
         self.admin = self.secrets.bearer_token(ADMIN, realm="admin", overlap=timedelta(hours=1))
         self.app = FastAPI(lifespan=self.secrets.lifespan)
@@ -98,7 +98,9 @@ async def test_both_secrets_rotate_under_it(service: Service, tmp_path: Path, lo
             for token in (f"Admin-Token-For-Tests-{n}", f"Admin-Token-For-Tests-{n - 1}", f"Admin-Token-For-Tests-{n - 1}"):
                 assert (await c.post("/admin/halt", headers=with_token(token))).status_code == 200
             assert (await c.post("/admin/halt", headers=with_token(f"Admin-Token-For-Tests-{n - 2}"))).status_code == 401
-    assert logged("admin.token.previous_used") == [{"secret_id": ADMIN, "client": "192.0.2.7"}] * 2  # once per rotation
+    assert logged("admin.token.previous_used") == [  # once per rotation
+        {"secret_id": ADMIN, "version_id": version, "client": "192.0.2.7"} for version in ("env-1", "env-2")
+    ]
     assert ("admin.token.uses", {"token": "previous"}) in metrics.attributes
     with (tmp_path / "audit.jsonl").open("rb") as lines:
         assert verify(lines, lambda v: SecretValue(f"Audit-Key-For-Tests-{v[-1]}")).records == 6
@@ -139,3 +141,17 @@ async def test_a_secret_can_be_read_through_the_manager(service: Service) -> Non
     service.env["OTHER"] = "other"
     async with service.client():
         assert service.secrets.manager.get("OTHER").value.reveal_text() == "other"
+
+
+async def test_past_the_fence_the_service_says_that_it_is_unavailable(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ROTATOR_CHECKED_AT_USE", f"{AUDIT}:{ADMIN}")
+    async with service.client() as c:
+        entry = service.secrets.manager._entries[ADMIN]
+        assert entry.checked
+        token = service.env.pop("TRADEPULSE_ADMIN_TOKEN")
+        monkeypatch.setattr(entry.fence, "period", 0)
+        refused = await c.post("/admin/halt", headers=with_token(token))
+        assert (refused.status_code, refused.headers["Retry-After"]) == (503, "1")
+        service.env["TRADEPULSE_ADMIN_TOKEN"] = token
+        monkeypatch.setattr(entry.fence, "period", 10**18)
+        assert (await c.post("/admin/halt", headers=with_token(token))).status_code == 200

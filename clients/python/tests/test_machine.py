@@ -24,15 +24,20 @@ def rules_of(text: dict[str, int]) -> Rules:
     def span(name: str) -> int | None:
         return text[name] * MS if text.get(name) else None
 
-    return Rules(text["margin"] * MS, text["retry"] * MS, span("lifetime"), span("max_stale"))
+    return Rules(text["margin"] * MS, text["retry"] * MS, span("lifetime"))
+
+
+def announcement_of(text: dict[str, Any]) -> Announcement:
+    return Announcement(text["version"], text["announced_at"] * MS, text.get("trace", ""), text.get("seq", 0))
 
 
 def event_of(text: dict[str, Any]) -> Event:
     announced = "announced_at" in text
     return Event(
         Kind(text["kind"]),
-        announcement=Announcement(text["version"], text["announced_at"] * MS, text.get("trace", "")) if announced else None,
+        announcement=announcement_of(text) if announced else None,
         version="" if announced else text.get("version", ""),
+        previous=text.get("previous", ""),
         not_after=text["not_after"] * MS if "not_after" in text else None,
         pending=text.get("pending", False),
         failure=Failure(text["failure"], text["text"]) if "failure" in text else None,
@@ -60,7 +65,7 @@ def effect_text(effect: Effect) -> dict[str, Any]:
 def state_text(state: State) -> dict[str, Any]:
     return told({
         "version": state.version, "not_after": millis(state.not_after), "loaded_at": millis(state.loaded_at), "stale": state.stale,
-        "expired": state.expired, "status": state.status.value, "wanted": state.wanted, "reason": state.reason,
+        "mixed": state.mixed, "status": state.status.value, "wanted": state.wanted, "reason": state.reason,
         "phase": str(state.phase), "pause": millis(state.retry),
     })  # fmt: skip
 
@@ -92,21 +97,22 @@ class World:
         self.pending: Effect | None = None
         self.accepted: dict[str, bool] = {}
         self.offered: set[str] = set()
-        self.rules = Rules(self.span(400), SECOND + self.span(10), self.span(900) or None, self.span(900) or None)
+        self.rules = Rules(self.span(400), SECOND + self.span(10), self.span(900) or None)
 
     def span(self, most: int) -> int:
         return self.draw.randint(0, most) * SECOND
 
     def event(self) -> Event:
-        kinds = [Kind.STARTED, Kind.ANNOUNCED, Kind.STAGED, Kind.CLOCK, Kind.POLLED, Kind.REFRESH_ASKED]
+        kinds = [Kind.STARTED, Kind.ANNOUNCED, Kind.STAGED, Kind.DRAINING, Kind.CLOCK, Kind.POLLED, Kind.REFRESH_ASKED]
         kind = self.draw.choice(kinds if self.draw.random() < 0.4 else list(Kind))
         if self.pending is not None and self.draw.random() < 0.5:
             kind = self.draw.choice(self.answers[self.pending.kind])
         staged = self.pending is not None and self.pending.staged
         return Event(
             kind,
-            Announcement(self.draw.choice(self.versions), self.now - self.span(120)),
+            Announcement(self.draw.choice(self.versions), self.now - self.span(120), seq=self.draw.randint(0, 5)),
             self.pending.version if self.pending is not None and staged else self.draw.choice(self.versions),
+            self.draw.choice(self.versions),
             None if self.draw.random() < 0.5 else self.now + self.span(1000) - 10 * SECOND,
             self.draw.random() < 0.5,
             Failure(self.draw.choice(["unavailable", "not_found", "no_value"]), "it failed"),
@@ -129,13 +135,13 @@ class World:
             assert self.accepted[self.state.version], "a version is in use that a hook refused last"
         if self.state.status is Status.FAILED and not self.state.busy:
             assert self.due is not None, "it failed, and no retry is scheduled"
-        assert self.state.stale or not self.state.expired
 
     def learn(self, event: Event) -> None:
         assert self.pending is not None
         if event.kind in {Kind.PREPARED, Kind.REFUSED}:
             self.accepted[self.pending.version] = event.kind is Kind.PREPARED
-            self.offered.add(self.pending.version)
+            if self.pending.version != self.state.version:
+                self.offered.add(self.pending.version)
         elif event.kind is Kind.COMMITTED:
             self.offered.discard(self.pending.version)
         self.pending = None
@@ -143,7 +149,8 @@ class World:
     def check(self, effect: Effect) -> None:
         if effect.kind in ANSWERED:
             assert self.pending is None
-            assert effect.kind is not Do.PREPARE or self.offered <= {effect.version}
+            is_new = effect.kind is Do.PREPARE and effect.version != self.state.version
+            assert not is_new or self.offered <= {effect.version}
             self.pending = effect
         elif effect.kind is Do.WITHDRAW:
             self.offered.remove(effect.version)

@@ -17,6 +17,7 @@ from conftest import Bao, Recorder, TestBus, eventually
 from tradepulse_rotator import (
     Change,
     Keyring,
+    KeyUse,
     Manager,
     MissingSecretsError,
     NatsBus,
@@ -95,32 +96,13 @@ async def test_a_rotation_arrives_in_place_and_is_reported(bus: TestBus, store: 
         await eventually(lambda: handle.get().version.id == "env-2")
         assert handle.get().value == SecretValue("value two")
         await eventually(lambda: bus.running("KEY")["version_id"] == "env-2")
-        report = bus.reports()[0]
+        report = bus.presences()[0]
         assert (report["service"], report["instance"]) == ("api", manager.instance)
         assert bus.running("KEY")["status"] == "applied"
     assert [e["version_id"] for e in logged("secret.rotated")] == ["env-1", "env-2"]
     assert metrics.counts["secret.rotated"] == 2
     assert len(metrics.seconds) == 1
     assert metrics.seconds[0] > 0
-
-
-async def test_closing_withdraws_the_report(bus: TestBus, store: Counted) -> None:
-    async with running(bus, store):
-        pass
-    await eventually(lambda: not bus.reports())
-
-
-async def test_a_report_ends_with_its_lease(bus: TestBus, store: Counted) -> None:
-    async with running(bus, store, lease=timedelta(seconds=1)) as manager:
-        for task in manager._tasks:  # as if the process had died
-            task.cancel()
-        await eventually(lambda: not bus.reports())
-
-
-async def test_a_report_is_renewed_within_its_lease(bus: TestBus, store: Counted) -> None:
-    async with running(bus, store, lease=timedelta(seconds=1)):
-        first = bus.reports()[0]["at"]
-        await eventually(lambda: bus.reports()[0]["at"] > first)
 
 
 async def test_a_process_that_starts_late_hears_of_what_it_missed(bus: TestBus, store: Counted) -> None:
@@ -149,8 +131,11 @@ async def test_an_outage_of_the_bus_keeps_nothing_from_reading(bus: TestBus, sto
         await eventually(lambda: bus.running("KEY").get("version_id") == "env-2")
 
 
-async def test_a_bus_that_is_not_there_yet_keeps_nothing_from_starting(bus: TestBus, store: Counted, logged: Logged) -> None:
+async def test_a_bus_that_is_not_there_yet_keeps_nothing_from_starting(
+    bus: TestBus, store: Counted, logged: Logged, monkeypatch: pytest.MonkeyPatch
+) -> None:
     bus.stop()
+    monkeypatch.setattr("tradepulse_rotator.manager._JOIN_WAIT", 0.1)
     async with Manager(service="api", source=source(store), bus=nats_bus(bus), poll_interval=None) as manager:
         assert text(manager) == "value one"
         await eventually(lambda: logged("nats.error"))
@@ -167,8 +152,11 @@ def test_how_to_log_in_is_not_shown() -> None:
     assert "Nats-Password" not in repr(options)
 
 
-async def test_a_bus_that_never_comes_keeps_nothing_from_ending(bus: TestBus, store: Counted, logged: Logged) -> None:
+async def test_a_bus_that_never_comes_keeps_nothing_from_ending(
+    bus: TestBus, store: Counted, logged: Logged, monkeypatch: pytest.MonkeyPatch
+) -> None:
     bus.stop()
+    monkeypatch.setattr("tradepulse_rotator.manager._JOIN_WAIT", 0.1)
     before = asyncio.all_tasks()
     async with Manager(service="api", source=source(store), bus=nats_bus(bus), poll_interval=None):
         await eventually(lambda: logged("nats.error"))
@@ -269,8 +257,8 @@ async def test_all_that_is_missing_is_in_one_error(store: Counted) -> None:
 async def test_hundreds_of_secrets_start_and_hear_together(bus: TestBus, logged: Logged) -> None:
     store = Counted({f"S{n}": "one" for n in range(300)})
     async with Manager(service="api", source=source(store, *store.env), bus=nats_bus(bus), poll_interval=None) as manager:
-        await eventually(bus.reports)
-        assert len(bus.reports()[0]["secrets"]) == 300
+        await eventually(lambda: bus.running("S299"))
+        assert len({r["body"]["secret_id"] for r in bus.records() if "secret_id" in r["body"]}) == 300
         store.env["S7"] = "two"
         bus.notify("api", "S7", "env-2")
         await eventually(lambda: text(manager, "S7") == "two")
@@ -288,7 +276,7 @@ async def test_nothing_is_left_of_a_manager_that_did_not_start(bus: TestBus, sto
     with pytest.raises(MissingSecretsError):
         await Manager(service="api", source=source(store, "NONE"), bus=nats_bus(bus)).start()
     await eventually(lambda: asyncio.all_tasks() == before)
-    assert not bus.reports()
+    assert [p["ended"] for p in bus.presences()] == [True]
 
 
 async def test_a_first_hook_that_fails_is_not_added(store: Counted) -> None:
@@ -378,7 +366,7 @@ async def test_a_staged_version_verifies_before_it_signs(bus: TestBus, bao: Bao)
     async with Manager(
         service="api", source=Source(provider, [Spec("KEY", path="key")]), bus=nats_bus(bus), poll_interval=None, retry=SOON
     ) as manager:
-        ring = await Keyring.open(manager, "KEY")
+        ring = await Keyring.open(manager, "KEY", KeyUse.HISTORY)
         await eventually(lambda: bus.running("KEY"))
         # It is announced before this process can read it: it is tried again.
         bus.notify("api", "KEY", "2", kind="secret.staged")
@@ -452,8 +440,8 @@ async def test_a_staged_version_that_never_comes_keeps_no_other_from_being_found
 
 async def test_a_key_ring_keeps_what_it_has_seen_for_a_time(store: Counted) -> None:
     async with Manager(service="api", source=source(store), poll_interval=SOON) as manager:
-        ever = await Keyring.open(manager, "KEY")
-        brief = await Keyring.open(manager, "KEY", keep=SOON)
+        ever = await Keyring.open(manager, "KEY", KeyUse.HISTORY)
+        brief = await Keyring.open(manager, "KEY", KeyUse.HISTORY, keep=SOON)
         store.env["KEY"] = "value two"
         await eventually(lambda: brief.current().id == "env-2")
         await eventually(lambda: brief.key("env-1") is None)
@@ -461,7 +449,8 @@ async def test_a_key_ring_keeps_what_it_has_seen_for_a_time(store: Counted) -> N
         brief.close()
         store.env["KEY"] = "value three"
         await eventually(lambda: ever.current().id == "env-3")
-        assert brief.current().id == "env-2"
+        with pytest.raises(errors.NotStartedError):
+            brief.current()
 
 
 # Time.
@@ -493,17 +482,14 @@ class Failing(Counted):
         return super().read(path, version)
 
 
-async def test_a_value_is_served_stale_with_a_limit_and_a_warning(logged: Logged) -> None:
+async def test_a_value_is_served_stale_with_a_warning(logged: Logged) -> None:
     store = Failing({"KEY": "value one", "KEY_TTL_SECONDS": "1"})
-    options: dict[str, Any] = {"poll_interval": None, "retry": SOON, "max_stale": timedelta(milliseconds=100)}
-    async with Manager(service="api", source=source(store), **options) as manager:
+    async with Manager(service="api", source=source(store), poll_interval=None, retry=SOON) as manager:
         handle = manager.secret("KEY")
         store.broken = True
-        await eventually(lambda: handle.get().expired)
-        assert handle.get().stale
+        await eventually(lambda: handle.get().stale)
         assert handle.get().value == SecretValue("value one")
         assert logged("secret.stale")
-        assert logged("secret.expired")
         store.broken = False
         store.env["KEY"] = "value two"
         await eventually(lambda: not handle.get().stale)

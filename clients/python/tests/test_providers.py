@@ -126,7 +126,7 @@ def test_aws_reads_the_current_version_and_others_by_id(aws: Any) -> None:
     assert (version.id, value.reveal_text(), version.pending) == (two, "second", False)
     assert abs(version.created_at - times.now_ns()) < 3600 * 10**9
     assert provider.read("tradepulse/audit", one)[1] == SecretValue("first")
-    assert provider.read_previous("tradepulse/audit", version) == SecretValue("first")
+    assert provider.read_previous("tradepulse/audit", version)[1] == SecretValue("first")
     pending, value = provider.read("tradepulse/audit", three)
     assert pending.pending
     assert value == SecretValue("third")
@@ -220,7 +220,7 @@ def test_vault_reads_versions_by_number(bao: Bao, vault: VaultProvider) -> None:
     second = bao.put("tradepulse/many", {"value": "two"})
     assert vault.read("many")[0].id == second
     assert vault.read("many", first)[1] == SecretValue("one")
-    assert vault.read_previous("many", vault.read("many")[0]) == SecretValue("one")
+    assert vault.read_previous("many", vault.read("many")[0])[1] == SecretValue("one")
     with pytest.raises(errors.NotFoundError):
         vault.read_previous("many", vault.read("many", first)[0])
     for none in (str(int(second) + 1), "0", "-1", "01", "x"):

@@ -13,8 +13,9 @@ import pytest
 
 from conftest import Recorder, TestBus, eventually
 from tradepulse_rotator import Change, Manager, NatsBus, NatsOptions, SecretValue, Source, Spec, Verifier, Version, logs, tasks, times
-from tradepulse_rotator.events import Event, Report
+from tradepulse_rotator.events import Event
 from tradepulse_rotator.providers.env import EnvProvider
+from tradepulse_rotator.records import Presence
 
 Logged = Callable[[str], list[dict[str, Any]]]
 
@@ -108,13 +109,14 @@ def test_a_handler_of_logs_that_raises_ends_nothing() -> None:
 class Faulty(NatsBus):
     """A bus on a real server that raises other things than its own errors for a while."""
 
-    def __init__(self, bus: TestBus, *, reports: list[BaseException] | None = None, missed: list[BaseException] | None = None) -> None:
+    def __init__(self, bus: TestBus, *, renewals: list[BaseException] | None = None, missed: list[BaseException] | None = None) -> None:
         super().__init__(NatsOptions((bus.url,)), Verifier.from_files(bus.key))
-        self.reports, self.missed = reports or [], missed or []
+        self.renewals, self.missed = renewals or [], missed or []
 
-    async def report(self, report: Report, lease: timedelta) -> None:
-        with raising(self.reports):
-            await super().report(report, lease)
+    async def renew(self, presence: Presence, after: int) -> int:
+        with raising(self.renewals):
+            return await super().renew(presence, after)
+        raise AssertionError
 
     async def last_notified(self, service: str, secret_id: str) -> Event | None:
         with raising(self.missed):
@@ -134,11 +136,11 @@ def reads(manager: Manager, value: str) -> bool:
 async def test_reports_go_on_whatever_the_bus_raises(bus: TestBus, metrics: Recorder, logged: Logged) -> None:
     faulty = Faulty(bus)
     async with manager_of({"KEY": "value one"}, bus=faulty, metrics=metrics, lease=timedelta(seconds=1)):
-        await eventually(bus.reports, "the first report")
-        faulty.reports = list(RAISED)
-        await eventually(lambda: not faulty.reports, "four reports that fail", lambda: (faulty.reports, logged("secret.task.failed")))
+        await eventually(lambda: bus.running("KEY"), "the first report")
+        faulty.renewals = list(RAISED)
+        await eventually(lambda: not faulty.renewals, "four renewals that fail", lambda: (faulty.renewals, logged("secret.task.failed")))
         now = times.now_ns()
-        await eventually(lambda: [r for r in bus.reports() if times.parse(r["at"]) > now], "a report after them", bus.reports)
+        await eventually(lambda: [p for p in bus.presences() if times.parse(p["at"]) > now], "a renewal after them", bus.presences)
     assert ("secret.task.failures", {"task": "report"}) in metrics.attributes
     assert metrics.counts["secret.task.failures"] == 4
     assert CANARY not in str(logged("secret.task.failed"))
@@ -148,7 +150,7 @@ async def test_what_was_missed_is_heard_whatever_the_bus_raises(bus: TestBus, me
     env = {"KEY": "value one"}
     faulty = Faulty(bus, missed=[BufferError(CANARY), OddError(CANARY)])
     async with manager_of(env, bus=faulty, metrics=metrics) as manager:
-        await eventually(bus.reports, "the first report")
+        await eventually(lambda: bus.running("KEY"), "the first report")
         env["KEY"] = "value two"
         await faulty.close()  # this process does not hear the notification itself
         bus.notify("api", "KEY", "env-2")
@@ -238,10 +240,10 @@ async def test_a_hook_that_raises_a_cancellation_is_called_again(logged: Logged)
 
 async def test_a_bus_that_cannot_withdraw_keeps_nothing_from_ending(bus: TestBus) -> None:
     class Stuck(Faulty):
-        async def withdraw(self, service: str, instance: str) -> None:
-            raise BufferError(service + instance)
+        async def renew(self, presence: Presence, after: int) -> int:
+            raise BufferError(presence.instance + str(after))
 
     before = asyncio.all_tasks()
     async with manager_of({"KEY": "value one"}, bus=Stuck(bus)):
-        await eventually(bus.reports, "the first report")
+        await eventually(lambda: bus.running("KEY"), "the first report")
     await eventually(lambda: asyncio.all_tasks() == before, "the end of every task", asyncio.all_tasks)

@@ -10,15 +10,16 @@ The package writes to no store and decides nothing about rotation.
 from tradepulse_rotator.audit import AuditError, AuditFile, AuditLogger, AuditRecord, verify
 from tradepulse_rotator.auth import TokenAuthenticator, TokenUse
 from tradepulse_rotator.bus import NatsBus, NatsOptions
-from tradepulse_rotator.errors import MissingSecretsError, RotatorError, StoreError
+from tradepulse_rotator.errors import FenceError, MissingSecretsError, RotatorError, StoreError
 from tradepulse_rotator.events import Verifier
-from tradepulse_rotator.keyring import Key, Keyring
+from tradepulse_rotator.keyring import Key, Keyring, KeyUse
 from tradepulse_rotator.logs import JSONFormatter
 from tradepulse_rotator.manager import Manager
 from tradepulse_rotator.metrics import Metrics
-from tradepulse_rotator.reload import Change, Current, Handle
-from tradepulse_rotator.settings import bus_from_env, source_from_env
+from tradepulse_rotator.reload import Current, Handle
+from tradepulse_rotator.settings import bus_from_env, options_from_env, source_from_env
 from tradepulse_rotator.store import Provider, Source, Spec, Version
+from tradepulse_rotator.users import Change, Hooks
 from tradepulse_rotator.value import SecretValue
 
 __all__ = [
@@ -28,9 +29,12 @@ __all__ = [
     "AuditRecord",
     "Change",
     "Current",
+    "FenceError",
     "Handle",
+    "Hooks",
     "JSONFormatter",
     "Key",
+    "KeyUse",
     "Keyring",
     "Manager",
     "Metrics",
@@ -48,6 +52,7 @@ __all__ = [
     "Verifier",
     "Version",
     "bus_from_env",
+    "options_from_env",
     "source_from_env",
     "verify",
 ]

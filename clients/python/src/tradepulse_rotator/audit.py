@@ -18,13 +18,13 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 from tradepulse_rotator import canonical, events, logs, times
 from tradepulse_rotator.errors import ConfigurationError, RotatorError
+from tradepulse_rotator.users import Change, Hooks
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
     from tradepulse_rotator.keyring import Keyring
     from tradepulse_rotator.manager import Manager
-    from tradepulse_rotator.reload import Change
     from tradepulse_rotator.value import SecretValue
 
 MAX_LINE: Final = 1 << 20
@@ -111,7 +111,7 @@ class AuditLogger:
     async def open(cls, manager: Manager, keys: Keyring, writer: Writer) -> AuditLogger:
         """Return a logger that writes with the key ring of a secret of a manager, and says when it has a new key."""
         logger = cls(keys, writer)
-        logger._stop = await manager.subscribe(keys.secret_id, _loaded)
+        logger._stop = await manager.attach(keys.secret_id, Hooks(_ready, _loaded))
         return logger
 
     def resume(self, last: AuditRecord) -> None:
@@ -120,7 +120,10 @@ class AuditLogger:
             self._seq, self._prev = last.seq, last.mac
 
     def log(self, event: str, fields: Mapping[str, str] | None = None) -> AuditRecord:
-        """Append one record and return it. Fields hold text; never put a value of a secret there."""
+        """Append one record and return it. Fields hold text; never put a value of a secret there.
+
+        It raises :class:`~tradepulse_rotator.errors.FenceError` when the key may be retired: see :class:`Keyring`.
+        """
         fields = dict(fields or {})
         if not all(isinstance(k, str) and isinstance(v, str) for k, v in fields.items()):
             raise TypeError("audit: the fields of a record are texts")
@@ -140,9 +143,12 @@ class AuditLogger:
             self._stop()
 
 
+def _ready(_change: Change) -> None:
+    """Refuse no key."""
+
+
 def _loaded(change: Change) -> None:
-    if not change.staged:
-        logs.event(logging.INFO, "audit.secret.loaded", secret_id=change.secret_id, version_id=change.version.id)
+    logs.event(logging.INFO, "audit.secret.loaded", secret_id=change.secret_id, version_id=change.version.id)
 
 
 class AuditFile:

@@ -2,27 +2,32 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import hmac
 import logging
 import secrets
 import time
+from collections import deque
+from dataclasses import dataclass
 from enum import StrEnum
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Final
 
 from tradepulse_rotator import logs, times
 from tradepulse_rotator.errors import NotFoundError, RotatorError, StoreError
+from tradepulse_rotator.users import Change, Hooks
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from collections.abc import Set as AbstractSet
     from datetime import timedelta
 
     from tradepulse_rotator.manager import Manager
-    from tradepulse_rotator.reload import Change
 
 _MAX_TOKEN: Final = 8 << 10
 _MAX_NAMED: Final = 1024
+_MAX_RETIRED: Final = 64
 _FIRST_VISIBLE: Final = 0x21
 _LAST_VISIBLE: Final = 0x7E
 
@@ -34,6 +39,8 @@ class TokenUse(StrEnum):
     PREVIOUS = "previous"
     STAGED = "staged"
     """One that is about to become current: another process may have it in use a moment earlier than this one."""
+    RETIRED = "retired"
+    """One that the fleet has left. A client that still sends it was missed."""
     REJECTED = "rejected"
     MISSING = "missing"
     MALFORMED = "malformed"
@@ -49,8 +56,17 @@ class UnsendableError(RotatorError):
     """A value cannot stand in an Authorization header, so no client could send it."""
 
 
+@dataclass(frozen=True)
+class _Token:
+    version: str
+    mac: bytes
+
+
 class TokenAuthenticator:
-    """Accepts the current token, during the overlap the one before, and the next one once it is staged."""
+    """Accepts the current token, during the overlap the one before, and the next one once it is staged.
+
+    It checks the fence of the secret at each use. The overlap ends early when the previous version is about to be retired.
+    """
 
     def __init__(self, manager: Manager, secret_id: str, overlap: timedelta, clock: Callable[[], float] = time.monotonic) -> None:
         self._manager, self._metrics = manager, manager.metrics
@@ -59,10 +75,12 @@ class TokenAuthenticator:
         self._clock = clock
         # Per process: what is compared tells nothing of the length or the content of a token.
         self._blind = secrets.token_bytes(32)
-        self._none = self._mac(secrets.token_bytes(32))
+        self._none = _Token("", self._mac(secrets.token_bytes(32)))
         self._current = self._previous = self._staged = self._none
+        self._loading = self._none  # a previous token that is accepted once the bus knows
         self._until = 0.0  # when the previous one ends, on the clock
-        self._named: set[str] = set()  # hosts that were said to use the previous token
+        self._retired: deque[_Token] = deque(maxlen=_MAX_RETIRED)
+        self._named: set[tuple[TokenUse, str]] = set()  # uses and hosts that were logged since the last rotation
         self._stop: Callable[[], None] | None = None
 
     @classmethod
@@ -73,78 +91,147 @@ class TokenAuthenticator:
         service read it; the overlap then counts from when the store made the current one.
         """
         auth = cls(manager, secret_id, overlap)
-        auth._stop = await manager.subscribe(secret_id, auth._take)
+        auth._stop = await manager.attach(secret_id, auth._hooks())
         await auth._load_previous()
         return auth
 
+    def _hooks(self) -> Hooks:
+        return Hooks(self._prepare, self._commit, self._withdraw, self._drop, self._accepts)
+
     async def _load_previous(self) -> None:
-        version = self._manager.secret(self.secret_id).get().version
-        left = self._overlap - (times.now_ns() - version.created_at) / 1e9
-        if left <= 0 or self._previous != self._none:
+        current = self._manager.version(self.secret_id)
+        left = self._overlap - (times.now_ns() - current.created_at) / 1e9
+        if left <= 0 or self._previous is not self._none or self._manager.drained(self.secret_id):
             return
+        until = self._clock() + left
         try:
-            value = await self._manager.read_previous(self.secret_id, version)
+            version, value = await self._manager.read_previous(self.secret_id)
         except NotFoundError:
             return
         except StoreError as err:
-            logs.event(
-                logging.WARNING,
-                "admin.token.no_previous",
-                secret_id=self.secret_id,
-                error=str(err),
-                detail="clients that still send the previous token are refused by this process",
-            )
+            self._log_no_previous(str(err))
             return
-        if self._previous == self._none:  # no rotation came in between
-            self._previous, self._until = self._mac(value.reveal()), self._clock() + left
+        token = self._loading = _Token(version.id, self._mac(value.reveal()))
+        # It must not be accepted before rotator knows: it may be retired.
+        stored = await self._manager.accept(self.secret_id, token.version)
+        if self._loading is token and self._previous is self._none:  # no rotation came in between
+            if stored:
+                self._set_previous(token, until)
+            else:
+                self._log_no_previous("nothing confirms that it is not retired")
+        self._loading = self._none
+        self._manager.changed()
+
+    def _log_no_previous(self, error: str) -> None:
+        detail = "clients that still send the previous token are refused by this process"
+        logs.event(logging.WARNING, "admin.token.no_previous", secret_id=self.secret_id, error=error, detail=detail)
 
     def _mac(self, token: bytes) -> bytes:
         return hmac.digest(self._blind, token, hashlib.sha256)
 
-    def _take(self, change: Change) -> None:
+    def _set_previous(self, token: _Token, until: float) -> None:
+        self._previous, self._until = token, until
+        # What the process accepts is written anew once the overlap is over.
+        asyncio.get_running_loop().call_later(max(until - self._clock(), 0), self._manager.changed)
+
+    def _prepare(self, change: Change) -> None:
         _check_sendable(change.value.reveal())
-        mac = self._mac(change.value.reveal())
         if change.staged:
-            self._staged = mac
-            return
-        if self._current not in {self._none, mac}:
-            self._previous, self._until = self._current, self._clock() + self._overlap
+            self._staged = _Token(change.version.id, self._mac(change.value.reveal()))
+
+    def _commit(self, change: Change) -> None:
+        token, before = _Token(change.version.id, self._mac(change.value.reveal())), self._current
+        if before.mac not in {self._none.mac, token.mac}:
+            self._set_previous(before, self._clock() + self._overlap)
             self._named.clear()
-        self._current, self._staged = mac, self._none
+        self._current, self._staged, self._loading = token, self._none, self._none
         logs.event(logging.INFO, "admin.token.rotated", secret_id=change.secret_id, version_id=change.version.id)
 
+    def _withdraw(self, version_id: str) -> None:
+        if self._staged.version == version_id:
+            self._staged = self._none
+
+    def _drop(self, kept: AbstractSet[str]) -> None:
+        for token in (self._previous, self._staged, self._loading):
+            if token is not self._none and token.version not in kept and token not in self._retired:
+                self._retired.append(token)
+        if self._previous.version not in kept:
+            self._previous, self._until = self._none, 0.0
+        if self._staged.version not in kept:
+            self._staged = self._none
+        if self._loading.version not in kept:
+            self._loading = self._none
+
+    def _accepts(self) -> set[str]:
+        out = {self._staged.version, self._loading.version}
+        return out | {self._previous.version} if self._clock() < self._until else out
+
     def check(self, token: str) -> TokenUse:
-        """Return which token this is. It takes the same time for every token of one length."""
+        """Return which token this is. It takes the same time for every token of one length.
+
+        Past the fence it reads the store once, which blocks, and raises :class:`~tradepulse_rotator.errors.FenceError` when
+        that does not confirm the current token. On an event loop await :meth:`confirm` before.
+        """
+        self._manager.check(self.secret_id)
         raw = token.encode(errors="surrogatepass")
-        if not 0 < len(raw) <= _MAX_TOKEN:
-            return TokenUse.REJECTED
-        mac = self._mac(raw)
-        is_current = hmac.compare_digest(mac, self._current)
-        is_previous = hmac.compare_digest(mac, self._previous) and self._clock() < self._until
-        is_staged = hmac.compare_digest(mac, self._staged)
+        use = self._match(self._mac(raw)) if 0 < len(raw) <= _MAX_TOKEN else TokenUse.REJECTED
+        self._manager.check(self.secret_id)  # the process may have been paused in between
+        return use
+
+    async def confirm(self) -> None:
+        """Wait for what :meth:`check` would block for, and raise what it would raise."""
+        await self._manager.confirm(self.secret_id)
+
+    def _match(self, mac: bytes) -> TokenUse:
+        is_current = hmac.compare_digest(mac, self._current.mac)
+        is_previous = hmac.compare_digest(mac, self._previous.mac) and self._clock() < self._until and self._covers(self._previous)
+        is_staged = hmac.compare_digest(mac, self._staged.mac) and self._covers(self._staged)
+        is_retired = sum(hmac.compare_digest(mac, t.mac) for t in tuple(self._retired)) > 0  # any() would stop early
         if is_current:
             return TokenUse.CURRENT
         if is_previous:
             return TokenUse.PREVIOUS
-        return TokenUse.STAGED if is_staged else TokenUse.REJECTED
+        if is_staged:
+            return TokenUse.STAGED
+        return TokenUse.RETIRED if is_retired else TokenUse.REJECTED
+
+    def _covers(self, token: _Token) -> bool:
+        return self._manager.accepts(self.secret_id, token.version)
+
+    def _version_of(self, use: TokenUse, token: str) -> str:
+        """Return the version of a token that is not the current one."""
+        if use is TokenUse.PREVIOUS:
+            return self._previous.version
+        mac = self._mac(token.encode(errors="surrogatepass"))
+        return next((t.version for t in tuple(self._retired) if hmac.compare_digest(t.mac, mac)), "")
 
     def authenticate(self, authorization: Sequence[str], client: str) -> TokenUse:
-        """Check the Authorization headers of a request, and count the use.
+        """Check the Authorization headers of a request like :meth:`check`, and count the use.
 
-        Who still uses the previous token is said in the log once per rotation: the host, never the token.
+        Who still uses the previous token or a retired one is said in the log once per rotation: the host, never the token.
         """
         token = bearer(authorization)
         use = token if isinstance(token, TokenUse) else self.check(token)
         self._metrics.count("admin.token.uses", {"token": use.value})
-        if use is TokenUse.PREVIOUS and client not in self._named and len(self._named) < _MAX_NAMED:
-            self._named.add(client)
-            logs.event(logging.WARNING, "admin.token.previous_used", secret_id=self.secret_id, client=client)
+        if use in _LOGGED and (use, client) not in self._named and len(self._named) < _MAX_NAMED:
+            self._named.add((use, client))
+            level, name = _LOGGED[use]
+            logs.event(level, name, secret_id=self.secret_id, version_id=self._version_of(use, token), client=client)
+        if use is TokenUse.RETIRED:
+            self._metrics.count("secret.retired_used", {"secret.id": self.secret_id})
         return use
 
     def close(self) -> None:
-        """Take the authenticator off its secret; it goes on with what it has."""
+        """Take the authenticator off its secret. It accepts nothing any more."""
         if self._stop is not None:
             self._stop()
+        self._current = self._previous = self._staged = self._loading = self._none
+
+
+_LOGGED: Final = {
+    TokenUse.PREVIOUS: (logging.WARNING, "admin.token.previous_used"),
+    TokenUse.RETIRED: (logging.ERROR, "secret.retired_used"),
+}
 
 
 def _check_sendable(token: bytes) -> None:
@@ -175,7 +262,7 @@ def refusal(realm: str, use: TokenUse) -> tuple[int, dict[str, str]]:
     challenge = f'Bearer realm="{realm}"'
     if use is TokenUse.MALFORMED:
         challenge += ', error="invalid_request"'
-    elif use is TokenUse.REJECTED:
+    elif use in {TokenUse.REJECTED, TokenUse.RETIRED}:
         challenge += ', error="invalid_token"'
     code = HTTPStatus.BAD_REQUEST if use is TokenUse.MALFORMED else HTTPStatus.UNAUTHORIZED
     return code.value, {"WWW-Authenticate": challenge, "Cache-Control": "no-store"}

@@ -1,4 +1,4 @@
-"""The connection to NATS: notifications in, reports out."""
+"""The connection to NATS: notifications in, records out."""
 
 from __future__ import annotations
 
@@ -14,19 +14,21 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 import nats.errors
 import nats.js.errors
 from nats.aio.client import Client, RawCredentials
+from nats.js.api import Header
 
 from tradepulse_rotator import logs, tasks
 from tradepulse_rotator.errors import RejectedError, RotatorError
-from tradepulse_rotator.events import Event, Names, Report, Verifier, check_token, key
+from tradepulse_rotator.events import Event, Names, Verifier, check_token, key
 from tradepulse_rotator.metrics import Metrics, SafeMetrics
 from tradepulse_rotator.value import SecretValue
 
 if TYPE_CHECKING:
     import ssl
     from collections.abc import Awaitable, Callable, Mapping
-    from datetime import timedelta
 
     from nats.aio.msg import Msg
+
+    from tradepulse_rotator.records import Presence, Use
 
     _OnMessage = Callable[[Msg], Awaitable[None]]
 
@@ -38,12 +40,17 @@ _CHECK_INTERVAL: Final = 1.0
 _FIRST_PAUSE: Final = 0.5
 _LAST_PAUSE: Final = 30.0
 _MAX_LOGGED: Final = 64
+_WRONG_LAST_SEQUENCE: Final = frozenset({10071, 10164})
 
 _REFUSAL: Final = re.compile("authorization|authentication", re.IGNORECASE)
 
 
 class BusError(RotatorError):
     """The bus did not take or give something."""
+
+
+class ConflictError(BusError):
+    """The presence that was to be renewed is not the stored one: the records of this incarnation were lost or removed."""
 
 
 class Bus(Protocol):
@@ -55,11 +62,17 @@ class Bus(Protocol):
     async def last_notified(self, service: str, secret_id: str) -> Event | None:
         """Return the last notification to a service about a secret."""
 
-    async def report(self, report: Report, lease: timedelta) -> None:
-        """Publish what an instance runs; it is gone unless it is renewed within the lease."""
+    async def join(self, presence: Presence) -> int:
+        """Store a presence whatever was there, after every use was written, and return its sequence."""
 
-    async def withdraw(self, service: str, instance: str) -> None:
-        """End the report of an instance at once."""
+    async def renew(self, presence: Presence, after: int) -> int:
+        """Replace the presence with the sequence ``after``, and return the new sequence.
+
+        It raises :class:`ConflictError` when another record is stored, or none.
+        """
+
+    async def write_use(self, use: Use) -> None:
+        """Store a use. It is acknowledged when this returns."""
 
     async def close(self) -> None:
         """End the connection."""
@@ -269,21 +282,35 @@ class NatsBus:
             raise BusError(f"bus: read the last notification: {type(err).__name__}") from err
         return self._decode(subject, message.headers or {}, message.data or b"")
 
-    async def report(self, report: Report, lease: timedelta) -> None:
-        """Publish what an instance runs; the lease is rounded up to whole seconds."""
-        seconds = max(1, -int(-lease.total_seconds() // 1))
-        await self._publish("report", self._names.report(report.service, report.instance), report.encode(), seconds)
+    async def join(self, presence: Presence) -> int:
+        """Store a presence whatever was there, and return its sequence."""
+        return await self._store("join", self._presence(presence), presence.encode(), {})
 
-    async def withdraw(self, service: str, instance: str) -> None:
-        """End the report of an instance at once."""
-        await self._publish("withdraw the report", self._names.report(service, instance), b"", 1)
+    async def renew(self, presence: Presence, after: int) -> int:
+        """Replace the presence with the sequence ``after``, and return the new sequence."""
+        headers = {Header.EXPECTED_LAST_SUBJECT_SEQUENCE.value: str(after)}
+        return await self._store("renew the presence", self._presence(presence), presence.encode(), headers)
 
-    async def _publish(self, what: str, subject: str, body: bytes, seconds: int) -> None:
+    async def write_use(self, use: Use) -> None:
+        """Store a use."""
+        subject = self._names.use(key(use.secret_id), use.service, use.incarnation)
+        await self._store(f"write the use of {use.secret_id}", subject, use.encode(), {})
+
+    def _presence(self, presence: Presence) -> str:
+        return self._names.presence(presence.service, presence.instance, presence.incarnation)
+
+    async def _store(self, what: str, subject: str, body: bytes, headers: dict[str, str]) -> int:
+        """Publish a record, and return its sequence once a server has stored it."""
         js = self._client().jetstream(timeout=_CALL_TIMEOUT)
         try:
-            await js.publish(subject, body, msg_ttl=seconds)
+            ack = await js.publish(subject, body, headers=headers or None)
+        except nats.js.errors.APIError as err:
+            if err.err_code in _WRONG_LAST_SEQUENCE:
+                raise ConflictError(f"bus: {what}: another record is stored") from err
+            raise BusError(f"bus: {what}: {err.description or type(err).__name__}") from err
         except Exception as err:  # nats-py raises more than its own errors while a connection ends
             raise BusError(f"bus: {what}: {type(err).__name__}") from err
+        return ack.seq
 
     async def close(self) -> None:
         """End the connection, and what tries to make one."""

@@ -65,6 +65,10 @@ class UnknownSecretError(RotatorError):
     """The secret is not among those of this manager."""
 
 
+class FenceError(RotatorError):
+    """Neither the bus nor the store confirmed the version in use within its fence: it may be retired, and is refused."""
+
+
 class RefreshError(RotatorError):
     """A refresh left a version that cannot be taken into use. The text says why."""
 

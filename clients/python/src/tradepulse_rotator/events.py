@@ -1,4 +1,4 @@
-"""What crosses the bus: names of subjects, signed events, reports. The same contract as docs/events.md.
+"""What services hear on the bus: names of subjects, signed events. The same contract as docs/events.md.
 
 Nothing in here talks to a server; :mod:`tradepulse_rotator.bus` does.
 """
@@ -12,7 +12,6 @@ import json
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from enum import StrEnum
 from pathlib import Path
 from typing import Final
 
@@ -26,14 +25,18 @@ from tradepulse_rotator.errors import ConfigurationError, RejectedError
 MAX_EVENT_SIZE: Final = 16 << 10
 """The largest event, headers and body, in bytes."""
 
-MAX_REPORT_SIZE: Final = 512 << 10
-"""The largest report in bytes."""
-
 ROTATED: Final = "secret.rotated"
 STAGED: Final = "secret.staged"
+ROLLOUT: Final = "secret.rollout"
+DRAINING: Final = "draining"
+"""The state of a rollout in which services stop to accept every other version."""
+
+_HEARD: Final = frozenset({ROTATED, STAGED, ROLLOUT})
 
 # The attributes in the order in which they are signed.
 _SIGNED: Final = ("specversion", "id", "source", "type", "subject", "time", "datacontenttype", "keyid")
+_SEQUENCE: Final = "Rotator-Seq"
+_MAX_SEQUENCE_DIGITS: Final = 20
 _MAX_TEXT: Final = 2048
 _MAX_ID: Final = 512
 _MAX_VERSION: Final = 128
@@ -100,9 +103,13 @@ class Names:
         """Return the subject of the last notification to a service about a secret."""
         return f"{self._dot}notify.{service}.{token}"
 
-    def report(self, service: str, instance: str) -> str:
-        """Return the subject of an instance's report."""
-        return f"{self._dot}report.{service}.{instance}"
+    def presence(self, service: str, instance: str, incarnation: str) -> str:
+        """Return the subject of the presence of an incarnation."""
+        return f"{self._dot}report.{service}.{instance}.{incarnation}"
+
+    def use(self, token: str, service: str, incarnation: str) -> str:
+        """Return the subject of the use of a secret by an incarnation."""
+        return f"{self._dot}uses.{token}.{service}.{incarnation}"
 
     def event(self, kind: str, secret_id: str) -> str:
         """Return the subject on which an event about a secret is published."""
@@ -115,7 +122,7 @@ class Names:
         for word in ("notify.", "live."):
             rest = subject.removeprefix(self._dot + word)
             if rest != subject:
-                return rest.partition(".")[2] == key(secret_id) and kind in {ROTATED, STAGED}
+                return rest.partition(".")[2] == key(secret_id) and kind in _HEARD
         return False
 
 
@@ -132,6 +139,10 @@ class Event:
     version_id: str
     previous_version_id: str = ""
     reason: str = ""
+    state: str = ""
+    """The state of a rollout, empty for other events."""
+    seq: int = 0
+    """The sequence of the announcement in the log, 0 when unknown. It is not signed."""
     traceparent: str = ""
     """The W3C trace context of its cause, which is not signed."""
 
@@ -216,6 +227,8 @@ def _data(body: bytes) -> dict[str, str]:
     if not isinstance(data, dict):
         raise RejectedError("malformed", "the data is no object")
     fields = {name: data.get(name) or "" for name in ("secret_id", "version_id", "previous_version_id", "reason")}
+    rollout = data.get("rollout")
+    fields["state"] = (rollout.get("state") or "") if isinstance(rollout, dict) else ""
     if not all(isinstance(v, str) for v in fields.values()):
         raise RejectedError("malformed", "a field of the data has another type")
     return fields
@@ -227,7 +240,7 @@ def _event(headers: Mapping[str, str], data: Mapping[str, str]) -> Event:
     except ValueError:
         raise RejectedError("malformed", "ce-time is no RFC 3339 time") from None
     kind = headers.get("ce-type", "")
-    if kind not in {ROTATED, STAGED}:
+    if kind not in _HEARD:
         raise RejectedError("unknown_type", "the type is none that a service hears of")
     if not all(_PLAIN.fullmatch(headers.get(name, "")) for name in ("ce-id", "ce-source")):
         raise RejectedError("malformed", "id and source are required, in printable ASCII")
@@ -243,62 +256,12 @@ def _event(headers: Mapping[str, str], data: Mapping[str, str]) -> Event:
         version_id=data["version_id"],
         previous_version_id=data["previous_version_id"],
         reason=data["reason"],
+        state=data["state"],
+        seq=_sequence(headers),
         traceparent=headers.get("traceparent", ""),
     )
 
 
-class Status(StrEnum):
-    """Whether an instance uses the version that it was told of."""
-
-    APPLIED = "applied"
-    FAILED = "failed"
-    STAGED = "staged"
-
-
-@dataclass(frozen=True)
-class Running:
-    """What an instance runs of one secret. Times are in nanoseconds since 1970."""
-
-    secret_id: str
-    version_id: str
-    status: Status
-    at: int
-    wanted: str = ""
-    reason: str = ""
-
-
-@dataclass(frozen=True)
-class Report:
-    """What one running process of a service says that it runs."""
-
-    service: str
-    instance: str
-    started_at: int
-    at: int
-    secrets: tuple[Running, ...]
-
-    def encode(self) -> bytes:
-        """Return the report as it stands on the bus."""
-        body = json.dumps(
-            {
-                "service": self.service,
-                "instance": self.instance,
-                "started_at": times.write(self.started_at),
-                "at": times.write(self.at),
-                "secrets": [_running(s) for s in self.secrets],
-            },
-            separators=(",", ":"),
-            ensure_ascii=False,
-        ).encode(errors="replace")
-        if len(body) > MAX_REPORT_SIZE:
-            raise ConfigurationError(f"report: {len(body)} bytes, the limit is {MAX_REPORT_SIZE}; split the secrets over several services")
-        return body
-
-
-def _running(s: Running) -> dict[str, str]:
-    out = {"secret_id": s.secret_id, "version_id": s.version_id, "status": s.status.value}
-    if s.wanted:
-        out["wanted"] = s.wanted
-    if s.reason:
-        out["reason"] = s.reason
-    return out | {"at": times.write(s.at)}
+def _sequence(headers: Mapping[str, str]) -> int:
+    text = headers.get(_SEQUENCE, "")
+    return int(text) if text.isascii() and text.isdigit() and len(text) <= _MAX_SEQUENCE_DIGITS else 0

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import timedelta
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 
 from fastapi import HTTPException
@@ -27,10 +28,10 @@ from fastapi.security.base import SecurityBase
 
 from tradepulse_rotator.audit import AuditFile, AuditLogger, AuditRecord
 from tradepulse_rotator.auth import TokenAuthenticator, TokenUse, refusal
-from tradepulse_rotator.errors import ConfigurationError, NotStartedError
-from tradepulse_rotator.keyring import Keyring
+from tradepulse_rotator.errors import ConfigurationError, FenceError, NotStartedError
+from tradepulse_rotator.keyring import Keyring, KeyUse
 from tradepulse_rotator.manager import Manager
-from tradepulse_rotator.settings import bus_from_env, source_from_env
+from tradepulse_rotator.settings import bus_from_env, options_from_env, source_from_env
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping
@@ -53,13 +54,13 @@ _P = TypeVar("_P", bound=_Part)
 class KeyringHandle:
     """A key ring that the lifespan fills."""
 
-    def __init__(self, secret_id: str, keep: timedelta | None) -> None:
-        self._secret_id, self._keep = secret_id, keep
+    def __init__(self, secret_id: str, kind: KeyUse, keep: timedelta | None) -> None:
+        self._secret_id, self._kind, self._keep = secret_id, kind, keep
         self._ring: Keyring | None = None
 
     async def open(self, manager: Manager, stack: AsyncExitStack) -> None:
         """Load the keys."""
-        self._ring = await Keyring.open(manager, self._secret_id, keep=self._keep)
+        self._ring = await Keyring.open(manager, self._secret_id, self._kind, keep=self._keep)
         stack.callback(self._ring.close)
 
     def __call__(self) -> Keyring:
@@ -114,7 +115,11 @@ class BearerToken(SecurityBase):
         if self._auth is None:
             raise NotStartedError(f"{self._secret_id}: the lifespan of the application has not started")
         client = connection.client.host if connection.client else "unknown"
-        use = self._auth.authenticate(connection.headers.getlist("Authorization"), client)
+        try:
+            await self._auth.confirm()
+            use = self._auth.authenticate(connection.headers.getlist("Authorization"), client)
+        except FenceError as err:
+            raise HTTPException(HTTPStatus.SERVICE_UNAVAILABLE, headers={"Retry-After": "1"}) from err
         if not use.accepted:
             code, headers = refusal(self._realm, use)
             raise HTTPException(code, headers=headers)
@@ -135,7 +140,7 @@ class Secrets:
     ) -> None:
         """``source`` and ``bus`` are called at the start of the application; without them the environment says what they are.
 
-        Further options are those of :class:`~tradepulse_rotator.manager.Manager`.
+        Further options are those of :class:`~tradepulse_rotator.manager.Manager`, and stand before those of the environment.
         """
         self._service, self._source, self._metrics, self._options = service, source, metrics, options
         self._bus = bus if bus is not None else lambda: bus_from_env(metrics=metrics)
@@ -147,13 +152,13 @@ class Secrets:
         """Hold a secret that is read through :attr:`manager`."""
         self._ids[secret_id] = None
 
-    def keyring(self, secret_id: str, *, keep: timedelta | None = None) -> KeyringHandle:
+    def keyring(self, secret_id: str, kind: KeyUse, *, keep: timedelta | None = None) -> KeyringHandle:
         """Declare a key ring."""
-        return self._declare(secret_id, KeyringHandle(secret_id, keep))
+        return self._declare(secret_id, KeyringHandle(secret_id, kind, keep))
 
     def audit_log(self, secret_id: str, path: str | Path, *, keys: KeyringHandle | None = None) -> AuditLog:
         """Declare an audit log in a file of this process."""
-        return self._declare(secret_id, AuditLog(keys or self.keyring(secret_id), path))
+        return self._declare(secret_id, AuditLog(keys or self.keyring(secret_id, KeyUse.HISTORY), path))
 
     def bearer_token(self, secret_id: str, *, realm: str, overlap: timedelta = DEFAULT_OVERLAP) -> BearerToken:
         """Declare a dependency for a bearer token; the one before is accepted for ``overlap`` after a rotation."""
@@ -175,7 +180,8 @@ class Secrets:
     async def lifespan(self, _app: object) -> AsyncIterator[None]:
         """Load every secret before the first request, or fail with all that are missing; end all of it after the last."""
         source = self._source(list(self._ids))
-        manager = Manager(service=self._service, source=source, bus=self._bus(), metrics=self._metrics, **self._options)
+        options = {**options_from_env(), **self._options}
+        manager = Manager(service=self._service, source=source, bus=self._bus(), metrics=self._metrics, **options)
         async with manager, AsyncExitStack() as stack:
             for part in self._parts:
                 await part.open(manager, stack)

@@ -1,20 +1,36 @@
-"""Keys by version: sign with the current one, verify with every one that this process has seen."""
+"""Keys by version: sign with the current one, verify with others."""
 
 from __future__ import annotations
 
 import asyncio
+import logging
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from enum import StrEnum
+from typing import TYPE_CHECKING, Final
 
-from tradepulse_rotator.errors import NotStartedError
+from tradepulse_rotator import logs
+from tradepulse_rotator.errors import NotFoundError, NotStartedError
+from tradepulse_rotator.users import Change, Hooks
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from collections.abc import Set as AbstractSet
     from datetime import timedelta
 
     from tradepulse_rotator.manager import Manager
-    from tradepulse_rotator.reload import Change
     from tradepulse_rotator.value import SecretValue
+
+
+_MAX_NAMED: Final = 1024
+
+
+class KeyUse(StrEnum):
+    """What the older versions of a key are for."""
+
+    HISTORY = "history"
+    """Records that were made before their key was replaced, for ever. That accepts nothing new."""
+    LIVE = "live"
+    """What a client sends, such as a session: to verify it is to accept it. A key ends when its version is retired."""
 
 
 @dataclass(frozen=True)
@@ -28,46 +44,94 @@ class Key:
 class Keyring:
     """Signs with the current version of a secret, and verifies with any version seen, staged ones included.
 
-    What it is a key for is not its business. Its synchronous methods can be called in any thread.
+    What it is a key for is not its business. Its synchronous methods can be called in any thread. It checks the fence of the
+    secret at each use; past it, the store is read once, which blocks: await :meth:`confirm` before on an event loop.
     """
 
-    def __init__(self, manager: Manager, secret_id: str, keep: timedelta | None) -> None:
+    def __init__(self, manager: Manager, secret_id: str, kind: KeyUse, keep: timedelta | None) -> None:
         self._manager = manager
         self.secret_id = secret_id
+        self._live = kind is KeyUse.LIVE
         self._keep = keep
         self._keys: dict[str, Key] = {}
         self._current: Key | None = None
+        self._retired: set[str] = set()
+        self._named: set[tuple[str, str]] = set()  # versions and clients whose use after the retirement was logged
         self._stop: Callable[[], None] | None = None
 
     @classmethod
-    async def open(cls, manager: Manager, secret_id: str, *, keep: timedelta | None = None) -> Keyring:
-        """Return a key ring on a secret. A version that was current is kept for ``keep``, None for the process's life."""
-        ring = cls(manager, secret_id, keep)
-        ring._stop = await manager.subscribe(secret_id, ring._take)
+    async def open(cls, manager: Manager, secret_id: str, kind: KeyUse, *, keep: timedelta | None = None) -> Keyring:
+        """Return a key ring on a secret.
+
+        A version that was current is kept for ``keep``; None is for the process's life, or until it is retired for a live one.
+        """
+        ring = cls(manager, secret_id, kind, keep)
+        hooks = Hooks(ring._prepare, ring._commit, ring._withdraw, ring._drop, ring._accepts)
+        ring._stop = await manager.attach(secret_id, hooks)
         return ring
 
-    def _take(self, change: Change) -> None:
+    def _prepare(self, change: Change) -> None:
+        if change.staged:
+            self._keys[change.version.id] = Key(change.version.id, change.value)
+
+    def _commit(self, change: Change) -> None:
         new = Key(change.version.id, change.value)
         self._keys[new.id] = new
-        if change.staged:
-            return
+        self._retired.discard(new.id)
         before, self._current = self._current, new
         if before is not None and before.id != new.id and self._keep is not None:
-            asyncio.get_running_loop().call_later(self._keep.total_seconds(), self._drop, before.id)
+            asyncio.get_running_loop().call_later(self._keep.total_seconds(), self._forget, before.id)
 
-    def _drop(self, version_id: str) -> None:
-        if self.current().id != version_id:
+    def _withdraw(self, version_id: str) -> None:
+        if self._current is None or self._current.id != version_id:
             self._keys.pop(version_id, None)
 
+    def _forget(self, version_id: str) -> None:
+        self._withdraw(version_id)
+        self._manager.changed()
+
+    def _drop(self, kept: AbstractSet[str]) -> None:
+        if not self._live:
+            return
+        for version_id in self._keys.keys() - kept:
+            del self._keys[version_id]
+            self._retired.add(version_id)
+
+    def _accepts(self) -> AbstractSet[str]:
+        return self._keys.keys() if self._live else frozenset()
+
+    async def confirm(self) -> None:
+        """Wait for what the other methods would block for, and raise what they would raise."""
+        await self._manager.confirm(self.secret_id)
+
     def current(self) -> Key:
-        """Return the key to sign with."""
+        """Return the key to sign with, or raise :class:`~tradepulse_rotator.errors.FenceError`."""
         if self._current is None:
-            raise NotStartedError("the key ring has no key yet")
+            raise NotStartedError("the key ring has no key")
+        self._manager.check(self.secret_id)
         return self._current
 
-    def key(self, version_id: str) -> Key | None:
-        """Return a version to verify with, None when this process has not seen it or keeps it no more."""
-        return self._keys.get(version_id)
+    def key(self, version_id: str, client: str = "") -> Key | None:
+        """Return a version to verify with, None when this process has not seen it or keeps it no more.
+
+        A live ring raises :class:`~tradepulse_rotator.errors.FenceError` past the fence. It logs and counts the use of a retired
+        version with ``client``, the address of whoever sent it.
+        """
+        if not self._live:
+            return self._keys.get(version_id)
+        self._manager.check(self.secret_id)
+        if version_id in self._retired:
+            self._retired_used(version_id, client)
+        found, current = self._keys.get(version_id), self._current
+        is_current = current is not None and current.id == version_id
+        return found if is_current or self._manager.accepts(self.secret_id, version_id) else None
+
+    def _retired_used(self, version_id: str, client: str) -> None:
+        """Count the use of a retired version, and log each client once."""
+        self._manager.metrics.count("secret.retired_used", {"secret.id": self.secret_id})
+        if (version_id, client) not in self._named and len(self._named) < _MAX_NAMED:
+            self._named.add((version_id, client))
+            logs.event(logging.ERROR, "secret.retired_used", secret_id=self.secret_id, version_id=version_id, client=client)
 
     def lookup(self, version_id: str) -> SecretValue | None:
         """Return the value of a version like :meth:`key`: what :func:`~tradepulse_rotator.verify` asks for."""
@@ -75,8 +139,15 @@ class Keyring:
         return None if found is None else found.value
 
     async def fetch(self, version_id: str) -> Key:
-        """Return a version like :meth:`key`, and ask the store for one not seen: for records of an earlier process."""
+        """Return a version like :meth:`key`, and ask the store for one not seen: for records of an earlier process.
+
+        A live ring asks for none: the version may be retired.
+        """
+        if self._live:
+            await self.confirm()
         found = self.key(version_id)
+        if found is None and self._live:
+            raise NotFoundError(f"{self.secret_id}: this process does not accept version {version_id}")
         if found is None:
             _, value = await self._manager.read(self.secret_id, version_id)
             found = Key(version_id, value)
@@ -84,6 +155,9 @@ class Keyring:
         return found
 
     def close(self) -> None:
-        """Take the key ring off its secret; it keeps the keys that it has."""
+        """Take the key ring off its secret. A live one has no key any more, and no ring signs."""
         if self._stop is not None:
             self._stop()
+        self._current = None
+        if self._live:
+            self._keys = {}

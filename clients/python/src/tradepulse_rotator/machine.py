@@ -16,8 +16,10 @@ from tradepulse_rotator.states import (
     MAX_REASON,
     MAX_RETRY,
     REFRESH_PAUSE,
+    STAGED_PAUSE,
     Announcement,
     Do,
+    Drain,
     Effect,
     Event,
     Failure,
@@ -46,12 +48,24 @@ def truncate(text: str) -> str:
 
 
 def _covers(seen: Announcement, other: Announcement) -> bool:
-    """Report whether ``other`` is a replay of ``seen``, or older."""
-    return other.at < seen.at or (other.at == seen.at and other.version == seen.version)
+    """Report whether ``other`` is a replay of ``seen``, or older.
+
+    The sequence decides before the clock, because the clocks of two announcers differ. A lower sequence alone does not make
+    ``other`` old: a log that was lost counts from 1 again, so it has to be the older one by the clock as well.
+    """
+    if other.at == seen.at and other.version == seen.version:
+        return True
+    if seen.seq and other.seq > seen.seq:
+        return False
+    return other.at < seen.at
 
 
-def _newest(have: Announcement | None, other: Announcement | None) -> Announcement | None:
-    return have if have is not None and (other is None or other.at <= have.at) else other
+def _newest(have: Announcement | None, other: Announcement) -> Announcement:
+    return have if have is not None and (other.at == have.at or _covers(have, other)) else other
+
+
+def _earlier(one: int | None, other: int | None) -> int | None:
+    return min((t for t in (one, other) if t is not None), default=None)
 
 
 class _Transition:
@@ -65,6 +79,7 @@ class _Transition:
     def finish(self) -> tuple[State, list[Effect]]:
         """Begin what waits, and compare with the state before."""
         self._dequeue()
+        self._drop_old()
         before, s = self._before, self._s
         told = (s.version, s.status, s.wanted, s.reason)
         if s.version and told != (before.version, before.status, before.wanted, before.reason):
@@ -86,6 +101,8 @@ class _Transition:
             self._announced(event.announcement)
         elif kind is Kind.STAGED and event.announcement is not None:
             self._staged(event.announcement)
+        elif kind is Kind.DRAINING and event.announcement is not None:
+            self._draining(event.announcement, event.previous)
         elif kind is Kind.CLOCK:
             self._clock()
         elif kind is Kind.POLLED:
@@ -102,7 +119,7 @@ class _Transition:
             if job.staged:
                 self._read_staged(job, event)
             elif event.version == self._s.version:
-                self._unchanged(event)
+                self._unchanged(job, event)
             else:
                 self._offer(job, event)
         elif event.kind is Kind.READ_FAILED and job.phase is Do.READ:
@@ -134,6 +151,8 @@ class _Transition:
 
     def _announced(self, new: Announcement) -> None:
         s = self._s
+        if s.drain is not None and not _covers(s.drain.announcement, new):
+            self._set(drain=None)  # a later rollout has a DRAINING of its own
         if not self._idle:
             self._set(queued=_newest(s.queued, new))
         elif not _covers(s.seen, new) and (new.version != s.version or s.status is Status.FAILED):
@@ -147,6 +166,23 @@ class _Transition:
         known = new.version == s.version or (s.status is Status.STAGED and new.version == s.wanted)
         if not known and not _covers(s.seen, new):
             self._begin(Job(staged=True, cause=new, version=new.version))
+
+    def _draining(self, new: Announcement, previous: str) -> None:
+        """Take the order to drop what was before the announced version. It is a hint as well: a process that still uses the
+        previous version reads the store."""  # noqa: D205, D209  # two sentences
+        s = self._s
+        if _covers(s.drained, new) or _covers(s.seen, new):
+            return  # replayed, or overtaken by a later version
+        self._set(drained=new, drain=Drain(new, previous))
+        if s.version == previous:
+            self._polled()
+
+    def _drop_old(self) -> None:
+        """Carry out a DRAINING once its previous version is not in use."""
+        drain = self._s.drain
+        if drain is not None and self._s.version and self._s.version != drain.previous:
+            self._set(drain=None)
+            self._do(Do.DROP, version=drain.announcement.version)
 
     def _polled(self) -> None:
         """Read the current version, unless such a read is under way."""
@@ -163,10 +199,12 @@ class _Transition:
             self._begin(Job())
 
     def _look(self) -> None:
-        """Try again what failed, and read the current version."""
-        restage = self._s.restage
+        """Read a staged version whose staging failed or whose check is due, and then the current version."""
+        restage, held = self._s.restage, self._s.offered
         if restage is not None and self._idle:
             self._begin(Job(staged=True, cause=restage, version=restage.version))
+        elif held.check_at is not None and self._now >= held.check_at and self._idle:
+            self._begin(Job(staged=True, cause=held.cause, version=held.version))
         self._polled()
 
     def _dequeue(self) -> None:
@@ -199,15 +237,17 @@ class _Transition:
         self._withdraw_all_but(event.version)
         self._enter(Do.PREPARE, replace(job, version=event.version, not_after=event.not_after))
 
-    def _unchanged(self, event: Event) -> None:
-        """Note that the version in use is the current one."""
-        self._set(job=None)
+    def _unchanged(self, job: Job, event: Event) -> None:
+        """Note that the version in use is the current one. Hooks that took another one get it again."""
         self._confirm(event.not_after)
-        if self._s.restage is not None:
-            return  # its next try keeps its time, which may have passed meanwhile
         if not self._s.offered.staged:
             self._withdraw_all_but("")
-        self._settle()
+        if self._s.mixed:
+            self._enter(Do.PREPARE, replace(job, version=event.version, not_after=event.not_after))
+            return
+        self._set(job=None)
+        if self._s.restage is None:  # otherwise its next try keeps its time, which may have passed meanwhile
+            self._settle()
 
     def _confirm(self, end: int | None) -> None:
         self._set(asked=self._now)
@@ -217,31 +257,39 @@ class _Transition:
         self._do(Do.CONFIRM, version=self._s.version, not_after=end)
         if stale:
             self._do(Do.FRESH, version=self._s.version)
-        self._set(not_after=end, stale=False, expired=False)
+        self._set(not_after=end, stale=False)
 
     def _settle(self) -> None:
-        """Note that nothing has to be tried again."""
+        """Note that nothing has to be tried again. While hooks are mixed the failure stays, and its next try."""
+        self._set(job=None, restage=None)
+        if self._s.mixed:
+            return
         held = self._s.offered
         staged = held.staged and held.accepted
         self._set(
-            job=None, restage=None, retry=0, next_try=None, reason="",
+            retry=0, next_try=None, reason="",
             status=Status.STAGED if staged else Status.APPLIED, wanted=held.version if staged else "",
         )  # fmt: skip
 
     def _read_staged(self, job: Job, event: Event) -> None:
-        if event.pending:
+        """Offer a staged version to the hooks, if it is still pending and they do not hold it."""
+        held = self._s.offered
+        if not event.pending:
+            # Promoted or given up meanwhile. A read of the current version tells, and withdraws what hooks hold unless it is that.
+            self._set(offered=replace(held, staged=False, check_at=None), queued_read=True)
+            self._settle()
+        elif held.accepted and held.version == job.version:
+            self._set(offered=replace(held, check_at=self._now + STAGED_PAUSE))
+            self._settle()
+        else:
             self._offer(job, event)
-            return
-        # Promoted or given up meanwhile. The next read of the current version tells.
-        self._withdraw_all_but(job.version)
-        self._set(offered=replace(self._s.offered, staged=False))
-        self._settle()
 
     def _unread(self, job: Job, failure: Failure) -> None:
         s = self._s
         late = job.cause is None or self._now - job.cause.at >= GONE_AFTER
         if job.staged and failure.kind in _MISSING and (late or s.offered.version == job.version):
-            self._withdraw_all_but("")  # given up
+            if s.offered.version == job.version:
+                self._withdraw_all_but("")  # given up
             self._settle()
         elif job.staged:
             self._set(restage=job.cause)
@@ -252,22 +300,29 @@ class _Transition:
             self._fail(job.cause.version, failure)
 
     def _prepared(self, job: Job) -> None:
+        """Go on to the commit of a current version. A staged one has none, nor has the one in use, which hooks took again."""
         if job.staged:
-            self._set(offered=Offer(job.version, staged=True, accepted=True))
+            check = self._now + STAGED_PAUSE
+            self._set(offered=Offer(job.version, staged=True, accepted=True, cause=job.cause, check_at=check))
+            self._settle()
+        elif job.version == self._s.version:
+            self._set(mixed=False)
             self._settle()
         else:
             self._enter(Do.COMMIT, job)
 
     def _refused(self, job: Job, failure: Failure) -> None:
         """Note that a hook refused a version: the version in use stays."""
-        self._set(offered=Offer(job.version, staged=job.staged), restage=job.cause if job.staged else None)
+        if job.version != self._s.version:
+            self._set(offered=Offer(job.version, staged=job.staged))
+        self._set(mixed=self._s.mixed or not job.staged, restage=job.cause if job.staged else None)
         self._fail(job.version, failure)
 
     def _use(self, job: Job) -> None:
-        """Note that a version is in use."""
+        """Note that a version is in use. Hooks hold no other version any more."""
         self._set(
             version=job.version, not_after=job.not_after, loaded_at=self._now, asked=self._now,
-            stale=False, expired=False, warned=False, offered=Offer(),
+            stale=False, warned=False, mixed=False, offered=Offer(),
         )  # fmt: skip
         self._settle()
         self._do(Do.INSTALLED, version=job.version, cause=job.cause)
@@ -295,24 +350,27 @@ class _Transition:
         return min(moments if at is None else [at, *moments], default=None)
 
     def _read_at(self) -> int | None:
-        """Return when the store has to be read: the next try, or without one the refresh before the lifetime ends."""
-        s = self._s
+        """Return when the store has to be read.
+
+        It is the next try, or without one the earlier of the refresh before the lifetime ends and the check of a staged version.
+        """
+        s, rules = self._s, self._rules
         if s.job is not None:
             return None
-        if s.next_try is None and self._rules.lifetime is not None:
+        if s.next_try is not None:
+            return s.next_try
+        refresh = None
+        if rules.lifetime is not None:
             # The margin before, or half of a lifetime that is too short for that.
-            return s.asked + max(self._rules.lifetime - self._rules.margin, self._rules.lifetime // 2)
-        return s.next_try
+            refresh = s.asked + max(rules.lifetime - rules.margin, rules.lifetime // 2)
+        return _earlier(refresh, s.offered.check_at)
 
     def _moments(self) -> list[int]:
-        """Return when the version in use comes near its end, becomes stale or expires."""
+        """Return when the version in use comes near its end or becomes stale."""
         s, rules = self._s, self._rules
         out = [] if s.not_after is None else [s.not_after - rules.margin, s.not_after]
         if rules.lifetime is not None:
             out.append(s.asked + rules.lifetime)
-        since = self._stale_since()
-        if s.stale and since is not None and rules.max_stale is not None:
-            out.append(since + rules.max_stale)
         return out
 
     def _stale_since(self) -> int | None:
@@ -348,11 +406,8 @@ class _Transition:
     def _age(self) -> bool:
         """Mark a version that the store has not confirmed since its end, and report whether the mark is new."""
         s, since = self._s, self._stale_since()
-        if since is None or self._now < since:
+        if s.stale or since is None or self._now < since:
             return False
-        expired = self._rules.max_stale is not None and self._now >= since + self._rules.max_stale
-        if s.stale and s.expired == expired:
-            return False
-        self._set(stale=True, expired=expired)
-        self._do(Do.EXPIRED if expired else Do.STALE, version=s.version, at=since)
+        self._set(stale=True)
+        self._do(Do.STALE, version=s.version, at=since)
         return True

@@ -9,29 +9,31 @@ import os
 import random
 import secrets
 import socket
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from dataclasses import replace
 from datetime import timedelta
 from functools import partial
-from typing import TYPE_CHECKING, Final, Self, TypeVar
+from typing import TYPE_CHECKING, Final, Self
 
 from tradepulse_rotator import events, logs, tasks, times
+from tradepulse_rotator.checks import Checks
 from tradepulse_rotator.errors import (
     ConfigurationError,
-    InvalidError,
-    MissingSecretsError,
-    NotFoundError,
     RefreshError,
     RotatorError,
-    StoreError,
-    UnavailableError,
     UnknownSecretError,
 )
+from tradepulse_rotator.fence import Moment
 from tradepulse_rotator.metrics import Metrics, SafeMetrics
-from tradepulse_rotator.reload import Current, Entry, Handle, Hook, Shell, explain
+from tradepulse_rotator.presence import Identity, Recorder
+from tradepulse_rotator.reading import MAX_READS, Reader
+from tradepulse_rotator.records import PastFence
+from tradepulse_rotator.reload import Current, Entry, Handle, Shell, explain
+from tradepulse_rotator.states import Status
+from tradepulse_rotator.users import Hook, Hooks
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Iterable
     from types import TracebackType
 
     from tradepulse_rotator.bus import Bus
@@ -41,11 +43,12 @@ if TYPE_CHECKING:
 DEFAULT_LEASE: Final = timedelta(seconds=30)
 DEFAULT_POLL_INTERVAL: Final = timedelta(minutes=5)
 DEFAULT_RETRY: Final = timedelta(seconds=5)
-DEFAULT_MAX_STALE: Final = timedelta(hours=24)
+JOIN_REQUIRED: Final = "required"
+"""The value of ``join`` that waits for the bus without a limit."""
 
-_MAX_READS: Final = 8  # at once
-_READ_TIMEOUT: Final = 30.0
-_COALESCE: Final = 0.01  # how long changes are gathered into one report
+_JOIN_WAIT: Final = 60.0  # for the acknowledged uses of secrets whose users serve on
+_JOIN_WAIT_CHECKED: Final = 5.0  # where every user checks at use: its fence bounds what a process does that rotator does not know
+_RECORD_WAIT: Final = 10.0
 _LEAST_LOOK: Final = 0.02
 _HEAR_AGAIN: Final = 2.0
 _LONGEST_LOOK: Final = 60.0
@@ -53,8 +56,7 @@ _MAX_PARTS: Final = 64  # into which a poll is spread over its interval, so that
 _SECOND: Final = 1_000_000_000
 
 
-_A = TypeVar("_A")
-_T = TypeVar("_T")
+_UNSET: Final = object()
 
 
 class Manager:
@@ -74,38 +76,47 @@ class Manager:
         lease: timedelta = DEFAULT_LEASE,
         poll_interval: timedelta | None = DEFAULT_POLL_INTERVAL,
         retry: timedelta = DEFAULT_RETRY,
-        max_stale: timedelta | None = DEFAULT_MAX_STALE,
+        fence: timedelta | None = None,
+        checked_at_use: Iterable[str] = (),
+        join: str = "",
         metrics: Metrics | None = None,
+        max_stale: object = _UNSET,
     ) -> None:
         """Set up what :meth:`start` starts.
 
         ``service`` is the name that secrets list under ``services:``. Without a ``bus`` a rotation is noticed by polling
         only, and this process cannot report what it runs. ``instance`` names this process; empty makes a name that no other
-        has. ``poll_interval`` None never polls. ``max_stale`` is for how long a version is served as good although the store
-        cannot be asked; then it counts as expired; None means without limit.
+        has. ``poll_interval`` None never polls.
+
+        ``fence`` is how long this process uses a version that neither the bus nor the store confirms, unless the
+        :class:`~tradepulse_rotator.store.Spec` of the secret says so. ``checked_at_use`` names the secrets that this process
+        uses through authenticators and keyrings only, which refuse past the fence. ``join`` ``"required"`` waits without a
+        limit until the bus has stored that this process uses its secrets; otherwise it starts after a minute without that.
         """
+        if max_stale is not _UNSET:
+            raise ConfigurationError("max_stale is now fence: how long this process uses a version that it cannot confirm")
         events.check_token("service", service)
         if not source.specs:
             raise ConfigurationError("a manager needs the id of at least one secret")
-        self._service = service
-        self._source = source
+        if join not in {"", JOIN_REQUIRED} or (join and bus is None):
+            raise ConfigurationError(f"join {join!r}: use {JOIN_REQUIRED!r}, with a bus, or leave it out")
         self._bus = bus
         self.instance = instance or _instance_name()
         events.check_token("instance", self.instance)
-        self._lease, self._poll = lease, poll_interval
+        self._me = Identity.new(service, self.instance, lease)
+        self._join, self._poll = join, poll_interval
         self._metrics = SafeMetrics(metrics)
-        self._started_at = times.now_ns()
-        self._slots = asyncio.Semaphore(_MAX_READS)
-        self._threads = ThreadPoolExecutor(_MAX_READS, thread_name_prefix="rotator-store")
+        self._reader = Reader(source)
         self._dirty, self._wake, self._unheard = asyncio.Event(), asyncio.Event(), asyncio.Event()
-        shell = Shell(self.read, self._spawn, self._metrics, self._dirty, self._wake)
-        self._entries = {s.id: Entry(s, retry, max_stale, shell) for s in source.specs.values()}
+        shell = Shell(self.read, self._spawn, self._metrics, self._dirty, self._wake, self._offer, self._is_recorded)
+        self._entries = _entries(source, retry, fence, frozenset(checked_at_use), shell)
         self._parts = _in_parts(list(self._entries.values()))
         self._polled = itertools.cycle(self._parts)
+        self._recorder = None if bus is None else Recorder(bus, self._me, list(self._entries.values()), self._dirty, self._poll_all)
+        self._checks = Checks(source, self._reader.threads, self._metrics)
         self._tasks: set[asyncio.Task[None]] = set()
         self._started = self._closed = False
         self._unanswered: list[str] = []  # secrets whose last notification was not read yet
-        self._unreported = False  # True after a report that failed
         self._poll_at = 0.0  # on the clock of the loop
 
     async def __aenter__(self) -> Self:
@@ -117,46 +128,74 @@ class Manager:
         await self.close()
 
     async def start(self) -> None:
-        """Subscribe, load everything, and begin to report.
+        """Subscribe, join, load everything, and begin to report.
 
         It raises :class:`MissingSecretsError`, which names every secret that has no value, and then nothing runs. It subscribes
-        first: what is announced while the first values are read must not be missed.
+        first: what is announced while the first values are read must not be missed. It joins before it reads: no version may be
+        retired while a process has read it that rotator does not know.
         """
+        self._checks.start()
         try:
             if self._bus is None:
                 every = str(self._poll) if self._poll else "never"
                 logs.event(
-                    logging.WARNING, "secret.poll_only", service=self._service, every=every,
+                    logging.WARNING, "secret.poll_only", service=self._me.service, every=every,
                     detail="no bus is configured: a rotation is noticed by polling, and this process cannot report what it runs",
                 )  # fmt: skip
             else:
-                await self._bus.start(self._service, self._notified, self._connected)
-            await self._load_all()
+                await self._bus.start(self._me.service, self._notified, self._connected)
+            if self._recorder is not None:
+                await self._join_first(self._recorder)
+            await self._reader.load(self._entries)
+            self._started = True
         except BaseException:
-            await self._end()
+            await self._leave()
             raise
         self._poll_at = asyncio.get_running_loop().time() + self._poll_in()
         self._spawn(tasks.forever("poll", self._look, self._metrics))
-        if self._bus is not None:
-            report, hear = partial(self._report, self._bus), partial(self._hear_missed, self._bus)
-            self._spawn(tasks.forever("report", report, self._metrics, longest=self._report_again()))
+        if self._bus is not None and self._recorder is not None:
+            recorder, hear = self._recorder, partial(self._hear_missed, self._bus)
+            self._spawn(tasks.forever("report", recorder.keep, self._metrics, longest=min(recorder.interval, _HEAR_AGAIN)))
             self._spawn(tasks.forever("missed", hear, self._metrics))
             self._dirty.set()
 
+    async def _join_first(self, recorder: Recorder) -> None:
+        """Wait until the bus has stored that this process uses its secrets; start anyway after a while, and say so."""
+        serves = any(not e.checked for e in self._entries.values())
+        limit = None if self._join else _JOIN_WAIT if serves else _JOIN_WAIT_CHECKED
+        with suppress(TimeoutError):
+            async with asyncio.timeout(limit):
+                await recorder.join_first()
+        late = [e for e in self._entries.values() if not recorder.is_recorded(e.id)]
+        if late:
+            logs.event(
+                logging.ERROR, "secret.not_joined", service=self._me.service, instance=self.instance, secrets=len(late),
+                detail="this process starts without being on record: a rotation cannot see which versions it uses",
+            )  # fmt: skip
+
     async def close(self) -> None:
-        """End everything that runs, say on the bus that this instance is gone, and wait. Handles keep their last value."""
+        """End everything that runs, say on the bus that this process has ended, and wait.
+
+        Handles keep their last value. Authenticators and keyrings refuse from now on.
+        """
         self._closed = True
+        self._checks.close()
         tasks = list(self._tasks)
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         for entry in self._entries.values():
             entry.release()
+        await self._leave()
+
+    async def _leave(self) -> None:
+        """Say on the bus that this process has ended, if it can be said, and end the connection."""
         try:
-            if self._bus is not None and self._started:
-                await self._bus.withdraw(self._service, self.instance)
+            if self._recorder is not None:
+                await self._recorder.end()
         except Exception as err:  # noqa: BLE001  # what ends must end whatever the bus does
-            logs.event(logging.WARNING, "secret.report", error=explain(err), detail="the report ends with its lease")
+            detail = "rotator does not learn that this process has ended; forget it there if it holds a retirement up"
+            logs.event(logging.WARNING, "secret.report", error=explain(err), detail=detail)
         finally:
             await self._end()
 
@@ -165,7 +204,7 @@ class Manager:
             if self._bus is not None:
                 await self._bus.close()
         finally:
-            self._threads.shutdown(wait=False, cancel_futures=True)
+            self._reader.threads.shutdown(wait=False, cancel_futures=True)
 
     def _spawn(self, work: Awaitable[None]) -> None:
         task = asyncio.ensure_future(work)
@@ -180,12 +219,12 @@ class Manager:
     # Reading.
 
     def secret(self, secret_id: str) -> Handle:
-        """Return a handle on one secret."""
-        return Handle(self._entry(secret_id))
+        """Return a handle on one secret that is not checked at use: the value that it returns may be kept for ever."""
+        return Handle(self._copied(secret_id))
 
     def get(self, secret_id: str) -> Current:
         """Return the current version of a secret, and count and log the access. Use a handle where reads are hot."""
-        entry = self._entry(secret_id)
+        entry = self._copied(secret_id)
         self._metrics.count("secret.access", {"secret.id": secret_id})
         logs.event(logging.INFO, "secret.access", secret_id=secret_id, version_id=entry.current.version.id)
         return entry.current
@@ -201,66 +240,101 @@ class Manager:
             raise UnknownSecretError(f"{secret_id} is not among the secrets of this manager")
         return entry
 
+    def _copied(self, secret_id: str) -> Entry:
+        """Return a secret whose value may leave the checks."""
+        entry = self._entry(secret_id)
+        if entry.checked:
+            raise ConfigurationError(
+                f"{secret_id} is in checked_at_use: use it through an authenticator or a keyring, or take it off that list"
+            )
+        return entry
+
     async def read(self, secret_id: str, version: str | None = None) -> tuple[Version, SecretValue]:
         """Read a version from the store, in a thread."""
-        return await self._in_thread(self._source.read, secret_id, version)
+        return await self._reader.read(secret_id, version)
 
-    async def read_previous(self, secret_id: str, current: Version) -> SecretValue:
-        """Read the version before the current one from the store, in a thread."""
-        return await self._in_thread(self._source.read_previous, secret_id, current)
-
-    async def _in_thread(self, call: Callable[[str, _A], _T], secret_id: str, argument: _A) -> _T:
-        loop = asyncio.get_running_loop()
-        try:
-            # A read counts its time from when it begins, not from when it waits for others to end.
-            async with self._slots, asyncio.timeout(_READ_TIMEOUT):
-                return await loop.run_in_executor(self._threads, call, secret_id, argument)
-        except TimeoutError:
-            raise UnavailableError(f"{self._source.provider.name}: no answer within {_READ_TIMEOUT:.0f} s") from None
-
-    async def _load_all(self) -> None:
-        ids = list(self._source.specs)
-        found = await asyncio.gather(*map(self._first, ids), return_exceptions=True)
-        missing = [self._remedy(i, e) for i, e in zip(ids, found, strict=True) if isinstance(e, StoreError)]
-        for error in found:
-            if isinstance(error, BaseException) and not isinstance(error, StoreError):
-                raise error
-        if missing:
-            raise MissingSecretsError(f"{len(missing)} of {len(ids)} secrets cannot be resolved:\n" + "\n".join(missing))
-        for secret_id, first in zip(ids, found, strict=True):
-            if isinstance(first, tuple):
-                self._entries[secret_id].started(*first)
-        self._started = True
-
-    async def _first(self, secret_id: str) -> tuple[timedelta | None, Version, SecretValue]:
-        fresh_for = self._source.fresh_for(secret_id)
-        version, value = await self.read(secret_id)
-        if not value:
-            raise InvalidError(f"{self._source.provider.name}: the value is empty")
-        return fresh_for, version, value
-
-    def _remedy(self, secret_id: str, error: StoreError) -> str:
-        path, provider = self._source.specs[secret_id].store_path, self._source.provider
-        hint = f"let this service read {path!r} in the store {provider.name!r}"
-        if isinstance(error, NotFoundError):
-            hint = provider.hint(path)
-        elif isinstance(error, UnavailableError):
-            hint = f"see whether the store {provider.name!r} can be reached from here"
-        elif isinstance(error, InvalidError):
-            hint = "see the error"
-        return f"  {secret_id}: {error} ({hint})"
+    async def read_previous(self, secret_id: str) -> tuple[Version, SecretValue]:
+        """Read the version before the one in use from the store, in a thread."""
+        return await self._reader.read_previous(secret_id, self._entry(secret_id).current.version)
 
     # Hooks.
 
-    async def subscribe(self, secret_id: str, hook: Hook) -> Callable[[], None]:
+    async def subscribe(self, secret_id: str, hook: Hook | Hooks) -> Callable[[], None]:
         """Add a hook and call it with the version in use before returning; what it raises then is raised here.
 
         Later it is called with every new version, before that is taken into use, never concurrently for one secret. The
-        returned function takes the hook away.
+        returned function takes the hook away. A hook may copy the value, so the secret is not checked at use.
+        """
+        self._copied(secret_id)
+        return await self.attach(secret_id, hook if isinstance(hook, Hooks) else Hooks(hook))
+
+    async def attach(self, secret_id: str, hooks: Hooks) -> Callable[[], None]:
+        """Add a user like :meth:`subscribe`: one that calls :meth:`check` or :meth:`confirm` before each use of the value."""
+        entry = self._entry(secret_id)
+        await entry.attach(hooks)
+        return partial(entry.detach, hooks)
+
+    def accepts(self, secret_id: str, version: str) -> bool:
+        """Report whether a version that a user accepts besides the one in use is within its fence."""
+        return self._entry(secret_id).fence.covers(version) and not self._closed
+
+    def drained(self, secret_id: str) -> bool:
+        """Report whether the fleet has left every version but the one in use."""
+        return self._entry(secret_id).drained
+
+    def version(self, secret_id: str) -> Version:
+        """Return the version in use, without its value."""
+        return self._entry(secret_id).current.version
+
+    def changed(self) -> None:
+        """Have what users accept written anew. It belongs to the event loop."""
+        self._dirty.set()
+
+    async def accept(self, secret_id: str, version: str) -> bool:
+        """Wait, for a while, until the bus has stored what users of a secret accept, which ``version`` is a part of.
+
+        It returns whether the version may be accepted. The fence of that version counts from the last renewal, since the store
+        does not call it current. Without a record it counts from when the version in use was made: the version before is not
+        retired earlier than a fence after that.
         """
         entry = self._entry(secret_id)
-        await entry.subscribe(hook)
-        return partial(entry.unsubscribe, hook)
+        self._dirty.set()
+        if self._recorder is not None and await self._recorder.stored(entry, _RECORD_WAIT):
+            since = self._recorder.renewed_at
+        else:
+            present = entry.fence.clock()
+            age = max(present.wall - entry.current.version.created_at, 0)
+            since = Moment(present.boot - age, present.wall - age)
+        entry.fence.accept(version, since)
+        return entry.fence.covers(version)
+
+    async def _offer(self, entry: Entry) -> None:
+        if self._recorder is not None:
+            await self._recorder.offer(entry)
+
+    def _is_recorded(self, secret_id: str) -> bool:
+        return self._recorder is None or self._recorder.is_recorded(secret_id)
+
+    def _poll_all(self) -> None:
+        for entry in self._entries.values():
+            entry.poll()
+
+    # The fence.
+
+    async def confirm(self, secret_id: str) -> None:
+        """Return while the version in use may be used. Past the fence, ask the store once, for a short time.
+
+        It raises :class:`~tradepulse_rotator.errors.FenceError` when that does not confirm the version. A newer version is in
+        use when this returns.
+        """
+        await self._checks.confirm(self._entry(secret_id))
+
+    def check(self, secret_id: str) -> None:
+        """Check like :meth:`confirm`, in any thread. Past the fence it blocks for the read of the store.
+
+        When the store has another version, that is taken into use on the event loop, and this check fails.
+        """
+        self._checks.check(self._entry(secret_id))
 
     async def refresh(self, secret_id: str) -> None:
         """Read a secret now, take a new version into use, and wait until that is done.
@@ -274,8 +348,8 @@ class Manager:
             await entry.refresh()
         if self._closed:
             raise RefreshError(f"refresh {secret_id}: the manager is closed")
-        if entry.status.status is events.Status.FAILED:
-            raise RefreshError(f"refresh {secret_id}: {entry.status.reason}")
+        if entry.state.status is Status.FAILED:
+            raise RefreshError(f"refresh {secret_id}: {entry.state.reason}")
 
     def _notified(self, event: events.Event) -> None:
         """Take a notification: at most one read of the store."""
@@ -327,14 +401,14 @@ class Manager:
         self._unheard.clear()
         left, unanswered = self._unanswered, []
         while left and not self._unheard.is_set():
-            some, left = left[:_MAX_READS], left[_MAX_READS:]
+            some, left = left[:MAX_READS], left[MAX_READS:]
             heard = await asyncio.gather(*(self._hear(bus, i) for i in some))
             unanswered += [i for i, ok in zip(some, heard, strict=True) if not ok]
         self._unanswered = unanswered
 
     async def _hear(self, bus: Bus, secret_id: str) -> bool:
         try:
-            event = await bus.last_notified(self._service, secret_id)
+            event = await bus.last_notified(self._me.service, secret_id)
             if event is not None:
                 self._notified(event)
         except BaseException as err:
@@ -347,34 +421,17 @@ class Manager:
             return False
         return True
 
-    # Reporting.
 
-    async def _report(self, bus: Bus) -> None:
-        """Say what this process runs, after a change or in time to keep the lease. A failure is logged once, and tried again."""
-        with suppress(TimeoutError):
-            async with asyncio.timeout(self._report_again() if self._unreported else self._report_every()):
-                await self._dirty.wait()
-                await asyncio.sleep(_COALESCE)
-        self._dirty.clear()
-        again, self._unreported = self._unreported, True
-        try:
-            await bus.report(self._snapshot(), self._lease)
-        except RotatorError as err:
-            if not again:
-                logs.event(logging.WARNING, "secret.report", error=str(err), detail="rotator does not learn what this process runs")
-        else:
-            self._unreported = False
-
-    def _report_every(self) -> float:
-        return self._lease.total_seconds() / 3
-
-    def _report_again(self) -> float:
-        """Return the longest time to the next report after one that failed."""
-        return min(self._report_every(), _HEAR_AGAIN)
-
-    def _snapshot(self) -> events.Report:
-        running = tuple(e.status for e in self._entries.values())
-        return events.Report(self._service, self.instance, self._started_at, times.now_ns(), running)
+def _entries(source: Source, retry: timedelta, fence: timedelta | None, checked: frozenset[str], shell: Shell) -> dict[str, Entry]:
+    """Return an entry for every secret."""
+    unknown = checked - source.specs.keys()
+    if unknown:
+        raise ConfigurationError(f"checked_at_use: {', '.join(sorted(unknown))}: not among the secrets of this manager")
+    out = {}
+    for spec in source.specs.values():
+        past = PastFence.REFUSE if spec.id in checked else PastFence.SERVE
+        out[spec.id] = Entry(replace(spec, fence=spec.fence or fence), retry, past, shell)
+    return out
 
 
 def _in_parts(entries: list[Entry]) -> list[tuple[Entry, ...]]:

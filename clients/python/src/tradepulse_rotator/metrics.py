@@ -12,12 +12,13 @@ if TYPE_CHECKING:
 
 
 class Metrics(Protocol):
-    """What a service implements to have metrics; both methods are called on the event loop and must not block.
+    """What a service implements to have metrics; both methods must not block. ``count`` may be called in any thread.
 
     Counters are ``secret.access``, ``secret.near_expiry``, ``secret.rotated``, ``secret.reload.failures``,
-    ``admin.token.uses`` and ``rotator.events.rejected``; ``secret.reload.latency`` is a duration in seconds. They have the
-    names and the attributes of the Go client. ``secret.task.failures`` counts the exceptions that work in the background did not
-    expect, by ``task``; the work goes on after each.
+    ``admin.token.uses`` and ``rotator.events.rejected``; ``secret.fenced`` counts uses that were refused past the fence, and
+    ``secret.retired_used`` those of versions after they were retired. ``secret.reload.latency`` is a duration in seconds. They
+    have the names and the attributes of the Go client. ``secret.task.failures`` counts the exceptions that work in the
+    background did not expect, by ``task``; the work goes on after each.
     """
 
     def count(self, name: str, attributes: Mapping[str, str]) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import inspect
 import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
@@ -11,16 +10,22 @@ from typing import TYPE_CHECKING, Final
 
 from tradepulse_rotator import events, logs, machine, tasks, times
 from tradepulse_rotator.errors import RotatorError, reason_of
+from tradepulse_rotator.fence import Fence
+from tradepulse_rotator.records import PastFence, Status, Use, whole_seconds
 from tradepulse_rotator.states import ANSWERED, Announcement, Do, Effect, Event, Failure, Kind, Rules, State
+from tradepulse_rotator.users import Change, Hooks, Users
 
 if TYPE_CHECKING:
     from datetime import timedelta
 
+    from tradepulse_rotator.fence import Moment
     from tradepulse_rotator.metrics import Metrics
     from tradepulse_rotator.store import Spec, Version
     from tradepulse_rotator.value import SecretValue
 
 _SECOND: Final = 1_000_000_000
+_KINDS: Final = {events.ROTATED: Kind.ANNOUNCED, events.STAGED: Kind.STAGED, events.ROLLOUT: Kind.DRAINING}
+_MAX_ACCEPTS: Final = 16  # that a record may list
 _TRACE_PARTS: Final = 4  # W3C: version, trace, parent, flags
 
 
@@ -35,29 +40,16 @@ class Current:
     """The end of its life, None for without end."""
     stale: bool = False
     """True while the store could not be asked since its end, or since the end of ``<ID>_TTL_SECONDS``."""
-    expired: bool = False
-    """True once it has been stale for longer than the limit: it should not be used any more."""
 
 
 @dataclass(frozen=True)
-class Change:
-    """A version that is about to be taken into use, or with ``staged`` to be accepted for verification only."""
+class First:
+    """The first version of a secret, and when the read of it began."""
 
-    secret_id: str
+    fresh_for: timedelta | None
     version: Version
     value: SecretValue
-    staged: bool = False
-    traceparent: str = ""
-    """The W3C trace context of the announcement, empty when the version was found without one."""
-    announced_at: int | None = None
-    """When the version was announced, in nanoseconds since 1970; None when it was found without an announcement."""
-
-
-Hook = Callable[[Change], Awaitable[None] | None]
-"""Takes a version into use. When it raises, the version before stays in use and the hook is called again later.
-
-It must not await :meth:`Manager.refresh` or :meth:`Manager.subscribe` of the same secret, which wait for the hook.
-"""
+    sent: Moment
 
 
 @dataclass(frozen=True)
@@ -71,6 +63,10 @@ class Shell:
     """Set when the report changed."""
     wake: asyncio.Event
     """Set when a deadline changed."""
+    offer: Callable[[Entry], Awaitable[None]]
+    """Puts on record what the entry offers to its users, as far as the bus can be reached."""
+    is_recorded: Callable[[str], bool]
+    """Reports whether the use of a secret was ever put on record."""
 
 
 class Handle:
@@ -86,6 +82,11 @@ class Handle:
         """Return the version in use."""
         return self._entry.current
 
+    @property
+    def confirmed(self) -> bool:
+        """Whether the version in use was confirmed within the fence."""
+        return self._entry.fence.holds
+
     def __repr__(self) -> str:
         return f"Handle({self.id!r})"
 
@@ -95,31 +96,78 @@ class Entry:
 
     current: Current
     """The version in use; there is none before :meth:`started`."""
-    status: events.Running
-    """What the report says; there is none before :meth:`started`."""
 
-    def __init__(self, spec: Spec, retry: timedelta, max_stale: timedelta | None, shell: Shell) -> None:
+    def __init__(self, spec: Spec, retry: timedelta, past_fence: PastFence, shell: Shell) -> None:
         self.id, self._spec, self._shell = spec.id, spec, shell
-        limit = None if max_stale is None else times.span(max_stale)
-        self._rules = Rules(times.span(spec.refresh_margin), times.span(retry), max_stale=limit)
+        self.past_fence = past_fence
+        self.fence = Fence(spec.fence_period)
+        self.joined = True
+        """False while no version was taken into use after a use was put on record."""
+        self._offering = ""  # a version that is being offered to users
+        self._rules = Rules(times.span(spec.refresh_margin), times.span(retry))
         self.state = State()
-        self._hooks: list[Hook] = []
-        # Held while hooks are called; a reload holds it from prepare to commit, so that a hook that is added misses no version.
-        self._hooking = asyncio.Lock()
+        self._users = Users(shell.metrics)
+        self._since = times.now_ns()
         self._idle = asyncio.Event()  # set while no reload is under way
         self._idle.set()
 
+    @property
+    def checked(self) -> bool:
+        """Whether every user checks the fence at use."""
+        return self.past_fence is PastFence.REFUSE
+
+    @property
+    def version(self) -> str:
+        """The version in use, empty before there is one."""
+        return self.state.version
+
+    @property
+    def drained(self) -> bool:
+        """Whether the fleet has left every version but the one in use."""
+        return self.state.drain is None and self.version != "" and self.state.drained.version == self.version
+
+    def use(self, service: str, instance: str, incarnation: str) -> Use:
+        """Return the record of what this process does with the secret."""
+        state = self.state
+        return Use(
+            secret_id=self.id,
+            version_id=state.version,
+            status=Status(state.status.value),
+            at=state.loaded_at or self._since,
+            service=service,
+            instance=instance,
+            incarnation=incarnation,
+            past_fence=self.past_fence,
+            fence_seconds=whole_seconds(self.fence.period),
+            wanted=state.wanted,
+            reason=state.reason,
+            accepts=self._accepts(),
+            joined=self.joined or not state.version,
+        )
+
+    def _accepts(self) -> tuple[str, ...] | None:
+        """Return the versions besides the one in use that users accept or hold, None when a record cannot list them."""
+        found = (self._users.accepts() | {self.state.offered.version, self._offering}) - {self.state.version, ""}
+        return tuple(sorted(found)) if len(found) <= _MAX_ACCEPTS else None
+
     # Events.
 
-    def started(self, fresh_for: timedelta | None, version: Version, value: SecretValue) -> None:
+    def started(self, first: First) -> None:
         """Take the first version into use."""
-        self._rules = replace(self._rules, lifetime=None if fresh_for is None else times.span(fresh_for))
-        self._start(self._feed(Event(Kind.STARTED, version=version.id, not_after=self._spec.not_after(version)), (version, value)))
+        self.joined = self._shell.is_recorded(self.id)
+        lifetime = None if first.fresh_for is None else times.span(first.fresh_for)
+        self._rules = replace(self._rules, lifetime=lifetime)
+        self.fence.use(first.version.id, first.sent)
+        event = Event(Kind.STARTED, version=first.version.id, not_after=self._spec.not_after(first.version))
+        self._start(self._feed(event, (first.version, first.value)))
 
     def announced(self, event: events.Event) -> None:
         """Take a notification: at most one read of the store."""
-        kind = Kind.STAGED if event.type == events.STAGED else Kind.ANNOUNCED
-        self._start(self._feed(Event(kind, Announcement(event.version_id, event.time, event.traceparent))))
+        kind = _KINDS.get(event.type)
+        if kind is None or (kind is Kind.DRAINING and event.state != events.DRAINING):
+            return
+        new = Announcement(event.version_id, event.time, event.traceparent, event.seq)
+        self._start(self._feed(Event(kind, new, previous=event.previous_version_id)))
 
     def poll(self) -> None:
         """Read the current version, unless such a read is under way."""
@@ -139,16 +187,16 @@ class Entry:
         """Let nothing wait for a reload: the manager is closed."""
         self._idle.set()
 
-    async def subscribe(self, hook: Hook) -> None:
-        """Call a hook with the version in use, and add it unless it raises."""
-        async with self._hooking:
-            await _call(hook, Change(self.id, self.current.version, self.current.value))
-            self._hooks.append(hook)
+    async def attach(self, hooks: Hooks) -> None:
+        """Have a user take the version in use, and add it unless it refuses."""
+        async with self._users.lock:
+            await self._users.add(hooks, Change(self.id, self.current.version, self.current.value))
+        self._shell.dirty.set()
 
-    def unsubscribe(self, hook: Hook) -> None:
-        """Take a hook away, if it is there."""
-        if hook in self._hooks:
-            self._hooks.remove(hook)
+    def detach(self, hooks: Hooks) -> None:
+        """Take a user away, if it is there."""
+        self._users.remove(hooks)
+        self._shell.dirty.set()
 
     # Effects.
 
@@ -177,12 +225,16 @@ class Entry:
         if effect.kind is Do.INSTALLED and got is not None:
             self.current = Current(*got, state.loaded_at, state.not_after)
         elif effect.kind is Do.CONFIRM and got is not None:
-            self.current = replace(self.current, version=got[0], not_after=effect.not_after, stale=False, expired=False)
-        elif effect.kind in {Do.STALE, Do.EXPIRED}:
-            self.current = replace(self.current, stale=True, expired=effect.kind is Do.EXPIRED)
+            self.current = replace(self.current, version=got[0], not_after=effect.not_after, stale=False)
+        elif effect.kind is Do.STALE:
+            self.current = replace(self.current, stale=True)
+        elif effect.kind is Do.WITHDRAW:
+            self._users.withdraw(effect.version, state.version)
+            self._shell.dirty.set()
+        elif effect.kind is Do.DROP:
+            self._users.drop({effect.version, state.version, state.offered.version, self._offering})
+            self._shell.dirty.set()
         elif effect.kind is Do.REPORT:
-            status = events.Status(state.status.value)
-            self.status = events.Running(self.id, state.version, status, state.loaded_at, wanted=state.wanted, reason=state.reason)
             self._shell.dirty.set()
         elif effect.kind is Do.SCHEDULE:
             self._shell.wake.set()
@@ -197,9 +249,6 @@ class Entry:
         elif effect.kind is Do.STALE and effect.at is not None:
             detail = "the store could not be asked since the end of the version, which is still served"
             logs.event(logging.WARNING, "secret.stale", **fields, since=times.write(effect.at), detail=detail)
-        elif effect.kind is Do.EXPIRED and effect.at is not None:
-            detail = "the store could not be asked for longer than the limit"
-            logs.event(logging.ERROR, "secret.expired", **fields, since=times.write(effect.at), detail=detail)
         elif effect.kind is Do.NEAR_EXPIRY and effect.not_after is not None:
             left = round((effect.not_after - times.now_ns()) / _SECOND)
             self._count("secret.near_expiry")
@@ -232,38 +281,53 @@ class Entry:
 
     async def _reload(self, ask: Effect) -> Effect | None:
         """Carry out a read, and prepare and commit if they follow. Return the read of the next reload."""
+        sent = self.fence.clock()
         try:
             got = await self._shell.read(self.id, ask.version or None)
         except BaseException as err:
             if tasks.ends(err):
                 raise
             return self._unread(err, staged=ask.staged)
-        version, value = got
+        version, _ = got
         read = Event(Kind.READ_DONE, version=version.id, not_after=self._spec.not_after(version), pending=version.pending)
         following = self._feed(read, got)
-        if following is None or following.kind is not Do.PREPARE:
-            return following
-        async with self._hooking:
-            cause = following.cause
-            at, trace = (None, "") if cause is None else (cause.at, cause.trace)
-            failure = await self._prepare(Change(self.id, version, value, following.staged, trace, at))
-            if failure is not None:
-                return self._feed(Event(Kind.REFUSED, failure=failure))
-            following = self._feed(Event(Kind.PREPARED))
-            if following is not None and following.kind is Do.COMMIT:
-                following = self._feed(Event(Kind.COMMITTED), got)
+        if following is not None and following.kind is Do.PREPARE:
+            return await self._offer(following, got, sent)
+        if not ask.staged:
+            self.fence.read(version.id, sent)
         return following
 
-    async def _prepare(self, change: Change) -> Failure | None:
-        """Call every hook, and return the first failure. The caller holds the lock of the hooks."""
-        for hook in tuple(self._hooks):
-            try:
-                await _call(hook, change)
-            except BaseException as err:  # a hook may raise anything, and the version before has to stay in use
-                if tasks.ends(err):
-                    raise
-                return Failure(reason_of(err), change.value.scrub(f"the hook failed: {type(err).__name__}: {err}"))
-        return None
+    async def _offer(self, ask: Effect, got: tuple[Version, SecretValue], sent: Moment) -> Effect | None:
+        """Offer a version that was read at ``sent`` to every user, and take it into use when none refuses."""
+        cause = ask.cause
+        at, trace = (None, "") if cause is None else (cause.at, cause.trace)
+        change = Change(self.id, *got, ask.staged, trace, at)
+        again = ask.version == self.state.version
+        if ask.staged:
+            self.fence.accept(ask.version, sent)
+        self._offering = ask.version
+        try:
+            await self._shell.offer(self)
+            return await self._hand_out(change, sent, again=again)
+        finally:
+            self._offering = ""
+            self._shell.dirty.set()
+
+    async def _hand_out(self, change: Change, sent: Moment, *, again: bool) -> Effect | None:
+        version = change.version.id
+        async with self._users.lock:
+            failure = await self._users.prepare(change, again=again)
+            if failure is not None:
+                return self._feed(Event(Kind.REFUSED, failure=failure))
+            if again:
+                self.fence.read(version, sent)
+            following = self._feed(Event(Kind.PREPARED))
+            if following is not None and following.kind is Do.COMMIT:
+                self.joined = self.joined or self._shell.is_recorded(self.id)
+                self._users.commit(change)
+                self.fence.use(version, sent)
+                following = self._feed(Event(Kind.COMMITTED), (change.version, change.value))
+        return following
 
     def _unread(self, error: BaseException, *, staged: bool) -> Effect | None:
         """Note an exception of the store."""
@@ -275,9 +339,3 @@ class Entry:
 def explain(error: BaseException) -> str:
     """Return the text of an exception of this package, which quotes no value, and what may be said of any other."""
     return str(error) if isinstance(error, RotatorError) else tasks.describe(error)
-
-
-async def _call(hook: Hook, change: Change) -> None:
-    answer = hook(change)
-    if inspect.isawaitable(answer):
-        await answer

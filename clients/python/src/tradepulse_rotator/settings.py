@@ -6,7 +6,7 @@ import os
 import ssl
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypedDict
 
 from tradepulse_rotator._variables import PROGRAMS, SERVICES
 from tradepulse_rotator.bus import NatsBus, NatsOptions
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 READ: Final = frozenset({
-    "ROTATOR_STORE", "ROTATOR_TRUSTED_KEYS",
+    "ROTATOR_STORE", "ROTATOR_TRUSTED_KEYS", "ROTATOR_CHECKED_AT_USE", "ROTATOR_JOIN",
     "ROTATOR_VAULT_ADDRESS", "ROTATOR_VAULT_NAMESPACE", "ROTATOR_VAULT_CA",
     "ROTATOR_VAULT_MOUNT", "ROTATOR_VAULT_PREFIX", "ROTATOR_VAULT_STATE_PREFIX",
     "ROTATOR_NATS_URL", "ROTATOR_NATS_PREFIX", "ROTATOR_NATS_API_PREFIX",
@@ -44,7 +44,8 @@ REMEDIES: Final = {
     "ROTATOR_SERVICE": _ARGUMENT.format("service"),
     "ROTATOR_INSTANCE": _ARGUMENT.format("instance"),
     "ROTATOR_LEASE": _ARGUMENT.format("lease"),
-    "ROTATOR_MAX_STALE": _ARGUMENT.format("max_stale"),
+    "ROTATOR_FENCE": _ARGUMENT.format("fence"),
+    "ROTATOR_MAX_STALE": "it is called fence now: " + _ARGUMENT.format("fence"),
     "ROTATOR_POLL_INTERVAL": _ARGUMENT.format("poll_interval"),
     "ROTATOR_REFRESH_MARGIN": "pass refresh_margin to Spec",
     "ROTATOR_TIMEOUT": "pass timeout to VaultProvider, or a client with its own timeouts to AwsProvider",
@@ -132,6 +133,21 @@ def source_from_env(ids: Iterable[str], env: Mapping[str, str] | None = None) ->
     if isinstance(provider, EnvProvider):
         return Source(provider, [Spec(i) for i in ids], variables)
     return Source(provider, [Spec.from_env(i, variables) for i in ids], variables)
+
+
+class Options(TypedDict):
+    """Options of a :class:`~tradepulse_rotator.manager.Manager`."""
+
+    checked_at_use: tuple[str, ...]
+    join: str
+
+
+def options_from_env(env: Mapping[str, str] | None = None) -> Options:
+    """Return what ``ROTATOR_CHECKED_AT_USE``, ids separated as in ``PATH``, and ``ROTATOR_JOIN`` say."""
+    variables = os.environ if env is None else env
+    _refuse(variables)
+    ids = (i.strip() for i in variables.get("ROTATOR_CHECKED_AT_USE", "").split(os.pathsep))
+    return Options(checked_at_use=tuple(i for i in ids if i), join=variables.get("ROTATOR_JOIN", ""))
 
 
 def bus_from_env(env: Mapping[str, str] | None = None, *, metrics: Metrics | None = None) -> NatsBus | None:

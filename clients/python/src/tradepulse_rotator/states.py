@@ -17,6 +17,8 @@ REFRESH_PAUSE: Final = _SECOND
 """The least time between a read of the current version and one that ``REFRESH_ASKED`` causes."""
 GONE_AFTER: Final = 60 * _SECOND
 """How long after its announcement a staged version that was never read may be missing, since a replica may lag."""
+STAGED_PAUSE: Final = 60 * _SECOND
+"""The time between two reads of a staged version that hooks accepted, because a version that is given up is not announced."""
 MAX_REASON: Final = 200
 """The longest reason of a failure in a report, in bytes."""
 
@@ -30,6 +32,8 @@ class Kind(StrEnum):
     """A version was announced as current: ``announcement``."""
     STAGED = "staged"
     """A version was announced for verification: ``announcement``."""
+    DRAINING = "draining"
+    """Every version before the announced one has to be dropped: ``previous`` is about to be retired. ``announcement``, ``previous``."""
     READ_DONE = "read"
     """A READ succeeded: ``version``, ``not_after``, ``pending``."""
     READ_FAILED = "read_failed"
@@ -54,21 +58,24 @@ class Do(StrEnum):
     READ = "read"
     """Read the current version, or ``version`` for a staged one: READ_DONE or READ_FAILED."""
     PREPARE = "prepare"
-    """Offer the version that was read to every hook: PREPARED or REFUSED."""
+    """Offer the version that was read to every hook: PREPARED or REFUSED.
+
+    When it is the version in use, only the hooks that took another one are asked.
+    """
     COMMIT = "commit"
     """Take the prepared version into use, which cannot fail: COMMITTED."""
     WITHDRAW = "withdraw"
     """Tell hooks that a version that was offered will not come into use."""
+    DROP = "drop"
+    """End the acceptance of every version but ``version``, the one in use and one that is offered."""
     INSTALLED = "installed"
     """Publish, log and count the version that has come into use."""
     CONFIRM = "confirm"
-    """Publish that the store confirmed the version in use, whose end may have moved; it ends the marks."""
+    """Publish that the store confirmed the version in use, whose end may have moved; it ends the mark stale."""
     FRESH = "fresh"
     """Log that a CONFIRM ended the mark stale."""
     STALE = "stale"
     """Publish that the version in use has been stale since ``at``."""
-    EXPIRED = "expired"
-    """Publish that the version in use, which has been stale since ``at``, is expired."""
     NEAR_EXPIRY = "near_expiry"
     """Log and count that the version in use is near its end."""
     FAILED = "failed"
@@ -102,8 +109,6 @@ class Rules:
     """The pause after the first failure. It doubles up to ``MAX_RETRY``."""
     lifetime: int | None = None
     """How long a value counts as fresh after the store was read, None for ever."""
-    max_stale: int | None = None
-    """How long a stale version is served before it counts as expired, None for ever."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,8 +117,11 @@ class Announcement:
 
     version: str
     at: int
+    """When it was announced, by the clock of the announcer."""
     trace: str = ""
     """The W3C traceparent of the announcement."""
+    seq: int = 0
+    """The position of the announcement in the log, 0 if unknown."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +139,7 @@ class Event:
     kind: Kind
     announcement: Announcement | None = None
     version: str = ""
+    previous: str = ""
     not_after: int | None = None
     pending: bool = False
     failure: Failure | None = None
@@ -159,6 +168,18 @@ class Offer:
     staged: bool = False
     """It was offered for verification, and is pending for all we know."""
     accepted: bool = False
+    cause: Announcement | None = None
+    """The announcement of a staged one."""
+    check_at: int | None = None
+    """When a staged one that hooks accepted is read again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Drain:
+    """A DRAINING that has not led to a DROP."""
+
+    announcement: Announcement
+    previous: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,7 +201,6 @@ class State:
     not_after: int | None = None
     loaded_at: int = 0
     stale: bool = False
-    expired: bool = False
     status: Status = Status.NONE
     wanted: str = ""
     """The version that failed or is staged."""
@@ -199,9 +219,15 @@ class State:
     seen: Announcement = field(default_factory=lambda: Announcement("", 0))
     """The newest announcement that led to a read."""
     offered: Offer = field(default_factory=Offer)
+    mixed: bool = False
+    """Whether a hook may have taken another version than the one in use, because a later hook refused that version."""
     warned: bool = False
     restage: Announcement | None = None
     """The staging that failed and is tried again."""
+    drain: Drain | None = None
+    """Waits until its previous version is not in use."""
+    drained: Announcement = field(default_factory=lambda: Announcement("", 0))
+    """The newest DRAINING."""
     job: Job | None = None
     queued: Announcement | None = None
     queued_staged: Announcement | None = None

@@ -13,6 +13,8 @@ from tradepulse_rotator.errors import ConfigurationError, LifetimeError
 from tradepulse_rotator.value import SecretValue
 
 DEFAULT_REFRESH_MARGIN: Final = timedelta(minutes=5)
+DEFAULT_FENCE: Final = timedelta(hours=1)
+_FENCES_PER_TTL: Final = 4
 
 MAX_TTL_SECONDS: Final = 10 * 366 * 24 * 60 * 60
 """The longest lifetime: ten years."""
@@ -45,15 +47,29 @@ class Spec:
     """How long a version lives; None is without end."""
     refresh_margin: timedelta = DEFAULT_REFRESH_MARGIN
     """How long before its end a version counts as near expiry."""
+    fence: timedelta | None = None
+    """How long this process uses a version without confirming it; None is an hour, at most a quarter of the TTL."""
 
     def __post_init__(self) -> None:
         if not events.valid_id(self.id):
             raise ConfigurationError(f"{self.id!r} is no id of a secret: use letters, digits and / _ + = . @ : -")
+        if self.fence is not None and self.fence <= timedelta():
+            raise ConfigurationError(f"{self.id}: fence {self.fence}: use a positive length of time")
+        if self.fence is not None and self.ttl is not None and self.fence > self.ttl / _FENCES_PER_TTL:
+            raise ConfigurationError(f"{self.id}: fence {self.fence}: use a quarter of the TTL {self.ttl} at most, or leave it out")
 
     @property
     def store_path(self) -> str:
         """Where it is in its store."""
         return self.path or self.id
+
+    @property
+    def fence_period(self) -> int:
+        """How long this process uses a version without confirming it, in nanoseconds."""
+        if self.fence is not None:
+            return times.span(self.fence)
+        limit = DEFAULT_FENCE if self.ttl is None else min(DEFAULT_FENCE, self.ttl / _FENCES_PER_TTL)
+        return times.span(limit)
 
     def not_after(self, version: Version) -> int | None:
         """Return the end of a version's life in nanoseconds since 1970, None for without end."""
@@ -96,7 +112,7 @@ class Provider(Protocol):
         It raises a :class:`~tradepulse_rotator.errors.StoreError`.
         """
 
-    def read_previous(self, path: str, current: Version) -> SecretValue:
+    def read_previous(self, path: str, current: Version) -> tuple[Version, SecretValue]:
         """Read the version that was current before, or raise :class:`~tradepulse_rotator.errors.NotFoundError`."""
 
     def hint(self, path: str) -> str:
@@ -120,6 +136,6 @@ class Source:
         """Read one version of a secret; it blocks."""
         return self.provider.read(self.specs[secret_id].store_path, version)
 
-    def read_previous(self, secret_id: str, current: Version) -> SecretValue:
+    def read_previous(self, secret_id: str, current: Version) -> tuple[Version, SecretValue]:
         """Read the version of a secret before the current one; it blocks."""
         return self.provider.read_previous(self.specs[secret_id].store_path, current)

@@ -74,12 +74,12 @@ class AwsProvider:
             raise errors.NotFoundError(f"aws: {path}: no version has been promoted yet")
         return found, value
 
-    def read_previous(self, path: str, current: Version) -> SecretValue:
+    def read_previous(self, path: str, current: Version) -> tuple[Version, SecretValue]:
         """Read the version that is labelled previous."""
         found, value = self._get(path, {"VersionStage": _PREVIOUS})
         if found.id == current.id:
             raise errors.NotFoundError(f"aws: {path}: no version before {current.id}")
-        return value
+        return found, value
 
     def _get(self, path: str, wanted: dict[str, str]) -> tuple[Version, SecretValue]:
         try:

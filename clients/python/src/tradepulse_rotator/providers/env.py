@@ -52,7 +52,7 @@ class EnvProvider:
             raise NotFoundError(f"env: {path}: an environment variable keeps no version {version}")
         return found, value
 
-    def read_previous(self, path: str, current: Version) -> SecretValue:
+    def read_previous(self, path: str, current: Version) -> tuple[Version, SecretValue]:
         """Raise: a variable keeps no earlier version."""
         raise NotFoundError(f"env: {path}: an environment variable keeps no version before {current.id}")
 

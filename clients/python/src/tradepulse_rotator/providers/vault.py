@@ -116,9 +116,9 @@ class VaultProvider:
                 raise missing from None
             return found
 
-    def read_previous(self, path: str, current: Version) -> SecretValue:
+    def read_previous(self, path: str, current: Version) -> tuple[Version, SecretValue]:
         """Read the version with the number before."""
-        return self._version(path, _number(path, str(_number(path, current.id) - 1)))[1]
+        return self._version(path, _number(path, str(_number(path, current.id) - 1)))
 
     def hint(self, path: str) -> str:
         """Return what to do about a secret that is not there."""

@@ -1,0 +1,125 @@
+"""All users of a secret take a version, or none does."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from conftest import Recorder, TestBus, eventually
+from tradepulse_rotator import Change, Hooks, Manager, NatsBus, NatsOptions, SecretValue, Source, Spec, Verifier, times
+from tradepulse_rotator.providers.env import EnvProvider
+
+Logged = Callable[[str], list[dict[str, Any]]]
+
+SOON = timedelta(milliseconds=20)
+
+
+class Store(EnvProvider):
+    """The environment, whose versions come again when their value does."""
+
+    def __init__(self, value: str) -> None:
+        self.env = {"KEY": value}
+        super().__init__(self.env)
+
+    def set(self, value: str, number: int) -> None:
+        """Make a value the current version with a number."""
+        self.env["KEY"] = value
+        self._seen["KEY"] = (number, times.now_ns(), SecretValue(value))
+
+
+def manager_of(store: Store, **options: Any) -> Manager:
+    settings: dict[str, Any] = {"service": "api", "source": Source(store, [Spec("KEY")], {}), "poll_interval": SOON, "retry": SOON}
+    return Manager(**(settings | options))
+
+
+class User:
+    """A user of two phases that notes what it is told."""
+
+    def __init__(self) -> None:
+        self.told: list[str] = []
+        self.uses = ""
+
+    def hooks(self) -> Hooks:
+        return Hooks(self._prepare, self._commit, self._withdraw)
+
+    def _prepare(self, change: Change) -> None:
+        self.told.append("prepare " + change.version.id)
+
+    def _commit(self, change: Change) -> None:
+        self.told.append("commit " + change.version.id)
+        self.uses = change.version.id
+
+    def _withdraw(self, version_id: str) -> None:
+        self.told.append("withdraw " + version_id)
+
+
+class Refusing:
+    """A hook that refuses a version."""
+
+    def __init__(self, version: str) -> None:
+        self.version, self.refused = version, 0
+
+    def __call__(self, change: Change) -> None:
+        if change.version.id == self.version:
+            self.refused += 1
+            raise ValueError("not this one")
+
+
+async def test_a_version_is_committed_once_every_user_prepared_it() -> None:
+    store, user, refusing = Store("one"), User(), Refusing("env-2")
+    async with manager_of(store) as manager:
+        await manager.subscribe("KEY", user.hooks())
+        await manager.subscribe("KEY", refusing)
+        assert user.told == ["prepare env-1", "commit env-1"]
+        store.set("two", 2)
+        await eventually(lambda: refusing.refused)
+        assert "commit env-2" not in user.told
+        assert user.uses == "env-1"
+        refusing.version = ""
+        await eventually(lambda: user.uses == "env-2")
+        assert manager.secret("KEY").get().version.id == "env-2"
+
+
+async def test_after_a_rollback_a_user_that_took_the_other_version_gets_the_one_in_use_again(bus: TestBus) -> None:
+    store, refusing, plain, user = Store("one"), Refusing("env-2"), list[str](), User()
+    nats_bus = NatsBus(NatsOptions((bus.url,)), Verifier.from_files(bus.key))
+    async with manager_of(store, bus=nats_bus) as manager:
+        await manager.subscribe("KEY", lambda change: plain.append(change.version.id))
+        await manager.subscribe("KEY", user.hooks())
+        await manager.subscribe("KEY", refusing)
+        store.set("two", 2)
+        await eventually(lambda: bus.running("KEY").get("status") == "failed")
+        await eventually(lambda: bus.running("KEY")["accepts"] == ["env-2"], "what hooks hold in the record")
+        store.set("one", 1)
+        await eventually(lambda: plain[-1] == "env-1", "the version in use again", lambda: plain)
+        await eventually(lambda: bus.running("KEY")["status"] == "applied")
+        await eventually(lambda: bus.running("KEY")["accepts"] == [])
+        assert user.told[-1] == "withdraw env-2"
+        assert user.uses == "env-1"
+
+
+async def test_a_commit_that_raises_changes_nothing_for_others(metrics: Recorder, logged: Logged) -> None:
+    def broken(_change: Change) -> None:
+        raise RuntimeError("Canary-Value-4711")
+
+    store, user = Store("one"), User()
+    async with manager_of(store, metrics=metrics) as manager:
+        await manager.subscribe("KEY", Hooks(lambda _change: None, broken))
+        await manager.subscribe("KEY", user.hooks())
+        store.set("two", 2)
+        await eventually(lambda: user.uses == "env-2")
+        assert manager.secret("KEY").get().version.id == "env-2"
+    assert ("secret.task.failures", {"task": "hook"}) in metrics.attributes
+    assert "Canary" not in str(logged("secret.task.failed"))
+
+
+async def test_a_user_that_refuses_the_version_in_use_is_not_added() -> None:
+    store = Store("one")
+    async with manager_of(store) as manager:
+        with pytest.raises(ValueError, match="not this one"):
+            await manager.subscribe("KEY", Refusing("env-1"))
+        store.set("two", 2)
+        await eventually(lambda: manager.secret("KEY").get().version.id == "env-2")
