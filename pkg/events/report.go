@@ -99,6 +99,9 @@ type Blocker struct {
 	VersionID secret.VersionID `json:"version_id,omitempty"`
 	Reason    BlockReason      `json:"reason"`
 	Detail    string           `json:"detail,omitempty"`
+	// Until is when the fence of a silent instance ends, which then no longer
+	// blocks. Zero for everything that only an act ends.
+	Until time.Time `json:"until,omitzero"`
 }
 
 // BlockReasons returns every reason, in the order in which the documentation

@@ -8,28 +8,6 @@ import (
 	"github.com/tradepulse/rotator/pkg/secret"
 )
 
-// InstanceState says what is known of one process of a service.
-type InstanceState string
-
-// The states of an instance. Only InstanceEnded stops blocking by itself.
-const (
-	// InstanceLive: its lease is valid and its report was understood.
-	InstanceLive InstanceState = "live"
-	// InstanceEnded: it said itself that it has ended, or its end was witnessed.
-	InstanceEnded InstanceState = "ended"
-	// InstanceSilent: anything else. It may run any version.
-	InstanceSilent InstanceState = "silent"
-)
-
-// StateOf returns the state of the instance whose report was read from the bus.
-// An instance without a report has ended; that is not decided here.
-func StateOf(r events.Report) InstanceState {
-	if r.Problem != "" {
-		return InstanceSilent
-	}
-	return InstanceLive
-}
-
 // Blocking returns which instances and services keep version want of a secret
 // from having converged, in the order of service and instance, and how many
 // instances run it. services are the configured subscribers; an instance that
@@ -57,7 +35,7 @@ func blocking(reports []events.Report, services []string, id secret.ID, blocks f
 	seen := make(map[string]bool, len(services))
 	for _, r := range reports {
 		i := slices.IndexFunc(r.Secrets, func(u events.Running) bool { return u.SecretID == id })
-		if i < 0 || StateOf(r) != InstanceLive {
+		if i < 0 || r.Problem != "" {
 			continue
 		}
 		seen[r.Service] = true
@@ -69,7 +47,7 @@ func blocking(reports []events.Report, services []string, id secret.ID, blocks f
 		}
 	}
 	for _, r := range reports {
-		if StateOf(r) == InstanceSilent && (seen[r.Service] || slices.Contains(services, r.Service)) {
+		if r.Problem != "" && (seen[r.Service] || slices.Contains(services, r.Service)) {
 			seen[r.Service] = true
 			blockers = append(blockers, events.Blocker{Service: r.Service, Instance: r.Instance, Reason: events.BlockNotUnderstood, Detail: r.Problem})
 		}
@@ -87,10 +65,14 @@ func withAbsent(blockers []events.Blocker, services []string, seen map[string]bo
 	if len(services) == 0 && len(seen) == 0 {
 		blockers = append(blockers, events.Blocker{Reason: events.BlockNoSubscriber})
 	}
-	slices.SortFunc(blockers, func(a, b events.Blocker) int {
+	sortBlockers(blockers)
+	return blockers
+}
+
+func sortBlockers(list []events.Blocker) {
+	slices.SortFunc(list, func(a, b events.Blocker) int {
 		return cmp.Or(cmp.Compare(a.Service, b.Service), cmp.Compare(a.Instance, b.Instance))
 	})
-	return blockers
 }
 
 // blocker returns what keeps an instance from running want, and false if nothing

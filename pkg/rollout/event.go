@@ -18,12 +18,16 @@ const (
 
 // data returns the body of an event about r that happened at the given time.
 func (r Rollout) data(at time.Time, f Facts) events.Data {
+	blocking := f.Blocking
+	if len(blocking) == 0 {
+		blocking = f.Accepting
+	}
 	return events.Data{
 		SecretID: r.SecretID, Store: r.Store, VersionID: r.VersionID, PreviousVersionID: r.PreviousVersionID,
 		Reason: r.Cause, RotationID: r.RotationID, OccurredAt: at,
 		Rollout: &events.Rollout{
 			State: r.State, StartedAt: r.StartedAt, ConvergedAt: r.ConvergedAt, RetireAt: r.RetireAt,
-			Applied: f.Applied, Blocking: Listed(f.Blocking), BlockingTotal: len(f.Blocking),
+			Applied: f.Applied, Blocking: Listed(blocking), BlockingTotal: len(blocking),
 		},
 	}
 }

@@ -17,20 +17,70 @@ type Verdict struct {
 	Because string
 	// Wait is when it is worth asking again, 0 if that is not known.
 	Wait time.Duration
+	// Done is true when an earlier run has carried the order out: nothing is left to
+	// do.
+	Done bool
+	// Breaks are the instances that an emergency does not wait for.
+	Breaks []events.Blocker
 }
 
-// Allowed reports whether the previous version may be retired, as far as the log
-// tells.
-func (v Verdict) Allowed() bool { return v.Because == "" }
+// Allowed reports whether the previous version may be retired.
+func (v Verdict) Allowed() bool { return v.Because == "" && !v.Done }
 
-// MayRetire compares an order to retire with the last rollout event of the
-// secret. It allows the retirement only if that event says that the very rollout
-// of the order (the same version and the same start) has converged and that its
-// grace period is over. An order proves nothing: an instance with another
-// version may have appeared since, the version may have been announced again, or
-// the log may have been lost.
-func MayRetire(order, logged events.Data, now time.Time) Verdict {
-	no := func(format string, args ...any) Verdict { return Verdict{Because: fmt.Sprintf(format, args...)} }
+func no(format string, args ...any) Verdict { return Verdict{Because: fmt.Sprintf(format, args...)} }
+
+// MayRetire decides about an order to retire every version before q.VersionID.
+// logged is the last rollout event of the secret, read before the store. It allows
+// the retirement only if that event says that the very rollout of the order has
+// drained, and the fleet that no instance uses or accepts what was before. An order
+// proves nothing: it may be old, repeated or forged. What it allows stays allowed
+// while q.VersionID is current, so a worker may act on it late.
+func (q Question) MayRetire(order, logged events.Data, f events.Fleet) Verdict {
+	q.Emergency = order.Reason == events.ReasonEmergency && logged.Reason == events.ReasonEmergency
+	v := sameRollout(order, logged)
+	switch {
+	case order.VersionID != q.VersionID:
+		return no("version %s is current", q.VersionID)
+	case v.Because != "":
+		return v
+	case logged.Rollout.State == events.RolloutRetired:
+		return Verdict{Done: true}
+	case logged.Rollout.State != events.RolloutDraining:
+		return no("its rollout is %s", logged.Rollout.State)
+	case logged.Rollout.RetireAt.IsZero():
+		return no("its rollout has no time of retirement")
+	}
+	s := q.Ask(f)
+	left := logged.Rollout.RetireAt.Sub(f.At.Add(clockSkew))
+	if !q.Emergency {
+		left = max(left, s.Floor.Sub(f.At))
+	}
+	if left > 0 {
+		return Verdict{Because: "its grace period and floor last another " + left.Round(time.Second).String(), Wait: left}
+	}
+	v = s.verdict(f.At)
+	v.Breaks = s.Breaks
+	return v
+}
+
+// verdict returns what the fleet keeps waiting.
+func (s Standing) verdict(now time.Time) Verdict {
+	all := append(s.Blocking[:len(s.Blocking):len(s.Blocking)], s.Accepting...)
+	switch {
+	case s.Unknown != "":
+		return no("%s", s.Unknown)
+	case len(all) == 0:
+		return Verdict{}
+	case !all[0].Until.IsZero():
+		return Verdict{Because: fmt.Sprintf("%d block, first %s until %s", len(all), all[0], clock(all[0].Until)), Wait: all[0].Until.Sub(now)}
+	default:
+		return no("%d block, first %s", len(all), all[0])
+	}
+}
+
+// sameRollout compares an order with the last rollout event of the secret: the
+// version may have been announced again, or the log may have been lost.
+func sameRollout(order, logged events.Data) Verdict {
 	ro := logged.Rollout
 	switch {
 	case ro == nil:
@@ -38,15 +88,27 @@ func MayRetire(order, logged events.Data, now time.Time) Verdict {
 	case logged.VersionID != order.VersionID:
 		return no("the last rollout in the log is that of version %s", logged.VersionID)
 	case order.Rollout == nil || !ro.StartedAt.Equal(order.Rollout.StartedAt):
-		return no("the version was announced again at %s", ro.StartedAt.UTC().Format(time.RFC3339))
-	case ro.State == events.RolloutRetired:
+		return no("the version was announced again at %s", clock(ro.StartedAt))
+	default:
+		return Verdict{}
+	}
+}
+
+// MayRetire compares an order to retire with the last rollout event of the secret,
+// and asks no fleet: the caller does. See [Question.MayRetire].
+func MayRetire(order, logged events.Data, now time.Time) Verdict {
+	v := sameRollout(order, logged)
+	switch {
+	case v.Because != "":
+		return v
+	case logged.Rollout.State == events.RolloutRetired:
 		return Verdict{} // an earlier run got this far
-	case ro.State != events.RolloutConverged:
-		return no("its rollout is %s", ro.State)
-	case ro.RetireAt.IsZero():
+	case logged.Rollout.State != events.RolloutDraining:
+		return no("its rollout is %s", logged.Rollout.State)
+	case logged.Rollout.RetireAt.IsZero():
 		return no("its rollout has no time of retirement")
 	}
-	if left := ro.RetireAt.Sub(now.Add(clockSkew)); left > 0 {
+	if left := logged.Rollout.RetireAt.Sub(now.Add(clockSkew)); left > 0 {
 		return Verdict{Because: "its grace period lasts another " + left.Round(time.Second).String(), Wait: left}
 	}
 	return Verdict{}

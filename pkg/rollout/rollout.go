@@ -28,12 +28,15 @@ type Rollout struct {
 	// ConvergedAt is when every instance was last found to run the version,
 	// and stays set when that turns out not to hold.
 	ConvergedAt time.Time
-	// RetireAt is when the previous version may be retired; zero in any state
-	// but converged and retired, and when there is no previous version.
+	// RetireAt is when the rollout begins to drain: grace, lease and floor are over.
+	// It is zero before convergence, after a fall back, and when there is no previous
+	// version. A stalled rollout that has it stalled while it drained.
 	RetireAt time.Time
-	// Reminder is when the retirement is ordered again if it has not happened.
-	// Zero means that this process has not ordered it yet. It is not published.
+	// Reminder is when services are told again to drain, or the retirement is ordered
+	// again. Zero means that this process has not asked yet. It is not published, and
+	// neither is Ordered: whether the retirement was ordered.
 	Reminder time.Time
+	Ordered  bool
 }
 
 const (
@@ -44,6 +47,9 @@ const (
 	// RetireReminder is how long after RetireAt the retirement is ordered again:
 	// longer than a worker's longest pause between two tries.
 	RetireReminder = 30 * time.Minute
+	// DrainReminder is how long after services were told to drain they are told
+	// again: what they missed is not sent by itself.
+	DrainReminder = time.Minute
 	// Recheck is how often a rollout that has not ended is decided anew without
 	// any event, because the configuration of its secret may have changed.
 	Recheck = 5 * time.Minute
@@ -103,14 +109,36 @@ type Facts struct {
 	Grace, Deadline time.Duration
 	// Newer is true when another version has been announced since.
 	Newer bool
+	// Lease is the longest lease of an instance, and Floor the time before which
+	// nothing is retired. An emergency skips the floor.
+	Lease time.Duration
+	Floor time.Time
 	// Applied is how many instances run the version, and Blocking which instances
-	// and services do not, as [Blocking] returns them.
-	Applied  int
-	Blocking []events.Blocker
+	// and services do not. Accepting are the instances that run it and accept another
+	// one besides.
+	Applied   int
+	Blocking  []events.Blocker
+	Accepting []events.Blocker
 	// Fresh is true when the reports were read from their start a short while
 	// ago. Reports that were only followed since may name an instance whose end
 	// was missed.
 	Fresh bool
+}
+
+// With returns f with what a fleet says.
+func (f Facts) With(s Standing) Facts {
+	f.Applied, f.Blocking, f.Accepting, f.Lease, f.Floor = s.Applied, s.Blocking, s.Accepting, s.Lease, s.Floor
+	return f
+}
+
+// fenced reports whether all that blocks are fences, which end by themselves.
+func (f Facts) fenced() bool {
+	for _, b := range f.Blocking {
+		if b.Until.IsZero() {
+			return false
+		}
+	}
+	return len(f.Blocking) > 0
 }
 
 // unclaimed reports whether the secret has no subscriber and no user.
@@ -129,6 +157,9 @@ const (
 	ActionArmRetire ActionKind = "arm_retire"
 	// ActionDisarmRetire: take the order of ActionArmRetire back.
 	ActionDisarmRetire ActionKind = "disarm_retire"
+	// ActionNotifyDraining: tell the services to accept no version but the new one,
+	// with the event of the state that Advance returned.
+	ActionNotifyDraining ActionKind = "notify_draining"
 	// ActionRefresh: read the reports from their start.
 	ActionRefresh ActionKind = "refresh"
 )
@@ -145,14 +176,22 @@ const (
 	// ReasonFellBack: an instance that does not run the version appeared after
 	// convergence.
 	ReasonFellBack Reason = "fell_back"
-	// ReasonDeadline: the deadline passed before convergence.
+	// ReasonFences: nothing blocks but fences of silent instances.
+	ReasonFences Reason = "within_fence"
+	// ReasonBlocked: something else blocks as well.
+	ReasonBlocked Reason = "blocked"
+	// ReasonGraceOver: grace period, lease and floor are over.
+	ReasonGraceOver Reason = "grace_over"
+	// ReasonAccepted: an instance accepts a version that is to be retired.
+	ReasonAccepted Reason = "old_version_accepted"
+	// ReasonDrained: no instance uses or accepts what was before.
+	ReasonDrained Reason = "drained"
+	// ReasonDeadline: the deadline passed before convergence or drain.
 	ReasonDeadline Reason = "deadline_passed"
 	// ReasonNoDeadline: the secret no longer has a deadline.
 	ReasonNoDeadline Reason = "deadline_removed"
 	// ReasonNewer: another version was announced.
 	ReasonNewer Reason = "newer_version"
-	// ReasonGrace: the previous version may go once the grace period is over.
-	ReasonGrace Reason = "grace_period"
 	// ReasonOverdue: it should have gone long ago.
 	ReasonOverdue Reason = "retirement_overdue"
 	// ReasonNotFresh: a stall is declared on fresh reports only.
@@ -183,8 +222,10 @@ func Advance(now time.Time, r Rollout, f Facts) (Rollout, []Action) {
 	switch r.State {
 	case "":
 		return r.move(now, events.RolloutRolling, ReasonAnnounced)
-	case events.RolloutRolling:
+	case events.RolloutRolling, events.RolloutWaiting:
 		return r.rolling(now, f)
+	case events.RolloutDraining:
+		return r.draining(now, f)
 	case events.RolloutStalled:
 		return r.stalled(now, f)
 	case events.RolloutConverged:
@@ -195,14 +236,14 @@ func Advance(now time.Time, r Rollout, f Facts) (Rollout, []Action) {
 }
 
 func (r Rollout) move(now time.Time, to events.RolloutState, why Reason) (Rollout, []Action) {
-	r.State, r.Since = to, now
+	r.State, r.Since, r.Reminder, r.Ordered = to, now, time.Time{}, false
 	return r, []Action{{Kind: ActionPublish, Reason: why}}
 }
 
 // supersede ends r. A rollout that was never published ends without an event.
 func (r Rollout) supersede(now time.Time) (Rollout, []Action) {
 	unheard := r.State == ""
-	r.RetireAt, r.Reminder = time.Time{}, time.Time{}
+	r.RetireAt = time.Time{}
 	r, publish := r.move(now, events.RolloutSuperseded, ReasonNewer)
 	if unheard {
 		return r, nil
@@ -210,11 +251,17 @@ func (r Rollout) supersede(now time.Time) (Rollout, []Action) {
 	return r, publish
 }
 
+// rolling decides for a rollout that rolls or waits for fences.
 func (r Rollout) rolling(now time.Time, f Facts) (Rollout, []Action) {
+	waits := r.State == events.RolloutWaiting
 	switch {
 	case len(f.Blocking) == 0 && !now.Before(r.heldUntil()):
 		return r.converge(now, f)
-	case len(f.Blocking) == 0 || !r.overdue(now, f):
+	case f.fenced() && !waits:
+		return r.move(now, events.RolloutWaiting, ReasonFences)
+	case len(f.Blocking) > 0 && !f.fenced() && waits:
+		return r.move(now, events.RolloutRolling, ReasonBlocked)
+	case waits || len(f.Blocking) == 0 || !r.overdue(now, f):
 		return r, nil
 	case !f.Fresh:
 		return r, []Action{{Kind: ActionRefresh, Reason: ReasonNotFresh}}
@@ -239,9 +286,18 @@ func (r Rollout) overdue(now time.Time, f Facts) bool {
 }
 
 func (r Rollout) stalled(now time.Time, f Facts) (Rollout, []Action) {
+	drains := !r.RetireAt.IsZero()
 	switch {
-	case len(f.Blocking) == 0:
+	case drains && len(f.Blocking) > 0:
+		return r.fallBack(now)
+	case drains && len(f.Accepting) == 0:
+		return r.move(now, events.RolloutDraining, ReasonDrained)
+	case !drains && len(f.Blocking) == 0:
 		return r.converge(now, f)
+	case f.fenced():
+		return r.move(now, events.RolloutWaiting, ReasonFences)
+	case f.Deadline == 0 && drains:
+		return r.move(now, events.RolloutDraining, ReasonNoDeadline)
 	case f.Deadline == 0:
 		return r.move(now, events.RolloutRolling, ReasonNoDeadline)
 	case !f.Fresh:
@@ -251,37 +307,78 @@ func (r Rollout) stalled(now time.Time, f Facts) (Rollout, []Action) {
 	}
 }
 
+// converge sets the time of the retirement: grace and lease count from the last
+// convergence, the floor from the promotion.
 func (r Rollout) converge(now time.Time, f Facts) (Rollout, []Action) {
 	r, do := r.move(now, events.RolloutConverged, ReasonApplied)
 	r.ConvergedAt = now
 	if r.Ended() {
 		return r, do
 	}
-	r.RetireAt = now.Add(f.Grace)
-	r, arm := r.remind(now, ReasonGrace)
-	return r, append(do, arm...)
-}
-
-// remind orders the retirement. The time is RetireAt even when that has passed,
-// so that every notifier arms the same timer.
-func (r Rollout) remind(now time.Time, why Reason) (Rollout, []Action) {
-	r.Reminder = later(now, r.RetireAt).Add(RetireReminder)
-	return r, []Action{{Kind: ActionArmRetire, Reason: why, At: r.RetireAt}}
+	r.RetireAt = now.Add(max(f.Grace, f.Lease))
+	if r.Cause != events.ReasonEmergency {
+		r.RetireAt = later(r.RetireAt, f.Floor)
+	}
+	return r, do
 }
 
 func (r Rollout) converged(now time.Time, f Facts) (Rollout, []Action) {
 	switch {
 	case len(f.Blocking) > 0:
-		r.RetireAt, r.Reminder = time.Time{}, time.Time{}
-		r, do := r.move(now, events.RolloutRolling, ReasonFellBack)
-		return r, append(do, Action{Kind: ActionDisarmRetire, Reason: ReasonFellBack})
-	case r.Reminder.IsZero():
-		return r.remind(now, ReasonGrace)
+		return r.fallBack(now)
+	case r.RetireAt.IsZero() || now.Before(r.RetireAt):
+		return r, nil
+	default:
+		r, do := r.move(now, events.RolloutDraining, ReasonGraceOver)
+		r.Reminder = now.Add(DrainReminder)
+		return r, append(do, Action{Kind: ActionNotifyDraining, Reason: ReasonGraceOver})
+	}
+}
+
+// fallBack takes back that every instance runs the version, and the order to
+// retire with it.
+func (r Rollout) fallBack(now time.Time) (Rollout, []Action) {
+	r.RetireAt = time.Time{}
+	r, do := r.move(now, events.RolloutRolling, ReasonFellBack)
+	return r, append(do, Action{Kind: ActionDisarmRetire, Reason: ReasonFellBack})
+}
+
+// draining orders the retirement once no instance accepts what was before.
+func (r Rollout) draining(now time.Time, f Facts) (Rollout, []Action) {
+	late := f.Deadline > 0 && !now.Before(r.Since.Add(f.Deadline))
+	switch {
+	case len(f.Blocking) > 0:
+		return r.fallBack(now)
+	case len(f.Accepting) == 0:
+		return r.order(now)
+	case r.Ordered:
+		r.Ordered, r.Reminder = false, now.Add(DrainReminder)
+		return r, []Action{{Kind: ActionDisarmRetire, Reason: ReasonAccepted}, {Kind: ActionNotifyDraining, Reason: ReasonAccepted}}
+	case late && f.Fresh:
+		return r.move(now, events.RolloutStalled, ReasonDeadline)
+	case late:
+		return r, []Action{{Kind: ActionRefresh, Reason: ReasonNotFresh}}
 	case !now.Before(r.Reminder):
-		return r.remind(now, ReasonOverdue)
+		r.Reminder = now.Add(DrainReminder)
+		return r, []Action{{Kind: ActionNotifyDraining, Reason: ReasonAccepted}}
 	default:
 		return r, nil
 	}
+}
+
+// order orders the retirement, and again when nothing has come of that for long.
+// The time is RetireAt even though that has passed, so that every notifier arms the
+// same timer.
+func (r Rollout) order(now time.Time) (Rollout, []Action) {
+	why := ReasonDrained
+	switch {
+	case r.Ordered && now.Before(r.Reminder):
+		return r, nil
+	case r.Ordered:
+		why = ReasonOverdue
+	}
+	r.Ordered, r.Reminder = true, now.Add(RetireReminder)
+	return r, []Action{{Kind: ActionArmRetire, Reason: why, At: r.RetireAt}}
 }
 
 // Wake returns when [Advance] has to be asked again without any event; the zero
@@ -291,17 +388,10 @@ func (r Rollout) Wake(now time.Time, f Facts) time.Time {
 		return time.Time{}
 	}
 	at := now.Add(Recheck)
-	for _, t := range []time.Time{r.heldUntil(), r.Since.Add(f.Deadline), r.Reminder} {
+	for _, t := range []time.Time{r.heldUntil(), r.Since.Add(f.Deadline), r.RetireAt, r.Reminder} {
 		if t.After(now) && t.Before(at) {
 			at = t
 		}
 	}
 	return at
-}
-
-func later(a, b time.Time) time.Time {
-	if a.After(b) {
-		return a
-	}
-	return b
 }

@@ -104,6 +104,10 @@ type Spec struct {
 	// Deadline is how long a rollout may take before it counts as stalled. 0
 	// means DefaultRolloutDeadline, negative means never.
 	Deadline time.Duration
+	// Fence is how long an instance may use a version that it cannot confirm. It
+	// also is the least time between a promotion and the retirement of the version
+	// before. 0 means DefaultFence, and at most a quarter of the TTL.
+	Fence time.Duration
 	// Retire says what becomes of a retired version's value.
 	Retire RetireMode
 	// Create lets a rotation make the secret when the store does not know it
@@ -118,6 +122,8 @@ const (
 	DefaultGrace = 5 * time.Minute
 	// DefaultRolloutDeadline is [Spec.Deadline] unless a spec says otherwise.
 	DefaultRolloutDeadline = 15 * time.Minute
+	// DefaultFence is [Spec.Fence] unless a spec says otherwise.
+	DefaultFence = time.Hour
 )
 
 // ErrInvalidSpec is wrapped by the errors of [Spec.Validate].
@@ -134,6 +140,19 @@ func (s Spec) GracePeriod() time.Duration { return orDefault(s.Grace, DefaultGra
 
 // RolloutDeadline returns the deadline in force; 0 means never.
 func (s Spec) RolloutDeadline() time.Duration { return orDefault(s.Deadline, DefaultRolloutDeadline) }
+
+// FencePeriod returns the fence in force: what the spec says, else DefaultFence,
+// or a quarter of the TTL where that is less.
+func (s Spec) FencePeriod() time.Duration {
+	switch {
+	case s.Fence > 0:
+		return s.Fence
+	case s.TTL > 0:
+		return min(DefaultFence, s.TTL/4)
+	default:
+		return DefaultFence
+	}
+}
 
 // RetireMode returns the retire mode in force.
 func (s Spec) RetireMode() RetireMode { return cmp.Or(s.Retire, RetireDelete) }

@@ -31,6 +31,12 @@ func (s Spec) Validate() error {
 	if s.TTL > 0 && s.Margin() >= s.TTL {
 		bad("the refresh margin %s is not shorter than the TTL %s", s.Margin(), s.TTL)
 	}
+	if s.Fence < 0 {
+		bad("the fence is negative: leave it out for the default")
+	}
+	if s.TTL > 0 && s.Fence > s.TTL/4 {
+		bad("the fence %s is longer than a quarter of the TTL %s: set it to %s or less, or leave it out", s.Fence, s.TTL, s.TTL/4)
+	}
 	if err := s.ValuePolicy().Validate(); err != nil {
 		bad("%w", err)
 	}

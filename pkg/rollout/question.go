@@ -1,0 +1,214 @@
+package rollout
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/tradepulse/rotator/pkg/events"
+	"github.com/tradepulse/rotator/pkg/secret"
+)
+
+// maxLease is the longest lease that counts: a record does not say for ever that
+// its process lives.
+const maxLease = time.Hour
+
+// Question asks of a fleet whether every version of a secret before its current
+// one may be retired. All its times are those of the server that stores the
+// records.
+type Question struct {
+	// Spec is what is configured for the secret.
+	Spec secret.Spec
+	// VersionID is the current version of the store, read before the fleet.
+	VersionID secret.VersionID
+	// Pending is the version that was staged to follow, "" for none. It is not older
+	// than VersionID, so that an instance may hold it.
+	Pending secret.VersionID
+	// Promoted is when the announcement of VersionID was stored, which is after the
+	// promotion.
+	Promoted time.Time
+	// Confirmed is the latest time at which no serve user can have been lost with an
+	// earlier stream of uses: when the first stream was made, or when a person said
+	// so. Zero makes it Promoted, which misses a stream that was lost before.
+	Confirmed time.Time
+	// PresumeEnded says after which silence a serve user of a service is presumed to
+	// have ended. The operator vouches for that, so the answer is unknown then.
+	PresumeEnded map[string]time.Duration
+	// JoinRequired names the services whose instances do not start before their use
+	// is recorded.
+	JoinRequired map[string]bool
+	// Emergency skips the floor and running fences, and names whom that may break.
+	Emergency bool
+}
+
+// Standing is what a fleet says of a version. Nothing in it depends on the order
+// of the users.
+type Standing struct {
+	// Applied is how many live instances run the version.
+	Applied int
+	// Blocking are the instances and services that keep it from having converged.
+	// Those with a time only have to be waited for, see [events.Blocker.Until].
+	Blocking []events.Blocker
+	// Accepting are the live instances that run the version and accept another one.
+	Accepting []events.Blocker
+	// Breaks are the instances that an emergency does not wait for.
+	Breaks []events.Blocker
+	// Unknown says why nothing can be said of the fleet, "" if it is complete.
+	Unknown string
+	// Presumed are the instances whose end was presumed.
+	Presumed []events.Blocker
+	// Unjoined are the services of which an instance may start without a record:
+	// their users serve on, and are not required to join.
+	Unjoined []string
+	// Floor is when the floor is over, and Lease the longest lease of a user.
+	Floor time.Time
+	Lease time.Duration
+	// Instances counts the users by state.
+	Instances map[InstanceState]int
+}
+
+// Ask returns what a fleet says.
+func (q Question) Ask(f events.Fleet) Standing {
+	s := Standing{Instances: make(map[InstanceState]int, 3)}
+	seen := make(map[string]bool, len(q.Spec.Services)+1)
+	fence := q.Spec.FencePeriod()
+	for _, u := range f.Users {
+		state := StateOf(u, f.At)
+		s.Instances[state]++
+		fence = max(fence, seconds(u.Use.Fence))
+		s.Lease = max(s.Lease, leaseOf(u))
+		if q.judge(&s, u, state, f.At) {
+			seen[u.Use.Service] = true
+		}
+	}
+	s.Blocking = withAbsent(s.Blocking, q.Spec.Services, seen)
+	for _, list := range [][]events.Blocker{s.Accepting, s.Breaks, s.Presumed} {
+		sortBlockers(list)
+	}
+	s.Unjoined = q.unjoined(f)
+	base := q.Promoted
+	if since := f.Since; since.After(cmp.Or(q.Confirmed, q.Promoted)) {
+		base = later(base, since)
+		s.Unknown = q.lost(f)
+	}
+	if f.Full {
+		s.Unknown = "the stream of uses is full, so new instances are not recorded: raise its limit"
+	}
+	s.Floor = Floor(base, fence)
+	return s
+}
+
+// judge notes what one user keeps waiting. It returns true if its service counts as
+// heard of: an instance lives, or is listed already.
+func (q Question) judge(s *Standing, u events.User, state InstanceState, now time.Time) (seen bool) {
+	switch {
+	case state == InstanceEnded:
+		return false
+	case state == InstanceLive:
+		q.judgeLive(s, u)
+		return true
+	case q.clear(u):
+		return false
+	case q.presumed(u, now):
+		s.Presumed = append(s.Presumed, q.named(u, events.Blocker{Reason: events.BlockSilent}))
+		return false
+	}
+	b := events.Blocker{Reason: events.BlockSilent, Detail: "it did not say that it has ended, and serves on: wait for it, or forget it"}
+	if u.Problem != "" {
+		b = events.Blocker{Reason: events.BlockNotUnderstood, Detail: u.Problem}
+	}
+	if end, ok := FenceEnd(u, q.Promoted, q.Spec.FencePeriod()); ok {
+		if !now.Before(end) {
+			return false
+		}
+		b.Until, b.Detail = end, "its fence ends by itself"
+		if q.Emergency {
+			s.Breaks = append(s.Breaks, q.named(u, b))
+			return true
+		}
+	}
+	s.Blocking = append(s.Blocking, q.named(u, b))
+	return true
+}
+
+func (q Question) judgeLive(s *Standing, u events.User) {
+	if b, blocked := blocker(u.Use.Running, q.VersionID); blocked {
+		s.Blocking = append(s.Blocking, q.named(u, b))
+		return
+	}
+	s.Applied++
+	i := slices.IndexFunc(u.Use.Accepts, q.older)
+	switch {
+	case u.Use.Accepts == nil:
+		s.Accepting = append(s.Accepting, q.named(u, events.Blocker{Reason: events.BlockAccepts, Detail: "it does not say what it accepts: upgrade the client of " + u.Use.Service}))
+	case i >= 0:
+		s.Accepting = append(s.Accepting, q.named(u, events.Blocker{Reason: events.BlockAccepts, VersionID: u.Use.Accepts[i]}))
+	}
+}
+
+// older reports whether v is a version that is to be retired.
+func (q Question) older(v secret.VersionID) bool {
+	return v != q.VersionID && (v != q.Pending || v == "")
+}
+
+// clear reports whether the records of a silent user name no version that is to be
+// retired. One that is joining, one that does not say what it accepts and one that
+// is not understood may use any.
+func (q Question) clear(u events.User) bool {
+	return u.Problem == "" && u.Use.Status.Known() && !q.older(u.Use.VersionID) && u.Use.Accepts != nil &&
+		!slices.ContainsFunc(u.Use.Accepts, q.older) && (u.Use.Wanted == "" || !q.older(u.Use.Wanted))
+}
+
+func (q Question) presumed(u events.User, now time.Time) bool {
+	after, ok := q.PresumeEnded[u.Use.Service]
+	heard := later(u.RenewedAt, u.UsedAt)
+	return ok && !heard.IsZero() && !now.Before(heard.Add(after))
+}
+
+// named completes a blocker. A service that is not among the subscribers is named
+// so: an operator may want to forget it.
+func (q Question) named(u events.User, b events.Blocker) events.Blocker {
+	b.Service, b.Instance = u.Use.Service, u.Use.Instance
+	if b.VersionID == "" {
+		b.VersionID = u.Use.VersionID
+	}
+	if len(q.Spec.Services) > 0 && !slices.Contains(q.Spec.Services, b.Service) && b.Reason != events.BlockAccepts {
+		b.Detail = cmp.Or(b.Detail, string(b.Reason))
+		b.Reason = events.BlockUnlisted
+	}
+	return b
+}
+
+// unjoined returns the services of which an instance may use the secret before it
+// is recorded, in order.
+func (q Question) unjoined(f events.Fleet) []string {
+	var out []string
+	for _, u := range f.Users {
+		if s := u.Use.Service; !u.Presence.Ended && u.Use.PastFence != events.PastFenceRefuse && !q.JoinRequired[s] && !slices.Contains(out, s) {
+			out = append(out, s)
+		}
+	}
+	slices.Sort(out)
+	return out
+}
+
+// lost returns what may have been lost with an earlier stream. If every subscriber
+// is known to refuse past its fence, nothing was: the floor counts from the loss.
+func (q Question) lost(f events.Fleet) string {
+	refuse := len(q.Spec.Services) > 0
+	for _, s := range q.Spec.Services {
+		refuse = refuse && slices.ContainsFunc(f.Users, func(u events.User) bool { return u.Use.Service == s })
+	}
+	for _, u := range f.Users {
+		refuse = refuse && u.Use.PastFence == events.PastFenceRefuse
+	}
+	if refuse {
+		return ""
+	}
+	return fmt.Sprintf("the stream of uses was made at %s: users that serve on may have been lost with the one before, confirm that there are none", clock(f.Since))
+}
+
+func leaseOf(u events.User) time.Duration { return min(seconds(u.Presence.Lease), maxLease) }
+
+func clock(t time.Time) string { return t.UTC().Format(time.RFC3339) }

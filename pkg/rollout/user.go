@@ -1,0 +1,65 @@
+package rollout
+
+import (
+	"time"
+
+	"github.com/tradepulse/rotator/pkg/events"
+)
+
+// InstanceState says what is known of one process of a service.
+type InstanceState string
+
+// The states of an instance. Only InstanceEnded stops blocking by itself.
+const (
+	// InstanceLive: its presence was renewed within its lease, and its records are
+	// understood.
+	InstanceLive InstanceState = "live"
+	// InstanceEnded: it said itself that it has ended, or its end was witnessed.
+	InstanceEnded InstanceState = "ended"
+	// InstanceSilent: anything else. It may run any version.
+	InstanceSilent InstanceState = "silent"
+)
+
+// drift is the part of a fence by which the clock of a process may run slower than
+// that of the server.
+const drift = 100
+
+// StateOf returns the state of a user at a time of the server's clock. An instance
+// without a record has no state: the floor covers it.
+func StateOf(u events.User, now time.Time) InstanceState {
+	switch {
+	case u.Problem != "":
+		return InstanceSilent
+	case u.Presence.Ended:
+		return InstanceEnded
+	case !u.RenewedAt.IsZero() && now.Before(u.RenewedAt.Add(leaseOf(u))):
+		return InstanceLive
+	default:
+		return InstanceSilent
+	}
+}
+
+// Floor returns the time before which no version is retired, whichever instances
+// have reported: a process that never reported read the version before promotion,
+// and uses it for a fence of f at most, on a clock that may be slow.
+func Floor(promoted time.Time, f time.Duration) time.Time { return promoted.Add(f + f/drift) }
+
+// FenceEnd returns when a user refuses every version that was current before
+// promotion, if it stays silent, and false if it never does: a user that serves on,
+// and one whose records are not understood. f is the fence that is configured for
+// the secret; the user's own counts if it is longer.
+func FenceEnd(u events.User, promoted time.Time, f time.Duration) (time.Time, bool) {
+	if u.Problem != "" || u.Use.PastFence != events.PastFenceRefuse {
+		return time.Time{}, false
+	}
+	return Floor(later(u.RenewedAt, promoted), max(f, seconds(u.Use.Fence))), true
+}
+
+func seconds(n int) time.Duration { return time.Duration(n) * time.Second }
+
+func later(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
+}
