@@ -103,7 +103,7 @@ func MayRetire(order, logged events.Data, now time.Time) Verdict {
 		return v
 	case logged.Rollout.State == events.RolloutRetired:
 		return Verdict{} // an earlier run got this far
-	case logged.Rollout.State != events.RolloutDraining:
+	case logged.Rollout.State != events.RolloutDraining && logged.Rollout.State != events.RolloutConverged:
 		return no("its rollout is %s", logged.Rollout.State)
 	case logged.Rollout.RetireAt.IsZero():
 		return no("its rollout has no time of retirement")

@@ -35,31 +35,41 @@ func (c Clock) Since(e Clock) time.Duration { return max(c.Boot-e.Boot, c.Wall.S
 type Fence struct {
 	// Length is how long a version may be used without being confirmed.
 	Length time.Duration
+	// State changes by the methods only; it is exported for the model of the proof.
+	State
+}
 
-	version  secret.VersionID // in use, "" for none
-	recorded bool             // a use record was acknowledged since the join and the last change
-	record   secret.VersionID // the version that it names
-	accepts  bool             // the process accepts versions besides the one in use
-	// The times before the acts that confirmed last were sent: the version in use,
-	// the versions accepted besides it, and the presence.
-	confirmed, others, renewed Clock
+// State is what a Fence remembers. A zero Clock means never.
+type State struct {
+	// InUse is the version in use, "" for none.
+	InUse secret.VersionID
+	// Recorded is true if a use record was acknowledged since the join and since the
+	// last change; Record is the version that it names.
+	Recorded bool
+	Record   secret.VersionID
+	// Accepts is true if the process accepts versions besides the one in use.
+	Accepts bool
+	// Confirmed, Others and Presence are the times before the acts that last
+	// confirmed the version in use, the versions accepted besides it, and the
+	// presence of the process were sent.
+	Confirmed, Others, Presence Clock
 }
 
 // Version returns the version in use, "" for none.
-func (f *Fence) Version() secret.VersionID { return f.version }
+func (f *Fence) Version() secret.VersionID { return f.InUse }
 
 // Joined takes note that a presence was stored that replaces none: the first one,
 // or one after a renewal was refused. Every use record that was written before it
 // may have been lost, so the caller writes all of them again, after this call.
 func (f *Fence) Joined(sent Clock) {
-	f.renewed, f.recorded = sent, false
+	f.Presence, f.Recorded = sent, false
 }
 
 // Acknowledged takes note that a use record is stored that names v as the version
 // in use, and every version that the process accepts besides. The caller writes one
 // record at a time.
 func (f *Fence) Acknowledged(v secret.VersionID) {
-	f.record, f.recorded = v, true
+	f.Record, f.Recorded = v, true
 }
 
 // Renewed takes note that a renewal sent at one time was acknowledged at another.
@@ -67,30 +77,30 @@ func (f *Fence) Acknowledged(v secret.VersionID) {
 // and only while the record names exactly the version in use. A renewal may be
 // delayed on its way for longer than the fence: it then confirms nothing.
 func (f *Fence) Renewed(sent, now Clock) {
-	f.renewed = sent
-	if !f.recorded || f.record != f.version {
+	f.Presence = sent
+	if !f.Recorded || f.Record != f.InUse {
 		return
 	}
-	if f.Usable(now) && sent.Since(f.confirmed) > 0 {
-		f.confirmed = sent
+	if f.Usable(now) && sent.Since(f.Confirmed) > 0 {
+		f.Confirmed = sent
 	}
-	if f.OthersUsable(now) && sent.Since(f.others) > 0 {
-		f.others = sent
+	if f.OthersUsable(now) && sent.Since(f.Others) > 0 {
+		f.Others = sent
 	}
 }
 
 // Refused takes note that the bus does not have the presence that a renewal
 // replaces: it was lost or removed, and every use record with it. The process joins
 // again.
-func (f *Fence) Refused() { f.recorded = false }
+func (f *Fence) Refused() { f.Recorded = false }
 
 // Read takes note that the primary of the store, asked at the given time, called a
 // version current. An answer of a replica, a standby or a cache must not be passed.
 // If a hook of the process refuses that version, it is not in use, and nothing is
 // confirmed.
 func (f *Fence) Read(current secret.VersionID, sent Clock) {
-	if current == f.version && current != "" && (f.confirmed == Clock{} || sent.Since(f.confirmed) > 0) {
-		f.confirmed = sent
+	if current == f.InUse && current != "" && (f.Confirmed == Clock{} || sent.Since(f.Confirmed) > 0) {
+		f.Confirmed = sent
 	}
 }
 
@@ -98,42 +108,42 @@ func (f *Fence) Read(current secret.VersionID, sent Clock) {
 // the version before, except to accept it: call it before the record of v is
 // written. v is not confirmed: [Fence.Read] does that with the read that named it.
 func (f *Fence) Switched(v secret.VersionID) {
-	if v == f.version {
+	if v == f.InUse {
 		return
 	}
-	if f.version != "" {
-		f.accept(f.confirmed)
+	if f.InUse != "" {
+		f.accept(f.Confirmed)
 	}
-	f.version, f.confirmed, f.recorded = v, Clock{}, false
+	f.InUse, f.Confirmed, f.Recorded = v, Clock{}, false
 }
 
 // Loaded takes note that the process began to accept versions that it read from the
 // store besides the one in use. They count as confirmed by the last renewal, since
 // the store does not call them current, and by nothing before a use record was
-// acknowledged.
+// acknowledged. Call it before [Fence.Switched] takes the first version into use.
 func (f *Fence) Loaded() {
-	if f.recorded {
-		f.accept(f.renewed)
+	if f.Recorded {
+		f.accept(f.Presence)
 	} else {
 		f.accept(Clock{})
 	}
-	f.recorded = f.recorded && f.record == ""
+	f.Recorded = f.Recorded && f.Record == ""
 }
 
 // accept notes that one more version is accepted, which was confirmed last at c.
 func (f *Fence) accept(c Clock) {
-	if !f.accepts || c == (Clock{}) || f.others.Since(c) > 0 {
-		f.others = c
+	if !f.Accepts || c == (Clock{}) || f.Others.Since(c) > 0 {
+		f.Others = c
 	}
-	f.accepts = true
+	f.Accepts = true
 }
 
 // Dropped takes note that no version but the one in use is accepted any more.
-func (f *Fence) Dropped() { f.accepts, f.others = false, Clock{} }
+func (f *Fence) Dropped() { f.Accepts, f.Others = false, Clock{} }
 
 // Usable reports whether the version in use may be used now.
 func (f *Fence) Usable(now Clock) bool {
-	return f.version != "" && f.confirmed != Clock{} && now.Since(f.confirmed) < f.Length
+	return f.InUse != "" && f.Confirmed != Clock{} && now.Since(f.Confirmed) < f.Length
 }
 
 // OthersUsable reports whether the versions that are accepted besides the one in use
@@ -141,5 +151,5 @@ func (f *Fence) Usable(now Clock) bool {
 // is current, and nothing of those before. Once it has run out they have to be
 // dropped.
 func (f *Fence) OthersUsable(now Clock) bool {
-	return f.accepts && f.others != Clock{} && now.Since(f.others) < f.Length
+	return f.Accepts && f.Others != Clock{} && now.Since(f.Others) < f.Length
 }
