@@ -32,7 +32,7 @@ func newInstruments(m metric.Meter) (*instruments, error) {
 	i.rollouts, errs[3] = m.Int64ObservableGauge("rotator.rollouts",
 		metric.WithDescription("Rollouts as this process sees them, by state."), metric.WithUnit("{rollout}"))
 	i.instances, errs[4] = m.Int64ObservableGauge("rotator.instances",
-		metric.WithDescription("Live instances as this process sees them, by service."), metric.WithUnit("{instance}"))
+		metric.WithDescription("Instances as this process sees them, by service and state."), metric.WithUnit("{instance}"))
 	return i, errors.Join(errs[:]...)
 }
 
@@ -52,8 +52,10 @@ func (i *instruments) observe(t *tracker) (stop func() error, err error) {
 		for s, n := range t.states {
 			o.ObserveInt64(i.rollouts, n, metric.WithAttributes(attribute.String("state", string(s))))
 		}
-		for s, n := range t.fleet.services {
-			o.ObserveInt64(i.instances, int64(n), metric.WithAttributes(attribute.String("service", s)))
+		for s, states := range t.fleet.states {
+			for state, n := range states {
+				o.ObserveInt64(i.instances, int64(n), metric.WithAttributes(attribute.String("service", s), attribute.String("state", string(state))))
+			}
 		}
 		return nil
 	}, i.rollouts, i.instances)

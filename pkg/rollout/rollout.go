@@ -388,7 +388,11 @@ func (r Rollout) Wake(now time.Time, f Facts) time.Time {
 		return time.Time{}
 	}
 	at := now.Add(Recheck)
-	for _, t := range []time.Time{r.heldUntil(), r.Since.Add(f.Deadline), r.RetireAt, r.Reminder} {
+	times := []time.Time{r.heldUntil(), r.Since.Add(f.Deadline), r.RetireAt, r.Reminder}
+	for _, b := range f.Blocking {
+		times = append(times, b.Until)
+	}
+	for _, t := range times {
 		if t.After(now) && t.Before(at) {
 			at = t
 		}
