@@ -246,7 +246,7 @@ func (s *site) reportFor(lease time.Duration, service, instance string, v secret
 		s.join(service, instance, lease)
 		return
 	}
-	s.join(service, instance, time.Hour)
+	s.join(service, instance, longLease)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.renewing[who] == nil {
@@ -258,14 +258,14 @@ func (s *site) reportFor(lease time.Duration, service, instance string, v secret
 
 // renew renews the presence of an instance until ctx ends.
 func (s *site) renew(ctx context.Context, service, instance string) {
-	every := time.NewTicker(20 * time.Minute)
+	every := time.NewTicker(longLease / 3)
 	defer every.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-every.C:
-			s.join(service, instance, time.Hour)
+			s.join(service, instance, longLease)
 		}
 	}
 }
@@ -309,6 +309,14 @@ func (s *site) end(service, instance string) {
 	p := presenceOf(service, instance, lease)
 	p.Ended = true
 	if _, err := s.bus.Join(s.t.Context(), p); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+// forget purges the records of an instance, as an operator does.
+func (s *site) forget(service, instance string, ids ...secret.ID) {
+	s.t.Helper()
+	if err := s.bus.Forget(s.t.Context(), service, instance, "i"+instance, ids, 1<<40); err != nil {
 		s.t.Fatal(err)
 	}
 }

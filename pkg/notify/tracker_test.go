@@ -26,7 +26,10 @@ const (
 
 const id = secret.ID("AUDIT")
 
-const long = 1000 * time.Hour // a lease that does not end
+const (
+	long      = 1000 * time.Hour // for an instance that renews its presence until the test ends
+	longLease = 2 * time.Minute  // the lease of such an instance
+)
 
 var t0 = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 
@@ -296,8 +299,10 @@ func TestALateJoinerWithTheOldVersionHoldsTheRetirementUp(t *testing.T) {
 		s.announce(id, "v2", "v1")
 		s.becomes(id, "v2", rolling, converged)
 		was := s.last(id).Rollout.RetireAt
+		live(secret.DefaultGrace)
+		s.becomes(id, "v2", rolling, converged, draining)
 		s.reportFor(long, "api", "late", "v1", id)
-		s.becomes(id, "v2", rolling, converged, rolling)
+		s.becomes(id, "v2", rolling, converged, draining, rolling)
 		if b := s.last(id).Rollout.Blocking; len(b) != 1 || b[0].Instance != "late" {
 			t.Errorf("got %v", b)
 		}
@@ -306,7 +311,9 @@ func TestALateJoinerWithTheOldVersionHoldsTheRetirementUp(t *testing.T) {
 		}
 		s.reportFor(long, "api", "late", "v2", id)
 		live(rollout.HoldOff)
-		s.becomes(id, "v2", rolling, converged, rolling, converged)
+		s.becomes(id, "v2", rolling, converged, draining, rolling, converged)
+		live(secret.DefaultGrace)
+		s.becomes(id, "v2", rolling, converged, draining, rolling, converged, draining)
 		timer, err := s.bus.Timer(t.Context(), events.TypeRetire, id)
 		if err != nil || !timer.At.After(was) || !timer.At.Equal(s.last(id).Rollout.RetireAt) {
 			t.Errorf("the timer is for %s, was for %s (%v)", timer.At, was, err)
@@ -386,10 +393,11 @@ func TestARetiredRolloutIsLetAlone(t *testing.T) {
 		p := s.start().ready()
 		s.work(func(d events.Delivery) { s.retire(d) })
 		s.announce(id, "v2", "v1")
-		s.becomes(id, "v2", rolling, converged, retired)
+		live(longLease)
+		s.becomes(id, "v2", rolling, converged, draining, retired)
 		s.reportFor(long, "api", "late", "v1", id)
 		live(time.Hour)
-		s.becomes(id, "v2", rolling, converged, retired)
+		s.becomes(id, "v2", rolling, converged, draining, retired)
 		if st := p.status(); st.State != retired || st.BlockersTotal != 1 {
 			t.Errorf("got %+v", st)
 		}
@@ -403,14 +411,16 @@ func TestARetirementThatIsLostIsAskedForAgain(t *testing.T) {
 		p := s.start().ready()
 		s.announce(id, "v2", "v1")
 		s.becomes(id, "v2", rolling, converged)
+		live(secret.DefaultGrace)
+		s.becomes(id, "v2", rolling, converged, draining)
 		if err := s.bus.Disarm(t.Context(), events.TypeRetire, id); err != nil {
 			t.Fatal(err)
 		}
 		s.work(func(d events.Delivery) { s.retire(d) })
-		live(secret.DefaultGrace + rollout.RetireReminder - time.Minute)
-		s.becomes(id, "v2", rolling, converged)
+		live(rollout.RetireReminder - time.Minute)
+		s.becomes(id, "v2", rolling, converged, draining)
 		live(time.Minute)
-		s.becomes(id, "v2", rolling, converged, retired)
+		s.becomes(id, "v2", rolling, converged, draining, retired)
 		if !strings.Contains(p.log.String(), "level=WARN msg=rollout.retire_overdue") {
 			t.Errorf("the log is\n%s", p.log)
 		}
@@ -444,12 +454,14 @@ func TestAVersionThatComesBackRollsOutAgain(t *testing.T) {
 		s.start().ready()
 		s.work(func(d events.Delivery) { s.retire(d) })
 		s.announce(id, "v2", "v1")
-		s.becomes(id, "v2", rolling, converged, retired)
+		live(longLease)
+		s.becomes(id, "v2", rolling, converged, draining, retired)
 		s.announce(id, "v3", "v2")
 		s.becomes(id, "v3", rolling)
 		s.announce(id, "v2", "v3")
 		s.becomes(id, "v3", rolling, superseded)
-		s.becomes(id, "v2", rolling, converged, retired, rolling, converged, retired)
+		live(longLease)
+		s.becomes(id, "v2", rolling, converged, draining, retired, rolling, converged, draining, retired)
 	})
 }
 
