@@ -19,6 +19,10 @@ const (
 	PastFenceServe PastFence = "serve"
 )
 
+// OlderIncarnation is the incarnation under which the notifier records an instance
+// whose client writes no records of its own.
+const OlderIncarnation = "older-client"
+
 // Presence is the record that an incarnation lives. The server's time of the
 // last one is the time of its last renewal.
 type Presence struct {

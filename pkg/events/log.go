@@ -19,6 +19,8 @@ import (
 type Announcement struct {
 	Event Event
 	Seq   uint64
+	// At is when the server stored the event; zero for a notification.
+	At time.Time
 	// Trace is that of the event's cause.
 	Trace trace.SpanContext
 }
@@ -40,7 +42,7 @@ func (b *Bus) last(ctx context.Context, stream, subject string) (Announcement, e
 		b.note(ctx, subject, err)
 		return Announcement{Seq: m.Sequence}, fmt.Errorf("read the log: %w: %w", ErrUntrusted, err)
 	}
-	return Announcement{Event: e, Seq: m.Sequence, Trace: b.traceOf(ctx, m.Header)}, nil
+	return Announcement{Event: e, Seq: m.Sequence, At: m.Time, Trace: b.traceOf(ctx, m.Header)}, nil
 }
 
 // PublishAfter publishes e if the last event of its type about its secret has
@@ -80,7 +82,7 @@ func (b *Bus) WatchLog(ctx context.Context, types []Type, fn func(context.Contex
 		if err != nil {
 			return err
 		}
-		return fn(b.extract(ctx, m.Headers()), Announcement{Event: e, Seq: meta.Sequence.Stream})
+		return fn(b.extract(ctx, m.Headers()), Announcement{Event: e, Seq: meta.Sequence.Stream, At: meta.Timestamp})
 	}, synced: func() error {
 		if synced != nil {
 			synced()

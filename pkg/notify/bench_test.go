@@ -48,36 +48,47 @@ func (t *tracker) roll(id secret.ID, s events.RolloutState) {
 	}}})
 }
 
-// benchReport returns what an instance reports that runs v1 of 100 secrets.
-func benchReport(instance int) events.Report {
-	r := events.Report{Service: "api", Instance: fmt.Sprintf("instance-%05d", instance)}
+// benchRecords has the tracker hear of an instance that runs v1 of 100 secrets.
+func benchRecords(t *tracker, instance int, reason string) {
 	for i := range 100 {
-		r.Secrets = append(r.Secrets, events.Running{SecretID: secret.ID(fmt.Sprintf("SECRET_%03d", i)), VersionID: "v1", Status: events.StatusApplied})
+		_ = t.recorded(benchUse(instance, i, reason)) // never fails
 	}
-	return r
+	_ = t.recorded(benchPresence(instance))
 }
 
-// BenchmarkOneReport is what one report that changes one secret costs while
-// 10,000 instances use 100 secrets each, all of which roll out: the report, and
+func benchUse(instance, n int, reason string) events.FleetEvent {
+	return events.FleetEvent{At: time.Now(), Use: &events.Use{
+		Running: events.Running{SecretID: secret.ID(fmt.Sprintf("SECRET_%03d", n)), VersionID: "v1-0123-4567-89ab-cdef-0123456789ab", Status: events.StatusApplied, Reason: reason},
+		Service: "api", Instance: fmt.Sprintf("api-%05d", instance), Incarnation: fmt.Sprintf("0123456789%05d", instance), Accepts: []secret.VersionID{}, PastFence: events.PastFenceRefuse, Fence: 3600,
+	}}
+}
+
+func benchPresence(instance int) events.FleetEvent {
+	return events.FleetEvent{At: time.Now(), Presence: &events.Presence{
+		Service: "api", Instance: fmt.Sprintf("api-%05d", instance), Incarnation: fmt.Sprintf("0123456789%05d", instance), Lease: 3600,
+	}}
+}
+
+// BenchmarkOneUse is what the record of one use costs while
+// 10,000 instances use 100 secrets each, all of which roll out: the record, and
 // the pass after it.
-func BenchmarkOneReport(b *testing.B) {
+func BenchmarkOneUse(b *testing.B) {
 	t := bareTracker(b)
 	for i := range 100 {
 		t.roll(secret.ID(fmt.Sprintf("SECRET_%03d", i)), rolling)
 	}
 	before := inUse()
 	for i := range 10_000 {
-		_ = t.reported(events.ReportEvent{Report: benchReport(i)}) // never fails
+		benchRecords(t, i, "")
 	}
 	perUse := float64(inUse()-before) / 1e6
 	t.pass(b.Context())
-	reports := []events.Report{benchReport(0), benchReport(0)}
-	reports[1].Secrets[0].Reason = "changed"
+	uses := []events.FleetEvent{benchUse(0, 0, ""), benchUse(0, 0, "changed")}
 	n := 0
 	b.ReportAllocs()
 	for b.Loop() {
 		n++
-		_ = t.reported(events.ReportEvent{Report: reports[n%2]}) // never fails
+		_ = t.recorded(uses[n%2]) // never fails
 		due := t.due(time.Now())
 		if len(due) != 1 {
 			b.Fatalf("%d rollouts are looked at, want 1", len(due))
@@ -89,14 +100,14 @@ func BenchmarkOneReport(b *testing.B) {
 	b.ReportMetric(perUse, "B/use")
 }
 
-// BenchmarkRenewedReport is what a report costs that says what the one before
-// said.
-func BenchmarkRenewedReport(b *testing.B) {
+// BenchmarkRenewal is what the renewal of a presence costs.
+func BenchmarkRenewal(b *testing.B) {
 	t := bareTracker(b)
-	r := events.ReportEvent{Report: benchReport(0)}
+	benchRecords(t, 0, "")
+	e := benchPresence(0)
 	b.ReportAllocs()
 	for b.Loop() {
-		_ = t.reported(r) // never fails
+		_ = t.recorded(e) // never fails
 	}
 }
 

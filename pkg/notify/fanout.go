@@ -85,17 +85,16 @@ func join(errs []error) error {
 	return errors.Join(errs...)
 }
 
-// subscribers returns the services that are wanted to run a secret and those
-// that report it, in order. Of a secret that is neither configured here nor
-// discovered only the latter are known.
+// subscribers returns the services that hear of a secret, in order: those that are
+// configured, or those that use it where none is. Of a secret that is neither
+// configured here nor discovered only the latter are known.
 func (n *Notifier) subscribers(ctx context.Context, id secret.ID) ([]string, error) {
 	wanted, err := n.services(ctx, id)
 	if err != nil {
 		return nil, err
 	}
 	n.tracker.mu.Lock()
-	services := append(n.tracker.fleet.reporting(id), wanted...)
-	n.tracker.mu.Unlock()
-	slices.Sort(services)
+	defer n.tracker.mu.Unlock()
+	services := slices.Sorted(slices.Values(n.tracker.audience(secret.Spec{ID: id, Services: wanted})))
 	return slices.Compact(services), nil
 }

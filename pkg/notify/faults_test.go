@@ -15,28 +15,18 @@ import (
 	"github.com/tradepulse/rotator/pkg/secret"
 )
 
-// deaf is a bus on which nobody hears that an instance has ended, as when the
-// connection is lost for longer than the bus remembers.
+// deaf is no bus.
 type deaf struct{ Bus }
 
-func (b deaf) WatchReports(ctx context.Context, fn func(events.ReportEvent) error) error {
-	return b.Bus.WatchReports(ctx, func(e events.ReportEvent) error {
-		if e.Gone {
-			return nil
-		}
-		return fn(e)
-	})
-}
-
-// gated is a bus on which the reports are not read to their end before open is
+// gated is a bus on which the records are not read to their end before open is
 // closed.
 type gated struct {
 	Bus
 	open chan struct{}
 }
 
-func (b gated) WatchReports(ctx context.Context, fn func(events.ReportEvent) error) error {
-	return b.Bus.WatchReports(ctx, func(e events.ReportEvent) error {
+func (b gated) WatchFleet(ctx context.Context, fn func(events.FleetEvent) error) error {
+	return b.Bus.WatchFleet(ctx, func(e events.FleetEvent) error {
 		if e.Synced {
 			<-b.open
 		}
@@ -139,14 +129,18 @@ func (b slow) Arm(ctx context.Context, e events.Event, at time.Time) (bool, erro
 	return b.Bus.Arm(ctx, e, at)
 }
 
-func TestAnInstanceWhoseEndWasNotHeardOfIsNoStall(t *testing.T) {
+// TestAnInstanceThatWasForgottenIsNoStall: another process purged its records, which
+// nothing announces.
+func TestAnInstanceThatWasForgottenIsNoStall(t *testing.T) {
 	onSite(t, func(t *testing.T, s *site) {
 		s.configure(secret.Spec{ID: id, Store: "mem", Services: []string{"api"}, Deadline: 10 * time.Minute})
 		s.report("api", "ghost", "v1", id)
 		s.reportFor(long, "api", "lives", "v2", id)
-		p := s.start(wrap(func(b Bus) Bus { return deaf{b} })).ready()
+		p := s.start().ready()
 		s.announce(id, "v2", "v1")
-		live(9 * time.Minute)
+		live(6 * time.Minute)
+		s.forget("api", "ghost", id)
+		live(3 * time.Minute)
 		s.becomes(id, "v2", rolling)
 		if b := p.status().Blockers; len(b) != 1 || b[0].Instance != "ghost" {
 			t.Fatalf("got %v: the test proves nothing", b)
@@ -156,21 +150,23 @@ func TestAnInstanceWhoseEndWasNotHeardOfIsNoStall(t *testing.T) {
 	})
 }
 
-func TestAGhostOfAStalledRolloutIsFoundOut(t *testing.T) {
+// TestAStalledRolloutFindsWhatWasForgotten: it reads the records again.
+func TestAStalledRolloutFindsWhatWasForgotten(t *testing.T) {
 	onSite(t, func(t *testing.T, s *site) {
 		s.configure(secret.Spec{ID: id, Store: "mem", Services: []string{"api"}, Deadline: time.Minute})
-		s.reportFor(2*time.Minute, "api", "ghost", "v1", id)
+		s.report("api", "ghost", "v1", id)
 		s.reportFor(long, "api", "lives", "v2", id)
-		s.start(wrap(func(b Bus) Bus { return deaf{b} })).ready()
+		s.start().ready()
 		s.announce(id, "v2", "v1")
 		live(90 * time.Second)
 		s.becomes(id, "v2", rolling, stalled)
+		s.forget("api", "ghost", id)
 		live(2 * freshFor)
 		s.becomes(id, "v2", rolling, stalled, converged)
 	})
 }
 
-func TestNothingIsDoneBeforeTheReportsAreRead(t *testing.T) {
+func TestNothingIsDoneBeforeTheRecordsAreRead(t *testing.T) {
 	onSite(t, func(t *testing.T, s *site) {
 		s.configure(secret.Spec{ID: id, Store: "mem", Services: []string{"api"}, Deadline: time.Minute})
 		s.announce(id, "v2", "v1")
@@ -257,6 +253,7 @@ func TestWhatWasBegunIsFinished(t *testing.T) {
 		began := make(chan struct{})
 		p := s.start(wrap(func(b Bus) Bus { return slow{b, began} })).ready()
 		s.announce(id, "v2", "v1")
+		live(secret.DefaultGrace)
 		<-began
 		p.stop()
 		if timer, err := s.bus.Timer(t.Context(), events.TypeRetire, id); err != nil || timer.Seq == 0 {

@@ -5,37 +5,44 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 	"unique"
 
 	"github.com/tradepulse/rotator/pkg/events"
+	"github.com/tradepulse/rotator/pkg/rollout"
 	"github.com/tradepulse/rotator/pkg/secret"
 )
 
-// fleet is what the live instances run, indexed by secret, so that one report
-// costs as much as it differs from the one before. It is not safe for
-// concurrent use.
+// fleet indexes the records of the stream of uses by secret, so that a record
+// costs as much as it says anew. It is not safe for concurrent use.
 //
-// It is built for 10,000 instances and a million uses: a use takes some 100
-// bytes, and a report that says nothing new allocates nothing.
+// It is built for 10,000 instances and a million uses: a renewal that changes no
+// state allocates nothing and names no secret.
 type fleet struct {
 	instances map[name]*instance
 	secrets   map[secret.ID]*users
-	services  map[string]int         // :: service → live instances
-	unclear   map[*instance]struct{} // whose report is not understood
-	round     uint64
-	scratch   []events.Report
-	running   []events.Running
+	states    map[string]map[rollout.InstanceState]int // :: service → state → instances
+	since     time.Time                                // when the stream was made
+	// next is the earliest end of a lease, zero for none; looked is when leases were
+	// last looked at.
+	next, looked time.Time
+	round        uint64
+	scratch      []events.User
 }
 
-type name struct{ service, instance string }
+// name tells one incarnation from another.
+type name struct{ service, instance, incarnation string }
 
-// instance is one live process.
+// instance is one incarnation of a process.
 type instance struct {
 	name
-	uses  []*use // in the order of the secrets
-	round uint64 // in which it was last heard of
-	// problem says why its report is not understood, "" for one that is.
-	problem string
+	presence events.Presence // without names
+	renewed  time.Time       // when the presence was stored, zero if there is none
+	problem  string          // why the presence is not understood, "" if it is
+	state    rollout.InstanceState
+	seq      uint64 // of its last record
+	uses     []*use // in the order of the secrets
+	round    uint64 // in which it was last heard of
 }
 
 // users are the uses of one secret, in no order.
@@ -44,106 +51,149 @@ type users struct {
 	list []*use
 }
 
-// use is what one instance runs of one secret.
+// use is what one incarnation does with one secret.
 type use struct {
 	who             *instance
 	of              *users
 	at              int // in of.list
 	version, wanted unique.Handle[secret.VersionID]
 	status          unique.Handle[events.ApplyStatus]
-	reason          string
+	accepts         []secret.VersionID
+	pastFence       unique.Handle[events.PastFence]
+	fence           int
+	joined          bool
+	reason, problem string
+	stored          time.Time
 }
 
 func newFleet() *fleet {
-	return &fleet{instances: map[name]*instance{}, secrets: map[secret.ID]*users{}, services: map[string]int{}, unclear: map[*instance]struct{}{}}
+	return &fleet{instances: map[name]*instance{}, secrets: map[secret.ID]*users{}, states: map[string]map[rollout.InstanceState]int{}}
 }
 
-// apply takes a report and calls changed with every secret of which it says
-// something new. It returns true when any secret of the service may be affected,
-// because the report is not understood or the one before was not. It may reorder
-// the report.
-func (f *fleet) apply(r events.Report, changed func(secret.ID)) (all bool) {
-	who := f.instance(name{r.Service, r.Instance})
-	who.round = f.round
-	all = who.problem != r.Problem
-	if who.problem = strings.Clone(r.Problem); r.Problem != "" {
-		f.unclear[who] = struct{}{}
-	} else {
-		delete(f.unclear, who)
+// apply takes a record and calls changed with every secret of which it says
+// something new.
+func (f *fleet) apply(e events.FleetEvent, now time.Time, changed func(secret.ID)) {
+	switch {
+	case e.Presence != nil:
+		p := *e.Presence
+		who := f.instance(name{p.Service, p.Instance, p.Incarnation})
+		p.Service, p.Instance, p.Incarnation = "", "", ""
+		who.presence, who.renewed, who.problem = p, e.At, e.Problem
+		f.heard(who, e.Seq)
+		f.judge(who, now, changed)
+	case e.Use != nil:
+		who := f.instance(name{e.Use.Service, e.Use.Instance, e.Use.Incarnation})
+		f.heard(who, e.Seq)
+		f.put(who, e, changed)
 	}
-	order(&r)
-	if !who.same(r.Secrets) {
-		f.update(who, r, changed)
-	}
-	return all
 }
 
-// update replaces the uses of an instance by those of its report.
-func (f *fleet) update(who *instance, r events.Report, changed func(secret.ID)) {
-	next := make([]*use, 0, len(r.Secrets))
-	old := who.uses
-	for _, s := range r.Secrets {
-		for len(old) > 0 && old[0].of.id < s.SecretID {
-			f.drop(old[0], changed)
-			old = old[1:]
-		}
-		var u *use
-		if len(old) > 0 && old[0].of.id == s.SecretID {
-			u, old = old[0], old[1:]
-		}
-		next = append(next, f.put(who, u, s, changed))
-	}
-	for _, u := range old {
-		f.drop(u, changed)
-	}
-	who.uses = next
-}
-
-// order sorts a report by secret; of two entries for a secret the first counts,
-// as it does for [rollout.Blocking].
-func order(r *events.Report) {
-	bySecret := func(a, b events.Running) int { return cmp.Compare(a.SecretID, b.SecretID) }
-	if !slices.IsSortedFunc(r.Secrets, bySecret) {
-		slices.SortStableFunc(r.Secrets, bySecret)
-	}
-	r.Secrets = slices.CompactFunc(r.Secrets, func(a, b events.Running) bool { return a.SecretID == b.SecretID })
-}
+func (f *fleet) heard(who *instance, seq uint64) { who.round, who.seq = f.round, max(who.seq, seq) }
 
 func (f *fleet) instance(n name) *instance {
 	who := f.instances[n]
 	if who == nil {
-		n = name{strings.Clone(n.service), strings.Clone(n.instance)}
-		who = &instance{name: n}
+		n = name{strings.Clone(n.service), strings.Clone(n.instance), strings.Clone(n.incarnation)}
+		who = &instance{name: n, state: rollout.InstanceSilent}
 		f.instances[n] = who
-		f.services[n.service]++
+		f.count(who, 1)
 	}
 	return who
 }
 
-// same reports whether an instance runs what it did.
-func (i *instance) same(now []events.Running) bool {
-	return slices.EqualFunc(i.uses, now, func(u *use, s events.Running) bool { return u.of.id == s.SecretID && u.same(s) })
-}
-
-// same leaves out when the version was taken into use: nothing depends on it.
-func (u *use) same(s events.Running) bool {
-	return u.version.Value() == s.VersionID && u.wanted.Value() == s.Wanted && u.status.Value() == s.Status && u.reason == s.Reason
-}
-
-// put records what an instance runs, in u if it ran something of the secret
-// before.
-func (f *fleet) put(who *instance, u *use, s events.Running, changed func(secret.ID)) *use {
-	switch {
-	case u == nil:
-		of := f.users(s.SecretID)
-		u = &use{who: who, of: of, at: len(of.list)}
-		of.list = append(of.list, u)
-	case u.same(s):
-		return u
+// count keeps the numbers of instances by service and state.
+func (f *fleet) count(who *instance, by int) {
+	of := f.states[who.service]
+	if of == nil {
+		of = map[rollout.InstanceState]int{}
+		f.states[who.service] = of
 	}
-	u.version, u.wanted, u.status, u.reason = unique.Make(s.VersionID), unique.Make(s.Wanted), unique.Make(s.Status), strings.Clone(s.Reason)
+	if of[who.state] += by; of[who.state] == 0 {
+		delete(of, who.state)
+	}
+	if len(of) == 0 {
+		delete(f.states, who.service)
+	}
+}
+
+// judge sets the state of an instance, and names its secrets if it has changed.
+func (f *fleet) judge(who *instance, now time.Time, changed func(secret.ID)) {
+	u := events.User{Presence: who.presence, RenewedAt: who.renewed, Problem: who.problem}
+	state := rollout.StateOf(u, now)
+	if state == rollout.InstanceLive {
+		if end := rollout.LeaseEnd(u); f.next.IsZero() || end.Before(f.next) {
+			f.next = end
+		}
+	}
+	if state == who.state {
+		return
+	}
+	f.count(who, -1)
+	who.state = state
+	f.count(who, 1)
+	for _, u := range who.uses {
+		changed(u.of.id)
+	}
+}
+
+// leastLook is the least time between two looks at all leases.
+const leastLook = time.Second
+
+// nextExpiry returns when [fleet.expire] has to look at the leases, zero for never.
+func (f *fleet) nextExpiry() time.Time {
+	if f.next.IsZero() || f.next.After(f.looked.Add(leastLook)) {
+		return f.next
+	}
+	return f.looked.Add(leastLook)
+}
+
+// expire finds the instances that have become silent.
+func (f *fleet) expire(now time.Time, changed func(secret.ID)) {
+	if at := f.nextExpiry(); at.IsZero() || now.Before(at) {
+		return
+	}
+	f.looked, f.next = now, time.Time{}
+	for _, who := range f.instances {
+		if who.state == rollout.InstanceLive {
+			f.judge(who, now, changed)
+		}
+	}
+}
+
+// put records what an instance does with a secret.
+func (f *fleet) put(who *instance, e events.FleetEvent, changed func(secret.ID)) {
+	id := e.Use.SecretID
+	i, found := who.find(id)
+	if !found {
+		of := f.users(id)
+		u := &use{who: who, of: of, at: len(of.list)}
+		of.list = append(of.list, u)
+		who.uses = slices.Insert(who.uses, i, u)
+	}
+	u := who.uses[i]
+	same := found && u.same(e)
+	u.stored = e.At
+	if same {
+		return
+	}
+	u.version, u.wanted, u.status = unique.Make(e.Use.VersionID), unique.Make(e.Use.Wanted), unique.Make(e.Use.Status)
+	u.accepts, u.pastFence, u.fence, u.joined = slices.Clone(e.Use.Accepts), unique.Make(e.Use.PastFence), e.Use.Fence, e.Use.Joined
+	u.reason, u.problem = strings.Clone(e.Use.Reason), e.Problem
 	changed(u.of.id)
-	return u
+}
+
+// find returns where the use of a secret is, or would be.
+func (i *instance) find(id secret.ID) (at int, found bool) {
+	return slices.BinarySearchFunc(i.uses, id, func(u *use, id secret.ID) int { return cmp.Compare(u.of.id, id) })
+}
+
+// same reports whether a record says what is known. It leaves out when the version
+// was taken into use: nothing depends on it.
+func (u *use) same(e events.FleetEvent) bool {
+	n := e.Use
+	return u.version.Value() == n.VersionID && u.wanted.Value() == n.Wanted && u.status.Value() == n.Status && u.reason == n.Reason &&
+		(u.accepts == nil) == (n.Accepts == nil) && slices.Equal(u.accepts, n.Accepts) &&
+		u.pastFence.Value() == n.PastFence && u.fence == n.Fence && u.joined == n.Joined && u.problem == e.Problem
 }
 
 func (f *fleet) users(id secret.ID) *users {
@@ -155,8 +205,18 @@ func (f *fleet) users(id secret.ID) *users {
 	return of
 }
 
+// remove forgets an instance.
+func (f *fleet) remove(who *instance, changed func(secret.ID)) {
+	for _, u := range who.uses {
+		f.drop(u)
+		changed(u.of.id)
+	}
+	f.count(who, -1)
+	delete(f.instances, who.name)
+}
+
 // drop forgets a use.
-func (f *fleet) drop(u *use, changed func(secret.ID)) {
+func (f *fleet) drop(u *use) {
 	last := len(u.of.list) - 1
 	moved := u.of.list[last]
 	u.of.list[u.at], moved.at = moved, u.at
@@ -165,84 +225,72 @@ func (f *fleet) drop(u *use, changed func(secret.ID)) {
 	if last == 0 {
 		delete(f.secrets, u.of.id)
 	}
-	changed(u.of.id)
 }
 
-// remove forgets an instance. It returns true when any secret of the service may
-// be affected.
-func (f *fleet) remove(n name, changed func(secret.ID)) (all bool) {
-	who := f.instances[n]
-	if who == nil {
-		return false
-	}
-	for _, u := range who.uses {
-		f.drop(u, changed)
-	}
-	delete(f.instances, n)
-	delete(f.unclear, who)
-	if f.services[n.service]--; f.services[n.service] == 0 {
-		delete(f.services, n.service)
-	}
-	return who.problem != ""
-}
-
-// begin starts a round in which every live instance is heard of.
+// begin starts a round in which every record is heard of.
 func (f *fleet) begin() { f.round++ }
 
 // sweep ends a round: it forgets the instances that were not heard of.
 func (f *fleet) sweep(changed func(secret.ID)) {
-	for n, who := range f.instances {
+	for _, who := range f.instances {
 		if who.round != f.round {
-			f.remove(n, changed)
+			f.remove(who, changed)
 		}
 	}
 }
 
-// of returns what is reported of one secret, as [rollout.Blocking] takes it, and
-// every report that is not understood. The result is valid until the next call.
-func (f *fleet) of(id secret.ID) []events.Report {
+// of returns what is known of the users of a secret. The result is valid until the
+// next call.
+func (f *fleet) of(id secret.ID, now time.Time) events.Fleet {
 	f.scratch = f.scratch[:0]
-	for who := range f.unclear {
-		f.scratch = append(f.scratch, events.Report{Service: who.service, Instance: who.instance, Problem: who.problem})
+	if of := f.secrets[id]; of != nil {
+		for _, u := range of.list {
+			f.scratch = append(f.scratch, u.user())
+		}
 	}
-	of := f.secrets[id]
-	if of == nil {
-		return f.scratch
-	}
-	f.running = slices.Grow(f.running[:0], len(of.list))
-	for i, u := range of.list {
-		f.running = append(f.running, events.Running{
-			SecretID: id, VersionID: u.version.Value(), Status: u.status.Value(), Wanted: u.wanted.Value(), Reason: u.reason,
-		})
-		f.scratch = append(f.scratch, events.Report{Service: u.who.service, Instance: u.who.instance, Secrets: f.running[i : i+1 : i+1]})
-	}
-	return f.scratch
+	return events.Fleet{SecretID: id, Users: f.scratch, At: now, Since: f.since}
 }
 
-// reporting returns the services that report a secret, in order.
+// user returns what is known of a use and of who has it.
+func (u *use) user() events.User {
+	who := u.who
+	out := events.User{
+		Use: events.Use{
+			Running: events.Running{SecretID: u.of.id, VersionID: u.version.Value(), Status: u.status.Value(), Wanted: u.wanted.Value(), Reason: u.reason},
+			Service: who.service, Instance: who.instance, Incarnation: who.incarnation,
+			Accepts: u.accepts, PastFence: u.pastFence.Value(), Fence: u.fence, Joined: u.joined,
+		},
+		Presence: who.presence, UsedAt: u.stored, RenewedAt: who.renewed, Problem: cmp.Or(u.problem, who.problem),
+	}
+	out.Presence.Service, out.Presence.Instance, out.Presence.Incarnation = who.service, who.instance, who.incarnation
+	if who.renewed.IsZero() && out.Problem == "" {
+		out.Problem = "no presence of the incarnation is stored"
+	}
+	return out
+}
+
+// reporting returns the services of which an instance uses a secret and has not
+// ended, in order.
 func (f *fleet) reporting(id secret.ID) []string {
-	of := f.secrets[id]
-	if of == nil {
-		return nil
-	}
-	set := map[string]struct{}{}
-	for _, u := range of.list {
-		set[u.who.service] = struct{}{}
-	}
-	return slices.Sorted(maps.Keys(set))
+	return f.servicesOf(id, func(u *use) bool { return u.who.state != rollout.InstanceEnded })
 }
 
-// lagging returns the services of which an instance reports the secret and does
-// not run version want, in order. When there is one, [rollout.Blocking] has a
-// blocker; when there is none, it may still have some.
+// lagging returns the services of which a live instance does not run version want
+// of a secret, in order. When there is one, the rollout is blocked by more than
+// fences; when there is none, it may still be blocked.
 func (f *fleet) lagging(id secret.ID, want secret.VersionID) []string {
+	v := unique.Make(want)
+	return f.servicesOf(id, func(u *use) bool { return u.version != v && u.who.state == rollout.InstanceLive })
+}
+
+func (f *fleet) servicesOf(id secret.ID, counts func(*use) bool) []string {
 	of := f.secrets[id]
 	if of == nil {
 		return nil
 	}
-	set, v, last := map[string]struct{}{}, unique.Make(want), ""
+	set, last := map[string]struct{}{}, ""
 	for _, u := range of.list {
-		if u.version != v && u.who.service != last { // mostly there is one service
+		if u.who.service != last && counts(u) { // mostly there is one service
 			last = u.who.service
 			set[last] = struct{}{}
 		}

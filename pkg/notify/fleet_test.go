@@ -1,11 +1,12 @@
 package notify
 
 import (
+	"cmp"
 	"fmt"
-	"maps"
 	"reflect"
 	"slices"
 	"testing"
+	"time"
 
 	"pgregory.net/rapid"
 
@@ -16,133 +17,133 @@ import (
 
 var fleetIDs = []secret.ID{"A", "B", "C", "D"}
 
+// records is a fleet as the stream of uses has it: the last record per subject.
+type records struct {
+	uses      map[string]events.FleetEvent // :: secret/service/instance/incarnation
+	presences map[name]events.FleetEvent
+}
+
+func (r records) apply(e events.FleetEvent) {
+	if u := e.Use; u != nil {
+		r.uses[fmt.Sprint(u.SecretID, u.Service, u.Instance, u.Incarnation)] = e
+		return
+	}
+	r.presences[name{e.Presence.Service, e.Presence.Instance, e.Presence.Incarnation}] = e
+}
+
+// of returns the fleet of a secret, as the bus returns it.
+func (r records) of(id secret.ID, now time.Time) events.Fleet {
+	f := events.Fleet{SecretID: id, At: now}
+	for _, e := range r.uses {
+		if e.Use.SecretID != id {
+			continue
+		}
+		u := events.User{Use: *e.Use, UsedAt: e.At, Problem: e.Problem}
+		p, ok := r.presences[name{u.Use.Service, u.Use.Instance, u.Use.Incarnation}]
+		if ok {
+			u.Presence, u.RenewedAt, u.Problem = *p.Presence, p.At, cmp.Or(u.Problem, p.Problem)
+		} else if u.Problem == "" {
+			u.Problem = "no presence of the incarnation is stored"
+		}
+		f.Users = append(f.Users, u)
+	}
+	return f
+}
+
 // view is what matters of a secret in a fleet.
 type view struct {
-	blocking []events.Blocker
-	applied  int
+	blocking, accepting []events.Blocker
+	applied             int
+	states              map[rollout.InstanceState]int
 }
 
-func look(reports []events.Report, id secret.ID) view {
-	b, n := rollout.Blocking(reports, []string{"s1"}, id, "v2")
-	return view{b, n}
+func look(f events.Fleet) view {
+	q := rollout.Question{Spec: secret.Spec{ID: f.SecretID, Services: []string{"s1"}, Fence: time.Minute}, VersionID: "v2", Promoted: t0}
+	s := q.Ask(f)
+	return view{s.Blocking, s.Accepting, s.Applied, s.Instances}
 }
 
-// TestFleetIsWhatWasReported holds the index to the reports it was made of,
-// and to naming every secret of which a report changed the view.
-func TestFleetIsWhatWasReported(t *testing.T) {
+// TestFleetIsWhatWasRecorded holds the index to the records that it was made of, and
+// to naming every secret of which a record changed the view.
+func TestFleetIsWhatWasRecorded(t *testing.T) {
 	t.Parallel()
-	running := rapid.Custom(func(t *rapid.T) events.Running {
-		return events.Running{
-			SecretID:  rapid.SampledFrom(fleetIDs).Draw(t, "secret"),
-			VersionID: rapid.SampledFrom([]secret.VersionID{"v1", "v2"}).Draw(t, "version"),
-			Status:    rapid.SampledFrom([]events.ApplyStatus{events.StatusApplied, events.StatusFailed, "of a later client"}).Draw(t, "status"),
-			Wanted:    rapid.SampledFrom([]secret.VersionID{"", "v2"}).Draw(t, "wanted"),
-			Reason:    rapid.SampledFrom([]string{"", "no"}).Draw(t, "reason"),
-		}
-	})
-	report := rapid.Custom(func(t *rapid.T) events.Report {
-		r := events.Report{
-			Service:  rapid.SampledFrom([]string{"s1", "s2"}).Draw(t, "service"),
-			Instance: fmt.Sprint(rapid.IntRange(1, 3).Draw(t, "instance")),
-			Problem:  rapid.SampledFrom([]string{"", "", "", "torn", "too long"}).Draw(t, "problem"),
-		}
-		if r.Problem == "" {
-			r.Secrets = rapid.SliceOfN(running, 0, 5).Draw(t, "secrets")
-		}
-		return r
-	})
+	named := func(t *rapid.T) name {
+		return name{rapid.SampledFrom([]string{"s1", "s2"}).Draw(t, "service"), fmt.Sprint(rapid.IntRange(1, 2).Draw(t, "instance")), rapid.SampledFrom([]string{"a", "b"}).Draw(t, "incarnation")}
+	}
+	problem := rapid.SampledFrom([]string{"", "", "", "torn"})
 	rapid.Check(t, func(t *rapid.T) {
-		f, want := newFleet(), map[name]events.Report{}
-		change := func(do func(changed func(secret.ID)) bool, adjust func()) {
+		f, want, now := newFleet(), records{map[string]events.FleetEvent{}, map[name]events.FleetEvent{}}, t0
+		check := func(do func(changed func(secret.ID)), all bool) {
 			before := map[secret.ID]view{}
 			for _, id := range fleetIDs {
-				before[id] = look(slices.Collect(maps.Values(want)), id)
+				before[id] = look(f.of(id, now))
 			}
-			adjust()
 			told := map[secret.ID]bool{}
-			all := do(func(id secret.ID) { told[id] = true })
+			do(func(id secret.ID) { told[id] = true })
 			for _, id := range fleetIDs {
-				now := look(slices.Collect(maps.Values(want)), id)
-				if !reflect.DeepEqual(now, before[id]) && !told[id] && !all {
-					t.Fatalf("%s became %+v, was %+v, and nobody was told", id, now, before[id])
+				got, is := look(f.of(id, now)), look(want.of(id, now))
+				if !reflect.DeepEqual(got, is) {
+					t.Fatalf("%s is %+v, want %+v", id, got, is)
 				}
-				if lags := f.lagging(id, "v2"); len(lags) > 0 && len(now.blocking) == 0 {
-					t.Fatalf("%v lag behind in %s, and nobody blocks", lags, id)
+				if !reflect.DeepEqual(got, before[id]) && !told[id] && !all {
+					t.Fatalf("%s became %+v, was %+v, without being named", id, got, before[id])
 				}
-				if lags := f.lagging(id, "v2"); len(lags) == 0 && slices.ContainsFunc(now.blocking, runsAnother) {
-					t.Fatalf("nobody lags behind in %s, and %v block", id, now.blocking)
-				}
-				if got := look(f.of(id), id); !reflect.DeepEqual(got, now) {
-					t.Fatalf("%s is %+v, want %+v", id, got, now)
+				if lags := f.lagging(id, "v2"); len(lags) > 0 && !slices.ContainsFunc(got.blocking, func(b events.Blocker) bool { return b.Until.IsZero() }) {
+					t.Fatalf("%v lag behind in %s, and only fences block: %v", lags, id, got.blocking)
 				}
 			}
 		}
 		t.Repeat(map[string]func(*rapid.T){
-			"report": func(t *rapid.T) {
-				r := report.Draw(t, "report")
-				mine := r
-				mine.Secrets = slices.Clone(r.Secrets)
-				change(func(c func(secret.ID)) bool { return f.apply(mine, c) }, func() { want[name{r.Service, r.Instance}] = r })
+			"use": func(t *rapid.T) {
+				n := named(t)
+				e := events.FleetEvent{At: now, Problem: problem.Draw(t, "problem"), Use: &events.Use{
+					Running: events.Running{
+						SecretID:  rapid.SampledFrom(fleetIDs).Draw(t, "secret"),
+						VersionID: rapid.SampledFrom([]secret.VersionID{"", "v1", "v2"}).Draw(t, "version"),
+						Status:    rapid.SampledFrom([]events.ApplyStatus{events.StatusApplied, events.StatusFailed, "of a later client"}).Draw(t, "status"),
+						Wanted:    rapid.SampledFrom([]secret.VersionID{"", "v2"}).Draw(t, "wanted"),
+						Reason:    rapid.SampledFrom([]string{"", "no"}).Draw(t, "reason"),
+					},
+					Service: n.service, Instance: n.instance, Incarnation: n.incarnation,
+					Accepts:   rapid.SampledFrom([][]secret.VersionID{nil, {}, {"v1"}}).Draw(t, "accepts"),
+					PastFence: rapid.SampledFrom([]events.PastFence{events.PastFenceRefuse, events.PastFenceServe}).Draw(t, "past fence"),
+					Fence:     rapid.SampledFrom([]int{1, 100}).Draw(t, "fence"),
+				}}
+				want.apply(e)
+				check(func(c func(secret.ID)) { f.apply(e, now, c) }, false)
 			},
-			"gone": func(t *rapid.T) {
-				r := report.Draw(t, "report")
-				n := name{r.Service, r.Instance}
-				change(func(c func(secret.ID)) bool { return f.remove(n, c) }, func() { delete(want, n) })
+			"presence": func(t *rapid.T) {
+				n := named(t)
+				e := events.FleetEvent{At: now, Problem: problem.Draw(t, "problem"), Presence: &events.Presence{
+					Service: n.service, Instance: n.instance, Incarnation: n.incarnation,
+					Lease: rapid.SampledFrom([]int{5, 50}).Draw(t, "lease"), Ended: rapid.Bool().Draw(t, "ended"),
+				}}
+				want.apply(e)
+				check(func(c func(secret.ID)) { f.apply(e, now, c) }, false)
 			},
-			"round": func(t *rapid.T) {
+			"time": func(t *rapid.T) {
+				now = now.Add(time.Duration(rapid.IntRange(1, 30).Draw(t, "seconds")) * time.Second)
+				check(func(c func(secret.ID)) { f.expire(now, c) }, true)
+			},
+			"round": func(*rapid.T) {
 				f.begin()
-				heard := map[name]events.Report{}
-				for _, r := range rapid.SliceOfN(report, 0, 3).Draw(t, "reports") {
-					heard[name{r.Service, r.Instance}] = r
-				}
-				change(func(c func(secret.ID)) bool {
-					for _, r := range heard {
-						r.Secrets = slices.Clone(r.Secrets)
-						f.apply(r, c)
-					}
-					f.sweep(c)
-					return true // the tracker looks at everything after a round
-				}, func() { want = heard })
+				want = records{map[string]events.FleetEvent{}, map[name]events.FleetEvent{}}
+				check(f.sweep, false)
 			},
-			"": func(t *rapid.T) { checkSizes(t, f, want) },
 		})
 	})
 }
 
-// runsAnother reports whether an instance blocks because of the version it runs.
-func runsAnother(b events.Blocker) bool {
-	return b.Instance != "" && b.Reason != events.BlockNotUnderstood
-}
-
-func checkSizes(t *rapid.T, f *fleet, want map[name]events.Report) {
-	services, reporting := map[string]int{}, map[secret.ID][]string{}
-	for n, r := range want {
-		services[n.service]++
-		for _, s := range r.Secrets {
-			reporting[s.SecretID] = append(reporting[s.SecretID], n.service)
-		}
-	}
-	if !maps.Equal(f.services, services) || len(f.instances) != len(want) || len(f.secrets) != len(reporting) {
-		t.Fatalf("got %v, %d instances, %d secrets, want %v, %d, %d", f.services, len(f.instances), len(f.secrets), services, len(want), len(reporting))
-	}
-	for id, s := range reporting {
-		slices.Sort(s)
-		if got := f.reporting(id); !slices.Equal(got, slices.Compact(s)) {
-			t.Fatalf("%s is reported by %v, want %v", id, got, s)
-		}
-	}
-}
-
-func TestARenewedReportChangesNothingAndCostsNothing(t *testing.T) {
+func TestARenewalNamesNoSecretAndCostsNothing(t *testing.T) {
 	f := newFleet()
-	r := events.Report{Service: "api", Instance: "1"}
 	for i := range 100 {
-		r.Secrets = append(r.Secrets, events.Running{SecretID: secret.ID(fmt.Sprintf("S%03d", i)), VersionID: "v1", Status: events.StatusApplied})
+		f.apply(benchUse(0, i, ""), t0, func(secret.ID) {})
 	}
-	f.apply(r, func(secret.ID) {})
+	e := benchPresence(0)
+	f.apply(e, e.At, func(secret.ID) {})
 	told := 0
-	allocs := testing.AllocsPerRun(100, func() { f.apply(r, func(secret.ID) { told++ }) })
+	allocs := testing.AllocsPerRun(100, func() { f.apply(e, e.At, func(secret.ID) { told++ }) })
 	if told != 0 || allocs != 0 {
-		t.Errorf("%d secrets were told, %v allocations, want none", told, allocs)
+		t.Errorf("%d secrets were named, %v allocations, want none", told, allocs)
 	}
 }

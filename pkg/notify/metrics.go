@@ -27,7 +27,7 @@ func newInstruments(m metric.Meter) (*instruments, error) {
 	i.moves = made.Counter("rotator.rollout.moves", "{move}", "Moves of rollouts that this process published, by state and reason.")
 	i.duration = made.Histogram("rotator.rollout.duration", "s", "Time from the announcement of a version until every instance ran it.")
 	i.rollouts = made.Observable("rotator.rollouts", "{rollout}", "Rollouts as this process sees them, by state.")
-	i.instances = made.Observable("rotator.instances", "{instance}", "Live instances as this process sees them, by service.")
+	i.instances = made.Observable("rotator.instances", "{instance}", "Instances as this process sees them, by service and state.")
 	return i, made.Err()
 }
 
@@ -47,8 +47,10 @@ func (i *instruments) observe(t *tracker) (stop func() error, err error) {
 		for s, n := range t.states {
 			o.ObserveInt64(i.rollouts, n, metric.WithAttributes(attribute.String("state", string(s))))
 		}
-		for s, n := range t.fleet.services {
-			o.ObserveInt64(i.instances, int64(n), metric.WithAttributes(attribute.String("service", s)))
+		for s, states := range t.fleet.states {
+			for state, n := range states {
+				o.ObserveInt64(i.instances, int64(n), metric.WithAttributes(attribute.String("service", s), attribute.String("state", string(state))))
+			}
 		}
 		return nil
 	}, i.rollouts, i.instances)

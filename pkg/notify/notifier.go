@@ -23,10 +23,19 @@ type Bus interface {
 	Consume(ctx context.Context, cfg events.ConsumeConfig, h events.Handler) error
 	Notify(ctx context.Context, service string, e events.Event, seq uint64) error
 	WatchLog(ctx context.Context, types []events.Type, fn func(context.Context, events.Announcement) error, synced func()) error
-	WatchReports(ctx context.Context, fn func(events.ReportEvent) error) error
+	WatchFleet(ctx context.Context, fn func(events.FleetEvent) error) error
+	Fleet
 	Last(ctx context.Context, t events.Type, id secret.ID) (events.Announcement, error)
 	PublishAfter(ctx context.Context, e events.Event, after uint64) (uint64, error)
 	Timers
+}
+
+// Fleet keeps the records of the fleet; *events.Bus does.
+type Fleet interface {
+	WatchReports(ctx context.Context, fn func(events.ReportEvent) error) error
+	Join(ctx context.Context, p events.Presence) (uint64, error)
+	WriteUse(ctx context.Context, u events.Use) error
+	Forget(ctx context.Context, service, instance, incarnation string, ids []secret.ID, upTo uint64) error
 }
 
 // Timers orders retirements and takes the orders back; *events.Bus does.
@@ -105,7 +114,7 @@ func (n *Notifier) Run(ctx context.Context) (err error) {
 	}
 	defer func() { err = errors.Join(err, stop()) }()
 	g, ctx := errgroup.WithContext(ctx)
-	for _, part := range []func(context.Context) error{n.tracker.watchLog, n.tracker.watchReports, n.tracker.run, n.consume} {
+	for _, part := range []func(context.Context) error{n.tracker.watchLog, n.tracker.watchFleet, n.tracker.recordOlder, n.tracker.forget, n.tracker.run, n.consume} {
 		g.Go(func() error { return part(ctx) })
 	}
 	if err := g.Wait(); err != nil {

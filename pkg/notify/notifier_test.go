@@ -77,7 +77,7 @@ func TestMetrics(t *testing.T) {
 		m := collect(t, reader)
 		for name, want := range map[string]int64{
 			"rotator.rollouts state=stalled": 1, "rotator.rollouts state=rolling": 0,
-			"rotator.instances service=api": 2, "rotator.instances service=web": 1,
+			"rotator.instances service=api,state=live": 2, "rotator.instances service=web,state=live": 1,
 			"rotator.notified service=api,type=secret.rotated":           1,
 			"rotator.rollout.moves reason=deadline_passed,state=stalled": 1,
 			"rotator.rollout.moves reason=announced,state=rolling":       1,

@@ -3,6 +3,7 @@ package notify
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"slices"
 	"sync"
@@ -16,6 +17,7 @@ import (
 	"github.com/tradepulse/rotator/internal/guard"
 	"github.com/tradepulse/rotator/pkg/events"
 	"github.com/tradepulse/rotator/pkg/rollout"
+	"github.com/tradepulse/rotator/pkg/secret"
 )
 
 const (
@@ -44,10 +46,14 @@ func (t *tracker) run(ctx context.Context) error {
 func (t *tracker) wait(ctx context.Context) bool {
 	t.mu.Lock()
 	at, ok := t.deadlines.next()
+	silent := t.fleet.nextExpiry()
 	t.mu.Unlock()
 	d := reconsider
 	if ok {
 		d = time.Until(at)
+	}
+	if !silent.IsZero() {
+		d = min(d, time.Until(silent))
 	}
 	timer := time.NewTimer(d)
 	defer timer.Stop()
@@ -102,6 +108,7 @@ func (t *tracker) pass(ctx context.Context) (deciding time.Duration) {
 func (t *tracker) due(now time.Time) []*tracked {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	t.fleet.expire(now, t.touched)
 	t.deadlines.due(now, func(tr *tracked) { t.dirty[tr] = struct{}{} })
 	out := make([]*tracked, 0, len(t.dirty))
 	for tr := range t.dirty {
@@ -148,7 +155,7 @@ func (t *tracker) decide(now time.Time, tr *tracked) decision {
 		f, unnotified := t.summaryFacts(now, tr)
 		next, actions := rollout.Advance(now, tr.rollout, f)
 		if len(actions) > 0 {
-			f = t.fullFacts(f, tr)
+			f = t.fullFacts(now, f, tr)
 			next, actions = rollout.Advance(now, tr.rollout, f)
 		}
 		if len(actions) == 0 && next.State != tr.rollout.State {
@@ -164,7 +171,7 @@ func (t *tracker) decide(now time.Time, tr *tracked) decision {
 // rollout moves; t.mu is held. While an instance runs another version they name
 // one blocker instead of all: listing ten thousand of them after every report
 // would be most of the work. unnotified are the services that use another version,
-// are not configured as subscribers, and have not been notified.
+// and have not been notified, of a secret for which no subscribers are configured.
 func (t *tracker) summaryFacts(now time.Time, tr *tracked) (f rollout.Facts, unnotified []string) {
 	r := tr.rollout
 	if r.Ended() {
@@ -174,21 +181,21 @@ func (t *tracker) summaryFacts(now time.Time, tr *tracked) (f rollout.Facts, unn
 	f = rollout.Facts{Configured: ok, Grace: spec.GracePeriod(), Deadline: spec.RolloutDeadline(), Newer: tr.next != nil, Fresh: now.Sub(t.synced) < freshFor}
 	lagging := t.fleet.lagging(r.SecretID, r.VersionID)
 	if len(lagging) == 0 {
-		return t.fullFacts(f, tr), nil
+		return t.fullFacts(now, f, tr), nil
 	}
 	f.Blocking = []events.Blocker{{Service: lagging[0], Reason: events.BlockOldVersion}}
-	if f.Newer || r.State == "" {
+	if f.Newer || r.State == "" || len(spec.Services) > 0 {
 		return f, nil
 	}
-	return f, slices.DeleteFunc(lagging, func(s string) bool { return slices.Contains(spec.Services, s) || slices.Contains(tr.notified, s) })
+	return f, slices.DeleteFunc(lagging, func(s string) bool { return slices.Contains(tr.notified, s) })
 }
 
 // fullFacts completes the facts of summaryFacts; t.mu is held.
-func (t *tracker) fullFacts(f rollout.Facts, tr *tracked) rollout.Facts {
+func (t *tracker) fullFacts(now time.Time, f rollout.Facts, tr *tracked) rollout.Facts {
 	r := tr.rollout
 	spec, _ := t.spec(r.SecretID)
-	f.Blocking, f.Applied = rollout.Blocking(t.fleet.of(r.SecretID), spec.Services, r.SecretID, r.VersionID)
-	return f
+	q := rollout.Question{Spec: spec, VersionID: r.VersionID, Promoted: r.StartedAt, Emergency: r.Cause == events.ReasonEmergency}
+	return f.With(q.Ask(t.fleet.of(r.SecretID, now)))
 }
 
 // settle carries a decision out, and what follows from it. What has been begun
@@ -214,24 +221,59 @@ func (t *tracker) settle(ctx context.Context, d decision) error {
 
 func (t *tracker) perform(ctx context.Context, d decision) error {
 	for _, a := range d.actions {
+		var err error
 		switch a.Kind {
 		case rollout.ActionPublish:
-			if won, err := t.publish(ctx, d, a.Reason); err != nil || !won {
-				return err
+			var won bool
+			if won, err = t.publish(ctx, d, a.Reason); err == nil && !won {
+				return nil
 			}
 		case rollout.ActionArmRetire:
-			if err := t.arm(ctx, d, a); err != nil {
-				return err
-			}
+			err = t.arm(ctx, d, a)
+		case rollout.ActionNotifyDraining:
+			err = t.drain(ctx, d)
 		case rollout.ActionDisarmRetire:
-			if err := t.bus.Disarm(ctx, events.TypeRetire, d.next.SecretID); err != nil {
-				return err
-			}
+			err = t.bus.Disarm(ctx, events.TypeRetire, d.next.SecretID)
 		case rollout.ActionRefresh:
 			t.refresh()
 		}
+		if err != nil {
+			return err
+		}
 	}
+	t.applyIfUnchanged(d, func() { t.set(d.tr, d.next) })
 	return t.tell(ctx, d)
+}
+
+// drain tells the subscribers to accept no version but the new one.
+func (t *tracker) drain(ctx context.Context, d decision) error {
+	a, err := t.bus.Last(ctx, events.TypeRollout, d.next.SecretID)
+	if err != nil {
+		return err
+	}
+	if data := a.Event.Data; data.Rollout == nil || data.Rollout.State != events.RolloutDraining || !d.next.Is(data.VersionID, data.Rollout.StartedAt) {
+		return nil // the log has moved on, and the watch says so
+	}
+	t.mu.Lock()
+	spec, _ := t.spec(d.next.SecretID)
+	services := t.audience(spec)
+	t.mu.Unlock()
+	for _, s := range services {
+		if err := t.bus.Notify(ctx, s, a.Event, a.Seq); err != nil {
+			return fmt.Errorf("tell %s to drain: %w", s, err)
+		}
+	}
+	return nil
+}
+
+// audience returns the services that hear of a secret: those that are configured,
+// or those that use it where none is. A service that is not listed is not told what
+// others use; t.mu is held.
+func (t *tracker) audience(spec secret.Spec) []string {
+	if len(spec.Services) > 0 {
+		return spec.Services
+	}
+	return t.fleet.reporting(spec.ID)
 }
 
 // publish says where the rollout is, directly after the event that the decision
@@ -293,11 +335,8 @@ func (t *tracker) arm(ctx context.Context, d decision, a rollout.Action) error {
 		t.log.LogAttrs(ctx, slog.LevelWarn, "rollout.retire_overdue", slog.String("secret_id", string(d.next.SecretID)),
 			slog.String("previous_version_id", string(d.next.PreviousVersionID)), slog.Time("retire_at", a.At))
 	}
-	if _, err := t.bus.Arm(ctx, d.next.Order(t.source, d.facts), a.At); err != nil {
-		return err
-	}
-	t.applyIfUnchanged(d, func() { t.set(d.tr, d.next) })
-	return nil
+	_, err := t.bus.Arm(ctx, d.next.Order(t.source, d.facts), a.At)
+	return err
 }
 
 // applyIfUnchanged calls fn with t.mu held, and returns true, if the rollout is

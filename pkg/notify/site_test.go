@@ -3,6 +3,7 @@
 package notify
 
 import (
+	"cmp"
 	"context"
 	"log/slog"
 	"maps"
@@ -34,6 +35,7 @@ type site struct {
 	specs    map[secret.ID]secret.Spec
 	catalogs []*catalog.Catalog
 	seen     []events.Announcement // the rollout events, in the order of the log
+	renewing map[string]func()     // :: service/instance → ends its renewals
 }
 
 const lease = 10 * time.Second
@@ -51,7 +53,7 @@ func onSite(t *testing.T, test func(*testing.T, *site)) {
 
 func newSite(t *testing.T) *site {
 	t.Helper()
-	s := &site{t: t, srv: eventstest.NewServer(t), specs: map[secret.ID]secret.Spec{}}
+	s := &site{t: t, srv: eventstest.NewServer(t), specs: map[secret.ID]secret.Spec{}, renewing: map[string]func(){}}
 	s.bus = s.srv.NewBus(events.StreamOptions{Memory: true})
 	s.js = s.jetStream()
 	ctx, cancel := context.WithCancel(t.Context())
@@ -112,7 +114,10 @@ func (s *site) last(id secret.ID) events.Data {
 	return a.Event.Data
 }
 
+// configure configures a secret whose fence is short, so that its grace period says
+// when it is retired.
 func (s *site) configure(spec secret.Spec) {
+	spec.Fence = cmp.Or(spec.Fence, time.Second)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.specs[spec.ID] = spec
@@ -223,27 +228,103 @@ func (s *site) announce(id secret.ID, v, was secret.VersionID) {
 	}
 }
 
-// report says, once, what an instance runs of some secrets.
+// report records once what an instance runs of some secrets. It serves on past its
+// fence, and accepts nothing else.
 func (s *site) report(service, instance string, v secret.VersionID, ids ...secret.ID) {
 	s.t.Helper()
-	s.reportFor(lease, service, instance, v, ids...)
+	s.use(service, instance, v, nil, ids...)
+	s.join(service, instance, lease)
 }
 
+// reportFor is report for an instance that renews its presence until the test ends,
+// if its lease is long.
 func (s *site) reportFor(lease time.Duration, service, instance string, v secret.VersionID, ids ...secret.ID) {
 	s.t.Helper()
-	r := events.Report{Service: service, Instance: instance, At: time.Now()}
-	for _, id := range ids {
-		r.Secrets = append(r.Secrets, events.Running{SecretID: id, VersionID: v, Status: events.StatusApplied, At: r.At})
+	s.use(service, instance, v, nil, ids...)
+	who := service + "/" + instance
+	if lease < long {
+		s.join(service, instance, lease)
+		return
 	}
-	if err := s.bus.Report(s.t.Context(), r, lease); err != nil {
+	s.join(service, instance, longLease)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.renewing[who] == nil {
+		ctx, cancel := context.WithCancel(s.t.Context())
+		s.renewing[who] = cancel
+		go s.renew(ctx, service, instance)
+	}
+}
+
+// renew renews the presence of an instance until ctx ends.
+func (s *site) renew(ctx context.Context, service, instance string) {
+	every := time.NewTicker(longLease / 3)
+	defer every.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-every.C:
+			s.join(service, instance, longLease)
+		}
+	}
+}
+
+// use records what an instance does with some secrets.
+func (s *site) use(service, instance string, v secret.VersionID, change func(*events.Use), ids ...secret.ID) {
+	s.t.Helper()
+	for _, id := range ids {
+		u := events.Use{
+			Running: events.Running{SecretID: id, VersionID: v, Status: events.StatusApplied, At: time.Now()},
+			Service: service, Instance: instance, Incarnation: "i" + instance, Accepts: []secret.VersionID{}, PastFence: events.PastFenceServe, Joined: true,
+		}
+		if change != nil {
+			change(&u)
+		}
+		if err := s.bus.WriteUse(s.t.Context(), u); err != nil {
+			s.t.Error(err)
+		}
+	}
+}
+
+func presenceOf(service, instance string, lease time.Duration) events.Presence {
+	return events.Presence{Service: service, Instance: instance, Incarnation: "i" + instance, At: time.Now(), StartedAt: time.Now(), Lease: int(lease.Seconds())}
+}
+
+func (s *site) join(service, instance string, lease time.Duration) {
+	s.t.Helper()
+	if _, err := s.bus.Join(s.t.Context(), presenceOf(service, instance, lease)); err != nil && s.t.Context().Err() == nil {
+		s.t.Error(err)
+	}
+}
+
+// end has an instance say that it has ended.
+func (s *site) end(service, instance string) {
+	s.t.Helper()
+	s.mu.Lock()
+	if cancel := s.renewing[service+"/"+instance]; cancel != nil {
+		cancel()
+	}
+	s.mu.Unlock()
+	p := presenceOf(service, instance, lease)
+	p.Ended = true
+	if _, err := s.bus.Join(s.t.Context(), p); err != nil {
 		s.t.Fatal(err)
 	}
 }
 
-// raw publishes any body as the report of an instance.
-func (s *site) raw(service, instance, body string) {
+// forget purges the records of an instance, as an operator does.
+func (s *site) forget(service, instance string, ids ...secret.ID) {
 	s.t.Helper()
-	if _, err := s.js.Publish(s.t.Context(), s.bus.Names().Report(service, instance), []byte(body)); err != nil {
+	if err := s.bus.Forget(s.t.Context(), service, instance, "i"+instance, ids, 1<<40); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+// raw publishes any body as the use of a secret by an instance.
+func (s *site) raw(service, instance string, id secret.ID, body string) {
+	s.t.Helper()
+	if _, err := s.js.Publish(s.t.Context(), s.bus.Names().Use(id.Key(), service, "i"+instance), []byte(body)); err != nil {
 		s.t.Fatal(err)
 	}
 }

@@ -49,7 +49,8 @@ func (t *tracker) status(id secret.ID) status {
 	defer t.mu.Unlock()
 	r := t.secrets[id].rollout
 	spec, _ := t.spec(id)
-	blocking, applied := rollout.Blocking(t.fleet.of(id), spec.Services, id, r.VersionID)
+	standing := rollout.Question{Spec: spec, VersionID: r.VersionID, Promoted: r.StartedAt}.Ask(t.fleet.of(id, time.Now()))
+	blocking, applied := standing.Blocking, standing.Applied
 	s := status{
 		SecretID: id, VersionID: r.VersionID, PreviousVersionID: r.PreviousVersionID, State: shown(r.State), Since: r.Since,
 		StartedAt: r.StartedAt, RetireAt: r.RetireAt, Applied: applied, Blockers: rollout.Listed(blocking), BlockersTotal: len(blocking),

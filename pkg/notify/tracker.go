@@ -47,6 +47,7 @@ type tracker struct {
 	deadlines deadlineQueue
 	synced    time.Time // when the reports were last read from their start
 	reading   bool      // they are being read from their start
+	begun     bool      // the watch that reads them has said since when the stream is
 	reread    func()    // has them read from their start
 }
 
@@ -181,16 +182,16 @@ func (t *tracker) touched(id secret.ID) {
 	}
 }
 
-// watchReports follows the fleet until ctx ends, and reads all of it again
-// whenever refresh asks for that.
-func (t *tracker) watchReports(ctx context.Context) error {
+// watchFleet follows the fleet until ctx ends, and reads all of it again whenever
+// refresh asks for that.
+func (t *tracker) watchFleet(ctx context.Context) error {
 	for ctx.Err() == nil {
 		round, cancel := context.WithCancel(ctx)
 		t.mu.Lock()
 		t.fleet.begin()
-		t.reading, t.reread = true, cancel
+		t.reading, t.reread, t.begun = true, cancel, false
 		t.mu.Unlock()
-		err := t.bus.WatchReports(round, t.reported)
+		err := t.bus.WatchFleet(round, t.recorded)
 		cancel()
 		if err != nil {
 			return err
@@ -199,20 +200,21 @@ func (t *tracker) watchReports(ctx context.Context) error {
 	return nil
 }
 
-func (t *tracker) reported(e events.ReportEvent) error {
+// recorded takes a record of the stream of uses. When the stream was made anew, all
+// of it is read again: what it does not have any more is only the past.
+func (t *tracker) recorded(e events.FleetEvent) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	switch {
 	case e.Synced:
 		t.sync()
-	case e.Gone:
-		if t.fleet.remove(name{e.Report.Service, e.Report.Instance}, t.touched) {
-			t.touchAll()
+	case !e.Since.IsZero():
+		if t.begun && !e.Since.Equal(t.fleet.since) {
+			t.reread()
 		}
+		t.fleet.since, t.begun = e.Since, true
 	default:
-		if t.fleet.apply(e.Report, t.touched) {
-			t.touchAll()
-		}
+		t.fleet.apply(e, time.Now(), t.touched)
 	}
 	return nil
 }
@@ -224,7 +226,7 @@ func (t *tracker) touchAll() {
 	}
 }
 
-// sync notes that every live instance has been heard of.
+// sync notes that every record has been heard of.
 func (t *tracker) sync() {
 	t.fleet.sweep(t.touched)
 	if t.synced.IsZero() {
@@ -234,9 +236,9 @@ func (t *tracker) sync() {
 	t.touchAll()
 }
 
-// refresh has the reports read from their start, unless that is being done. An
-// instance that ended while this process had no connection would block for ever
-// otherwise: the bus does not remember ends for long.
+// refresh has the records read from their start, unless that is being done. An
+// instance that another process has forgotten would block for ever otherwise:
+// nothing announces that a record was purged.
 func (t *tracker) refresh() {
 	t.mu.Lock()
 	defer t.mu.Unlock()

@@ -17,19 +17,23 @@ import (
 const (
 	rolling    = events.RolloutRolling
 	converged  = events.RolloutConverged
-	draining   = events.RolloutDraining
 	stalled    = events.RolloutStalled
+	waiting    = events.RolloutWaiting
+	draining   = events.RolloutDraining
 	superseded = events.RolloutSuperseded
 	retired    = events.RolloutRetired
 )
 
 const id = secret.ID("AUDIT")
 
-const long = 1000 * time.Hour // a lease that does not end
+const (
+	long      = 1000 * time.Hour // for an instance that renews its presence until the test ends
+	longLease = 2 * time.Minute  // the lease of such an instance
+)
 
 var t0 = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 
-func TestARolloutConvergesAndItsRetirementIsArmed(t *testing.T) {
+func TestARolloutConvergesDrainsAndItsRetirementIsOrdered(t *testing.T) {
 	onSite(t, func(t *testing.T, s *site) {
 		s.configure(secret.Spec{ID: id, Store: "mem", Services: []string{"api"}, Grace: 7 * time.Minute})
 		s.reportFor(long, "api", "1", "v1", id)
@@ -42,6 +46,14 @@ func TestARolloutConvergesAndItsRetirementIsArmed(t *testing.T) {
 		s.becomes(id, "v2", rolling)
 		s.reportFor(long, "api", "2", "v2", id)
 		s.becomes(id, "v2", rolling, converged)
+		if timer, err := s.bus.Timer(t.Context(), events.TypeRetire, id); err != nil || timer.Seq != 0 {
+			t.Errorf("got %+v, %v, want no timer before the grace period is over", timer, err)
+		}
+		live(7 * time.Minute)
+		s.becomes(id, "v2", rolling, converged, draining)
+		if a, err := s.bus.LastNotified(t.Context(), "api", id); err != nil || a.Event.Type != events.TypeRollout || a.Event.Data.Rollout.State != draining {
+			t.Errorf("the service was told %+v, %v", a.Event, err)
+		}
 
 		d := s.last(id)
 		if ro := d.Rollout; ro.Applied != 2 || len(ro.Blocking) != 0 || ro.StartedAt.Before(begin) || !ro.RetireAt.Equal(ro.ConvergedAt.Add(7*time.Minute)) {
@@ -141,7 +153,7 @@ func TestADeadInstanceIsNoConsent(t *testing.T) {
 		s.becomes(id, "v2", rolling)
 		s.until("the lease has ended", func() bool {
 			b := p.status().Blockers
-			return len(b) == 1 && b[0].Reason == events.BlockNoInstance
+			return len(b) == 1 && b[0].Reason == events.BlockSilent
 		})
 		s.becomes(id, "v2", rolling, stalled)
 		live(24 * time.Hour)
@@ -152,24 +164,99 @@ func TestADeadInstanceIsNoConsent(t *testing.T) {
 	})
 }
 
-func TestADeadInstanceDoesNotKeepTheOthersWaiting(t *testing.T) {
+// TestASilentInstanceThatServesOnHoldsTheRetirementUp: its silence proves nothing,
+// so it blocks until it says that it has ended, or a person forgets it.
+func TestASilentInstanceThatServesOnHoldsTheRetirementUp(t *testing.T) {
 	onSite(t, func(t *testing.T, s *site) {
-		s.configure(secret.Spec{ID: id, Store: "mem", Services: []string{"api"}})
-		s.report("api", "dies", "v1", id)
+		s.configure(secret.Spec{ID: id, Store: "mem", Services: []string{"api"}, Deadline: time.Hour})
+		s.report("api", "paused", "v1", id)
+		s.reportFor(long, "api", "lives", "v1", id)
+		s.start().ready()
+		s.announce(id, "v2", "v1")
+		s.reportFor(long, "api", "lives", "v2", id)
+		live(50 * time.Minute)
+		s.becomes(id, "v2", rolling)
+		live(10 * time.Minute)
+		s.becomes(id, "v2", rolling, stalled)
+		if b := s.last(id).Rollout.Blocking; len(b) != 1 || b[0].Instance != "paused" || b[0].Reason != events.BlockSilent {
+			t.Errorf("got %v", b)
+		}
+		live(24 * time.Hour)
+		s.becomes(id, "v2", rolling, stalled)
+		s.end("api", "paused")
+		s.becomes(id, "v2", rolling, stalled, converged)
+	})
+}
+
+// TestASilentInstanceThatRefusesHoldsTheRetirementUpForItsFence: until then the
+// rollout waits, and pages nobody.
+func TestASilentInstanceThatRefusesHoldsTheRetirementUpForItsFence(t *testing.T) {
+	onSite(t, func(t *testing.T, s *site) {
+		const fence = 20 * time.Minute
+		s.configure(secret.Spec{ID: id, Store: "mem", Services: []string{"api"}, Deadline: time.Minute, Fence: fence})
+		s.use("api", "killed", "v1", func(u *events.Use) { u.PastFence, u.Fence = events.PastFenceRefuse, int(fence.Seconds()) }, id)
+		s.join("api", "killed", lease)
 		s.reportFor(long, "api", "lives", "v1", id)
 		s.start().ready()
 		s.announce(id, "v2", "v1")
 		s.reportFor(long, "api", "lives", "v2", id)
 		s.becomes(id, "v2", rolling)
-		live(lease + 5*time.Second)
-		s.becomes(id, "v2", rolling, converged)
+		live(lease)
+		s.becomes(id, "v2", rolling, waiting)
+		if b := s.last(id).Rollout.Blocking; len(b) != 1 || b[0].Instance != "killed" || b[0].Until.IsZero() {
+			t.Errorf("got %v", b)
+		}
+		live(fence - time.Minute)
+		s.becomes(id, "v2", rolling, waiting)
+		live(time.Minute + fence/50)
+		s.becomes(id, "v2", rolling, waiting, converged)
 	})
 }
 
-// TestAReportThatIsNotUnderstoodHoldsTheRolloutUp: of an instance whose report
-// does not decode it is known that it lives, and nothing else. It holds up the
-// secrets of its service, listed or not, and no others.
-func TestAReportThatIsNotUnderstoodHoldsTheRolloutUp(t *testing.T) {
+// TestRecordsThatProveNothingAreForgotten: those of an instance that has ended, and
+// those of one that refuses and has been silent for longer than its fence. Those of
+// one that serves on stay.
+func TestRecordsThatProveNothingAreForgotten(t *testing.T) {
+	onSite(t, func(t *testing.T, s *site) {
+		s.configure(secret.Spec{ID: id, Store: "mem", Services: []string{"api"}})
+		s.report("api", "ended", "v1", id)
+		s.end("api", "ended")
+		s.report("api", "serves", "v1", id)
+		s.use("api", "refuses", "v1", func(u *events.Use) { u.PastFence, u.Fence = events.PastFenceRefuse, 1 }, id)
+		s.join("api", "refuses", lease)
+		s.start().ready()
+		live(time.Hour)
+		f, err := s.bus.Fleet(t.Context(), id)
+		if err != nil || len(f.Users) != 1 || f.Users[0].Use.Instance != "serves" || f.Users[0].RenewedAt.IsZero() {
+			t.Errorf("got %+v, %v", f.Users, err)
+		}
+	})
+}
+
+// TestAnOlderClientIsRecorded: what it reports outlives its lease.
+func TestAnOlderClientIsRecorded(t *testing.T) {
+	onSite(t, func(t *testing.T, s *site) {
+		s.configure(secret.Spec{ID: id, Store: "mem", Services: []string{"api"}, Deadline: time.Hour})
+		p := s.start().ready()
+		r := events.Report{Service: "api", Instance: "old", At: time.Now(), Secrets: []events.Running{{SecretID: id, VersionID: "v1", Status: events.StatusApplied, At: time.Now()}}}
+		if err := s.bus.Report(t.Context(), r, lease); err != nil {
+			t.Fatal(err)
+		}
+		s.announce(id, "v2", "v1")
+		s.reportFor(long, "api", "new", "v2", id)
+		s.becomes(id, "v2", rolling)
+		live(10 * time.Minute)
+		s.becomes(id, "v2", rolling)
+		if b := p.status().Blockers; len(b) != 1 || b[0].Instance != "old" || b[0].Reason != events.BlockSilent {
+			t.Errorf("got %v", b)
+		}
+	})
+}
+
+// TestARecordThatIsNotUnderstoodHoldsTheRolloutUp: of a use that does not decode it
+// is known that there is one, and nothing else. It holds up that secret, and no
+// others.
+func TestARecordThatIsNotUnderstoodHoldsTheRolloutUp(t *testing.T) {
 	onSite(t, func(t *testing.T, s *site) {
 		const unlisted, other = secret.ID("UNLISTED"), secret.ID("OTHER")
 		s.configure(secret.Spec{ID: id, Store: "mem", Services: []string{"api"}})
@@ -179,26 +266,24 @@ func TestAReportThatIsNotUnderstoodHoldsTheRolloutUp(t *testing.T) {
 		for _, of := range []secret.ID{id, unlisted, other} {
 			s.announce(of, "v2", "v1")
 		}
-		s.raw("api", "torn", `{"service":"api","instance":"torn","secrets":[`)
+		s.reportFor(long, "api", "torn", "v2", unlisted)
+		s.raw("api", "torn", id, `{"service":"api","instance":"torn","secret_id":`)
 		s.reportFor(long, "api", "1", "v2", id, unlisted)
 		s.reportFor(long, "web", "1", "v2", other)
-		s.becomes(other, "v2", rolling, converged)
-		for _, of := range []secret.ID{id, unlisted} {
-			s.becomes(of, "v2", rolling)
+		for _, of := range []secret.ID{other, unlisted} {
+			s.becomes(of, "v2", rolling, converged)
 		}
-		s.raw("api", "torn", `{"service":"api","instance":"torn","secrets":[{"secret_id":"AUDIT","version_id":"v2","status":"of a later client"}]}`)
-		s.becomes(unlisted, "v2", rolling, converged)
+		s.becomes(id, "v2", rolling)
+		s.use("api", "torn", "v2", func(u *events.Use) { u.Status = "of a later client" }, id)
 		s.becomes(id, "v2", rolling)
 		s.reportFor(long, "api", "torn", "v2", id)
 		s.becomes(id, "v2", rolling, converged)
-		s.raw("api", "torn", "no report")
+		s.raw("api", "torn", id, "no record")
 		s.becomes(id, "v2", rolling, converged, rolling)
 		if b := s.last(id).Rollout.Blocking; len(b) != 1 || b[0].Instance != "torn" || b[0].Reason != events.BlockNotUnderstood {
 			t.Errorf("got %v", b)
 		}
-		if err := s.bus.Withdraw(t.Context(), "api", "torn"); err != nil {
-			t.Fatal(err)
-		}
+		s.reportFor(long, "api", "torn", "v2", id)
 		live(rollout.HoldOff)
 		s.becomes(id, "v2", rolling, converged, rolling, converged)
 	})
@@ -212,8 +297,10 @@ func TestALateJoinerWithTheOldVersionHoldsTheRetirementUp(t *testing.T) {
 		s.announce(id, "v2", "v1")
 		s.becomes(id, "v2", rolling, converged)
 		was := s.last(id).Rollout.RetireAt
+		live(secret.DefaultGrace)
+		s.becomes(id, "v2", rolling, converged, draining)
 		s.reportFor(long, "api", "late", "v1", id)
-		s.becomes(id, "v2", rolling, converged, rolling)
+		s.becomes(id, "v2", rolling, converged, draining, rolling)
 		if b := s.last(id).Rollout.Blocking; len(b) != 1 || b[0].Instance != "late" {
 			t.Errorf("got %v", b)
 		}
@@ -222,13 +309,13 @@ func TestALateJoinerWithTheOldVersionHoldsTheRetirementUp(t *testing.T) {
 		}
 		s.reportFor(long, "api", "late", "v2", id)
 		live(rollout.HoldOff)
-		s.becomes(id, "v2", rolling, converged, rolling, converged)
+		s.becomes(id, "v2", rolling, converged, draining, rolling, converged)
 		if now := s.last(id).Rollout.RetireAt; !now.After(was) {
 			t.Errorf("the retirement is at %s, was at %s", now, was)
 		}
 		orders := s.orders()
 		live(secret.DefaultGrace)
-		s.becomes(id, "v2", rolling, converged, rolling, converged, draining)
+		s.becomes(id, "v2", rolling, converged, draining, rolling, converged, draining)
 		s.until("the retirement is ordered", func() bool { return len(orders()) == 1 })
 	})
 }
@@ -305,6 +392,7 @@ func TestARetiredRolloutIsLetAlone(t *testing.T) {
 		p := s.start().ready()
 		s.work(func(d events.Delivery) { s.retire(d) })
 		s.announce(id, "v2", "v1")
+		live(longLease)
 		s.becomes(id, "v2", rolling, converged, draining, retired)
 		s.reportFor(long, "api", "late", "v1", id)
 		live(time.Hour)
@@ -368,11 +456,13 @@ func TestAVersionThatComesBackRollsOutAgain(t *testing.T) {
 		s.start().ready()
 		s.work(func(d events.Delivery) { s.retire(d) })
 		s.announce(id, "v2", "v1")
+		live(longLease)
 		s.becomes(id, "v2", rolling, converged, draining, retired)
 		s.announce(id, "v3", "v2")
 		s.becomes(id, "v3", rolling)
 		s.announce(id, "v2", "v3")
 		s.becomes(id, "v3", rolling, superseded)
+		live(longLease)
 		s.becomes(id, "v2", rolling, converged, draining, retired, rolling, converged, draining, retired)
 	})
 }

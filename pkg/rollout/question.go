@@ -184,6 +184,36 @@ func (q Question) named(u events.User, b events.Blocker) events.Blocker {
 	return b
 }
 
+// Missing returns which instances and services do not hold q.Pending yet, neither in
+// use nor staged for verification. A silent one holds nothing: it is missing until
+// it has ended or its fence has.
+func (q Question) Missing(f events.Fleet) []events.Blocker {
+	var out []events.Blocker
+	seen := make(map[string]bool, len(q.Spec.Services)+1)
+	for _, u := range f.Users {
+		state := StateOf(u, f.At)
+		end, fenced := FenceEnd(u, q.Promoted, q.Spec.FencePeriod())
+		switch {
+		case state == InstanceEnded, state == InstanceSilent && fenced && !f.At.Before(end):
+		case state == InstanceSilent:
+			seen[u.Use.Service] = true
+			out = append(out, q.named(u, events.Blocker{Reason: events.BlockSilent, Until: end}))
+		default:
+			seen[u.Use.Service] = true
+			if !holds(u.Use, q.Pending) {
+				b, _ := blocker(u.Use.Running, q.Pending)
+				out = append(out, q.named(u, b))
+			}
+		}
+	}
+	return withAbsent(out, q.Spec.Services, seen)
+}
+
+// holds reports whether a process verifies with a version, or more.
+func holds(u events.Use, v secret.VersionID) bool {
+	return u.VersionID == v || u.Status == events.StatusStaged && u.Wanted == v || slices.Contains(u.Accepts, v)
+}
+
 // unjoined returns the services of which an instance may use the secret before it
 // is recorded, in order.
 func (q Question) unjoined(f events.Fleet) []string {

@@ -392,7 +392,11 @@ func (r Rollout) Wake(now time.Time, f Facts) time.Time {
 	if r.State != events.RolloutRolling && r.State != events.RolloutWaiting {
 		held = time.Time{}
 	}
-	for _, t := range []time.Time{held, r.Since.Add(f.Deadline), r.RetireAt, r.Reminder} {
+	times := []time.Time{held, r.Since.Add(f.Deadline), r.RetireAt, r.Reminder}
+	for _, b := range f.Blocking {
+		times = append(times, b.Until)
+	}
+	for _, t := range times {
 		if t.After(now) && t.Before(at) {
 			at = t
 		}

@@ -39,6 +39,25 @@ func StateOf(u events.User, now time.Time) InstanceState {
 	}
 }
 
+// LeaseEnd returns when a user falls silent unless it renews its presence.
+func LeaseEnd(u events.User) time.Time { return u.RenewedAt.Add(leaseOf(u)) }
+
+// keepEnded is how long the records of an incarnation are kept after its end, so
+// that people can see it.
+const keepEnded = 10 * time.Minute
+
+// Forgettable reports whether the records of a user prove nothing any more: it has
+// ended, or its silence has lasted for longer than its fence, so that only a read of
+// the store's primary could bring it back into use, and a renewal would find its
+// presence missing. f is the fence that is configured for the secret.
+func Forgettable(u events.User, now time.Time, f time.Duration) bool {
+	if u.Presence.Ended && u.Problem == "" {
+		return !now.Before(u.RenewedAt.Add(keepEnded))
+	}
+	end, ok := FenceEnd(u, u.RenewedAt, f)
+	return ok && StateOf(u, now) == InstanceSilent && !now.Before(end.Add(keepEnded))
+}
+
 // Floor returns the time before which no version is retired, whichever instances
 // have reported: a process that never reported read the version before promotion,
 // and uses it for a fence of f at most, on a clock that may be slow.

@@ -19,8 +19,12 @@ import (
 // does not run the new one, or the rollout has not converged for long enough.
 var errBlocked = errors.New("still in use")
 
-// retireRetry is how soon a retirement that is blocked is tried again.
-const retireRetry = time.Minute
+const (
+	// retireRetry is how soon a retirement that is blocked is tried again, and
+	// longestWait the longest pause when it is known what it waits for.
+	retireRetry = time.Minute
+	longestWait = 10 * time.Minute
+)
 
 // The steps of a retirement that a rotation does not have.
 const (
@@ -30,8 +34,9 @@ const (
 )
 
 // retire retires every version before the one that the order names, if that one
-// is current and the reports, read afresh, say that every live instance of every
-// subscriber runs it (invariant 5). The order itself proves nothing.
+// is current and the records of the fleet, read behind a barrier, prove that no
+// instance can still use what was before (invariant 5). The order itself proves
+// nothing.
 func (r *Rotator) retire(ctx context.Context, order events.Data) error {
 	ctx, span := r.tracer.Start(ctx, "retire")
 	defer span.End()
@@ -50,15 +55,16 @@ func (r *Rotator) retire(ctx context.Context, order events.Data) error {
 	return err
 }
 
-// tryRetire reads the log before the store: an event that is published in between
-// makes announceRetired fail, and the next run starts from it.
+// tryRetire reads the log before the store, and the store before the fleet: an event
+// that is published in between makes announceRetired fail, and the next run starts
+// from it.
 func (r *Rotator) tryRetire(ctx context.Context, order events.Data) error {
 	spec, st, err := r.find(ctx, order.SecretID)
 	if err != nil {
 		return stepError{stepRead, escalate(order.Retry, err)}
 	}
-	log, err := r.cfg.Bus.Last(ctx, events.TypeRollout, spec.ID)
-	if err != nil && !errors.Is(err, events.ErrUntrusted) {
+	log, announced, err := r.logged(ctx, spec.ID)
+	if err != nil {
 		return stepError{stepRead, err}
 	}
 	spec, meta, err := r.describe(ctx, spec)
@@ -68,42 +74,86 @@ func (r *Rotator) tryRetire(ctx context.Context, order events.Data) error {
 	if meta.Current().ID != order.VersionID {
 		return nil // superseded: the rollout of the next version retires both
 	}
-	if v := rollout.MayRetire(order, log.Event.Data, time.Now()); !v.Allowed() {
-		return stepError{stepProve, events.RetryAfter(fmt.Errorf("%w: %s", errBlocked, v.Because), cmp.Or(v.Wait, retireRetry))}
+	if err := r.unstage(ctx, spec, st, meta, order, log.Event.Data); err != nil {
+		return err
 	}
-	applied, err := r.proveUse(ctx, spec, order.VersionID)
-	if err != nil {
-		return stepError{stepProve, events.RetryAfter(err, retireRetry)}
+	applied, done, err := r.prove(ctx, spec, meta, order, log.Event.Data, announced)
+	if err != nil || done {
+		return err
 	}
-	if err := r.retireVersions(ctx, spec, st, meta); err != nil {
+	if err := r.retireVersions(ctx, spec, st, meta, order.PreviousVersionID); err != nil {
 		return err
 	}
 	return r.announceRetired(ctx, order, log, applied)
 }
 
-// proveUse returns how many instances run the version. The error wraps errBlocked
-// unless all of them do.
-func (r *Rotator) proveUse(ctx context.Context, spec secret.Spec, v secret.VersionID) (int, error) {
-	reports, err := r.cfg.Bus.Reports(ctx)
+// unstage takes the stage of the versions before away, once their rollout has
+// drained, and leaves their values: an instance that starts after that finds none of
+// them, so that what the fleet says next stays true.
+func (r *Rotator) unstage(ctx context.Context, spec secret.Spec, st *store.Store, meta secret.Metadata, order, logged events.Data) error {
+	if logged.VersionID != order.VersionID || logged.Rollout == nil || logged.Rollout.State != events.RolloutDraining {
+		return nil // prove says why not
+	}
+	for _, v := range meta.Versions {
+		if v.Stage != secret.StagePrevious {
+			continue
+		}
+		if err := st.Retire(ctx, spec.StorePath(), v.ID, secret.RetireKeep); err != nil {
+			return stepError{stepRetire, err}
+		}
+	}
+	return nil
+}
+
+// logged returns the last rollout event of a secret, and its last announcement. An
+// event that no trusted key has signed says nothing.
+func (r *Rotator) logged(ctx context.Context, id secret.ID) (last, announced events.Announcement, err error) {
+	if last, err = r.cfg.Bus.Last(ctx, events.TypeRollout, id); err != nil && !errors.Is(err, events.ErrUntrusted) {
+		return last, announced, err
+	}
+	announced, err = r.cfg.Bus.Last(ctx, events.TypeRotated, id)
+	if errors.Is(err, events.ErrUntrusted) {
+		announced, err = events.Announcement{}, nil
+	}
+	return last, announced, err
+}
+
+// prove returns how many instances run the version of the order, and whether an
+// earlier run has carried the order out. The error wraps errBlocked unless the log
+// and the fleet prove that no instance uses or accepts what was before.
+func (r *Rotator) prove(ctx context.Context, spec secret.Spec, meta secret.Metadata, order, logged events.Data, announced events.Announcement) (applied int, done bool, err error) {
+	if announced.Event.Data.VersionID != order.VersionID {
+		return 0, false, stepError{stepProve, events.RetryAfter(fmt.Errorf("%w: the last announcement in the log is not that of version %s", errBlocked, order.VersionID), retireRetry)}
+	}
+	fleet, err := r.cfg.Bus.Fleet(ctx, spec.ID)
 	if err != nil {
-		return 0, err
+		return 0, false, stepError{stepProve, events.RetryAfter(err, retireRetry)}
 	}
-	blocking, applied := rollout.Blocking(reports, spec.Services, spec.ID, v)
-	if len(blocking) > 0 {
-		return 0, fmt.Errorf("%w: %d block, first %s", errBlocked, len(blocking), blocking[0])
+	pending, _ := meta.At(secret.StagePending)
+	q := rollout.Question{Spec: spec, VersionID: order.VersionID, Pending: pending.ID, Unstaged: true, Promoted: announced.At}
+	v := q.MayRetire(order, logged, fleet)
+	if len(v.Breaks) > 0 {
+		r.log.LogAttrs(ctx, slog.LevelError, "secret.retire_breaks", slog.String("secret_id", string(spec.ID)), slog.Any("instances", rollout.Listed(v.Breaks)),
+			slog.String("message", "an emergency does not wait for the fences of silent instances"))
 	}
-	return applied, nil
+	switch {
+	case v.Done:
+		return 0, true, nil
+	case !v.Allowed():
+		return 0, false, stepError{stepProve, events.RetryAfter(fmt.Errorf("%w: %s", errBlocked, v.Because), cmp.Or(min(v.Wait, longestWait), retireRetry))}
+	}
+	return q.Ask(fleet).Applied, false, nil
 }
 
 // retirable returns the versions before the current one that still have a stage
-// or a value.
-func retirable(m secret.Metadata) []secret.Version {
+// or a value. previous is one whose stage an earlier run may have taken away.
+func retirable(m secret.Metadata, previous secret.VersionID, mode secret.RetireMode) []secret.Version {
 	var out []secret.Version
 	for _, v := range m.Versions {
 		switch v.Stage {
 		case secret.StageCurrent, secret.StagePending:
 		case secret.StageRetired:
-			if !v.Empty && !v.Kept {
+			if !v.Empty && (!v.Kept || v.ID == previous && mode != secret.RetireKeep) {
 				out = append(out, v)
 			}
 		default:
@@ -116,12 +166,12 @@ func retirable(m secret.Metadata) []secret.Version {
 // retireVersions revokes each version at the target and then retires it in the
 // store. A crash in between leaves it in the store, so the next run revokes it
 // again.
-func (r *Rotator) retireVersions(ctx context.Context, spec secret.Spec, st *store.Store, meta secret.Metadata) error {
+func (r *Rotator) retireVersions(ctx context.Context, spec secret.Spec, st *store.Store, meta secret.Metadata, previous secret.VersionID) error {
 	t, err := r.targetFor(ctx, spec)
 	if err != nil {
 		return stepError{stepRevoke, err}
 	}
-	for _, v := range retirable(meta) {
+	for _, v := range retirable(meta, previous, spec.RetireMode()) {
 		if err := t.Revoke(ctx, target.Ref{Secret: spec.ID, Version: v.ID}, target.Drain{}); err != nil {
 			return stepError{stepRevoke, err}
 		}

@@ -45,9 +45,9 @@ type Bus interface {
 	PublishAfter(ctx context.Context, e events.Event, after uint64) (uint64, error)
 	// Publish publishes e.
 	Publish(ctx context.Context, e events.Event) error
-	// Reports returns the report of every live instance, or an error: a part of
-	// the fleet would prove nothing.
-	Reports(ctx context.Context) ([]events.Report, error)
+	// Fleet returns everything that is recorded about the users of a secret, or an
+	// error: a part of it would prove nothing.
+	Fleet(ctx context.Context, id secret.ID) (events.Fleet, error)
 }
 
 // Timers delivers events later; *events.Bus is one.

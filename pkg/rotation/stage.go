@@ -15,7 +15,7 @@ import (
 // ErrAwaiting means that not every instance has loaded the staged version yet.
 var ErrAwaiting = errors.New("instances have not loaded the staged version yet")
 
-// How soon a rotation that waits for its instances reads their reports again.
+// How soon a rotation that waits for its instances reads their records again.
 // Most instances load a version within a moment, so the second try comes early.
 const (
 	awaitFirst = time.Second
@@ -62,11 +62,11 @@ func (x *run) staged() events.Event {
 // without the new key reloads as soon as it sees it.
 func (x *run) await(ctx context.Context) error {
 	spec, p := x.state.spec, x.state.pending
-	reports, err := x.r.cfg.Bus.Reports(ctx)
+	fleet, err := x.r.cfg.Bus.Fleet(ctx, spec.ID)
 	if err != nil {
 		return err
 	}
-	blocking := rollout.BlockingStaged(reports, spec.Services, spec.ID, p.ID)
+	blocking := rollout.Question{Spec: spec, VersionID: x.state.try.From, Pending: p.ID, Promoted: p.CreatedAt}.Missing(fleet)
 	if len(blocking) == 0 {
 		return nil
 	}

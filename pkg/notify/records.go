@@ -1,0 +1,137 @@
+package notify
+
+import (
+	"context"
+	"log/slog"
+	"time"
+
+	"github.com/tradepulse/rotator/internal/backoff"
+	"github.com/tradepulse/rotator/pkg/events"
+	"github.com/tradepulse/rotator/pkg/rollout"
+	"github.com/tradepulse/rotator/pkg/secret"
+)
+
+const (
+	// forgetEvery is how often records that prove nothing any more are looked for.
+	forgetEvery = time.Minute
+	// forgetEmpty is how long a presence without uses is kept: uses are written before
+	// it.
+	forgetEmpty = time.Hour
+	// olderLease is for how long an instance with an older client lives after its
+	// last report, in seconds.
+	olderLease = 60
+)
+
+// recordOlder records what instances with an older client report, until ctx ends.
+// Such a report runs out with its lease and leaves nothing; its records stay, so
+// that the instance becomes silent. A report that is not understood is not
+// recorded: the worker finds it while it lasts.
+func (t *tracker) recordOlder(ctx context.Context) error {
+	return t.bus.WatchReports(ctx, func(e events.ReportEvent) error {
+		if e.Gone || e.Synced || e.Report.Problem != "" {
+			return nil
+		}
+		if err := t.record(ctx, e.Report); err != nil && ctx.Err() == nil {
+			t.log.LogAttrs(ctx, slog.LevelWarn, "report.not_recorded", slog.String("service", e.Report.Service), slog.String("instance", e.Report.Instance),
+				slog.String("error", err.Error()))
+		}
+		return nil // the instance reports again
+	})
+}
+
+// record writes the uses of a report, and then its presence.
+func (t *tracker) record(ctx context.Context, r events.Report) error {
+	for _, running := range r.Secrets {
+		u := events.Use{Running: running, Service: r.Service, Instance: r.Instance, Incarnation: events.OlderIncarnation, PastFence: events.PastFenceServe, Joined: true}
+		if t.knows(u) {
+			continue
+		}
+		if err := t.bus.WriteUse(ctx, u); err != nil {
+			return err
+		}
+	}
+	_, err := t.bus.Join(ctx, events.Presence{
+		Service: r.Service, Instance: r.Instance, Incarnation: events.OlderIncarnation, StartedAt: r.StartedAt, At: r.At, Lease: olderLease,
+	})
+	return err
+}
+
+// knows reports whether the record of a use is there.
+func (t *tracker) knows(u events.Use) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	who := t.fleet.instances[name{u.Service, u.Instance, u.Incarnation}]
+	if who == nil {
+		return false
+	}
+	i, found := who.find(u.SecretID)
+	return found && who.uses[i].same(events.FleetEvent{Use: &u})
+}
+
+// forget purges records that prove nothing any more, until ctx ends.
+func (t *tracker) forget(ctx context.Context) error {
+	if !t.wasLoaded(ctx) {
+		return nil
+	}
+	for backoff.Pause(ctx, forgetEvery) {
+		for _, f := range t.forgettable(time.Now()) {
+			if err := t.bus.Forget(ctx, f.service, f.instance, f.incarnation, f.ids, f.seq); err != nil {
+				if ctx.Err() == nil {
+					t.log.LogAttrs(ctx, slog.LevelWarn, "instance.not_forgotten", slog.String("service", f.service), slog.String("instance", f.instance),
+						slog.String("error", err.Error()))
+				}
+				continue // it is tried again with the next look
+			}
+			t.forgot(f)
+		}
+	}
+	return nil
+}
+
+// forgotten is an incarnation whose records can be purged.
+type forgotten struct {
+	name
+
+	ids []secret.ID
+	seq uint64
+}
+
+// forgettable returns the incarnations of which no record proves anything.
+func (t *tracker) forgettable(now time.Time) []forgotten {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	var out []forgotten
+	for _, who := range t.fleet.instances {
+		f := forgotten{name: who.name, seq: who.seq}
+		proves := len(who.uses) == 0 && (who.state == rollout.InstanceLive || now.Before(who.renewed.Add(forgetEmpty)))
+		for _, u := range who.uses {
+			spec, _ := t.spec(u.of.id)
+			f.ids = append(f.ids, u.of.id)
+			proves = proves || !rollout.Forgettable(u.user(), now, spec.FencePeriod())
+		}
+		if !proves {
+			out = append(out, f)
+		}
+	}
+	return out
+}
+
+// forgot takes an incarnation out of the index, unless it was heard of since.
+func (t *tracker) forgot(f forgotten) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if who := t.fleet.instances[f.name]; who != nil && who.seq == f.seq {
+		t.fleet.remove(who, t.touched)
+	}
+}
+
+// wasLoaded waits until the records and the log have been read, and returns false
+// when ctx ends before.
+func (t *tracker) wasLoaded(ctx context.Context) bool {
+	select {
+	case <-t.loaded:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
