@@ -30,6 +30,12 @@ const id = secret.ID("ORDERS_DB")
 // externalRotator is a store that rotates its secrets itself.
 type externalRotator struct{ *storetest.Mem }
 
+func (r externalRotator) Features() store.Features {
+	f := r.Mem.Features()
+	f.External = true
+	return f
+}
+
 func (externalRotator) Trigger(context.Context, string, secret.Token) error {
 	return errors.New("a scheduler triggers nothing")
 }
