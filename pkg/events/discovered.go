@@ -31,6 +31,9 @@ type Discovered struct {
 	// milliseconds; 0 is none.
 	GraceMS    int64 `json:"grace_ms,omitempty"`
 	DeadlineMS int64 `json:"deadline_ms,omitempty"`
+	// FenceMS is how long an instance may use a version without confirming it, in
+	// milliseconds; 0 is the default.
+	FenceMS int64 `json:"fence_ms,omitempty"`
 }
 
 // Discovery returns the announcement that a secret with this spec was
@@ -38,6 +41,7 @@ type Discovered struct {
 func Discovery(source string, now time.Time, s secret.Spec) Event {
 	return discovery(source, now, s, Discovered{
 		Path: s.StorePath(), Services: s.Services, GraceMS: s.GracePeriod().Milliseconds(), DeadlineMS: s.RolloutDeadline().Milliseconds(),
+		FenceMS: s.FencePeriod().Milliseconds(),
 	})
 }
 
@@ -63,7 +67,7 @@ func (d Data) Spec() (secret.Spec, bool) {
 	}
 	return secret.Spec{
 		ID: d.SecretID, Store: d.Store, Path: d.Discovered.Path, Services: d.Discovered.Services,
-		Grace: orNone(d.Discovered.GraceMS), Deadline: orNone(d.Discovered.DeadlineMS),
+		Grace: orNone(d.Discovered.GraceMS), Deadline: orNone(d.Discovered.DeadlineMS), Fence: time.Duration(d.Discovered.FenceMS) * time.Millisecond,
 	}, true
 }
 
@@ -79,14 +83,14 @@ func (d *Discovered) Same(o *Discovered) bool {
 	if d == nil || o == nil {
 		return d == o
 	}
-	return d.Path == o.Path && d.Gone == o.Gone && d.GraceMS == o.GraceMS && d.DeadlineMS == o.DeadlineMS && slices.Equal(d.Services, o.Services)
+	return d.Path == o.Path && d.Gone == o.Gone && d.GraceMS == o.GraceMS && d.DeadlineMS == o.DeadlineMS && d.FenceMS == o.FenceMS && slices.Equal(d.Services, o.Services)
 }
 
 func (d *Discovered) validate() error {
 	if err := secret.ID(d.Path).Validate(); err != nil {
 		return fmt.Errorf("path: %w", err)
 	}
-	if len(d.Services) > maxServices || d.GraceMS < 0 || d.DeadlineMS < 0 || max(d.GraceMS, d.DeadlineMS) > maxMS {
+	if len(d.Services) > maxServices || min(d.GraceMS, d.DeadlineMS, d.FenceMS) < 0 || max(d.GraceMS, d.DeadlineMS, d.FenceMS) > maxMS {
 		return fmt.Errorf("more than %d services, or a time that is out of range", maxServices)
 	}
 	for _, s := range d.Services {

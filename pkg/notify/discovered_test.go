@@ -24,7 +24,7 @@ func (s *site) discover(e events.Event) {
 }
 
 func tagged(services ...string) secret.Spec {
-	return secret.Spec{ID: id, Store: "mem", Path: "p", Services: services, Grace: time.Minute, Deadline: time.Hour}
+	return secret.Spec{ID: id, Store: "mem", Path: "p", Services: services, Grace: time.Minute, Deadline: time.Hour, Fence: time.Second}
 }
 
 // TestADiscoveredSecretIsFollowed: a notifier that has no other source takes the

@@ -82,8 +82,12 @@ func TestAServiceThatCannotBeToldIsToldLaterAndHoldsNobodyUp(t *testing.T) {
 func TestANameThatNoSubjectHoldsIsGivenUpLoudly(t *testing.T) {
 	onSite(t, func(t *testing.T, s *site) {
 		s.configure(secret.Spec{ID: id, Store: "mem", Services: []string{"api"}})
-		s.configure(secret.Spec{ID: id, Store: "mem", Services: []string{"api", "a name"}})
+		s.configure(secret.Spec{ID: id, Store: "mem"})
+		s.reportFor(long, "api", "1", "v1", id)
 		p := s.start().ready()
+		if err := p.tracker.recorded(events.FleetEvent{At: time.Now(), Use: &events.Use{Running: events.Running{SecretID: id, VersionID: "v1"}, Service: "a name", Instance: "1", Incarnation: "1"}}); err != nil {
+			t.Fatal(err)
+		}
 		s.announce(id, "v2", "v1")
 		s.until("the others are told", func() bool { return s.told("api") == "v2" })
 		live(time.Hour)

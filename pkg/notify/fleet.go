@@ -30,12 +30,13 @@ type fleet struct {
 	scratch      []events.User
 }
 
-// name tells one incarnation from another.
-type name struct{ service, instance, incarnation string }
+// name tells one incarnation from another: the subject of a use has no more.
+type name struct{ service, incarnation string }
 
 // instance is one incarnation of a process.
 type instance struct {
 	name
+	instance string          // "" until a record says it
 	presence events.Presence // without names
 	renewed  time.Time       // when the presence was stored, zero if there is none
 	problem  string          // why the presence is not understood, "" if it is
@@ -54,6 +55,7 @@ type users struct {
 // use is what one incarnation does with one secret.
 type use struct {
 	who             *instance
+	instance        string // as the record says, "" if it does not
 	of              *users
 	at              int // in of.list
 	version, wanted unique.Handle[secret.VersionID]
@@ -76,13 +78,19 @@ func (f *fleet) apply(e events.FleetEvent, now time.Time, changed func(secret.ID
 	switch {
 	case e.Presence != nil:
 		p := *e.Presence
-		who := f.instance(name{p.Service, p.Instance, p.Incarnation})
+		who := f.instance(name{p.Service, p.Incarnation})
+		other := who.renewed.IsZero() || who.problem != e.Problem || who.instance != p.Instance
+		if who.instance != p.Instance {
+			who.instance = strings.Clone(p.Instance)
+		}
 		p.Service, p.Instance, p.Incarnation = "", "", ""
 		who.presence, who.renewed, who.problem = p, e.At, e.Problem
 		f.heard(who, e.Seq)
-		f.judge(who, now, changed)
+		if !f.judge(who, now, changed) && other {
+			who.eachSecret(changed)
+		}
 	case e.Use != nil:
-		who := f.instance(name{e.Use.Service, e.Use.Instance, e.Use.Incarnation})
+		who := f.instance(name{e.Use.Service, e.Use.Incarnation})
 		f.heard(who, e.Seq)
 		f.put(who, e, changed)
 	}
@@ -93,7 +101,7 @@ func (f *fleet) heard(who *instance, seq uint64) { who.round, who.seq = f.round,
 func (f *fleet) instance(n name) *instance {
 	who := f.instances[n]
 	if who == nil {
-		n = name{strings.Clone(n.service), strings.Clone(n.instance), strings.Clone(n.incarnation)}
+		n = name{strings.Clone(n.service), strings.Clone(n.incarnation)}
 		who = &instance{name: n, state: rollout.InstanceSilent}
 		f.instances[n] = who
 		f.count(who, 1)
@@ -116,8 +124,9 @@ func (f *fleet) count(who *instance, by int) {
 	}
 }
 
-// judge sets the state of an instance, and names its secrets if it has changed.
-func (f *fleet) judge(who *instance, now time.Time, changed func(secret.ID)) {
+// judge sets the state of an instance. If it has changed, judge names its secrets
+// and returns true.
+func (f *fleet) judge(who *instance, now time.Time, changed func(secret.ID)) bool {
 	u := events.User{Presence: who.presence, RenewedAt: who.renewed, Problem: who.problem}
 	state := rollout.StateOf(u, now)
 	if state == rollout.InstanceLive {
@@ -126,13 +135,19 @@ func (f *fleet) judge(who *instance, now time.Time, changed func(secret.ID)) {
 		}
 	}
 	if state == who.state {
-		return
+		return false
 	}
 	f.count(who, -1)
 	who.state = state
 	f.count(who, 1)
-	for _, u := range who.uses {
-		changed(u.of.id)
+	who.eachSecret(changed)
+	return true
+}
+
+// eachSecret calls fn with every secret that the instance uses.
+func (i *instance) eachSecret(fn func(secret.ID)) {
+	for _, u := range i.uses {
+		fn(u.of.id)
 	}
 }
 
@@ -178,7 +193,10 @@ func (f *fleet) put(who *instance, e events.FleetEvent, changed func(secret.ID))
 	}
 	u.version, u.wanted, u.status = unique.Make(e.Use.VersionID), unique.Make(e.Use.Wanted), unique.Make(e.Use.Status)
 	u.accepts, u.pastFence, u.fence, u.joined = slices.Clone(e.Use.Accepts), unique.Make(e.Use.PastFence), e.Use.Fence, e.Use.Joined
-	u.reason, u.problem = strings.Clone(e.Use.Reason), e.Problem
+	u.reason, u.problem, u.instance = strings.Clone(e.Use.Reason), e.Problem, who.instance
+	if e.Use.Instance != who.instance {
+		u.instance = strings.Clone(e.Use.Instance)
+	}
 	changed(u.of.id)
 }
 
@@ -193,7 +211,8 @@ func (u *use) same(e events.FleetEvent) bool {
 	n := e.Use
 	return u.version.Value() == n.VersionID && u.wanted.Value() == n.Wanted && u.status.Value() == n.Status && u.reason == n.Reason &&
 		(u.accepts == nil) == (n.Accepts == nil) && slices.Equal(u.accepts, n.Accepts) &&
-		u.pastFence.Value() == n.PastFence && u.fence == n.Fence && u.joined == n.Joined && u.problem == e.Problem
+		u.pastFence.Value() == n.PastFence && u.fence == n.Fence && u.joined == n.Joined &&
+		u.problem == e.Problem && u.instance == n.Instance
 }
 
 func (f *fleet) users(id secret.ID) *users {
@@ -257,13 +276,13 @@ func (u *use) user() events.User {
 	out := events.User{
 		Use: events.Use{
 			Running: events.Running{SecretID: u.of.id, VersionID: u.version.Value(), Status: u.status.Value(), Wanted: u.wanted.Value(), Reason: u.reason},
-			Service: who.service, Instance: who.instance, Incarnation: who.incarnation,
+			Service: who.service, Instance: cmp.Or(u.instance, who.instance), Incarnation: who.incarnation,
 			Accepts: u.accepts, PastFence: u.pastFence.Value(), Fence: u.fence, Joined: u.joined,
 		},
 		Presence: who.presence, UsedAt: u.stored, RenewedAt: who.renewed, Problem: cmp.Or(u.problem, who.problem),
 	}
 	out.Presence.Service, out.Presence.Instance, out.Presence.Incarnation = who.service, who.instance, who.incarnation
-	if who.renewed.IsZero() && out.Problem == "" {
+	if (who.renewed.IsZero() || u.instance != who.instance) && out.Problem == "" {
 		out.Problem = "no presence of the incarnation is stored"
 	}
 	return out

@@ -20,7 +20,7 @@ var fleetIDs = []secret.ID{"A", "B", "C", "D"}
 // records is a fleet as the stream of uses has it: the last record per subject.
 type records struct {
 	uses      map[string]events.FleetEvent // :: secret/service/instance/incarnation
-	presences map[name]events.FleetEvent
+	presences map[string]events.FleetEvent // :: service/instance/incarnation
 }
 
 func (r records) apply(e events.FleetEvent) {
@@ -28,7 +28,7 @@ func (r records) apply(e events.FleetEvent) {
 		r.uses[fmt.Sprint(u.SecretID, u.Service, u.Instance, u.Incarnation)] = e
 		return
 	}
-	r.presences[name{e.Presence.Service, e.Presence.Instance, e.Presence.Incarnation}] = e
+	r.presences[fmt.Sprint(e.Presence.Service, e.Presence.Instance, e.Presence.Incarnation)] = e
 }
 
 // of returns the fleet of a secret, as the bus returns it.
@@ -39,7 +39,7 @@ func (r records) of(id secret.ID, now time.Time) events.Fleet {
 			continue
 		}
 		u := events.User{Use: *e.Use, UsedAt: e.At, Problem: e.Problem}
-		p, ok := r.presences[name{u.Use.Service, u.Use.Instance, u.Use.Incarnation}]
+		p, ok := r.presences[fmt.Sprint(u.Use.Service, u.Use.Instance, u.Use.Incarnation)]
 		if ok {
 			u.Presence, u.RenewedAt, u.Problem = *p.Presence, p.At, cmp.Or(u.Problem, p.Problem)
 		} else if u.Problem == "" {
@@ -67,12 +67,13 @@ func look(f events.Fleet) view {
 // to naming every secret of which a record changed the view.
 func TestFleetIsWhatWasRecorded(t *testing.T) {
 	t.Parallel()
-	named := func(t *rapid.T) name {
-		return name{rapid.SampledFrom([]string{"s1", "s2"}).Draw(t, "service"), fmt.Sprint(rapid.IntRange(1, 2).Draw(t, "instance")), rapid.SampledFrom([]string{"a", "b"}).Draw(t, "incarnation")}
+	named := func(t *rapid.T) (service, instance, incarnation string) {
+		instance = fmt.Sprint(rapid.IntRange(1, 2).Draw(t, "instance"))
+		return rapid.SampledFrom([]string{"s1", "s2"}).Draw(t, "service"), instance, instance + rapid.SampledFrom([]string{"a", "b"}).Draw(t, "incarnation")
 	}
 	problem := rapid.SampledFrom([]string{"", "", "", "torn"})
 	rapid.Check(t, func(t *rapid.T) {
-		f, want, now := newFleet(), records{map[string]events.FleetEvent{}, map[name]events.FleetEvent{}}, t0
+		f, want, now := newFleet(), records{map[string]events.FleetEvent{}, map[string]events.FleetEvent{}}, t0
 		check := func(do func(changed func(secret.ID)), all bool) {
 			before := map[secret.ID]view{}
 			for _, id := range fleetIDs {
@@ -95,7 +96,7 @@ func TestFleetIsWhatWasRecorded(t *testing.T) {
 		}
 		t.Repeat(map[string]func(*rapid.T){
 			"use": func(t *rapid.T) {
-				n := named(t)
+				service, instance, incarnation := named(t)
 				e := events.FleetEvent{At: now, Problem: problem.Draw(t, "problem"), Use: &events.Use{
 					Running: events.Running{
 						SecretID:  rapid.SampledFrom(fleetIDs).Draw(t, "secret"),
@@ -104,7 +105,7 @@ func TestFleetIsWhatWasRecorded(t *testing.T) {
 						Wanted:    rapid.SampledFrom([]secret.VersionID{"", "v2"}).Draw(t, "wanted"),
 						Reason:    rapid.SampledFrom([]string{"", "no"}).Draw(t, "reason"),
 					},
-					Service: n.service, Instance: n.instance, Incarnation: n.incarnation,
+					Service: service, Instance: instance, Incarnation: incarnation,
 					Accepts:   rapid.SampledFrom([][]secret.VersionID{nil, {}, {"v1"}}).Draw(t, "accepts"),
 					PastFence: rapid.SampledFrom([]events.PastFence{events.PastFenceRefuse, events.PastFenceServe}).Draw(t, "past fence"),
 					Fence:     rapid.SampledFrom([]int{1, 100}).Draw(t, "fence"),
@@ -113,9 +114,9 @@ func TestFleetIsWhatWasRecorded(t *testing.T) {
 				check(func(c func(secret.ID)) { f.apply(e, now, c) }, false)
 			},
 			"presence": func(t *rapid.T) {
-				n := named(t)
+				service, instance, incarnation := named(t)
 				e := events.FleetEvent{At: now, Problem: problem.Draw(t, "problem"), Presence: &events.Presence{
-					Service: n.service, Instance: n.instance, Incarnation: n.incarnation,
+					Service: service, Instance: instance, Incarnation: incarnation,
 					Lease: rapid.SampledFrom([]int{5, 50}).Draw(t, "lease"), Ended: rapid.Bool().Draw(t, "ended"),
 				}}
 				want.apply(e)
@@ -127,7 +128,7 @@ func TestFleetIsWhatWasRecorded(t *testing.T) {
 			},
 			"round": func(*rapid.T) {
 				f.begin()
-				want = records{map[string]events.FleetEvent{}, map[name]events.FleetEvent{}}
+				want = records{map[string]events.FleetEvent{}, map[string]events.FleetEvent{}}
 				check(f.sweep, false)
 			},
 		})

@@ -42,7 +42,7 @@ func (t *tracker) recordOlder(ctx context.Context) error {
 // record writes the uses of a report, and then its presence.
 func (t *tracker) record(ctx context.Context, r events.Report) error {
 	for _, running := range r.Secrets {
-		u := events.Use{Running: running, Service: r.Service, Instance: r.Instance, Incarnation: events.OlderIncarnation, PastFence: events.PastFenceServe, Joined: true}
+		u := events.Use{Running: running, Service: r.Service, Instance: r.Instance, Incarnation: olderName(r.Instance), PastFence: events.PastFenceServe, Joined: true}
 		if t.knows(u) {
 			continue
 		}
@@ -51,16 +51,22 @@ func (t *tracker) record(ctx context.Context, r events.Report) error {
 		}
 	}
 	_, err := t.bus.Join(ctx, events.Presence{
-		Service: r.Service, Instance: r.Instance, Incarnation: events.OlderIncarnation, StartedAt: r.StartedAt, At: r.At, Lease: olderLease,
+		Service: r.Service, Instance: r.Instance, Incarnation: olderName(r.Instance), StartedAt: r.StartedAt, At: r.At, Lease: olderLease,
 	})
 	return err
+}
+
+// olderName returns the incarnation under which an instance with an older client is
+// recorded.
+func olderName(instance string) string {
+	return events.OlderIncarnation + "-" + string(secret.ID(instance).Key())
 }
 
 // knows reports whether the record of a use is there.
 func (t *tracker) knows(u events.Use) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	who := t.fleet.instances[name{u.Service, u.Instance, u.Incarnation}]
+	who := t.fleet.instances[name{u.Service, olderName(u.Instance)}]
 	if who == nil {
 		return false
 	}
@@ -92,8 +98,9 @@ func (t *tracker) forget(ctx context.Context) error {
 type forgotten struct {
 	name
 
-	ids []secret.ID
-	seq uint64
+	instance string
+	ids      []secret.ID
+	seq      uint64
 }
 
 // forgettable returns the incarnations of which no record proves anything.
@@ -102,7 +109,7 @@ func (t *tracker) forgettable(now time.Time) []forgotten {
 	defer t.mu.Unlock()
 	var out []forgotten
 	for _, who := range t.fleet.instances {
-		f := forgotten{name: who.name, seq: who.seq}
+		f := forgotten{name: who.name, instance: who.instance, seq: who.seq}
 		proves := len(who.uses) == 0 && (who.state == rollout.InstanceLive || now.Before(who.renewed.Add(forgetEmpty)))
 		for _, u := range who.uses {
 			spec, _ := t.spec(u.of.id)

@@ -316,7 +316,11 @@ func (s *site) end(service, instance string) {
 // forget purges the records of an instance, as an operator does.
 func (s *site) forget(service, instance string, ids ...secret.ID) {
 	s.t.Helper()
-	if err := s.bus.Forget(s.t.Context(), service, instance, "i"+instance, ids, 1<<40); err != nil {
+	st, err := s.js.Stream(s.t.Context(), s.bus.Names().UsesStream())
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	if err := s.bus.Forget(s.t.Context(), service, instance, "i"+instance, ids, st.CachedInfo().State.LastSeq); err != nil {
 		s.t.Fatal(err)
 	}
 }

@@ -297,8 +297,10 @@ func TestALateJoinerWithTheOldVersionHoldsTheRetirementUp(t *testing.T) {
 		s.announce(id, "v2", "v1")
 		s.becomes(id, "v2", rolling, converged)
 		was := s.last(id).Rollout.RetireAt
+		orders := s.orders()
 		live(secret.DefaultGrace)
 		s.becomes(id, "v2", rolling, converged, draining)
+		s.until("the retirement is ordered", func() bool { return len(orders()) == 1 })
 		s.reportFor(long, "api", "late", "v1", id)
 		s.becomes(id, "v2", rolling, converged, draining, rolling)
 		if b := s.last(id).Rollout.Blocking; len(b) != 1 || b[0].Instance != "late" {
@@ -313,10 +315,9 @@ func TestALateJoinerWithTheOldVersionHoldsTheRetirementUp(t *testing.T) {
 		if now := s.last(id).Rollout.RetireAt; !now.After(was) {
 			t.Errorf("the retirement is at %s, was at %s", now, was)
 		}
-		orders := s.orders()
 		live(secret.DefaultGrace)
 		s.becomes(id, "v2", rolling, converged, draining, rolling, converged, draining)
-		s.until("the retirement is ordered", func() bool { return len(orders()) == 1 })
+		s.until("the retirement is ordered again", func() bool { return len(orders()) == 2 })
 	})
 }
 
