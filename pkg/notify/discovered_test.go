@@ -24,7 +24,7 @@ func (s *site) discover(e events.Event) {
 }
 
 func tagged(services ...string) secret.Spec {
-	return secret.Spec{ID: id, Store: "mem", Path: "p", Services: services, Grace: time.Minute, Deadline: time.Hour, Fence: time.Second}
+	return secret.Spec{ID: id, Store: "mem", Path: "p", Services: services, Grace: 10 * time.Minute, Deadline: time.Hour, Fence: time.Second}
 }
 
 // TestADiscoveredSecretIsFollowed: a notifier that has no other source takes the
@@ -43,8 +43,8 @@ func TestADiscoveredSecretIsFollowed(t *testing.T) {
 		s.discover(events.Discovery("/test/scheduler", time.Now(), tagged("api")))
 		s.becomes(id, "v2", events.RolloutRolling, events.RolloutConverged)
 		at := s.last(id).Rollout.RetireAt
-		if d := at.Sub(s.last(id).Rollout.ConvergedAt); d != time.Minute {
-			t.Errorf("it is retired after %s, want its grace of a minute", d)
+		if d := at.Sub(s.last(id).Rollout.ConvergedAt); d != 10*time.Minute {
+			t.Errorf("it is retired after %s, want its grace of ten minutes", d)
 		}
 	})
 }
