@@ -45,6 +45,7 @@ def test_what_counts_as_read_is_looked_up(bus: TestBus, monkeypatch: pytest.Monk
         looked_up |= env.read
     env = Recorder({"ROTATOR_NATS_URL": bus.url, "ROTATOR_TRUSTED_KEYS": str(bus.key)})
     bus_from_env(env)
+    settings.options_from_env(env)
     looked_up |= env.read
     assert {name for name in looked_up if name.startswith("ROTATOR_")} == settings.READ
     assert set(SERVICES) >= settings.READ
