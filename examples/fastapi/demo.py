@@ -156,7 +156,7 @@ class Demo:
 
 
 def free_address() -> str:
-    """Return an address of loopback that nobody listens on."""
+    """Return a loopback address that is not in use."""
     with socket.socket() as s:
         s.bind(("127.0.0.1", 0))
         return f"127.0.0.1:{s.getsockname()[1]}"

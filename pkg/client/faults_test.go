@@ -103,7 +103,7 @@ func TestAServiceThatStartsLateHasTheNewest(t *testing.T) {
 }
 
 // TestReloadsFailAndRecover: whatever keeps the new version away, the old one
-// serves, the report has the reason, and nobody has to do anything.
+// serves, the report has the reason, and no operator has to act.
 func TestReloadsFailAndRecover(t *testing.T) {
 	t.Parallel()
 	for name, cause := range map[string]error{
@@ -189,7 +189,7 @@ func TestNotificationsForOthersAreNotHeard(t *testing.T) {
 }
 
 // TestAReplayCostsNothing: a genuine notification of a version that is not
-// current, again and again, as somebody could send it who has recorded it.
+// current, again and again, as an attacker could send it who has recorded it.
 func TestAReplayCostsNothing(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)

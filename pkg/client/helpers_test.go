@@ -177,7 +177,7 @@ func TestAnUpdaterKeepsTheOldOnError(t *testing.T) {
 	}
 }
 
-// database is one that lets in whoever knows its password.
+// database is one that lets in every client that knows its password.
 type database struct {
 	password atomic.Pointer[string]
 	logins   atomic.Int32
@@ -198,7 +198,7 @@ func (session) Close() error                        { return nil }
 func (session) Begin() (driver.Tx, error)           { return nil, errors.ErrUnsupported }
 
 // TestADatabaseIsOpenedWithWhatIsCurrent: also when the database changed its
-// password before anybody told the service.
+// password before the service was told.
 func TestADatabaseIsOpenedWithWhatIsCurrent(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
@@ -218,7 +218,7 @@ func TestADatabaseIsOpenedWithWhatIsCurrent(t *testing.T) {
 	if err := db.PingContext(t.Context()); err != nil || server.logins.Load() != 3 {
 		t.Errorf("after %d logins: %v", server.logins.Load(), err)
 	}
-	server.password.Store(new("nobody-knows"))
+	server.password.Store(new("unknown-to-all"))
 	err := db.PingContext(t.Context())
 	if err == nil || strings.Contains(err.Error(), "second-value") || !strings.Contains(err.Error(), "access denied") {
 		t.Errorf("err %v", err)
@@ -288,7 +288,7 @@ func TestABearerTokenGoesToItsOriginOnly(t *testing.T) {
 	if got := thief.Load(); got == nil || *got != "" {
 		t.Error("the redirect was not followed, or it carried the token away")
 	}
-	accepted.Store(new("nobody-knows"))
+	accepted.Store(new("unknown-to-all"))
 	if code := post("/", io.MultiReader(strings.NewReader("three"))); code != http.StatusUnauthorized {
 		t.Errorf("a token that is refused is answered %d", code)
 	}

@@ -127,7 +127,7 @@ func TestAuditRecordsShowEveryChange(t *testing.T) {
 		"two swapped records":   {func(l []string) []string { l[3], l[4] = l[4], l[3]; return l }, 4},
 		"a record of garbage":   {func(l []string) []string { l[5] = "garbage\n"; return l }, 6},
 		"a space between":       {func(l []string) []string { l[0] = strings.Replace(l[0], ",", ", ", 1); return l }, 1},
-		"a key nobody knows":    {func(l []string) []string { l[2] = strings.Replace(l[2], `"key_id":"`, `"key_id":"x`, 1); return l }, 3},
+		"an unknown key":        {func(l []string) []string { l[2] = strings.Replace(l[2], `"key_id":"`, `"key_id":"x`, 1); return l }, 3},
 		"a record put in twice": {func(l []string) []string { return append(l[:2:2], l[1:]...) }, 3},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -177,7 +177,7 @@ func TestAKeyringForgetsInTime(t *testing.T) {
 		if n := c.reads.Load() - reads; n != 1 {
 			t.Errorf("fetching it twice cost %d reads", n)
 		}
-		if _, err := k.Fetch(c.t.Context(), "nobody-knows"); !errors.Is(err, store.ErrNotFound) {
+		if _, err := k.Fetch(c.t.Context(), "unknown"); !errors.Is(err, store.ErrNotFound) {
 			t.Errorf("err %v", err)
 		}
 	})

@@ -128,7 +128,7 @@ func TestCheck(t *testing.T) {
 		"its own policy is kept":                     {gate.Secret{Spec: secret.Spec{ID: "db", Policy: &hex}, Reader: fill(t, "db", strings.Repeat("0f", 16), time.Time{})}, "", ""},
 		"its own policy is broken":                   {gate.Secret{Spec: secret.Spec{ID: "db", Policy: &hex}, Reader: fill(t, "db", strong, time.Time{})}, "encoding", "hex"},
 		"it is not configured":                       {gate.Secret{Spec: secret.Spec{ID: "db"}}, "missing", "under secrets:"},
-		"the store refuses":                          {gate.Secret{Spec: secret.Spec{ID: "db"}, Reader: failing(fmt.Errorf("%w: no grant", store.ErrAccessDenied))}, "unreadable", "let whoever"},
+		"the store refuses":                          {gate.Secret{Spec: secret.Spec{ID: "db"}, Reader: failing(fmt.Errorf("%w: no grant", store.ErrAccessDenied))}, "unreadable", "let the principal"},
 		"the store is away":                          {gate.Secret{Spec: secret.Spec{ID: "db"}, Reader: failing(fmt.Errorf("%w: refused", store.ErrUnavailable))}, "unreadable", "try again"},
 		"the store fails in a way that is not known": {gate.Secret{Spec: secret.Spec{ID: "db"}, Reader: failing(errors.New("odd\n\nURL: x"))}, "unreadable", "odd URL: x"},
 	} {

@@ -43,7 +43,7 @@ func unreadable(id secret.ID, err error) secret.Finding {
 			v.Remedy = own.Remedy()
 		}
 	case errors.Is(err, store.ErrAccessDenied):
-		v.Remedy = "let whoever runs the check read it"
+		v.Remedy = "let the principal that runs the check read it"
 	case errors.Is(err, store.ErrUnavailable), errors.Is(err, store.ErrThrottled):
 		v.Remedy = "see whether the store can be reached from here, and try again"
 	}

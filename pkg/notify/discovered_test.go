@@ -64,7 +64,7 @@ func TestADiscoveredSecretIsKnownFromTheStart(t *testing.T) {
 	})
 }
 
-// TestASecretThatIsGoneIsNotFollowed: nobody is told of what is managed no
+// TestASecretThatIsGoneIsNotFollowed: no service is told of what is managed no
 // longer, and its rollout stays where it is.
 func TestASecretThatIsGoneIsNotFollowed(t *testing.T) {
 	onSite(t, func(t *testing.T, s *site) {
@@ -83,7 +83,7 @@ func TestASecretThatIsGoneIsNotFollowed(t *testing.T) {
 }
 
 // TestAForgedDiscoveryIsNotBelieved: the services of a secret are only those of
-// which somebody trusted has said so.
+// which a trusted key has signed.
 func TestAForgedDiscoveryIsNotBelieved(t *testing.T) {
 	onSite(t, func(t *testing.T, s *site) {
 		p := s.start().ready()

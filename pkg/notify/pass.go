@@ -277,7 +277,7 @@ func (t *tracker) audience(spec secret.Spec) []string {
 }
 
 // publish says where the rollout is, directly after the event that the decision
-// knew of. It returns false when somebody else was quicker; what they said has
+// knew of. It returns false when another notifier was quicker; what it said has
 // been adopted then.
 func (t *tracker) publish(ctx context.Context, d decision, why rollout.Reason) (won bool, err error) {
 	ctx, span := t.tracer.Start(ctx, "rollout."+string(d.next.State), trace.WithAttributes(
@@ -310,8 +310,8 @@ func (t *tracker) published(d decision, seq uint64) {
 	t.set(d.tr, r)
 }
 
-// catchUp adopts the last rollout event of a secret. One that nobody we trust
-// has published says nothing, and is published over.
+// catchUp adopts the last rollout event of a secret. One that no trusted key
+// has signed says nothing, and is published over.
 func (t *tracker) catchUp(ctx context.Context, d decision) error {
 	a, err := t.bus.Last(ctx, events.TypeRollout, d.next.SecretID)
 	if errors.Is(err, events.ErrUntrusted) {

@@ -94,8 +94,8 @@ func (t *tracker) announced(d events.Data) {
 
 // delivered takes an announcement that came to be fanned out. It may be one
 // that was held up and is older than what the log said since. As a rule the log
-// has said it already; after a log that was lost and begun anew, whoever follows
-// it misses as many entries as it had before.
+// has said it already; after a log that was lost and begun anew, a follower
+// misses as many entries as it had before.
 func (t *tracker) delivered(d events.Data) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -104,7 +104,7 @@ func (t *tracker) delivered(d events.Data) {
 	}
 }
 
-// changed takes what somebody published about a rollout.
+// changed takes a rollout event from the log.
 func (t *tracker) changed(a events.Announcement) {
 	d := a.Event.Data
 	tr := t.secrets[d.SecretID]

@@ -189,7 +189,7 @@ func TestASilentInstanceThatServesOnHoldsTheRetirementUp(t *testing.T) {
 }
 
 // TestASilentInstanceThatRefusesHoldsTheRetirementUpForItsFence: until then the
-// rollout waits, and pages nobody.
+// rollout waits, and does not page.
 func TestASilentInstanceThatRefusesHoldsTheRetirementUpForItsFence(t *testing.T) {
 	onSite(t, func(t *testing.T, s *site) {
 		const fence = 20 * time.Minute
@@ -441,7 +441,7 @@ func TestANewerVersionSupersedes(t *testing.T) {
 		s.becomes(id, "v2", rolling, superseded)
 		s.becomes(id, "v3", rolling)
 		p.stop()
-		s.announce(id, "v4", "v3") // while nobody listens
+		s.announce(id, "v4", "v3") // while no notifier runs
 		s.start().ready()
 		s.becomes(id, "v3", rolling, superseded)
 		s.becomes(id, "v4", rolling)

@@ -45,7 +45,7 @@ func (m *machine) step(t *rapid.T) (moved bool) {
 	silent := was.State == "" && next.State == events.RolloutSuperseded
 	published := slices.ContainsFunc(actions, func(a Action) bool { return a.Kind == ActionPublish })
 	if next.State != was.State && !published && !silent {
-		t.Fatalf("%s became %s and nobody was told", was.State, next.State)
+		t.Fatalf("%s became %s without an event", was.State, next.State)
 	}
 	if was.Ended() && (len(actions) > 0 || next != was) {
 		t.Fatalf("%s was the end, then came %s %+v", was.State, next.State, actions)
@@ -108,7 +108,7 @@ func (m *machine) check(t *rapid.T) {
 	}
 	overdue := m.r.State == events.RolloutRolling && f.Configured && f.Deadline > 0 && m.now.Sub(m.r.Since) >= f.Deadline
 	if overdue && len(f.Blocking) > 0 && (m.r.PreviousVersionID != "" || !f.unclaimed()) {
-		t.Fatalf("nobody was told of the stall: %v", f.Blocking)
+		t.Fatalf("the stall was not published: %v", f.Blocking)
 	}
 	if m.r.State != m.heard && m.r.State != events.RolloutSuperseded {
 		t.Fatalf("it is %q, and %q is what was heard", m.r.State, m.heard)

@@ -149,7 +149,7 @@ func TestNothingIsConcludedFromABadListing(t *testing.T) {
 	}
 }
 
-// TestOneIdIsOneSecret: whoever has an id keeps it, and whoever is listed in the
+// TestOneIdIsOneSecret: a secret that has an id keeps it, and one that is listed in the
 // configuration always has it.
 func TestOneIdIsOneSecret(t *testing.T) {
 	t.Parallel()

@@ -66,7 +66,7 @@ func newSiteOf(t *testing.T, spec secret.Spec) *site {
 	return x
 }
 
-// write makes a new current version as somebody else would.
+// write makes a new current version as another program would.
 func (x *site) write() secret.VersionID {
 	x.t.Helper()
 	x.n++
@@ -76,7 +76,7 @@ func (x *site) write() secret.VersionID {
 	}
 	from := m.Current().ID
 	v, err := x.mem.Put(x.t.Context(), string(id), store.Write{
-		Token: secret.NewToken(id, from, "somebody else", x.n), From: from, Value: secret.NewValue([]byte("Value-1")), Create: true,
+		Token: secret.NewToken(id, from, "another program", x.n), From: from, Value: secret.NewValue([]byte("Value-1")), Create: true,
 	})
 	if err != nil {
 		x.t.Fatal(err)

@@ -111,7 +111,7 @@ class Server:
 
 
 class TestBus:
-    """A NATS server with the streams of rotator, and somebody who notifies."""
+    """A NATS server with the streams of rotator, and a notifier."""
 
     __test__ = False
 

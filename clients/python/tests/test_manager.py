@@ -123,7 +123,7 @@ async def test_an_outage_of_the_bus_keeps_nothing_from_reading(bus: TestBus, sto
         bus.stop()
         await eventually(lambda: logged("nats.disconnected"))
         assert text(manager) == "value one"
-        # A rotation while nobody hears: it is announced when the bus is back, before this process is.
+        # A rotation while no service hears: it is announced when the bus is back, before this process is.
         store.env["KEY"] = "value two"
         bus.start()
         bus.notify("api", "KEY", "env-2")

@@ -240,7 +240,7 @@ func TestWarnings(t *testing.T) {
 			"nats: {url: 'nats://a:4222'}\nnode: {listen: none}\nsigning: {trusted_keys: [a.pub]}\n",
 			[]string{"test.yaml:2:7: node: listen and sync_interval have no effect with nats.url; remove them; the cluster has its own settings"},
 		},
-		"a cluster that trusts nobody": {
+		"a cluster without trusted keys": {
 			"nats: {url: 'nats://a:4222'}\n",
 			[]string{"test.yaml:1:1: signing.trusted_keys: events of other programs are not believed; list the public keys of every rotator and notifier on this bus"},
 		},

@@ -64,7 +64,7 @@ func checkProblems(t *testing.T, err error) {
 	for _, p := range problems {
 		placed := p.File == "fuzz.yaml" && p.Line > 0 && p.Column > 0
 		if !placed && !strings.HasPrefix(p.File, "ROTATOR_") && !strings.HasSuffix(p.Message, "more problems") {
-			t.Errorf("nobody can find this: %+v", p)
+			t.Errorf("the problem names no place: %+v", p)
 		}
 		if p.Message == "" {
 			t.Errorf("nothing is said: %+v", p)

@@ -21,7 +21,7 @@ func TestSchemaHasNoFormatThatIsNotChecked(t *testing.T) {
 		case map[string]any:
 			if f, ok := v["format"].(string); ok {
 				if used[f] = true; !slices.Contains(known, f) {
-					t.Errorf("nobody checks the format %s", f)
+					t.Errorf("no check for the format %s", f)
 				}
 			} else if p, ok := v["pattern"].(string); ok {
 				t.Errorf("the pattern %s stands without a format", p)

@@ -5,7 +5,7 @@ import (
 	"strings"
 )
 
-// suggest returns what somebody meant who wrote word where one of known was
+// suggest returns what an operator meant who wrote word where one of known was
 // wanted, and false when nothing is close.
 func suggest(word string, known []string) (string, bool) {
 	best, least := "", max(1, min(3, len(word)/3))+1

@@ -27,7 +27,7 @@ func TestWhatAFileMayBeMadeOf(t *testing.T) {
 		"braces without an end":       {strings.Repeat("{a: ", 1<<16), "test.yaml:1:65: nested too deep; nothing in a configuration needs as much"},
 		"dashes without an end":       {strings.Repeat("- ", 1<<16), "test.yaml:1:33: nested too deep; nothing in a configuration needs as much"},
 		"stairs":                      {stairs(200), "test.yaml:65:65: nested too deep; nothing in a configuration needs as much"},
-		"more keys than anybody has":  {manyKeys(5000), "test.yaml:4098:3: too many keys in one section; nothing in a configuration needs as much"},
+		"too many keys":               {manyKeys(5000), "test.yaml:4098:3: too many keys in one section; nothing in a configuration needs as much"},
 		"infinity":                    {"worker:\n  takeover_attempts: .inf\n", "test.yaml:2:22: worker.takeover_attempts: want a whole number, got text"},
 		"a number beyond measure":     {"worker:\n  takeover_attempts: 99999999999999999999999\n", "test.yaml:2:22: worker.takeover_attempts: want a whole number, got text"},
 	} {

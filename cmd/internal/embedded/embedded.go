@@ -3,7 +3,7 @@
 // of tests that links the server, so that programs which join a cluster do
 // without its 10 MB.
 //
-// It forms no cluster and reads no server configuration file: whoever needs
+// It forms no cluster and reads no server configuration file: operators who need
 // either runs nats-server and sets nats.url.
 package embedded
 

@@ -4,5 +4,5 @@
 //
 // It has no authentication and no TLS: bind it to loopback or to a network that
 // only the monitoring reaches. Nothing that it serves is secret. What is
-// checked is decided by whoever makes the checks.
+// checked is decided by the caller that makes the checks.
 package httpd

@@ -90,7 +90,7 @@ func await(ctx context.Context, answer <-chan error) error {
 }
 
 // probe keeps a check that panics from ending the process. What it panicked
-// with stays out of the answer: nobody promised that it is fit to be read.
+// with stays out of the answer: it may hold what is not fit to be read.
 func probe(ctx context.Context, c Check) (err error) {
 	defer func() {
 		if p := recover(); p != nil {

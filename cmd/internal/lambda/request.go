@@ -48,7 +48,7 @@ type Rotation struct {
 	RotationToken secret.Value
 }
 
-// Command is what somebody asks for who invokes the function directly.
+// Command is the payload of a direct invocation of the function.
 type Command struct {
 	// Action is rotate, plan or status.
 	Action string `json:"action"`

@@ -92,7 +92,7 @@ secrets: [{id: LISTED, path: listed, ttl: 1h}]
 		"discovered":                               {"db", payments, "pay/db", secret.EncodingHex, false},
 		"discovered, with a tag that is wrong":     {"db", map[string]string{"team": "payments", "rotator:policy": "none"}, "", "", true},
 		"discovered, and triggered by a scheduler": {"db", map[string]string{"team": "payments", "rotator:policy": "hex", "rotator:strategy": "external"}, "pay/db", secret.EncodingHex, false},
-		"somebody else's":                          {"db", map[string]string{"rotator:policy": "hex"}, "db", "", false},
+		"another principal's":                      {"db", map[string]string{"rotator:policy": "hex"}, "db", "", false},
 		"listed":                                   {"listed", payments, "LISTED", "", false},
 	} {
 		spec, listed, err := s.find(arn + c.secret + "-AbCdEf")

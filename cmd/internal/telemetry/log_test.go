@@ -42,10 +42,10 @@ func inSpan(ctx context.Context) context.Context {
 
 func TestLoggerFormats(t *testing.T) {
 	for name, tt := range map[string]struct{ format, want string }{
-		"auto is json where nobody looks": {"", `"msg":"hello"`},
-		"auto by name":                    {"auto", `"msg":"hello"`},
-		"json":                            {"json", `"msg":"hello"`},
-		"text":                            {"text", `msg=hello`},
+		"auto is json away from a terminal": {"", `"msg":"hello"`},
+		"auto by name":                      {"auto", `"msg":"hello"`},
+		"json":                              {"json", `"msg":"hello"`},
+		"text":                              {"text", `msg=hello`},
 	} {
 		t.Run(name, func(t *testing.T) {
 			log, buf := newLogger(t, "", tt.format)

@@ -125,7 +125,7 @@ func (k *Kit) Manager() *client.Manager {
 func (k *Kit) Bus() *events.Bus { return k.bus }
 
 // Rotate makes a value current and announces it, and returns its version. It
-// does not wait for anybody.
+// does not wait.
 func (k *Kit) Rotate(id secret.ID, value string) secret.VersionID {
 	k.tb.Helper()
 	v := k.put(id, value)

@@ -110,13 +110,13 @@ func Example() {
 		kit.WaitApplied("token")
 		fmt.Println(string(m.Secret("token").Get().Value.Reveal()))
 
-		kit.Fail(fmt.Errorf("%w: nobody answers", store.ErrUnavailable))
+		kit.Fail(fmt.Errorf("%w: no answer", store.ErrUnavailable))
 		kit.Rotate("token", "third")
 		fmt.Println(kit.WaitFailed("token"))
 	})
 	// Output:
 	// second
-	// store clienttest: get token: store unavailable: nobody answers
+	// store clienttest: get token: store unavailable: no answer
 }
 
 func TestInABubble(t *testing.T) {

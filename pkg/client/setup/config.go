@@ -61,7 +61,7 @@ func read(c *Config, file string) error {
 }
 
 // plain returns an error of the parser without the excerpt of the file that it
-// offers: somebody may have put a secret there.
+// offers: an operator may have put a secret there.
 func plain(err error) error {
 	e, ok := errors.AsType[yaml.Error](err)
 	if !ok {

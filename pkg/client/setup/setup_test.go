@@ -96,7 +96,7 @@ func TestWithoutAConfigurationItIsTheEnvironment(t *testing.T) {
 	}
 }
 
-// TestTheTextOfAnIdentifierIsNoValue: whoever forgets the store does not sign
+// TestTheTextOfAnIdentifierIsNoValue: a service without a store does not sign
 // with the path of the key.
 func TestTheTextOfAnIdentifierIsNoValue(t *testing.T) {
 	t.Parallel()

@@ -6,7 +6,7 @@
 // TRADEPULSE_AUDIT_SECRET_ID, is an identifier, whose value is the first there
 // is of: the variable that TRADEPULSE_AUDIT_SECRET_ID names, the variable
 // without _ID. The text of a variable that ends in _ID is never a value: it may
-// be a path in another store, and whoever sees the deployment sees it. A variable
+// be a path in another store, and everyone who sees the deployment sees it. A variable
 // that is set to nothing is not set.
 //
 // <path>_TTL_SECONDS sets the lifetime, or else the variable of the value with
@@ -89,7 +89,7 @@ func (d *Driver) variable(path string) (name, value string, err error) {
 			return name, v, nil
 		}
 	}
-	// The text of an identifier is never shown: somebody may have put a value there.
+	// The text of an identifier is never shown: an operator may have put a value there.
 	switch {
 	case !isID:
 		err = &unset{fmt.Sprintf("the environment variable %s is not set", path), "set " + path}

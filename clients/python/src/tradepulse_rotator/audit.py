@@ -154,7 +154,7 @@ def _loaded(change: Change) -> None:
 class AuditFile:
     """A file that one process appends records to, each in one write.
 
-    A process that crashed may leave the beginning of a line, which nobody was told is a record: it is cut off.
+    A process that crashed may leave the beginning of a line, which was never acknowledged as a record: it is cut off.
     """
 
     def __init__(self, path: str | Path) -> None:

@@ -115,7 +115,7 @@ class Keyring:
         """Return a version to verify with, None when this process has not seen it or keeps it no more.
 
         A live ring raises :class:`~tradepulse_rotator.errors.FenceError` past the fence. It logs and counts the use of a retired
-        version with ``client``, the address of whoever sent it.
+        version with ``client``, the address of its sender.
         """
         if not self._live:
             return self._keys.get(version_id)

@@ -147,7 +147,7 @@ def _remaining(secret_id: str, floor: timedelta, end: int | None, fresh: timedel
 
 def _unreadable(err: StoreError) -> str:
     if isinstance(err, AccessDeniedError):
-        return "let whoever runs the check read it"
+        return "let the principal that runs the check read it"
     if isinstance(err, UnavailableError | ThrottledError):
         return "see whether the store can be reached from here, and try again"
     return "see the error; nothing else could be checked"

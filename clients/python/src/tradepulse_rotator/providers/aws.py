@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 _CURRENT: Final = "AWSCURRENT"
 _PENDING: Final = "AWSPENDING"
 _PREVIOUS: Final = "AWSPREVIOUS"
-# AWS makes the first version of a secret current at once; this label says that nobody has promoted it yet.
+# AWS makes the first version of a secret current at once; this label says that it has not been promoted yet.
 _UNPROMOTED: Final = "ROTATOR_UNPROMOTED"
 
 _DENIED: Final = frozenset({

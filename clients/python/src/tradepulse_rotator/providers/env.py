@@ -2,7 +2,7 @@
 
 A path names a variable. A path that ends in ``_ID``, such as ``TRADEPULSE_AUDIT_SECRET_ID``, is an identifier, whose value is the
 first there is of: the variable that ``TRADEPULSE_AUDIT_SECRET_ID`` names, the variable without ``_ID``. The text of a variable that
-ends in ``_ID`` is never a value: it may be a path in another store, and whoever sees the deployment sees it. A variable that is set to
+ends in ``_ID`` is never a value: it may be a path in another store, and everyone who sees the deployment sees it. A variable that is set to
 nothing is not set.
 
 ``<path>_TTL_SECONDS`` sets the lifetime, or else the variable of the value with ``_TTL_SECONDS`` behind it.
@@ -63,7 +63,7 @@ class EnvProvider:
         for name in names:
             if not name.endswith(_IDENTIFIER) and (value := self._env.get(name)):
                 return name, value
-        # The text of an identifier is never shown: somebody may have put a value there.
+        # The text of an identifier is never shown: an operator may have put a value there.
         if short == path:
             raise NotFoundError(f"env: the environment variable {path} is not set")
         if self._env.get(path):
