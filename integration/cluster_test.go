@@ -62,7 +62,7 @@ func (c clustered) worker(tb testing.TB, ids ...secret.ID) *rotation.Rotator {
 	tb.Helper()
 	var specs []secret.Spec
 	for _, id := range ids {
-		specs = append(specs, secret.Spec{ID: id, Store: "main", Create: true, TTL: time.Hour})
+		specs = append(specs, secret.Spec{ID: id, Store: "main", Create: true, TTL: time.Hour, Fence: time.Millisecond})
 	}
 	managed, err := manage(specs, c.st)
 	if err != nil {
