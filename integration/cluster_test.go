@@ -170,6 +170,12 @@ func pausing(c *serverstest.Cluster, i int) (stop func()) {
 	return func() { close(end); wg.Wait() }
 }
 
+// continueAfter lets a stopped server go on after a while.
+func continueAfter(c *serverstest.Cluster, i int) {
+	<-time.After(1500 * time.Millisecond)
+	c.Continue(i)
+}
+
 // busy keeps every core and the disk busy until stop is called.
 func busy(t *testing.T) (stop func()) {
 	t.Helper()

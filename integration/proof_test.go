@@ -45,7 +45,7 @@ func TestAStoppedFollowerRetiresNothing(t *testing.T) {
 				}
 			})
 		}
-		time.AfterFunc(1500*time.Millisecond, func() { cluster.Continue(serverstest.ClusterSize - 1) })
+		wg.Go(func() { continueAfter(cluster, serverstest.ClusterSize-1) })
 		wg.Wait()
 		if _, _, err := side.st.Get(t.Context(), string(p.id), store.Selector{Version: p.before}); err != nil {
 			t.Errorf("%s: the version that an instance runs is gone: %v", p.id, err)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -124,9 +125,11 @@ func (b *Bus) readPresences(ctx context.Context, s *snapshot, users []User) erro
 }
 
 // readOlderUsers adds the instances whose client knows neither presence nor use.
+// Such a report runs out with its lease, so an instance that has one lives. It takes
+// the place of what a notifier recorded of the same instance.
 func (b *Bus) readOlderUsers(ctx context.Context, f *Fleet) error {
 	return b.reports(ctx, func(r Report, rec record) {
-		u := User{UsedAt: rec.at, RenewedAt: rec.at, Problem: r.Problem, Presence: Presence{Service: r.Service, Instance: r.Instance, StartedAt: r.StartedAt, At: r.At}}
+		u := User{UsedAt: rec.at, RenewedAt: rec.at, Problem: r.Problem, Presence: Presence{Service: r.Service, Instance: r.Instance, StartedAt: r.StartedAt, At: r.At, Lease: OlderLease}}
 		u.Use = Use{Running: Running{SecretID: f.SecretID}, Service: r.Service, Instance: r.Instance, PastFence: PastFenceServe, Joined: true}
 		if r.Problem != "" {
 			f.Users = append(f.Users, u)
@@ -135,10 +138,16 @@ func (b *Bus) readOlderUsers(ctx context.Context, f *Fleet) error {
 		for _, running := range r.Secrets {
 			if running.SecretID == f.SecretID {
 				u.Use.Running = running
-				f.Users = append(f.Users, u)
+				f.Users = append(slices.DeleteFunc(f.Users, u.recorded), u)
 			}
 		}
 	})
+}
+
+// recorded reports whether other is the record of u, an instance with an older
+// client.
+func (u User) recorded(other User) bool {
+	return other.Use.Incarnation == OlderIncarnation && other.Use.Service == u.Use.Service && other.Use.Instance == u.Use.Instance
 }
 
 // WatchFleet calls fn with every record of the stream of uses, in the order of
