@@ -23,10 +23,6 @@ const (
 // whose client writes no records of its own.
 const OlderIncarnation = "older-client"
 
-// OlderLease is for how long such an instance lives after its last report, in
-// seconds.
-const OlderLease = 60
-
 // Presence is the record that an incarnation lives. The server's time of the
 // last one is the time of its last renewal.
 type Presence struct {

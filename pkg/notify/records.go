@@ -17,6 +17,9 @@ const (
 	// forgetEmpty is how long a presence without uses is kept: uses are written before
 	// it.
 	forgetEmpty = time.Hour
+	// olderLease is for how long an instance with an older client lives after its
+	// last report, in seconds.
+	olderLease = 60
 )
 
 // recordOlder records what instances with an older client report, until ctx ends.
@@ -48,7 +51,7 @@ func (t *tracker) record(ctx context.Context, r events.Report) error {
 		}
 	}
 	_, err := t.bus.Join(ctx, events.Presence{
-		Service: r.Service, Instance: r.Instance, Incarnation: events.OlderIncarnation, StartedAt: r.StartedAt, At: r.At, Lease: events.OlderLease,
+		Service: r.Service, Instance: r.Instance, Incarnation: events.OlderIncarnation, StartedAt: r.StartedAt, At: r.At, Lease: olderLease,
 	})
 	return err
 }
