@@ -163,7 +163,7 @@ func (a *accounts) lawful(user string) *nats.Conn {
 func TestTheAccountsOfTheTemplate(t *testing.T) { //nolint:paralleltest // it sets the environment
 	a := startAccounts(t)
 	s := &site{t: t, log: slog.New(slog.DiscardHandler), master: make([]byte, 32), specs: []secret.Spec{{
-		ID: accountSecret, Store: "embedded", TTL: time.Hour, RefreshMargin: -1, Services: []string{"audit-api"}, Create: true, Grace: time.Second,
+		ID: accountSecret, Store: "embedded", TTL: time.Hour, RefreshMargin: -1, Services: []string{"audit-api"}, Create: true, Grace: time.Second, Fence: time.Second,
 	}}}
 	s.keys, s.signer, s.trusted = newKeys(t)
 	stop := a.deploy(s)
@@ -270,8 +270,8 @@ func (a *accounts) loop(t *testing.T, s *site) {
 	if err != nil || last.Event.Data.VersionID != m.Secret(accountSecret).Get().Version.ID {
 		t.Errorf("the service reads %s as its last notification, err %v", last.Event.Data.VersionID, err)
 	}
-	if all, err := operator.Reports(t.Context()); err != nil || len(all) != 1 {
-		t.Errorf("%d reports, err %v", len(all), err)
+	if err := onlyLive(t.Context(), operator, accountSecret, m.Instance()); err != nil {
+		t.Error(err)
 	}
 	if err := m.Close(t.Context()); err != nil {
 		t.Error(err)
@@ -311,11 +311,7 @@ func (a *accounts) configured(t *testing.T, operator *events.Bus, vars map[strin
 		t.Fatal(err)
 	}
 	waittest.Until(t, "the configured service reports", func() error {
-		all, err := operator.Reports(t.Context())
-		if err != nil || len(all) != 1 || all[0].Instance != c.Instance() {
-			return fmt.Errorf("%d reports, none of the configured service, err %w", len(all), err)
-		}
-		return nil
+		return onlyLive(t.Context(), operator, accountSecret, c.Instance())
 	})
 	if err := c.Close(t.Context()); err != nil {
 		t.Error(err)
@@ -331,9 +327,8 @@ func (a *accounts) python(t *testing.T, operator *events.Bus, vars map[string]st
 	t.Helper()
 	p := startPython(t, "audit-api", vars, accountSecret)
 	waittest.Until(t, "the service in Python reports", func() error {
-		all, err := operator.Reports(t.Context())
-		if err != nil || len(all) != 1 || all[0].Instance != pythonInstance {
-			return fmt.Errorf("%d reports, none of the service in Python, err %w; it said:\n%s", len(all), err, p.log.String())
+		if err := onlyLive(t.Context(), operator, accountSecret, pythonInstance); err != nil {
+			return fmt.Errorf("%w; it said:\n%s", err, p.log.String())
 		}
 		return nil
 	})
@@ -341,7 +336,7 @@ func (a *accounts) python(t *testing.T, operator *events.Bus, vars map[string]st
 	if text := p.log.String(); strings.Contains(text, "nats.error") || strings.Contains(text, "secret.last_notified") {
 		t.Errorf("not all that it asked for was granted:\n%s", text)
 	}
-	if all, err := operator.Reports(t.Context()); err != nil || len(all) != 0 {
-		t.Errorf("%d reports after its end, err %v", len(all), err)
+	if users, err := live(t.Context(), operator, accountSecret); err != nil || len(users) != 0 {
+		t.Errorf("%d instances live after its end, err %v", len(users), err)
 	}
 }

@@ -214,18 +214,23 @@ func TestAgentSignals(t *testing.T) {
 	if code := agent.drain(t); code != 0 || !strings.Contains(agent.out.String(), "agent.drained") {
 		t.Errorf("drain: exit %d:\n%s", code, agent.out)
 	}
-	if b := s.status(t).Blocking; len(b) != 1 || b[0].Reason != "no_live_instance" {
-		t.Errorf("after it has ended: blocked by %+v", b)
+	s.rotate(t)
+	if b := s.status(t).Blocking; len(b) != 1 || b[0].Service != "nightly" || b[0].Reason != "runs_other_version" && b[0].Reason != "silent" {
+		t.Errorf("the program lives without its agent, and runs the version before: blocked by %+v", b)
 	}
 
 	agent = s.agent(t)
+	heard(6)
 	s.applied(t)
-	heard(5) // it had nothing to tell
+	agent.drain(t)
+	agent = s.agent(t)
+	s.applied(t)
+	heard(6) // it had nothing to tell
 	kill(agent.cmd)
 	<-agent.done
 	s.rotate(t)
 	agent = s.agent(t)
-	heard(6)
+	heard(7)
 	s.applied(t)
 	agent.drain(t)
 	stop()

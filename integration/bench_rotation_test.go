@@ -93,8 +93,10 @@ func newWhole(b *testing.B, always bool) *whole {
 		}
 	})
 	waittest.Until(b, "every service reports", func() error {
-		if all, err := w.bus.Reports(b.Context()); err != nil || len(all) < benchServices {
-			return fmt.Errorf("%d of %d services report, err %w", len(all), benchServices, err)
+		for _, spec := range specs {
+			if users, err := live(b.Context(), w.bus, spec.ID); err != nil || len(users) != 1 {
+				return fmt.Errorf("%d instances use %s, err %w", len(users), spec.ID, err)
+			}
 		}
 		return nil
 	})

@@ -62,7 +62,7 @@ func (c clustered) worker(tb testing.TB, ids ...secret.ID) *rotation.Rotator {
 	tb.Helper()
 	var specs []secret.Spec
 	for _, id := range ids {
-		specs = append(specs, secret.Spec{ID: id, Store: "main", Create: true, TTL: time.Hour})
+		specs = append(specs, secret.Spec{ID: id, Store: "main", Create: true, TTL: time.Hour, Fence: time.Millisecond})
 	}
 	managed, err := manage(specs, c.st)
 	if err != nil {
@@ -168,6 +168,12 @@ func pausing(c *serverstest.Cluster, i int) (stop func()) {
 		}
 	})
 	return func() { close(end); wg.Wait() }
+}
+
+// continueAfter lets a stopped server go on after a while.
+func continueAfter(c *serverstest.Cluster, i int) {
+	<-time.After(1500 * time.Millisecond)
+	c.Continue(i)
 }
 
 // busy keeps every core and the disk busy until stop is called.

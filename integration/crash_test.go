@@ -46,6 +46,9 @@ func TestMain(m *testing.M) {
 	if order := os.Getenv(crashEnv); order != "" {
 		os.Exit(crashWorker(order))
 	}
+	if order := os.Getenv(silentEnv); order != "" {
+		os.Exit(silentService(order))
+	}
 	os.Exit(m.Run())
 }
 

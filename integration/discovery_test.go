@@ -103,14 +103,10 @@ func (c *cluster) found(id string) error {
 // report says that an instance of a service runs a version.
 func (c *cluster) report(service string, id secret.ID, v secret.VersionID) {
 	c.t.Helper()
-	r := events.Report{Service: service, Instance: "one", StartedAt: time.Now(), At: time.Now(),
-		Secrets: []events.Running{{SecretID: id, VersionID: v, Status: events.StatusApplied, At: time.Now()}}}
-	if err := c.bus.Report(c.t.Context(), r, time.Hour); err != nil {
-		c.t.Fatal(err)
-	}
+	putUse(c.t, c.bus, service, "one", id, v)
 }
 
-var managed = map[string]string{"rotator:managed": "true", "rotator:id": "FOUND", "rotator:ttl": "30d", "rotator:services": "api", "rotator:grace": "1s"}
+var managed = map[string]string{"rotator:managed": "true", "rotator:id": "FOUND", "rotator:ttl": "30d", "rotator:services": "api", "rotator:grace": "1s", "rotator:fence": "1s"}
 
 // TestDiscovery runs scheduler, worker and notifier as programs of their own,
 // the notifier without any access to the store, on a store in which somebody

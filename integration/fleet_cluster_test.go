@@ -6,7 +6,6 @@ import (
 	"log/slog"
 	"sync"
 	"testing"
-	"time"
 
 	"github.com/nats-io/nats.go"
 
@@ -84,7 +83,7 @@ func TestAStoppedFollowerHidesNoUser(t *testing.T) {
 				}
 			})
 		}
-		time.AfterFunc(1500*time.Millisecond, func() { cluster.Continue(follower) })
+		wg.Go(func() { continueAfter(cluster, follower) })
 		wg.Wait()
 	}
 }

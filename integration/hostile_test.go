@@ -124,6 +124,8 @@ type fortress struct {
 	log    *lockedBuffer
 	m      *client.Manager
 
+	incarnation string // of m
+
 	mu       sync.Mutex
 	captured map[string][]*nats.Msg // :: subject → messages, oldest first
 }
@@ -149,7 +151,7 @@ func newFortress(t *testing.T) *fortress {
 	t.Helper()
 	f := &fortress{t: t, reader: metric.NewManualReader(), log: &lockedBuffer{}, captured: map[string][]*nats.Msg{}}
 	f.site = newSite(t, startBroker(t, false), secret.Spec{
-		ID: besieged, Store: "embedded", TTL: 24 * time.Hour, Services: []string{"api"}, Grace: time.Second, Rollout: secret.RolloutPrepare, Create: true,
+		ID: besieged, Store: "embedded", TTL: 24 * time.Hour, Services: []string{"api"}, Grace: time.Second, Fence: time.Second, Rollout: secret.RolloutPrepare, Create: true,
 	})
 	f.site.log = slog.New(slog.NewTextHandler(f.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	f.meters = metric.NewMeterProvider(metric.WithReader(f.reader))
@@ -172,7 +174,12 @@ func newFortress(t *testing.T) *fortress {
 		f.m, err = client.New(t.Context(), client.Config{Service: "api", Instance: "one", Source: catalog.source, IDs: []secret.ID{besieged}, Bus: bus, Lease: 6 * time.Second, Logger: f.site.log})
 		return err
 	})
-	t.Cleanup(func() { _ = f.m.Close(context.WithoutCancel(t.Context())) }) // the report is gone with the server anyway
+	t.Cleanup(func() { _ = f.m.Close(context.WithoutCancel(t.Context())) }) // its records are gone with the server anyway
+	users, err := live(t.Context(), f.ops, besieged)
+	if err != nil || len(users) != 1 {
+		t.Fatalf("%d users live, err %v", len(users), err)
+	}
+	f.incarnation = users[0].Use.Incarnation
 	return f
 }
 
@@ -204,7 +211,7 @@ func (f *fortress) subjects() []string {
 	return []string{
 		n.Timer(k), n.RetireTimer(k), n.SweepTimer(), n.Event(events.TypeSweep, ""), n.Event(events.TypeNearExpiry, k), n.Event(events.TypeRetire, k),
 		n.Event(events.TypeStaged, k), n.Event(events.TypeRotated, k), n.Event(events.TypeRotationFailed, k), n.Event(events.TypeRollout, k),
-		n.Notify("api", k), n.Live("api", k), n.Report("api", "one"),
+		n.Notify("api", k), n.Live("api", k), n.Use(k, "api", f.incarnation), n.Presence("api", "one", f.incarnation), // a presence that was replaced has all uses written again
 	}
 }
 
@@ -282,10 +289,9 @@ func (f *fortress) quiet(t *testing.T) {
 		if last, err := f.ops.Last(t.Context(), events.TypeRotated, besieged); err != nil || last.Event.Data.VersionID != now {
 			return fmt.Errorf("the log says that %s is current, err %w", last.Event.Data.VersionID, err)
 		}
-		all, err := f.ops.Reports(t.Context())
-		genuine := slices.DeleteFunc(all, func(r events.Report) bool { return r.Problem != "" })
-		if err != nil || len(genuine) != 1 || genuine[0].Secrets[0].VersionID != now {
-			return fmt.Errorf("the reports are %v, err %w", genuine, err)
+		users, err := live(t.Context(), f.ops, besieged)
+		if err != nil || len(users) != 1 || users[0].Use.VersionID != now {
+			return fmt.Errorf("the users that live are %+v, err %w", users, err)
 		}
 		return nil
 	})

@@ -407,9 +407,9 @@ func (h *hosted) pythonService(t *testing.T, name string, s secret.Spec) *python
 	}, s.ID)
 	bus := h.site.bus(h.nc, "test")
 	waittest.Until(t, "the service in Python reports", func() error {
-		all, err := bus.Reports(t.Context())
-		if err != nil || !slices.ContainsFunc(all, func(r events.Report) bool { return r.Instance == pythonInstance }) {
-			return fmt.Errorf("no report, err %w; it said:\n%s", err, p.log.String())
+		users, err := live(t.Context(), bus, s.ID)
+		if err != nil || !slices.ContainsFunc(users, func(u events.User) bool { return u.Use.Instance == pythonInstance }) {
+			return fmt.Errorf("it is not on record, err %w; it said:\n%s", err, p.log.String())
 		}
 		return nil
 	})

@@ -17,10 +17,10 @@ import (
 )
 
 // TestAStoppedFollowerRetiresNothing: while one of three servers is paused, an
-// instance reports that it runs the version before, and the bus acknowledges the
-// report. Workers that are asked to retire that version at the same moment have
+// instance records that it runs the version before, and the bus acknowledges the
+// records. Workers that are asked to retire that version at the same moment have
 // some of their reads answered by the paused server once it goes on, from before
-// the report. They must not take such an answer for the fleet.
+// those records. They must not take such an answer for the fleet.
 func TestAStoppedFollowerRetiresNothing(t *testing.T) {
 	t.Parallel()
 	cluster := serverstest.StartCluster(t)
@@ -30,13 +30,13 @@ func TestAStoppedFollowerRetiresNothing(t *testing.T) {
 	}
 	side := clusterSide(t, cluster.Connect(0), signer, serverstest.ClusterSize)
 	names := events.Names{}
-	for _, stream := range []string{names.RotatedStream(), names.ReportsStream(), "KV_" + natskv.DefaultBucket} {
+	for _, stream := range []string{names.RotatedStream(), names.UsesStream(), "KV_" + natskv.DefaultBucket} {
 		cluster.Lead(side.nc, stream, 0)
 	}
 	for round := range 3 {
-		p := converged(t, side, secret.ID(fmt.Sprint("PROOF", round)))
+		p := drained(t, side, secret.ID(fmt.Sprint("PROOF", round)))
 		cluster.Stop(serverstest.ClusterSize - 1)
-		reportOne(t, side.bus, p.id, "late", p.before)
+		putUse(t, side.bus, "api", "late", p.id, p.before)
 		var wg sync.WaitGroup
 		for range 12 {
 			wg.Go(func() {
@@ -45,19 +45,19 @@ func TestAStoppedFollowerRetiresNothing(t *testing.T) {
 				}
 			})
 		}
-		time.AfterFunc(1500*time.Millisecond, func() { cluster.Continue(serverstest.ClusterSize - 1) })
+		wg.Go(func() { continueAfter(cluster, serverstest.ClusterSize-1) })
 		wg.Wait()
 		if _, _, err := side.st.Get(t.Context(), string(p.id), store.Selector{Version: p.before}); err != nil {
 			t.Errorf("%s: the version that an instance runs is gone: %v", p.id, err)
 		}
-		reportOne(t, side.bus, p.id, "late", p.now)
+		putUse(t, side.bus, "api", "late", p.id, p.now)
 		if err := p.retire(t); err != nil && !errors.Is(err, events.ErrIncomplete) {
 			t.Errorf("%s: Retire() = %v after every instance has the version", p.id, err)
 		}
 	}
 }
 
-// promoted is a secret whose second version has converged.
+// promoted is a secret whose first version can be retired.
 type promoted struct {
 	id          secret.ID
 	before, now secret.VersionID
@@ -71,9 +71,10 @@ func (p promoted) retire(t *testing.T) error {
 	return p.worker.Handle(t.Context(), events.Delivery{Event: events.Event{Type: events.TypeRetire, Data: p.order}})
 }
 
-// converged rotates a secret twice, reports the second version, and has the log
-// say that it has converged and that its grace period is over.
-func converged(t *testing.T, c clustered, id secret.ID) promoted {
+// drained rotates a secret twice, records that an instance runs the second version,
+// and has the log say that it has converged, that its grace period is over and that
+// it drains.
+func drained(t *testing.T, c clustered, id secret.ID) promoted {
 	t.Helper()
 	p := promoted{id: id, worker: c.worker(t, id)}
 	var err error
@@ -83,22 +84,14 @@ func converged(t *testing.T, c clustered, id secret.ID) promoted {
 	if p.now, err = c.rotateOnce(t.Context(), p.worker, id, p.before, 2); err != nil {
 		t.Fatal(err)
 	}
-	reportOne(t, c.bus, id, "early", p.now)
+	putUse(t, c.bus, "api", "early", id, p.now)
 	past := time.Now().Add(-time.Minute)
 	p.order = events.Data{
 		SecretID: id, Store: "main", VersionID: p.now, PreviousVersionID: p.before, Reason: events.ReasonManual, OccurredAt: past,
-		Rollout: &events.Rollout{State: events.RolloutConverged, StartedAt: past, ConvergedAt: past, RetireAt: past},
+		Rollout: &events.Rollout{State: events.RolloutDraining, StartedAt: past, ConvergedAt: past, RetireAt: past},
 	}
 	if _, err := c.bus.PublishAfter(t.Context(), rollout.Resume(p.order).Event("/test", rollout.Facts{Applied: 1}), 0); err != nil {
 		t.Fatal(err)
 	}
 	return p
-}
-
-func reportOne(t *testing.T, bus *events.Bus, id secret.ID, instance string, v secret.VersionID) {
-	t.Helper()
-	r := events.Report{Service: "api", Instance: instance, At: time.Now(), Secrets: []events.Running{{SecretID: id, VersionID: v, Status: events.StatusApplied}}}
-	if err := bus.Report(t.Context(), r, 10*time.Minute); err != nil {
-		t.Fatal(err)
-	}
 }

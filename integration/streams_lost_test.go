@@ -71,7 +71,7 @@ func deleteStreams(t *testing.T, b *broker) {
 		t.Fatal(err)
 	}
 	names := events.Names{}
-	for _, stream := range []string{names.RotationStream(), names.RotatedStream(), names.NotifyStream(), names.ReportsStream()} {
+	for _, stream := range []string{names.RotationStream(), names.RotatedStream(), names.NotifyStream(), names.ReportsStream(), names.UsesStream()} {
 		if err := js.DeleteStream(t.Context(), stream); err != nil {
 			t.Fatal(err)
 		}

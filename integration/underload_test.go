@@ -77,7 +77,7 @@ func TestServicesUnderLoad(t *testing.T) {
 // anybody uses it.
 func trader(id secret.ID, path string, retire secret.RetireMode) secret.Spec {
 	return secret.Spec{
-		ID: id, Store: "embedded", Path: "tradepulse/" + path, TTL: time.Hour, Grace: time.Second, Retire: retire,
+		ID: id, Store: "embedded", Path: "tradepulse/" + path, TTL: time.Hour, Grace: time.Second, Fence: time.Second, Retire: retire,
 		Services: []string{"tradepulse-api", "ledger"}, Rollout: secret.RolloutPrepare,
 	}
 }
@@ -140,14 +140,14 @@ func rotateThrough(ctx context.Context, bus *events.Bus, c catalogued, spec secr
 func (s *site) settled(nc *nats.Conn) {
 	s.t.Helper()
 	bus, c := s.bus(nc, "operator"), s.catalog(nc)
-	reports, err := bus.Reports(s.t.Context())
-	if err != nil || len(reports) != 2 {
-		s.t.Fatalf("%d instances report, %v", len(reports), err)
-	}
 	for _, spec := range s.specs {
 		meta := describe(s.t, c, spec.ID)
-		if blocking, applied := rollout.Blocking(reports, spec.Services, spec.ID, meta.Current().ID); len(blocking) > 0 || applied != 2 {
-			s.t.Errorf("%s: %d instances run what is current, the others: %v", spec.ID, applied, blocking)
+		fleet, err := bus.Fleet(s.t.Context(), spec.ID)
+		if err != nil {
+			s.t.Fatal(err)
+		}
+		if is := (rollout.Question{Spec: spec, VersionID: meta.Current().ID}).Ask(fleet); len(is.Blocking) > 0 || is.Applied != 2 {
+			s.t.Errorf("%s: %d instances run what is current, the others: %v", spec.ID, is.Applied, is.Blocking)
 		}
 		for _, v := range meta.Versions {
 			if v.Stage == secret.StagePrevious || v.Stage == secret.StagePending {
@@ -223,9 +223,9 @@ func (h halting) same(t *testing.T) {
 func (h halting) leaves(t *testing.T, bus *events.Bus) {
 	t.Helper()
 	h.program.drain(t)
-	reports, err := bus.Reports(t.Context())
-	if err != nil || slices.ContainsFunc(reports, func(r events.Report) bool { return r.Service == "tradepulse-api" }) {
-		t.Errorf("it has ended, and %d instances report: %v\n%s", len(reports), err, h.program.out)
+	users, err := live(t.Context(), bus, auditID)
+	if err != nil || slices.ContainsFunc(users, func(u events.User) bool { return u.Use.Service == "tradepulse-api" }) {
+		t.Errorf("it has ended, and %d instances live: %v\n%s", len(users), err, h.program.out)
 	}
 }
 
@@ -234,7 +234,7 @@ func startGoService(t *testing.T, s *site, nc *nats.Conn) halting {
 	t.Helper()
 	h := halting{log: filepath.Join(t.TempDir(), "audit.jsonl")}
 	m, err := client.New(t.Context(), client.Config{
-		Service: "ledger", Source: s.catalog(nc).source, IDs: []secret.ID{auditID, adminID}, Bus: s.bus(nc, "ledger"), Logger: s.log,
+		Service: "ledger", Source: s.catalog(nc).source, IDs: []secret.ID{auditID, adminID}, CheckedAtUse: []secret.ID{auditID, adminID}, Bus: s.bus(nc, "ledger"), Logger: s.log,
 	})
 	if err != nil {
 		t.Fatal(err)

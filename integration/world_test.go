@@ -1,6 +1,7 @@
 package integration
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"fmt"
@@ -32,6 +33,7 @@ type broker struct {
 	dir    string
 	tcp    bool
 	always bool                          // sync each write before it is acknowledged
+	port   int                           // of the first start, which the next ones keep
 	server atomic.Pointer[server.Server] // read by connections that come back
 }
 
@@ -52,7 +54,7 @@ func startBrokerWith(t testing.TB, b *broker) *broker {
 
 func (b *broker) start() {
 	b.t.Helper()
-	opts := &server.Options{ServerName: "test", JetStream: true, StoreDir: b.dir, NoSigs: true, NoLog: true, DontListen: !b.tcp, Host: "127.0.0.1", Port: server.RANDOM_PORT, SyncAlways: b.always}
+	opts := &server.Options{ServerName: "test", JetStream: true, StoreDir: b.dir, NoSigs: true, NoLog: true, DontListen: !b.tcp, Host: "127.0.0.1", Port: cmp.Or(b.port, server.RANDOM_PORT), SyncAlways: b.always}
 	s, err := server.NewServer(opts)
 	if err != nil {
 		b.t.Fatal(err)
@@ -60,6 +62,9 @@ func (b *broker) start() {
 	s.Start()
 	if !s.ReadyForConnections(time.Minute) {
 		b.t.Fatal("nats-server did not start")
+	}
+	if addr, ok := s.Addr().(*net.TCPAddr); ok {
+		b.port = addr.Port
 	}
 	b.server.Store(s)
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -123,10 +124,12 @@ func (b *Bus) readPresences(ctx context.Context, s *snapshot, users []User) erro
 	return err
 }
 
-// readOlderUsers adds the instances whose client knows neither presence nor use.
+// readOlderUsers adds the instances whose client knows neither presence nor use. A
+// report is there for as long as its lease lasts, so all of them live.
 func (b *Bus) readOlderUsers(ctx context.Context, f *Fleet) error {
 	return b.reports(ctx, func(r Report, rec record) {
 		u := User{UsedAt: rec.at, RenewedAt: rec.at, Problem: r.Problem, Presence: Presence{Service: r.Service, Instance: r.Instance, StartedAt: r.StartedAt, At: r.At}}
+		u.Presence.Lease = 1 + max(0, int(f.At.Sub(rec.at)/time.Second))
 		u.Use = Use{Running: Running{SecretID: f.SecretID}, Service: r.Service, Instance: r.Instance, PastFence: PastFenceServe, Joined: true}
 		if r.Problem != "" {
 			f.Users = append(f.Users, u)
@@ -135,10 +138,16 @@ func (b *Bus) readOlderUsers(ctx context.Context, f *Fleet) error {
 		for _, running := range r.Secrets {
 			if running.SecretID == f.SecretID {
 				u.Use.Running = running
-				f.Users = append(f.Users, u)
+				f.Users = append(slices.DeleteFunc(f.Users, u.recorded), u)
 			}
 		}
 	})
+}
+
+// recorded reports whether other is the record of u, an instance with an older
+// client.
+func (u User) recorded(other User) bool {
+	return other.Use.Incarnation == OlderIncarnation && other.Use.Service == u.Use.Service && other.Use.Instance == u.Use.Instance
 }
 
 // WatchFleet calls fn with every record of the stream of uses, in the order of

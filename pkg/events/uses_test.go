@@ -329,6 +329,11 @@ func TestOlderClientsAreUsers(t *testing.T) {
 	if err := b.Withdraw(t.Context(), "api", "gone"); err != nil {
 		t.Fatal(err)
 	}
+	recorded := use("old", id, "v1") // by a notifier, of an earlier report
+	recorded.Incarnation = events.OlderIncarnation
+	if err := b.WriteUse(t.Context(), recorded); err != nil {
+		t.Fatal(err)
+	}
 	if _, err := nc.Request(b.Names().Report("web", "odd"), []byte("{"), time.Minute); err != nil {
 		t.Fatal(err)
 	}
@@ -342,7 +347,7 @@ func TestOlderClientsAreUsers(t *testing.T) {
 			odd = u
 		}
 	}
-	if len(f.Users) != 3 || old.Use.VersionID != "v2" || old.Use.Incarnation != "" || old.Use.PastFence != events.PastFenceServe || old.Use.Accepts != nil || old.RenewedAt.IsZero() || old.Problem != "" {
+	if len(f.Users) != 3 || old.Use.VersionID != "v2" || old.Use.Incarnation != "" || old.Use.PastFence != events.PastFenceServe || old.Use.Accepts != nil || old.RenewedAt.IsZero() || old.Presence.Lease == 0 || old.Problem != "" {
 		t.Errorf("%d users, that with an older client is %+v", len(f.Users), old)
 	}
 	if odd.Problem == "" || odd.Use.Service != "web" || odd.Use.SecretID != id {

@@ -16,27 +16,15 @@ import (
 type Bus interface {
 	Last(ctx context.Context, t events.Type, id secret.ID) (events.Announcement, error)
 	Timer(ctx context.Context, t events.Type, id secret.ID) (events.Timer, error)
-	Reports(ctx context.Context) ([]events.Report, error)
+	Fleet(ctx context.Context, id secret.ID) (events.Fleet, error)
 }
 
-// View shows secrets by what the bus says of them. The reports of all instances
-// are read once, for the whole view.
-type View struct {
-	bus     Bus
-	reports []events.Report
-}
+// View shows secrets by what the bus says of them.
+type View struct{ bus Bus }
 
 // NewView returns a view. A nil bus leaves out what only the bus says: timers,
 // failures and rollouts.
-func NewView(ctx context.Context, bus Bus) (*View, error) {
-	v := &View{bus: bus}
-	if bus == nil {
-		return v, nil
-	}
-	var err error
-	v.reports, err = bus.Reports(ctx)
-	return v, err
-}
+func NewView(bus Bus) *View { return &View{bus: bus} }
 
 // Secret returns what is known of the secret of an entry, given the answer of its
 // store: a store that does not know the secret gives [secret.ErrNotFound].
@@ -48,12 +36,11 @@ func (v *View) Secret(ctx context.Context, e catalog.Entry, m secret.Metadata, e
 	}
 	facts := scheduler.Facts{Known: err == nil, Meta: m}
 	last, err := v.ask(ctx, e.Spec.ID, &facts)
-	if err != nil {
-		s.Error = err.Error()
-	}
 	decide(&s, e.Spec, facts)
 	versions(&s, e.Spec, m)
-	v.rollout(&s, last)
+	if err = errors.Join(err, v.rollout(ctx, &s, e.Spec, last)); err != nil {
+		s.Error = err.Error()
+	}
 	return s
 }
 
@@ -89,15 +76,23 @@ func versions(s *Secret, spec secret.Spec, m secret.Metadata) {
 
 // rollout sets where the rollout of the current version is, given the last event
 // about a rollout of the secret. Before the first event it has just begun.
-func (v *View) rollout(s *Secret, last events.Data) {
-	if v.bus == nil {
-		return
+func (v *View) rollout(ctx context.Context, s *Secret, spec secret.Spec, last events.Data) error {
+	if v.bus == nil || s.VersionID == "" {
+		return nil
 	}
-	if s.VersionID != "" {
-		s.Rollout = events.RolloutRolling
-		s.Blocking, s.Applied = rollout.Blocking(v.reports, s.Services, s.SecretID, s.VersionID)
-	}
+	s.Rollout = events.RolloutRolling
 	if last.VersionID == s.VersionID && last.Rollout != nil {
 		s.Rollout = last.Rollout.State
 	}
+	announced, err := v.bus.Last(ctx, events.TypeRotated, spec.ID)
+	if err != nil {
+		return err
+	}
+	fleet, err := v.bus.Fleet(ctx, spec.ID)
+	if err != nil {
+		return err
+	}
+	standing := rollout.Question{Spec: spec, VersionID: s.VersionID, Pending: s.Pending, Promoted: announced.At}.Ask(fleet)
+	s.Blocking, s.Applied = standing.Blocking, standing.Applied
+	return nil
 }

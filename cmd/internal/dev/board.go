@@ -13,7 +13,7 @@ import (
 )
 
 // Summary is what happened during a run, counted from events, notifications
-// and reports. It is the object that --json prints last.
+// and the records of what services use. It is the object that --json prints last.
 type Summary struct {
 	// Rotations is how many new versions workers announced.
 	Rotations int `json:"rotations"`
@@ -65,7 +65,7 @@ type row struct {
 	rollout   events.RolloutState
 	announced []secret.VersionID
 	converged map[secret.VersionID]bool
-	instances map[string]events.Running // :: service/instance → what it runs
+	instances map[string]events.Use // :: service/instance → what it does with the secret
 	latency   time.Duration
 }
 
@@ -80,7 +80,7 @@ type line struct {
 func newBoard(ids []secret.ID, said func(line)) *board {
 	b := &board{secrets: map[secret.ID]*row{}, said: said}
 	for _, id := range ids {
-		b.secrets[id] = &row{id: id, converged: map[secret.VersionID]bool{}, instances: map[string]events.Running{}}
+		b.secrets[id] = &row{id: id, converged: map[secret.VersionID]bool{}, instances: map[string]events.Use{}}
 	}
 	return b
 }
@@ -113,6 +113,9 @@ func (b *board) logged(e events.Event) {
 		r.version, r.previous, r.since, r.rollout = e.Data.VersionID, e.Data.PreviousVersionID, e.Time, events.RolloutRolling
 		r.announced = append(r.announced, r.version)
 		b.say("secret.rotated", r.id, "%s → %s (%s)", short(r.previous), short(r.version), e.Data.Reason)
+		for _, u := range r.instances {
+			b.measure(r, u)
+		}
 	case events.TypeRollout:
 		b.rolledOut(r, e)
 	case events.TypeRotationFailed:
@@ -133,14 +136,18 @@ func (b *board) rolledOut(r *row, e events.Event) {
 		r.converged[e.Data.VersionID] = true
 		then := "there is nothing before it to retire"
 		if e.Data.PreviousVersionID != "" {
-			then = fmt.Sprintf("%s is retired in %s", short(e.Data.PreviousVersionID), time.Until(ro.RetireAt).Round(100*time.Millisecond))
+			then = fmt.Sprintf("%s drains in %s", short(e.Data.PreviousVersionID), time.Until(ro.RetireAt).Round(100*time.Millisecond))
 		}
 		b.say("rollout.converged", r.id, "%s runs on every instance (%d); %s", short(e.Data.VersionID), ro.Applied, then)
+	case events.RolloutDraining:
+		b.say("rollout.draining", r.id, "services stop accepting %s", short(e.Data.PreviousVersionID))
 	case events.RolloutRetired:
 		b.sum.Retired++
-		b.say("rollout.retired", r.id, "%s is retired: nobody runs it", short(e.Data.PreviousVersionID))
+		b.say("rollout.retired", r.id, "%s is retired: no instance uses or accepts it", short(e.Data.PreviousVersionID))
+	case events.RolloutWaiting:
+		b.say("rollout.waiting", r.id, "%s waits for %d silent instances, until their fences end", short(e.Data.VersionID), ro.BlockingTotal)
 	case events.RolloutStalled:
-		b.say("rollout.stalled", r.id, "%s is held back by %d", short(e.Data.VersionID), ro.BlockingTotal)
+		b.say("rollout.stalled", r.id, "%s is blocked by %d", short(e.Data.VersionID), ro.BlockingTotal)
 	default:
 	}
 }
@@ -164,43 +171,42 @@ func (b *board) notified() {
 	b.sum.Notified++
 }
 
-// reported takes what an instance says it runs, or that it is gone.
-func (b *board) reported(r events.Report, gone bool) {
+// used takes what an instance does with a secret.
+func (b *board) used(u events.Use) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	who := r.Service + "/" + r.Instance
-	if gone {
-		for _, row := range b.secrets {
-			delete(row.instances, who)
-		}
+	r := b.secrets[u.SecretID]
+	if r == nil || u.VersionID == "" { // it is written before the first read too
 		return
 	}
-	for _, run := range r.Secrets {
-		if row := b.secrets[run.SecretID]; row != nil {
-			b.runs(row, r.Service, who, run)
-		}
-	}
-}
-
-func (b *board) runs(row *row, service, who string, run events.Running) {
-	was, known := row.instances[who]
-	row.instances[who] = run
+	who := u.Service + "/" + u.Instance
+	was, known := r.instances[who]
+	r.instances[who] = u
 	switch {
-	case run.Status == events.StatusFailed && (was.Status != run.Status || was.Wanted != run.Wanted):
+	case u.Status == events.StatusFailed && (was.Status != u.Status || was.Wanted != u.Wanted):
 		b.sum.Failed++
-		b.say("reload.failed", row.id, "%s keeps %s: %s", service, short(run.VersionID), run.Reason)
-	case !known || was.VersionID != run.VersionID:
+		b.say("reload.failed", r.id, "%s keeps %s: %s", u.Service, short(u.VersionID), u.Reason)
+	case !known || was.VersionID != u.VersionID:
 		b.sum.Applied++
-		b.say("reload.applied", row.id, "%s runs %s", service, short(run.VersionID))
+		b.say("reload.applied", r.id, "%s uses %s", u.Service, short(u.VersionID))
+		b.measure(r, u)
 	}
 }
 
-// reloaded takes how long a version took from its announcement to its use.
-func (b *board) reloaded(id secret.ID, d time.Duration) {
+// ended takes that an instance has ended.
+func (b *board) ended(p events.Presence) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.latencies = append(b.latencies, d)
-	if r := b.secrets[id]; r != nil {
+	for _, r := range b.secrets {
+		delete(r.instances, p.Service+"/"+p.Instance)
+	}
+}
+
+// measure takes how long the newest version took from its announcement to its use
+// by an instance. Either may be heard of first.
+func (b *board) measure(r *row, u events.Use) {
+	if d := u.At.Sub(r.since); u.VersionID == r.version && d >= 0 {
+		b.latencies = append(b.latencies, d)
 		r.latency = d
 	}
 }

@@ -175,12 +175,16 @@ func (n *node) openStore(ctx context.Context) error {
 // The signing key keeps its old versions: what they signed is verified in the
 // end.
 func specs(ttl time.Duration) []secret.Spec {
-	base := secret.Spec{Store: "embedded", TTL: ttl, RefreshMargin: ttl / 3, Grace: time.Second, Deadline: max(ttl/2, 2*time.Second), Create: true}
+	base := secret.Spec{Store: "embedded", TTL: ttl, RefreshMargin: ttl / 3, Fence: fence(ttl), Grace: time.Second, Deadline: max(ttl/2, 2*time.Second), Create: true}
 	audit, admin := base, base
 	audit.ID, audit.Services, audit.Retire = auditID, []string{auditService}, secret.RetireKeep
 	admin.ID, admin.Services = adminID, []string{adminService}
 	return []secret.Spec{audit, admin}
 }
+
+// fence is short enough for several retirements in a run. The records of uses have
+// it in whole seconds.
+func fence(ttl time.Duration) time.Duration { return min(time.Second, ttl/4) }
 
 func (n *node) close() {
 	if n.nc != nil {
@@ -197,7 +201,7 @@ func (n *node) run(ctx context.Context) (Summary, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	g, gctx := errgroup.WithContext(ctx)
-	for _, part := range []func(context.Context) error{n.watchLog, n.watchReports, n.look, n.scheduler, n.worker, n.worker, n.notifier, n.services} {
+	for _, part := range []func(context.Context) error{n.watchLog, n.watchFleet, n.look, n.scheduler, n.worker, n.worker, n.notifier, n.services} {
 		g.Go(func() error { return part(gctx) })
 	}
 	if n.o.For > 0 {
@@ -230,10 +234,13 @@ func (n *node) watchLog(ctx context.Context) error {
 	}, nil))
 }
 
-func (n *node) watchReports(ctx context.Context) error {
-	return ended(ctx, n.bus.WatchReports(ctx, func(e events.ReportEvent) error {
-		if !e.Synced {
-			n.board.reported(e.Report, e.Gone)
+func (n *node) watchFleet(ctx context.Context) error {
+	return ended(ctx, n.bus.WatchFleet(ctx, func(e events.FleetEvent) error {
+		switch {
+		case e.Use != nil:
+			n.board.used(*e.Use)
+		case e.Presence != nil && e.Presence.Ended:
+			n.board.ended(*e.Presence)
 		}
 		return nil
 	}))

@@ -20,6 +20,9 @@ import (
 // load is how often each demo service uses its secret.
 const load = 25 * time.Millisecond
 
+// lease is the shortest there is: no version is retired before it is over.
+const lease = time.Second
+
 // services runs the two demo services once their secrets exist.
 func (n *node) services(ctx context.Context) error {
 	for _, spec := range n.specs {
@@ -63,11 +66,12 @@ func (n *node) hear(ctx context.Context) error {
 	return nil
 }
 
-// service runs one service: a Manager on its secret, a hook that measures, and
-// its load.
+// service runs one service: a Manager on its secret, which it checks at each use,
+// and its load.
 func (n *node) service(ctx context.Context, name string, id secret.ID, load func(context.Context, *client.Manager) error) error {
+	ids := []secret.ID{id}
 	m, err := client.New(ctx, client.Config{
-		Service: name, Instance: "demo", Source: n.source, IDs: []secret.ID{id}, Bus: n.bus, Lease: 3 * time.Second, Logger: n.o.Logger,
+		Service: name, Instance: "demo", Source: n.source, IDs: ids, CheckedAtUse: ids, Bus: n.bus, Lease: lease, Logger: n.o.Logger,
 	})
 	if err != nil {
 		return ended(ctx, err)
@@ -76,17 +80,6 @@ func (n *node) service(ctx context.Context, name string, id secret.ID, load func
 	closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), settle)
 	defer cancel()
 	return errors.Join(err, m.Close(closing))
-}
-
-// measure is the last hook of a service: what it sees is in use.
-func (n *node) measure(ctx context.Context, m *client.Manager, id secret.ID) error {
-	_, err := m.Subscribe(ctx, id, func(_ context.Context, c client.Change) error {
-		if !c.AnnouncedAt.IsZero() && !c.Staged {
-			n.board.reloaded(id, time.Since(c.AnnouncedAt))
-		}
-		return nil
-	})
-	return err
 }
 
 // auditLoad signs an audit record at every tick.
@@ -101,9 +94,6 @@ func (n *node) auditLoad(ctx context.Context, m *client.Manager) error {
 		return err
 	}
 	defer log.Close()
-	if err := n.measure(ctx, m, auditID); err != nil {
-		return err
-	}
 	return every(ctx, load, func(i int) error {
 		return log.Log("order.placed", map[string]string{"order": fmt.Sprint(i), "user": "demo"})
 	})
@@ -116,9 +106,6 @@ func (n *node) adminLoad(ctx context.Context, m *client.Manager) error {
 		return err
 	}
 	defer auth.Close()
-	if err := n.measure(ctx, m, adminID); err != nil {
-		return err
-	}
 	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", "127.0.0.1:0")
 	if err != nil {
 		return err
@@ -129,18 +116,22 @@ func (n *node) adminLoad(ctx context.Context, m *client.Manager) error {
 	}
 	go func() { _ = srv.Serve(l) }()   // it ends with Close below
 	defer func() { _ = srv.Close() }() // it closes the listener
-	token := m.Secret(adminID)
-	return every(ctx, load, func(int) error { return call(ctx, "http://"+l.Addr().String()+"/admin", token) })
+	origin := "http://" + l.Addr().String()
+	bearer, err := client.NewBearerTransport(m, adminID, origin, nil)
+	if err != nil {
+		return err
+	}
+	caller := &http.Client{Transport: bearer}
+	return every(ctx, load, func(int) error { return call(ctx, caller, origin+"/admin") })
 }
 
 // call makes one request with the current token.
-func call(ctx context.Context, url string, token *client.Handle) error {
+func call(ctx context.Context, caller *http.Client, url string) error {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, http.NoBody)
 	if err != nil {
 		return err
 	}
-	req.Header.Set("Authorization", "Bearer "+string(token.Get().Value.Reveal()))
-	resp, err := http.DefaultClient.Do(req)
+	resp, err := caller.Do(req)
 	if err != nil {
 		return ended(ctx, err)
 	}

@@ -117,7 +117,7 @@ func (r *row) next(now time.Time) string {
 // progress says where the rollout of the current version is.
 func (r *row) progress() string {
 	switch r.rollout {
-	case events.RolloutConverged, events.RolloutRetired:
+	case events.RolloutConverged, events.RolloutDraining, events.RolloutRetired:
 		return good.Render(string(r.rollout)) + faint.Render("  previous "+short(r.previous))
 	case events.RolloutStalled:
 		return bad.Render(string(r.rollout))
