@@ -74,7 +74,7 @@ func newRig(t *testing.T, change func(*rotation.Config)) *rig {
 	t.Helper()
 	quiet := slog.New(slog.DiscardHandler)
 	srv := eventstest.NewServer(t)
-	x := &rig{srv: srv, bus: srv.NewBus(events.StreamOptions{}), spec: secret.Spec{ID: "ID", Store: "mem", Services: []string{"api"}, Create: true}}
+	x := &rig{srv: srv, bus: srv.NewBus(events.StreamOptions{}), spec: secret.Spec{ID: "ID", Store: "mem", Services: []string{"api"}, Create: true, Fence: 1}}
 	var err error
 	x.mem = storetest.NewMem(nil)
 	if x.st, err = store.New("mem", x.mem, &store.Options{Logger: quiet}); err != nil {
@@ -108,6 +108,25 @@ func (x *rig) rotate(t *testing.T, from secret.VersionID) error {
 func (x *rig) retire(t *testing.T, order events.Data) error {
 	t.Helper()
 	return x.r.Handle(t.Context(), events.Delivery{Event: events.Event{Type: events.TypeRetire, Data: order}})
+}
+
+// runs records a live instance that uses a version, and accepts no other one.
+func (x *rig) runs(t *testing.T, instance string, v secret.VersionID, change ...func(*events.Use, *events.Presence)) {
+	t.Helper()
+	p := events.Presence{Service: "api", Instance: instance, Incarnation: instance, At: time.Now(), StartedAt: time.Now(), Lease: 3600}
+	u := events.Use{
+		Running: events.Running{SecretID: "ID", VersionID: v, Status: events.StatusApplied, At: time.Now()},
+		Service: "api", Instance: instance, Incarnation: instance, Accepts: []secret.VersionID{}, PastFence: events.PastFenceServe, Joined: true,
+	}
+	for _, c := range change {
+		c(&u, &p)
+	}
+	if _, err := x.bus.Join(t.Context(), p); err != nil {
+		t.Fatal(err)
+	}
+	if err := x.bus.WriteUse(t.Context(), u); err != nil {
+		t.Fatal(err)
+	}
 }
 
 func (x *rig) current(t *testing.T) secret.VersionID {
@@ -193,10 +212,7 @@ func TestAnOldOrderRetiresNothing(t *testing.T) {
 	if err := x.rotate(t, x.v1); err != nil {
 		t.Fatal(err)
 	}
-	rep := events.Report{Service: "api", Instance: "one", At: time.Now(), Secrets: []events.Running{{SecretID: "ID", VersionID: x.v1, Status: events.StatusApplied}}}
-	if err := x.bus.Report(t.Context(), rep, time.Minute); err != nil {
-		t.Fatal(err)
-	}
+	x.runs(t, "one", x.v1)
 	if err := x.retire(t, events.Data{SecretID: "ID", Store: "mem", VersionID: x.v1, Reason: events.ReasonManual, OccurredAt: time.Now()}); err != nil {
 		t.Fatal(err)
 	}

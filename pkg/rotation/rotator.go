@@ -34,7 +34,7 @@ type Stores interface {
 	Get(name string) (*store.Store, bool)
 }
 
-// Bus reads and writes announcements and reads reports; *events.Bus is one.
+// Bus reads and writes announcements and reads fleets; *events.Bus is one.
 type Bus interface {
 	// Last returns the last event of a type about a secret, zero for none. The
 	// error may wrap ErrNoLog. With an error that wraps events.ErrUntrusted the

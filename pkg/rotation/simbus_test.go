@@ -77,7 +77,9 @@ func (b *simBus) Arm(_ context.Context, e events.Event, at time.Time) (bool, err
 	return true, b.w.fault("after arm")
 }
 
-func (b *simBus) Reports(context.Context) ([]events.Report, error) { return nil, nil }
+func (b *simBus) Fleet(_ context.Context, id secret.ID) (events.Fleet, error) {
+	return events.Fleet{SecretID: id, At: time.Now()}, nil
+}
 
 func (b *simBus) armed() bool { return len(b.timers) > 0 }
 

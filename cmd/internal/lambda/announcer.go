@@ -138,11 +138,11 @@ func (a *announcer) announce(ctx context.Context, e events.Event, onNATS func(co
 	}
 }
 
-// Reports implements rotation.Bus.
-func (a *announcer) Reports(ctx context.Context) ([]events.Report, error) {
+// Fleet implements rotation.Bus.
+func (a *announcer) Fleet(ctx context.Context, id secret.ID) (events.Fleet, error) {
 	bus, err := a.nats(ctx)
 	if err != nil {
-		return nil, err
+		return events.Fleet{}, err
 	}
-	return bus.Reports(ctx)
+	return bus.Fleet(ctx, id)
 }
