@@ -16,7 +16,7 @@ import (
 
 // startClusterOfUses starts three servers with the streams. The stream of uses is
 // led by the first one.
-func startClusterOfUses(t *testing.T, o events.StreamOptions) (*serverstest.Cluster, *nats.Conn, *events.Bus) {
+func startClusterOfUses(t *testing.T, o events.StreamOptions) (*serverstest.Cluster, *events.Bus) {
 	t.Helper()
 	cluster := serverstest.StartCluster(t)
 	signer, err := events.GenerateSigner()
@@ -35,7 +35,7 @@ func startClusterOfUses(t *testing.T, o events.StreamOptions) (*serverstest.Clus
 	for _, stream := range []string{bus.Names().UsesStream(), bus.Names().ReportsStream()} {
 		cluster.Lead(nc, stream, 0)
 	}
-	return cluster, nc, bus
+	return cluster, bus
 }
 
 // joinFleet stores the use of a secret and then the presence of an instance.
@@ -62,7 +62,7 @@ func joinFleet(t *testing.T, bus *events.Bus, instance string, id secret.ID) uin
 func TestAStoppedFollowerHidesNoUser(t *testing.T) {
 	t.Parallel()
 	const follower = serverstest.ClusterSize - 1
-	cluster, _, bus := startClusterOfUses(t, events.StreamOptions{})
+	cluster, bus := startClusterOfUses(t, events.StreamOptions{})
 	for round := range 3 {
 		id := secret.ID(fmt.Sprint("STALE", round))
 		joinFleet(t, bus, "early", id)
@@ -92,7 +92,7 @@ func TestAStoppedFollowerHidesNoUser(t *testing.T) {
 // too, so that a read of the fleet has no barrier.
 func TestAFullStreamOnAClusterIsAnError(t *testing.T) {
 	t.Parallel()
-	_, _, bus := startClusterOfUses(t, events.StreamOptions{UsesRecords: 3})
+	_, bus := startClusterOfUses(t, events.StreamOptions{UsesRecords: 3})
 	if _, err := bus.Fleet(t.Context(), "FULL"); err != nil { // which stores the barrier
 		t.Fatal(err)
 	}

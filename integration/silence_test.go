@@ -370,7 +370,7 @@ func (p *silentProcess) signal(t *testing.T, s os.Signal) {
 
 // ask sends a token to be checked; the result waits for the answer.
 func (p *silentProcess) ask(token string) func() (int, error) {
-	req, err := http.NewRequest(http.MethodGet, p.url, http.NoBody) //nolint:noctx // a stopped process answers late
+	req, err := http.NewRequest(http.MethodGet, p.url, http.NoBody)
 	if err != nil {
 		return func() (int, error) { return 0, err }
 	}

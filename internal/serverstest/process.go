@@ -3,8 +3,9 @@ package serverstest
 import (
 	"bytes"
 	"context"
+	"crypto/rand"
+	"encoding/binary"
 	"fmt"
-	"math/rand/v2"
 	"net"
 	"net/http"
 	"os"
@@ -121,7 +122,9 @@ var reserved sync.Map // :: int → struct{}
 func FreePort(t testing.TB) int {
 	t.Helper()
 	for range 1000 {
-		port := 10_000 + rand.IntN(20_000) //nolint:gosec // a port needs no secrecy
+		var b [2]byte
+		_, _ = rand.Read(b[:]) // never fails
+		port := 10_000 + int(binary.BigEndian.Uint16(b[:]))%20_000
 		if _, ok := reserved.LoadOrStore(port, struct{}{}); ok {
 			continue
 		}

@@ -153,7 +153,7 @@ func New(ctx context.Context, cfg Config) (*Manager, error) {
 }
 
 // validate returns what is wrong with the configuration.
-func (c *Config) validate() error {
+func (c Config) validate() error {
 	if err := events.ValidToken(c.Service); err != nil {
 		return fmt.Errorf("service %w", err)
 	}

@@ -35,7 +35,7 @@ func TestADiscoveredSecretIsFollowed(t *testing.T) {
 		s.discover(events.Discovery("/test/scheduler", time.Now(), tagged("api", "billing")))
 		s.announce(id, "v2", "v1")
 		s.until("both are told", func() bool { return s.told("api") == "v2" && s.told("billing") == "v2" })
-		s.reportFor(long, "api", "1", "v2", id)
+		s.runs("api", "1", "v2", id)
 		s.becomes(id, "v2", events.RolloutRolling)
 		if got := p.status().Blockers; len(got) != 1 || got[0].Service != "billing" {
 			t.Errorf("it is held back by %v", got)
@@ -73,7 +73,7 @@ func TestASecretThatIsGoneIsNotFollowed(t *testing.T) {
 		s.announce(id, "v2", "v1")
 		s.becomes(id, "v2", events.RolloutRolling)
 		s.discover(events.Gone("/test/scheduler", time.Now(), tagged()))
-		s.reportFor(long, "guest", "1", "v2", id)
+		s.runs("guest", "1", "v2", id)
 		live(10 * time.Minute)
 		s.becomes(id, "v2", events.RolloutRolling)
 		if got, err := p.subscribers(t.Context(), id); err != nil || !slices.Equal(got, []string{"guest"}) {

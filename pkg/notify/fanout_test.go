@@ -14,9 +14,9 @@ import (
 func TestEveryServiceIsToldOnce(t *testing.T) {
 	onSite(t, func(t *testing.T, s *site) {
 		s.configure(secret.Spec{ID: id, Store: "mem", Services: []string{"api", "billing"}})
-		s.reportFor(long, "api", "1", "v1", id)
-		s.reportFor(long, "unlisted", "1", "v1", id)
-		s.reportFor(long, "stranger", "1", "v1", "OTHER")
+		s.runs("api", "1", "v1", id)
+		s.runs("unlisted", "1", "v1", id)
+		s.runs("stranger", "1", "v1", "OTHER")
 		p := s.start().ready()
 		s.start().ready()
 		s.announce(id, "v2", "v1")
@@ -39,7 +39,7 @@ func TestEveryServiceIsToldOnce(t *testing.T) {
 
 func TestServicesThatReportAnUnconfiguredSecretAreTold(t *testing.T) {
 	onSite(t, func(t *testing.T, s *site) {
-		s.reportFor(long, "guest", "1", "v1", id)
+		s.runs("guest", "1", "v1", id)
 		s.start().ready()
 		s.announce(id, "v2", "v1")
 		s.until("it is told", func() bool { return s.told("guest") == "v2" })
@@ -83,7 +83,7 @@ func TestANameThatNoSubjectHoldsIsGivenUpLoudly(t *testing.T) {
 	onSite(t, func(t *testing.T, s *site) {
 		s.configure(secret.Spec{ID: id, Store: "mem", Services: []string{"api"}})
 		s.configure(secret.Spec{ID: id, Store: "mem"})
-		s.reportFor(long, "api", "1", "v1", id)
+		s.runs("api", "1", "v1", id)
 		p := s.start().ready()
 		if err := p.tracker.recorded(events.FleetEvent{At: time.Now(), Use: &events.Use{Running: events.Running{SecretID: id, VersionID: "v1"}, Service: "a name", Instance: "1", Incarnation: "1"}}); err != nil {
 			t.Fatal(err)
@@ -100,11 +100,11 @@ func TestANameThatNoSubjectHoldsIsGivenUpLoudly(t *testing.T) {
 func TestAServiceThatBeginsToReportTooLateIsTold(t *testing.T) {
 	onSite(t, func(t *testing.T, s *site) {
 		s.configure(secret.Spec{ID: id, Store: "mem"})
-		s.reportFor(long, "api", "1", "v1", id)
+		s.runs("api", "1", "v1", id)
 		s.start().ready()
 		s.announce(id, "v2", "v1")
 		s.until("the fan-out is over", func() bool { return s.told("api") == "v2" })
-		s.reportFor(long, "guest", "1", "v1", id)
+		s.runs("guest", "1", "v1", id)
 		s.until("it is told", func() bool { return s.told("guest") == "v2" })
 	})
 }
@@ -114,8 +114,8 @@ func TestAServiceThatBeginsToReportTooLateIsTold(t *testing.T) {
 func TestAnUnlistedServiceHearsNothing(t *testing.T) {
 	onSite(t, func(t *testing.T, s *site) {
 		s.configure(secret.Spec{ID: id, Store: "mem", Services: []string{"api"}})
-		s.reportFor(long, "api", "1", "v2", id)
-		s.reportFor(long, "nosy", "1", "v1", id)
+		s.runs("api", "1", "v2", id)
+		s.runs("nosy", "1", "v1", id)
 		p := s.start().ready()
 		s.announce(id, "v2", "v1")
 		live(time.Hour)

@@ -103,7 +103,7 @@ func TestAPanicHoldsUpOneRolloutOnly(t *testing.T) {
 		for _, id := range []secret.ID{bad, id} {
 			s.configure(secret.Spec{ID: id, Store: "mem", Services: []string{"api"}})
 		}
-		s.reportFor(long, "api", "1", "v2", bad, id)
+		s.runs("api", "1", "v2", bad, id)
 		p := s.start(wrap(func(b Bus) Bus { return panicking{b, bad} })).ready()
 		s.announce(bad, "v2", "v1")
 		s.announce(id, "v2", "v1")
@@ -134,8 +134,8 @@ func (b slow) Arm(ctx context.Context, e events.Event, at time.Time) (bool, erro
 func TestAnInstanceThatWasForgottenIsNoStall(t *testing.T) {
 	onSite(t, func(t *testing.T, s *site) {
 		s.configure(secret.Spec{ID: id, Store: "mem", Services: []string{"api"}, Deadline: 10 * time.Minute})
-		s.report("api", "ghost", "v1", id)
-		s.reportFor(long, "api", "lives", "v2", id)
+		s.ranOnce("ghost", id)
+		s.runs("api", "lives", "v2", id)
 		p := s.start().ready()
 		s.announce(id, "v2", "v1")
 		live(6 * time.Minute)
@@ -154,8 +154,8 @@ func TestAnInstanceThatWasForgottenIsNoStall(t *testing.T) {
 func TestAStalledRolloutFindsWhatWasForgotten(t *testing.T) {
 	onSite(t, func(t *testing.T, s *site) {
 		s.configure(secret.Spec{ID: id, Store: "mem", Services: []string{"api"}, Deadline: time.Minute})
-		s.report("api", "ghost", "v1", id)
-		s.reportFor(long, "api", "lives", "v2", id)
+		s.ranOnce("ghost", id)
+		s.runs("api", "lives", "v2", id)
 		s.start().ready()
 		s.announce(id, "v2", "v1")
 		live(90 * time.Second)
@@ -170,7 +170,7 @@ func TestNothingIsDoneBeforeTheRecordsAreRead(t *testing.T) {
 	onSite(t, func(t *testing.T, s *site) {
 		s.configure(secret.Spec{ID: id, Store: "mem", Services: []string{"api"}, Deadline: time.Minute})
 		s.announce(id, "v2", "v1")
-		s.reportFor(long, "api", "1", "v2", id)
+		s.runs("api", "1", "v2", id)
 		open := make(chan struct{})
 		p := s.start(wrap(func(b Bus) Bus { return gated{b, open} }))
 		live(time.Hour)
@@ -187,7 +187,7 @@ func TestNothingIsDoneBeforeTheRecordsAreRead(t *testing.T) {
 func TestWhatNobodyTrustedPublishedIsPublishedOver(t *testing.T) {
 	onSite(t, func(t *testing.T, s *site) {
 		s.configure(secret.Spec{ID: id, Store: "mem", Services: []string{"api"}})
-		s.reportFor(long, "api", "1", "v2", id)
+		s.runs("api", "1", "v2", id)
 		forger, err := events.GenerateSigner()
 		if err != nil {
 			t.Fatal(err)
@@ -211,7 +211,7 @@ func TestAMoveThatFailsIsTriedAgain(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			onSite(t, func(t *testing.T, s *site) {
 				s.configure(secret.Spec{ID: id, Store: "mem", Services: []string{"api"}})
-				s.reportFor(long, "api", "1", "v2", id)
+				s.runs("api", "1", "v2", id)
 				p := s.start(wrap(failing(3, stored))).ready()
 				s.announce(id, "v2", "v1")
 				s.becomes(id, "v2", rolling, converged)
@@ -230,7 +230,7 @@ func TestAMoveThatFailsIsTriedAgain(t *testing.T) {
 func TestALostLogIsPublishedAnew(t *testing.T) {
 	onSite(t, func(t *testing.T, s *site) {
 		s.configure(secret.Spec{ID: id, Store: "mem", Services: []string{"api"}})
-		s.reportFor(long, "api", "1", "v2", id)
+		s.runs("api", "1", "v2", id)
 		s.start().ready()
 		s.announce(id, "v2", "v1")
 		s.becomes(id, "v2", rolling, converged)
@@ -249,7 +249,7 @@ func TestALostLogIsPublishedAnew(t *testing.T) {
 func TestWhatWasBegunIsFinished(t *testing.T) {
 	onSite(t, func(t *testing.T, s *site) {
 		s.configure(secret.Spec{ID: id, Store: "mem", Services: []string{"api"}})
-		s.reportFor(long, "api", "1", "v2", id)
+		s.runs("api", "1", "v2", id)
 		began := make(chan struct{})
 		p := s.start(wrap(func(b Bus) Bus { return slow{b, began} })).ready()
 		s.announce(id, "v2", "v1")

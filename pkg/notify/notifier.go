@@ -23,15 +23,15 @@ type Bus interface {
 	Consume(ctx context.Context, cfg events.ConsumeConfig, h events.Handler) error
 	Notify(ctx context.Context, service string, e events.Event, seq uint64) error
 	WatchLog(ctx context.Context, types []events.Type, fn func(context.Context, events.Announcement) error, synced func()) error
-	WatchFleet(ctx context.Context, fn func(events.FleetEvent) error) error
 	Fleet
 	Last(ctx context.Context, t events.Type, id secret.ID) (events.Announcement, error)
 	PublishAfter(ctx context.Context, e events.Event, after uint64) (uint64, error)
 	Timers
 }
 
-// Fleet keeps the records of the fleet; *events.Bus does.
+// Fleet follows and keeps the records of the fleet; *events.Bus does.
 type Fleet interface {
+	WatchFleet(ctx context.Context, fn func(events.FleetEvent) error) error
 	WatchReports(ctx context.Context, fn func(events.ReportEvent) error) error
 	Join(ctx context.Context, p events.Presence) (uint64, error)
 	WriteUse(ctx context.Context, u events.Use) error

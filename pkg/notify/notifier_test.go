@@ -41,7 +41,7 @@ func TestSnapshotShowsEverySecretInOrder(t *testing.T) {
 			s.configure(secret.Spec{ID: id, Store: "mem", Services: []string{"api"}})
 			s.announce(id, "v2", "v1")
 		}
-		s.reportFor(long, "api", "1", "v2", "A", "C")
+		s.runs("api", "1", "v2", "A", "C")
 		p := s.start().ready()
 		s.becomes("A", "v2", rolling, converged)
 		s.becomes("B", "v2", rolling)
@@ -67,9 +67,9 @@ func TestMetrics(t *testing.T) {
 	onSite(t, func(t *testing.T, s *site) {
 		reader := metric.NewManualReader()
 		s.configure(secret.Spec{ID: id, Store: "mem", Services: []string{"api"}, Deadline: time.Minute})
-		s.reportFor(long, "api", "1", "v1", id)
-		s.reportFor(long, "api", "2", "v1", id)
-		s.reportFor(long, "web", "1", "v1", "OTHER")
+		s.runs("api", "1", "v1", id)
+		s.runs("api", "2", "v1", id)
+		s.runs("web", "1", "v1", "OTHER")
 		s.start(func(cfg *Config) { cfg.MeterProvider = metric.NewMeterProvider(metric.WithReader(reader)) }).ready()
 		s.announce(id, "v2", "v1")
 		live(2 * time.Minute)
@@ -86,8 +86,8 @@ func TestMetrics(t *testing.T) {
 				t.Errorf("%s is %d, want %d", name, m[name], want)
 			}
 		}
-		s.reportFor(long, "api", "1", "v2", id)
-		s.reportFor(long, "api", "2", "v2", id)
+		s.runs("api", "1", "v2", id)
+		s.runs("api", "2", "v2", id)
 		s.becomes(id, "v2", rolling, stalled, converged)
 		m = collect(t, reader)
 		if m["rotator.rollouts state=converged"] != 1 || m["rotator.rollouts state=stalled"] != 0 || m["rotator.rollout.duration"] != 1 {

@@ -228,28 +228,23 @@ func (s *site) announce(id secret.ID, v, was secret.VersionID) {
 	}
 }
 
-// report records once what an instance runs of some secrets. It serves on past its
-// fence, and accepts nothing else.
-func (s *site) report(service, instance string, v secret.VersionID, ids ...secret.ID) {
+// ranOnce records that an instance of api runs v1 of some secrets. It serves on past
+// its fence, accepts nothing else, and does not renew its presence.
+func (s *site) ranOnce(instance string, ids ...secret.ID) {
 	s.t.Helper()
-	s.use(service, instance, v, nil, ids...)
-	s.join(service, instance, lease)
+	s.use("api", instance, "v1", nil, ids...)
+	s.join("api", instance, lease)
 }
 
-// reportFor is report for an instance that renews its presence until the test ends,
-// if its lease is long.
-func (s *site) reportFor(lease time.Duration, service, instance string, v secret.VersionID, ids ...secret.ID) {
+// runs records what an instance runs of some secrets, and renews its presence until
+// the test ends.
+func (s *site) runs(service, instance string, v secret.VersionID, ids ...secret.ID) {
 	s.t.Helper()
 	s.use(service, instance, v, nil, ids...)
-	who := service + "/" + instance
-	if lease < long {
-		s.join(service, instance, lease)
-		return
-	}
 	s.join(service, instance, longLease)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.renewing[who] == nil {
+	if who := service + "/" + instance; s.renewing[who] == nil {
 		ctx, cancel := context.WithCancel(s.t.Context())
 		s.renewing[who] = cancel
 		go s.renew(ctx, service, instance)

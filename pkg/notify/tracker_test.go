@@ -26,25 +26,23 @@ const (
 
 const id = secret.ID("AUDIT")
 
-const (
-	long      = 1000 * time.Hour // for an instance that renews its presence until the test ends
-	longLease = 2 * time.Minute  // the lease of such an instance
-)
+// longLease is the lease of an instance that renews its presence.
+const longLease = 2 * time.Minute
 
 var t0 = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 
 func TestARolloutConvergesDrainsAndItsRetirementIsOrdered(t *testing.T) {
 	onSite(t, func(t *testing.T, s *site) {
 		s.configure(secret.Spec{ID: id, Store: "mem", Services: []string{"api"}, Grace: 7 * time.Minute})
-		s.reportFor(long, "api", "1", "v1", id)
-		s.reportFor(long, "api", "2", "v1", id)
+		s.runs("api", "1", "v1", id)
+		s.runs("api", "2", "v1", id)
 		s.start().ready()
 		begin := time.Now()
 		s.announce(id, "v2", "v1")
 		s.becomes(id, "v2", rolling)
-		s.reportFor(long, "api", "1", "v2", id)
+		s.runs("api", "1", "v2", id)
 		s.becomes(id, "v2", rolling)
-		s.reportFor(long, "api", "2", "v2", id)
+		s.runs("api", "2", "v2", id)
 		s.becomes(id, "v2", rolling, converged)
 		if timer, err := s.bus.Timer(t.Context(), events.TypeRetire, id); err != nil || timer.Seq != 0 {
 			t.Errorf("got %+v, %v, want no timer before the grace period is over", timer, err)
@@ -75,7 +73,7 @@ func TestAFirstVersionConvergesWithoutAnythingToRetire(t *testing.T) {
 		s.configure(secret.Spec{ID: id, Store: "mem", Services: []string{"api"}})
 		p := s.start().ready()
 		s.announce(id, "v1", "")
-		s.reportFor(long, "api", "1", "v1", id)
+		s.runs("api", "1", "v1", id)
 		s.becomes(id, "v1", rolling, converged)
 		if timer, err := s.bus.Timer(t.Context(), events.TypeRetire, id); err != nil || timer.Seq != 0 {
 			t.Errorf("got %+v, %v, want no timer", timer, err)
@@ -95,14 +93,14 @@ func TestTwoNotifiersPublishEachMoveOnce(t *testing.T) {
 			ids = append(ids, secret.ID("SECRET_"+string(c)))
 			s.configure(secret.Spec{ID: ids[len(ids)-1], Store: "mem", Services: []string{"api"}, Deadline: time.Minute})
 		}
-		s.reportFor(long, "api", "1", "v1", ids...)
+		s.runs("api", "1", "v1", ids...)
 		s.start().ready()
 		s.start().ready()
 		for _, id := range ids {
 			s.announce(id, "v2", "v1")
 		}
 		live(2 * time.Minute)
-		s.reportFor(long, "api", "1", "v2", ids...)
+		s.runs("api", "1", "v2", ids...)
 		for _, id := range ids {
 			s.becomes(id, "v2", rolling, stalled, converged)
 		}
@@ -123,12 +121,12 @@ func TestTwoNotifiersPublishEachMoveOnce(t *testing.T) {
 func TestARestartedNotifierResumes(t *testing.T) {
 	onSite(t, func(t *testing.T, s *site) {
 		s.configure(secret.Spec{ID: id, Store: "mem", Services: []string{"api"}})
-		s.reportFor(long, "api", "1", "v1", id)
+		s.runs("api", "1", "v1", id)
 		first := s.start().ready()
 		s.announce(id, "v2", "v1")
 		s.becomes(id, "v2", rolling)
 		first.stop()
-		s.reportFor(long, "api", "1", "v2", id)
+		s.runs("api", "1", "v2", id)
 		s.becomes(id, "v2", rolling)
 
 		second := s.start().ready()
@@ -147,7 +145,7 @@ func TestARestartedNotifierResumes(t *testing.T) {
 func TestADeadInstanceIsNoConsent(t *testing.T) {
 	onSite(t, func(t *testing.T, s *site) {
 		s.configure(secret.Spec{ID: id, Store: "mem", Services: []string{"api"}, Deadline: time.Minute})
-		s.report("api", "1", "v1", id)
+		s.ranOnce("1", id)
 		p := s.start().ready()
 		s.announce(id, "v2", "v1")
 		s.becomes(id, "v2", rolling)
@@ -160,95 +158,6 @@ func TestADeadInstanceIsNoConsent(t *testing.T) {
 		s.becomes(id, "v2", rolling, stalled)
 		if timer, err := s.bus.Timer(t.Context(), events.TypeRetire, id); err != nil || timer.Seq != 0 {
 			t.Errorf("got %+v, %v, want no timer", timer, err)
-		}
-	})
-}
-
-// TestASilentInstanceThatServesOnHoldsTheRetirementUp: its silence proves nothing,
-// so it blocks until it says that it has ended, or a person forgets it.
-func TestASilentInstanceThatServesOnHoldsTheRetirementUp(t *testing.T) {
-	onSite(t, func(t *testing.T, s *site) {
-		s.configure(secret.Spec{ID: id, Store: "mem", Services: []string{"api"}, Deadline: time.Hour})
-		s.report("api", "paused", "v1", id)
-		s.reportFor(long, "api", "lives", "v1", id)
-		s.start().ready()
-		s.announce(id, "v2", "v1")
-		s.reportFor(long, "api", "lives", "v2", id)
-		live(50 * time.Minute)
-		s.becomes(id, "v2", rolling)
-		live(10 * time.Minute)
-		s.becomes(id, "v2", rolling, stalled)
-		if b := s.last(id).Rollout.Blocking; len(b) != 1 || b[0].Instance != "paused" || b[0].Reason != events.BlockSilent {
-			t.Errorf("got %v", b)
-		}
-		live(24 * time.Hour)
-		s.becomes(id, "v2", rolling, stalled)
-		s.end("api", "paused")
-		s.becomes(id, "v2", rolling, stalled, converged)
-	})
-}
-
-// TestASilentInstanceThatRefusesHoldsTheRetirementUpForItsFence: until then the
-// rollout waits, and does not page.
-func TestASilentInstanceThatRefusesHoldsTheRetirementUpForItsFence(t *testing.T) {
-	onSite(t, func(t *testing.T, s *site) {
-		const fence = 20 * time.Minute
-		s.configure(secret.Spec{ID: id, Store: "mem", Services: []string{"api"}, Deadline: time.Minute, Fence: fence})
-		s.use("api", "killed", "v1", func(u *events.Use) { u.PastFence, u.Fence = events.PastFenceRefuse, int(fence.Seconds()) }, id)
-		s.join("api", "killed", lease)
-		s.reportFor(long, "api", "lives", "v1", id)
-		s.start().ready()
-		s.announce(id, "v2", "v1")
-		s.reportFor(long, "api", "lives", "v2", id)
-		s.becomes(id, "v2", rolling)
-		live(lease)
-		s.becomes(id, "v2", rolling, waiting)
-		if b := s.last(id).Rollout.Blocking; len(b) != 1 || b[0].Instance != "killed" || b[0].Until.IsZero() {
-			t.Errorf("got %v", b)
-		}
-		live(fence - time.Minute)
-		s.becomes(id, "v2", rolling, waiting)
-		live(time.Minute + fence/50)
-		s.becomes(id, "v2", rolling, waiting, converged)
-	})
-}
-
-// TestRecordsThatProveNothingAreForgotten: those of an instance that has ended, and
-// those of one that refuses and has been silent for longer than its fence. Those of
-// one that serves on stay.
-func TestRecordsThatProveNothingAreForgotten(t *testing.T) {
-	onSite(t, func(t *testing.T, s *site) {
-		s.configure(secret.Spec{ID: id, Store: "mem", Services: []string{"api"}})
-		s.report("api", "ended", "v1", id)
-		s.end("api", "ended")
-		s.report("api", "serves", "v1", id)
-		s.use("api", "refuses", "v1", func(u *events.Use) { u.PastFence, u.Fence = events.PastFenceRefuse, 1 }, id)
-		s.join("api", "refuses", lease)
-		s.start().ready()
-		live(time.Hour)
-		f, err := s.bus.Fleet(t.Context(), id)
-		if err != nil || len(f.Users) != 1 || f.Users[0].Use.Instance != "serves" || f.Users[0].RenewedAt.IsZero() {
-			t.Errorf("got %+v, %v", f.Users, err)
-		}
-	})
-}
-
-// TestAnOlderClientIsRecorded: what it reports outlives its lease.
-func TestAnOlderClientIsRecorded(t *testing.T) {
-	onSite(t, func(t *testing.T, s *site) {
-		s.configure(secret.Spec{ID: id, Store: "mem", Services: []string{"api"}, Deadline: time.Hour})
-		p := s.start().ready()
-		r := events.Report{Service: "api", Instance: "old", At: time.Now(), Secrets: []events.Running{{SecretID: id, VersionID: "v1", Status: events.StatusApplied, At: time.Now()}}}
-		if err := s.bus.Report(t.Context(), r, lease); err != nil {
-			t.Fatal(err)
-		}
-		s.announce(id, "v2", "v1")
-		s.reportFor(long, "api", "new", "v2", id)
-		s.becomes(id, "v2", rolling)
-		live(10 * time.Minute)
-		s.becomes(id, "v2", rolling)
-		if b := p.status().Blockers; len(b) != 1 || b[0].Instance != "old" || b[0].Reason != events.BlockSilent {
-			t.Errorf("got %v", b)
 		}
 	})
 }
@@ -266,24 +175,24 @@ func TestARecordThatIsNotUnderstoodHoldsTheRolloutUp(t *testing.T) {
 		for _, of := range []secret.ID{id, unlisted, other} {
 			s.announce(of, "v2", "v1")
 		}
-		s.reportFor(long, "api", "torn", "v2", unlisted)
+		s.runs("api", "torn", "v2", unlisted)
 		s.raw("api", "torn", id, `{"service":"api","instance":"torn","secret_id":`)
-		s.reportFor(long, "api", "1", "v2", id, unlisted)
-		s.reportFor(long, "web", "1", "v2", other)
+		s.runs("api", "1", "v2", id, unlisted)
+		s.runs("web", "1", "v2", other)
 		for _, of := range []secret.ID{other, unlisted} {
 			s.becomes(of, "v2", rolling, converged)
 		}
 		s.becomes(id, "v2", rolling)
 		s.use("api", "torn", "v2", func(u *events.Use) { u.Status = "of a later client" }, id)
 		s.becomes(id, "v2", rolling)
-		s.reportFor(long, "api", "torn", "v2", id)
+		s.runs("api", "torn", "v2", id)
 		s.becomes(id, "v2", rolling, converged)
 		s.raw("api", "torn", id, "no record")
 		s.becomes(id, "v2", rolling, converged, rolling)
 		if b := s.last(id).Rollout.Blocking; len(b) != 1 || b[0].Instance != "torn" || b[0].Reason != events.BlockNotUnderstood {
 			t.Errorf("got %v", b)
 		}
-		s.reportFor(long, "api", "torn", "v2", id)
+		s.runs("api", "torn", "v2", id)
 		live(rollout.HoldOff)
 		s.becomes(id, "v2", rolling, converged, rolling, converged)
 	})
@@ -292,7 +201,7 @@ func TestARecordThatIsNotUnderstoodHoldsTheRolloutUp(t *testing.T) {
 func TestALateJoinerWithTheOldVersionHoldsTheRetirementUp(t *testing.T) {
 	onSite(t, func(t *testing.T, s *site) {
 		s.configure(secret.Spec{ID: id, Store: "mem", Services: []string{"api"}})
-		s.reportFor(long, "api", "1", "v2", id)
+		s.runs("api", "1", "v2", id)
 		s.start().ready()
 		s.announce(id, "v2", "v1")
 		s.becomes(id, "v2", rolling, converged)
@@ -301,7 +210,7 @@ func TestALateJoinerWithTheOldVersionHoldsTheRetirementUp(t *testing.T) {
 		live(secret.DefaultGrace)
 		s.becomes(id, "v2", rolling, converged, draining)
 		s.until("the retirement is ordered", func() bool { return len(orders()) == 1 })
-		s.reportFor(long, "api", "late", "v1", id)
+		s.runs("api", "late", "v1", id)
 		s.becomes(id, "v2", rolling, converged, draining, rolling)
 		if b := s.last(id).Rollout.Blocking; len(b) != 1 || b[0].Instance != "late" {
 			t.Errorf("got %v", b)
@@ -309,7 +218,7 @@ func TestALateJoinerWithTheOldVersionHoldsTheRetirementUp(t *testing.T) {
 		if timer, err := s.bus.Timer(t.Context(), events.TypeRetire, id); err != nil || !timer.At.IsZero() {
 			t.Errorf("the retirement is still asked for at %s, err %v", timer.At, err)
 		}
-		s.reportFor(long, "api", "late", "v2", id)
+		s.runs("api", "late", "v2", id)
 		live(rollout.HoldOff)
 		s.becomes(id, "v2", rolling, converged, draining, rolling, converged)
 		if now := s.last(id).Rollout.RetireAt; !now.After(was) {
@@ -325,7 +234,7 @@ func TestAStalledRolloutIsLoudAndGoesOn(t *testing.T) {
 	onSite(t, func(t *testing.T, s *site) {
 		s.configure(secret.Spec{ID: id, Store: "mem", Services: []string{"api"}, Deadline: time.Minute})
 		for instance := range strings.SplitSeq("abcdefghijklmnopqrstuvwxyz", "") {
-			s.reportFor(long, "api", instance, "v1", id)
+			s.runs("api", instance, "v1", id)
 		}
 		p := s.start().ready()
 		s.announce(id, "v2", "v1")
@@ -338,7 +247,7 @@ func TestAStalledRolloutIsLoudAndGoesOn(t *testing.T) {
 			t.Errorf("the log is\n%s", p.log)
 		}
 		for instance := range strings.SplitSeq("abcdefghijklmnopqrstuvwxyz", "") {
-			s.reportFor(long, "api", instance, "v2", id)
+			s.runs("api", instance, "v2", id)
 		}
 		s.becomes(id, "v2", rolling, stalled, converged)
 	})
@@ -347,7 +256,7 @@ func TestAStalledRolloutIsLoudAndGoesOn(t *testing.T) {
 func TestDeadlineAndGraceAreKeptToTheSecond(t *testing.T) {
 	onSite(t, func(t *testing.T, s *site) {
 		s.configure(secret.Spec{ID: id, Store: "mem", Services: []string{"api"}, Deadline: 40 * time.Minute, Grace: 2 * time.Hour})
-		s.reportFor(long, "api", "1", "v1", id)
+		s.runs("api", "1", "v1", id)
 		p := s.start().ready()
 		s.announce(id, "v2", "v1")
 		s.becomes(id, "v2", rolling)
@@ -361,7 +270,7 @@ func TestDeadlineAndGraceAreKeptToTheSecond(t *testing.T) {
 			t.Errorf("it stalled %s after its deadline", late)
 		}
 
-		s.reportFor(long, "api", "1", "v2", id)
+		s.runs("api", "1", "v2", id)
 		s.becomes(id, "v2", rolling, stalled, converged)
 		retire := p.status().RetireAt
 		if got := retire.Sub(p.status().Since); got != 2*time.Hour {
@@ -389,13 +298,13 @@ func TestDeadlineAndGraceAreKeptToTheSecond(t *testing.T) {
 func TestARetiredRolloutIsLetAlone(t *testing.T) {
 	onSite(t, func(t *testing.T, s *site) {
 		s.configure(secret.Spec{ID: id, Store: "mem", Services: []string{"api"}, Grace: -1})
-		s.reportFor(long, "api", "1", "v2", id)
+		s.runs("api", "1", "v2", id)
 		p := s.start().ready()
 		s.work(func(d events.Delivery) { s.retire(d) })
 		s.announce(id, "v2", "v1")
 		live(longLease)
 		s.becomes(id, "v2", rolling, converged, draining, retired)
-		s.reportFor(long, "api", "late", "v1", id)
+		s.runs("api", "late", "v1", id)
 		live(time.Hour)
 		s.becomes(id, "v2", rolling, converged, draining, retired)
 		if st := p.status(); st.State != retired || st.BlockersTotal != 1 {
@@ -407,7 +316,7 @@ func TestARetiredRolloutIsLetAlone(t *testing.T) {
 func TestARetirementThatIsLostIsAskedForAgain(t *testing.T) {
 	onSite(t, func(t *testing.T, s *site) {
 		s.configure(secret.Spec{ID: id, Store: "mem", Services: []string{"api"}})
-		s.reportFor(long, "api", "1", "v2", id)
+		s.runs("api", "1", "v2", id)
 		p := s.start().ready()
 		s.announce(id, "v2", "v1")
 		s.becomes(id, "v2", rolling, converged)
@@ -433,7 +342,7 @@ func TestARetirementThatIsLostIsAskedForAgain(t *testing.T) {
 func TestANewerVersionSupersedes(t *testing.T) {
 	onSite(t, func(t *testing.T, s *site) {
 		s.configure(secret.Spec{ID: id, Store: "mem", Services: []string{"api"}})
-		s.reportFor(long, "api", "1", "v1", id)
+		s.runs("api", "1", "v1", id)
 		p := s.start().ready()
 		s.announce(id, "v2", "v1")
 		s.becomes(id, "v2", rolling)
@@ -445,7 +354,7 @@ func TestANewerVersionSupersedes(t *testing.T) {
 		s.start().ready()
 		s.becomes(id, "v3", rolling, superseded)
 		s.becomes(id, "v4", rolling)
-		s.reportFor(long, "api", "1", "v4", id)
+		s.runs("api", "1", "v4", id)
 		s.becomes(id, "v4", rolling, converged)
 	})
 }
@@ -453,7 +362,7 @@ func TestANewerVersionSupersedes(t *testing.T) {
 func TestAVersionThatComesBackRollsOutAgain(t *testing.T) {
 	onSite(t, func(t *testing.T, s *site) {
 		s.configure(secret.Spec{ID: id, Store: "mem", Services: []string{"api"}, Grace: -1})
-		s.reportFor(long, "api", "1", "v2", id)
+		s.runs("api", "1", "v2", id)
 		s.start().ready()
 		s.work(func(d events.Delivery) { s.retire(d) })
 		s.announce(id, "v2", "v1")
@@ -470,7 +379,7 @@ func TestAVersionThatComesBackRollsOutAgain(t *testing.T) {
 
 func TestASecretThatIsConfiguredLaterBeginsToRoll(t *testing.T) {
 	onSite(t, func(t *testing.T, s *site) {
-		s.reportFor(long, "api", "1", "v2", id)
+		s.runs("api", "1", "v2", id)
 		p := s.start().ready()
 		s.announce(id, "v2", "v1")
 		s.until("it is known", func() bool { return p.status().VersionID == "v2" })
@@ -484,11 +393,11 @@ func TestASecretThatIsConfiguredLaterBeginsToRoll(t *testing.T) {
 func TestAStreamOfReportsHoldsNoRolloutUp(t *testing.T) {
 	onSite(t, func(t *testing.T, s *site) {
 		s.configure(secret.Spec{ID: id, Store: "mem", Services: []string{"api"}})
-		s.reportFor(long, "api", "1", "v2", id)
+		s.runs("api", "1", "v2", id)
 		s.start().ready()
 		s.announce(id, "v2", "v1")
 		for i := range 500 { // one each 10 ms
-			s.reportFor(long, "web", fmt.Sprint(i%50), secret.VersionID(fmt.Sprint("w", i)), "OTHER", id)
+			s.runs("web", fmt.Sprint(i%50), secret.VersionID(fmt.Sprint("w", i)), "OTHER", id)
 			live(10 * time.Millisecond)
 			if i == 250 && len(s.states(id, "v2")) == 0 {
 				t.Fatal("nothing was published while reports came in")
@@ -500,7 +409,7 @@ func TestAStreamOfReportsHoldsNoRolloutUp(t *testing.T) {
 func TestNotifiersThatDisagreeDoNotFloodTheLog(t *testing.T) {
 	onSite(t, func(t *testing.T, s *site) {
 		s.configure(secret.Spec{ID: id, Store: "mem", Services: []string{"api"}})
-		s.reportFor(long, "api", "1", "v2", id)
+		s.runs("api", "1", "v2", id)
 		s.start().ready()
 		s.start(func(cfg *Config) {
 			if err := cfg.Catalog.Replace(catalog.Entry{Spec: secret.Spec{ID: id, Store: "mem", Services: []string{"api", "other"}}, Origin: catalog.Configured}); err != nil {
