@@ -245,7 +245,7 @@ func (a *accounts) loop(t *testing.T, s *site) {
 	var m *client.Manager
 	waittest.Until(t, "the service starts", func() error {
 		m, err = client.New(t.Context(), client.Config{
-			Service: "audit-api", Instance: "one", Source: vault.source, IDs: []secret.ID{accountSecret}, Bus: bus, PollInterval: -1, Logger: s.log,
+			Service: "audit-api", Instance: "one", Source: vault.source, IDs: []secret.ID{accountSecret}, Bus: bus, PollInterval: -1, Lease: 3 * time.Second, Logger: s.log,
 		})
 		return err
 	})

@@ -35,7 +35,19 @@ const (
 	adminID = secret.ID("TRADEPULSE_ADMIN_TOKEN_ID")
 	// roundsUnderLoad is how often each of the two secrets rotates.
 	roundsUnderLoad = 20
+	// briefly is lease and fence: each rotation lasts that long. A lease is renewed
+	// after each third, and confirms what a process accepts for one fence.
+	briefly = 3 * time.Second
 )
+
+// underLoad runs the example with the same lease and fence.
+const underLoad = `
+from datetime import timedelta
+from functools import partial
+from tradepulse_rotator import fastapi
+fastapi.Secrets = partial(fastapi.Secrets, lease=timedelta(seconds=3), fence=timedelta(seconds=3))
+from app import app
+`
 
 // TestServicesUnderLoad rotates the signing key and the token of a FastAPI
 // service and of a Go service again and again while callers use both without
@@ -77,7 +89,7 @@ func TestServicesUnderLoad(t *testing.T) {
 // anybody uses it.
 func trader(id secret.ID, path string, retire secret.RetireMode) secret.Spec {
 	return secret.Spec{
-		ID: id, Store: "embedded", Path: "tradepulse/" + path, TTL: time.Hour, Grace: time.Second, Fence: time.Second, Retire: retire,
+		ID: id, Store: "embedded", Path: "tradepulse/" + path, TTL: time.Hour, Grace: time.Second, Fence: briefly, Retire: retire,
 		Services: []string{"tradepulse-api", "ledger"}, Rollout: secret.RolloutPrepare,
 	}
 }
@@ -129,7 +141,7 @@ func rotateThrough(ctx context.Context, bus *events.Bus, c catalogued, spec secr
 		}
 		select {
 		case <-ctx.Done():
-			return fmt.Errorf("%s is not replaced and retired: %w", from, ctx.Err())
+			return fmt.Errorf("%s is not replaced and retired, the rollout is %+v: %w", from, last.Event.Data.Rollout, ctx.Err())
 		case <-tick.C:
 		}
 	}
@@ -172,12 +184,13 @@ func startFastAPI(t *testing.T, s *site) halting {
 	if err := s.signer.Save(filepath.Join(dir, "signing.key")); err != nil {
 		t.Fatal(err)
 	}
+	writeFile(t, filepath.Join(dir, "underload.py"), underLoad)
 	host, port, _ := strings.Cut(address, ":")
 	h := halting{url: "http://" + address, log: filepath.Join(dir, "audit.jsonl")}
 	h.program = &program{out: &output{}, done: make(chan struct{})}
-	h.program.cmd = exec.Command(serverstest.Tool(t, "python"), "-m", "uvicorn", "--app-dir", "../examples/fastapi", "--host", host, "--port", port, "--no-access-log", "app:app")
+	h.program.cmd = exec.Command(serverstest.Tool(t, "python"), "-m", "uvicorn", "--app-dir", dir, "--host", host, "--port", port, "--no-access-log", "underload:app")
 	h.program.cmd.Env = append(os.Environ(),
-		"PYTHONPATH=../clients/python/src", "PYTHONDONTWRITEBYTECODE=1", "AUDIT_LOG="+h.log,
+		"PYTHONPATH=../clients/python/src:../examples/fastapi", "PYTHONDONTWRITEBYTECODE=1", "AUDIT_LOG="+h.log,
 		"ROTATOR_NATS_URL="+s.broker.server.Load().ClientURL(), "ROTATOR_TRUSTED_KEYS="+filepath.Join(dir, "signing.key.pub"))
 	for _, spec := range s.specs {
 		h.program.cmd.Env = append(h.program.cmd.Env, string(spec.ID)+"="+spec.StorePath())
@@ -234,7 +247,8 @@ func startGoService(t *testing.T, s *site, nc *nats.Conn) halting {
 	t.Helper()
 	h := halting{log: filepath.Join(t.TempDir(), "audit.jsonl")}
 	m, err := client.New(t.Context(), client.Config{
-		Service: "ledger", Source: s.catalog(nc).source, IDs: []secret.ID{auditID, adminID}, CheckedAtUse: []secret.ID{auditID, adminID}, Bus: s.bus(nc, "ledger"), Logger: s.log,
+		Service: "ledger", Source: s.catalog(nc).source, IDs: []secret.ID{auditID, adminID}, CheckedAtUse: []secret.ID{auditID, adminID},
+		Lease: briefly, Bus: s.bus(nc, "ledger"), Logger: s.log,
 	})
 	if err != nil {
 		t.Fatal(err)
