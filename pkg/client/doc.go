@@ -29,7 +29,7 @@
 // record, and by a read of the store's primary that calls it current. Past a fence
 // without a confirmation it may have been retired: users that check at each use then
 // read the store once, and refuse. See [FenceError] and
-// docs/adr/0026-silence-is-not-an-end.md.
+// docs/adr/0028-silence-is-not-an-end.md.
 //
 // # What is accepted besides
 //

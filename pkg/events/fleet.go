@@ -1,6 +1,8 @@
 package events
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"time"
 
 	"github.com/tradepulse/rotator/pkg/secret"
@@ -19,9 +21,13 @@ const (
 	PastFenceServe PastFence = "serve"
 )
 
-// OlderIncarnation is the incarnation under which the notifier records an instance
-// whose client writes no records of its own.
-const OlderIncarnation = "older-client"
+// OlderIncarnation returns the incarnation under which the notifier records an
+// instance whose client writes no records of its own. It tells the instances of one
+// service apart, because the subject of a use does not name the instance.
+func OlderIncarnation(instance string) string {
+	sum := sha256.Sum256([]byte(instance))
+	return "older-" + hex.EncodeToString(sum[:12])
+}
 
 // Presence is the record that an incarnation lives. The server's time of the
 // last one is the time of its last renewal.
@@ -100,6 +106,10 @@ type Fleet struct {
 	At time.Time
 	// Since is when the stream was made. What was stored before is lost.
 	Since time.Time
+	// Confirmed is when the latest stream was made of which it is known that no user
+	// was lost with one before it, zero if that is not known of any: see
+	// [Confirmation].
+	Confirmed time.Time
 	// Full is true when the stream refuses records of new incarnations and uses.
 	Full bool
 }

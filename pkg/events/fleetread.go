@@ -3,6 +3,7 @@ package events
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -26,7 +27,11 @@ func (b *Bus) Fleet(ctx context.Context, id secret.ID) (Fleet, error) {
 		return Fleet{}, fmt.Errorf("read the fleet: %w", err)
 	}
 	f := Fleet{SecretID: id}
-	err := b.readUsers(ctx, &f)
+	c, _, err := b.confirmed(ctx)
+	if err == nil || errors.Is(err, errUnconfirmed) {
+		f.Confirmed = c.Since
+		err = b.readUsers(ctx, &f)
+	}
 	if err == nil {
 		err = b.readOlderUsers(ctx, &f)
 	}
@@ -93,6 +98,9 @@ func (b *Bus) userOf(ctx context.Context, r record) (User, bool) {
 	return User{Use: *e.Use, UsedAt: e.At, Problem: e.Problem}, true
 }
 
+// noPresence is the problem of a use of which nothing says that its process lives.
+const noPresence = "no presence of the incarnation is stored"
+
 // readPresences completes users with the presences of their incarnations.
 func (b *Bus) readPresences(ctx context.Context, s *snapshot, users []User) error {
 	index := make(map[string]*User, len(users)) // :: subject of the presence → user
@@ -117,7 +125,7 @@ func (b *Bus) readPresences(ctx context.Context, s *snapshot, users []User) erro
 	})
 	for i := range users {
 		if users[i].RenewedAt.IsZero() && users[i].Problem == "" {
-			users[i].Problem = "no presence of the incarnation is stored"
+			users[i].Problem = noPresence
 		}
 	}
 	return err

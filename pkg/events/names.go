@@ -51,6 +51,9 @@ func (n Names) NotifyStream() string { return n.stream("NOTIFY") }
 // UsesStream keeps the last presence and the last uses of every incarnation.
 func (n Names) UsesStream() string { return n.stream("USES") }
 
+// RecordStream keeps what people and programs vouched for, for ever.
+func (n Names) RecordStream() string { return n.stream("RECORD") }
+
 // ReportsStream keeps the report of every live instance with an older client.
 func (n Names) ReportsStream() string { return n.stream("REPORTS") }
 
@@ -132,6 +135,14 @@ func (n Names) Use(k secret.Key, service, incarnation string) string {
 // barrier is the subject of the barrier of the stream of uses. All programs share
 // it, so that it takes one record for ever and a full stream still accepts it.
 func (n Names) barrier() string { return n.Use(barrierService, barrierService, "last") }
+
+// Confirmation is the subject of the [Confirmation] of the stream of uses.
+func (n Names) Confirmation() string { return n.prefix + "record.uses" }
+
+// Forgotten is the subject of what was [Forgotten] of an instance.
+func (n Names) Forgotten(service, instance string) string {
+	return n.prefix + "record.forgotten." + service + "." + instance
+}
 
 // Report is the subject of the report of an instance with an older client.
 func (n Names) Report(service, instance string) string {

@@ -80,6 +80,12 @@ func (n Names) StreamConfigs(o StreamOptions) []jetstream.StreamConfig {
 			MaxMsgsPerSubject: 1, MaxMsgs: int64(cmp.Or(o.UsesRecords, defaultUsesRecords)), MaxMsgSize: MaxRecordSize + maxRecordHeaders, AllowDirect: true,
 		},
 		{
+			Name: n.RecordStream(), Description: "that no users were lost with an earlier stream of uses, and which instances people had forgotten",
+			Subjects:  []string{n.prefix + "record.>"},
+			Retention: jetstream.LimitsPolicy, Discard: jetstream.DiscardNew, Storage: storage, Replicas: replicas,
+			DenyDelete: true, DenyPurge: true,
+		},
+		{
 			Name: n.ReportsStream(), Description: "the version that every live instance with an older client runs",
 			Subjects:  []string{n.Report("*", "*")},
 			Retention: jetstream.LimitsPolicy, Discard: jetstream.DiscardOld, Storage: storage, Replicas: replicas,
@@ -115,7 +121,8 @@ func (n Names) ConsumerConfigs(o StreamOptions) map[string][]jetstream.ConsumerC
 }
 
 // EnsureStreams creates the streams and the durable consumers, or brings them
-// to what this version of the program needs. Several processes may do so at
+// to what this version of the program needs. It confirms the stream of uses if none
+// was ever confirmed, see [Confirmation]. Several processes may do so at
 // once. The error wraps [ErrServerTooOld] when the server cannot hold timers.
 func (b *Bus) EnsureStreams(ctx context.Context, o StreamOptions) error {
 	if err := checkServer(b.nc.ConnectedServerVersion()); err != nil {
@@ -135,7 +142,11 @@ func (b *Bus) EnsureStreams(ctx context.Context, o StreamOptions) error {
 		}
 	}
 	b.ensured.Store(&o)
-	return nil
+	uses, err := b.stream(ctx, b.cfg.Names.UsesStream())
+	if err == nil {
+		err = b.confirmFirst(ctx, uses)
+	}
+	return wrap("confirm the first stream of uses", err)
 }
 
 // checkServer returns an error that wraps [ErrServerTooOld] unless a server of

@@ -30,7 +30,9 @@ const (
 )
 
 // Join stores the first presence of an incarnation, or the first after its
-// records were lost or purged. The incarnation writes every use before.
+// records were lost or purged. The incarnation writes every use after it, and is
+// confirmed by the next renewal: in the other order the stream may be lost in
+// between, and a presence without a use would be renewed for ever.
 func (b *Bus) Join(ctx context.Context, p Presence) (seq uint64, err error) {
 	return b.putPresence(ctx, "join", p)
 }
@@ -38,7 +40,7 @@ func (b *Bus) Join(ctx context.Context, p Presence) (seq uint64, err error) {
 // Renew replaces the presence that has the sequence after. Its error wraps
 // [ErrConflict] when that is no longer the last one of the subject: the records
 // were lost or purged, or the acknowledgement of a renewal was lost. The
-// incarnation writes every use again and joins.
+// incarnation joins again, and then writes every use.
 //
 // The last renewal of an incarnation has [Presence.Ended] set.
 func (b *Bus) Renew(ctx context.Context, p Presence, after uint64) (seq uint64, err error) {
@@ -85,27 +87,6 @@ func full(stream string, err error) error {
 		return fmt.Errorf("%w: stream %s takes no new record until ended instances are forgotten (rotator forget) or nats.uses_records is raised: %w", ErrFull, stream, err)
 	}
 	return err
-}
-
-// Forget purges the presence of an incarnation, and its uses of the given
-// secrets, up to and including a sequence: what was stored later stays.
-func (b *Bus) Forget(ctx context.Context, service, instance, incarnation string, ids []secret.ID, upTo uint64) error {
-	subjects := make([]string, 0, len(ids)+1)
-	for _, id := range ids {
-		subjects = append(subjects, b.cfg.Names.Use(id.Key(), service, incarnation))
-	}
-	// The presence goes last: without it the uses would have no end.
-	subjects = append(subjects, b.cfg.Names.Presence(service, instance, incarnation))
-	s, err := b.stream(ctx, b.cfg.Names.UsesStream())
-	if err != nil {
-		return wrap("forget", err)
-	}
-	for _, subject := range subjects {
-		if err := s.Purge(ctx, jetstream.WithPurgeSubject(subject), jetstream.WithPurgeSequence(upTo+1)); err != nil {
-			return fmt.Errorf("forget %s: %w", subject, err)
-		}
-	}
-	return nil
 }
 
 // validate holds a presence to what its reader can understand.

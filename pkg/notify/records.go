@@ -2,6 +2,7 @@ package notify
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"time"
 
@@ -41,8 +42,9 @@ func (t *tracker) recordOlder(ctx context.Context) error {
 
 // record writes the uses of a report, and then its presence.
 func (t *tracker) record(ctx context.Context, r events.Report) error {
+	incarnation := events.OlderIncarnation(r.Instance)
 	for _, running := range r.Secrets {
-		u := events.Use{Running: running, Service: r.Service, Instance: r.Instance, Incarnation: events.OlderIncarnation, PastFence: events.PastFenceServe, Joined: true}
+		u := events.Use{Running: running, Service: r.Service, Instance: r.Instance, Incarnation: incarnation, PastFence: events.PastFenceServe, Joined: true}
 		if t.knows(u) {
 			continue
 		}
@@ -51,7 +53,7 @@ func (t *tracker) record(ctx context.Context, r events.Report) error {
 		}
 	}
 	_, err := t.bus.Join(ctx, events.Presence{
-		Service: r.Service, Instance: r.Instance, Incarnation: events.OlderIncarnation, StartedAt: r.StartedAt, At: r.At, Lease: olderLease,
+		Service: r.Service, Instance: r.Instance, Incarnation: incarnation, StartedAt: r.StartedAt, At: r.At, Lease: olderLease,
 	})
 	return err
 }
@@ -76,7 +78,7 @@ func (t *tracker) forget(ctx context.Context) error {
 	for backoff.Pause(ctx, forgetEvery) {
 		for _, f := range t.forgettable(time.Now()) {
 			if err := t.bus.Forget(ctx, f.service, f.instance, f.incarnation, f.ids, f.seq); err != nil {
-				if ctx.Err() == nil {
+				if ctx.Err() == nil && !errors.Is(err, events.ErrConflict) { // it was heard of since
 					t.log.LogAttrs(ctx, slog.LevelWarn, "instance.not_forgotten", slog.String("service", f.service), slog.String("instance", f.instance),
 						slog.String("error", err.Error()))
 				}

@@ -238,17 +238,19 @@ func TestAnOlderClientIsRecorded(t *testing.T) {
 	onSite(t, func(t *testing.T, s *site) {
 		s.configure(secret.Spec{ID: id, Store: "mem", Services: []string{"api"}, Deadline: time.Hour})
 		p := s.start().ready()
-		r := events.Report{Service: "api", Instance: "old", At: time.Now(), Secrets: []events.Running{{SecretID: id, VersionID: "v1", Status: events.StatusApplied, At: time.Now()}}}
-		if err := s.bus.Report(t.Context(), r, lease); err != nil {
-			t.Fatal(err)
+		for _, instance := range []string{"old", "old2"} {
+			r := events.Report{Service: "api", Instance: instance, At: time.Now(), Secrets: []events.Running{{SecretID: id, VersionID: "v1", Status: events.StatusApplied, At: time.Now()}}}
+			if err := s.bus.Report(t.Context(), r, lease); err != nil {
+				t.Fatal(err)
+			}
 		}
 		s.announce(id, "v2", "v1")
 		s.reportFor(long, "api", "new", "v2", id)
 		s.becomes(id, "v2", rolling)
 		live(10 * time.Minute)
 		s.becomes(id, "v2", rolling)
-		if b := p.status().Blockers; len(b) != 1 || b[0].Instance != "old" || b[0].Reason != events.BlockSilent {
-			t.Errorf("got %v", b)
+		if b := p.status().Blockers; len(b) != 2 || b[0].Instance != "old" || b[0].Reason != events.BlockSilent || b[1].Instance != "old2" {
+			t.Errorf("got %v, want both silent", b)
 		}
 	})
 }

@@ -32,10 +32,6 @@ type Question struct {
 	// Promoted is when the announcement of VersionID was stored, which is after the
 	// promotion.
 	Promoted time.Time
-	// Confirmed is the latest time at which no serve user can have been lost with an
-	// earlier stream of uses: when the first stream was made, or when a person said
-	// so. Zero makes it Promoted, which misses a stream that was lost before.
-	Confirmed time.Time
 	// PresumeEnded says after which silence a serve user of a service is presumed to
 	// have ended. The operator vouches for that, so the answer is unknown then.
 	PresumeEnded map[string]time.Duration
@@ -92,8 +88,8 @@ func (q Question) Ask(f events.Fleet) Standing {
 	}
 	s.Unjoined = q.unjoined(f)
 	base := q.Promoted
-	if since := f.Since; since.After(cmp.Or(q.Confirmed, q.Promoted)) {
-		base = later(base, since)
+	if f.Confirmed.IsZero() || f.Since.After(f.Confirmed) {
+		base = later(base, f.Since)
 		s.Unknown = q.lost(f)
 	}
 	if f.Full {
@@ -240,7 +236,10 @@ func (q Question) lost(f events.Fleet) string {
 	if refuse {
 		return ""
 	}
-	return fmt.Sprintf("the stream of uses was made at %s: users that serve on may have been lost with the one before, confirm that there are none", clock(f.Since))
+	if f.Confirmed.IsZero() {
+		return "nothing says whether users that serve on were lost with an earlier stream of uses: confirm that there are none (rotator confirm-fleet)"
+	}
+	return fmt.Sprintf("the stream of uses was made at %s: users that serve on may have been lost with the one before, confirm that there are none (rotator confirm-fleet)", clock(f.Since))
 }
 
 func leaseOf(u events.User) time.Duration { return min(seconds(u.Presence.Lease), maxLease) }

@@ -50,12 +50,12 @@ func foreign(u *events.User) { u.Use.Service = "other" }
 func question() Question {
 	return Question{
 		Spec: secret.Spec{ID: "S", Store: "x", Fence: fence, Services: []string{"api"}}, VersionID: "v2", Unstaged: true,
-		Promoted: t0.Add(-2 * time.Hour), Confirmed: t0.Add(-24 * time.Hour),
+		Promoted: t0.Add(-2 * time.Hour),
 	}
 }
 
 func fleetOf(users ...events.User) events.Fleet {
-	return events.Fleet{SecretID: "S", Users: users, Seq: 7, At: t0, Since: t0.Add(-24 * time.Hour)}
+	return events.Fleet{SecretID: "S", Users: users, Seq: 7, At: t0, Since: t0.Add(-24 * time.Hour), Confirmed: t0.Add(-24 * time.Hour)}
 }
 
 func TestStateOf(t *testing.T) {
@@ -201,12 +201,15 @@ func TestMayRetire(t *testing.T) {
 		"the stream was lost, and what served on with it": {func(_, _ *events.Data, _ *Question, f *events.Fleet) {
 			f.Since, f.Users[0].Use.PastFence = t0.Add(-time.Hour), events.PastFenceServe
 		}, "may have been lost"},
-		"a person has confirmed that": {func(_, _ *events.Data, q *Question, f *events.Fleet) {
-			f.Since, f.Users[0].Use.PastFence, q.Confirmed = t0.Add(-time.Hour), events.PastFenceServe, t0
+		"a person has confirmed that": {func(_, _ *events.Data, _ *Question, f *events.Fleet) {
+			f.Since, f.Users[0].Use.PastFence, f.Confirmed = t0.Add(-time.Hour), events.PastFenceServe, t0.Add(-time.Hour)
 		}, ""},
-		"the stream was lost, and all refuse":             {func(_, _ *events.Data, _ *Question, f *events.Fleet) { f.Since = t0.Add(-time.Hour) }, ""},
-		"the stream was lost less than a fence ago":       {func(_, _ *events.Data, _ *Question, f *events.Fleet) { f.Since = t0.Add(-fence) }, "another 12s"},
-		"the stream is older than the rollout by default": {func(_, _ *events.Data, q *Question, _ *events.Fleet) { q.Confirmed = time.Time{} }, ""},
+		"the stream was lost, and all refuse":       {func(_, _ *events.Data, _ *Question, f *events.Fleet) { f.Since = t0.Add(-time.Hour) }, ""},
+		"the stream was lost less than a fence ago": {func(_, _ *events.Data, _ *Question, f *events.Fleet) { f.Since = t0.Add(-fence) }, "another 12s"},
+		"nothing says whether a stream was lost": {func(_, _ *events.Data, _ *Question, f *events.Fleet) {
+			f.Confirmed, f.Users[0].Use.PastFence = time.Time{}, events.PastFenceServe
+		}, "nothing says"},
+		"nothing says whether a stream was lost, and all refuse": {func(_, _ *events.Data, _ *Question, f *events.Fleet) { f.Confirmed = time.Time{} }, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -83,6 +83,8 @@ type record struct {
 var records = []record{
 	{"presence", "One incarnation of an instance lives, or has ended.", events.Presence{}},
 	{"use", "What one incarnation of an instance does with one secret.", events.Use{}},
+	{"confirmation", "No user of a secret was lost with a stream of uses before the one that is named.", events.Confirmation{}},
+	{"forgotten", "A person had the records of an incarnation purged.", events.Forgotten{}},
 	{"report", "What one running process with an older client runs.", events.Report{}},
 }
 
@@ -129,6 +131,8 @@ func document() ([]byte, error) {
 	add("live", names.Live(service, key), "Where a running instance hears what is stored under notify.", notified, "service", "key")
 	add("presence", names.Presence(service, instance, incarnation), "That an incarnation of an instance lives; not signed.", "presence", "service", "instance", "incarnation")
 	add("use", names.Use(key, service, incarnation), "What an incarnation does with a secret; not signed.", "use", "key", "service", "incarnation")
+	add("confirmation", names.Confirmation(), "That no users were lost with an earlier stream of uses; not signed.", "confirmation")
+	add("forgotten", names.Forgotten(service, instance), "What a person had forgotten of an instance; not signed.", "forgotten", "service", "instance")
 	add("report", names.Report(service, instance), "What an instance with an older client runs; a lease, not signed.", "report", "service", "instance")
 	for _, r := range records {
 		messages = append(messages, item(r.name, object{

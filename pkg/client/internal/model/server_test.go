@@ -207,8 +207,8 @@ func (w *world) service(i int) string {
 // asks. A live instance that always runs the current version is part of a world
 // without notifiers: its service is heard of.
 func (w *world) fleet(s state) (rollout.Question, events.Fleet) {
-	q := rollout.Question{Spec: w.spec(), VersionID: ids[s.cur], Promoted: ago(s.promoted), Confirmed: epoch, Unstaged: !w.accepts || s.unstaged+1 >= s.cur || w.off("the stage is taken before the proof")}
-	f := events.Fleet{SecretID: "S", At: now, Since: epoch, Full: w.full && !w.off("a full stream blocks")}
+	q := rollout.Question{Spec: w.spec(), VersionID: ids[s.cur], Promoted: ago(s.promoted), Unstaged: !w.accepts || s.unstaged+1 >= s.cur || w.off("the stage is taken before the proof")}
+	f := events.Fleet{SecretID: "S", At: now, Since: epoch, Confirmed: epoch, Full: w.full && !w.off("a full stream blocks")}
 	if s.lost == 1 && !w.off("a stream that was lost is unknown") {
 		f.Since = ago(s.began)
 	}
