@@ -316,7 +316,11 @@ func (s *site) end(service, instance string) {
 // forget purges the records of an instance, as an operator does.
 func (s *site) forget(service, instance string, ids ...secret.ID) {
 	s.t.Helper()
-	if err := s.bus.Forget(s.t.Context(), service, instance, "i"+instance, ids, 1<<40); err != nil {
+	f, err := s.bus.Instance(s.t.Context(), service, instance, "i"+instance)
+	if err == nil {
+		err = s.bus.Forget(s.t.Context(), service, instance, "i"+instance, ids, f.Seq)
+	}
+	if err != nil {
 		s.t.Fatal(err)
 	}
 }
