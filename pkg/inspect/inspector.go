@@ -30,11 +30,7 @@ type Inspector struct {
 // What cannot be read of one secret is in its Error. An ID that is neither
 // configured nor discovered is an error that wraps [catalog.ErrUnknownSecret].
 func (i *Inspector) Secrets(ctx context.Context, ids ...secret.ID) ([]Secret, error) {
-	view, err := NewView(ctx, i.Bus)
-	if err != nil {
-		return nil, err
-	}
-	r := &reading{Inspector: i, view: view, claimed: map[secret.ID]secret.Spec{}}
+	r := &reading{Inspector: i, view: NewView(i.Bus), claimed: map[secret.ID]secret.Spec{}}
 	if len(ids) > 0 {
 		return r.some(ctx, ids)
 	}

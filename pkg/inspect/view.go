@@ -1,6 +1,7 @@
 package inspect
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"time"
@@ -16,27 +17,15 @@ import (
 type Bus interface {
 	Last(ctx context.Context, t events.Type, id secret.ID) (events.Announcement, error)
 	Timer(ctx context.Context, t events.Type, id secret.ID) (events.Timer, error)
-	Reports(ctx context.Context) ([]events.Report, error)
+	Fleet(ctx context.Context, id secret.ID) (events.Fleet, error)
 }
 
-// View shows secrets by what the bus says of them. The reports of all instances
-// are read once, for the whole view.
-type View struct {
-	bus     Bus
-	reports []events.Report
-}
+// View shows secrets by what the bus says of them.
+type View struct{ bus Bus }
 
 // NewView returns a view. A nil bus leaves out what only the bus says: timers,
 // failures and rollouts.
-func NewView(ctx context.Context, bus Bus) (*View, error) {
-	v := &View{bus: bus}
-	if bus == nil {
-		return v, nil
-	}
-	var err error
-	v.reports, err = bus.Reports(ctx)
-	return v, err
-}
+func NewView(bus Bus) *View { return &View{bus: bus} }
 
 // Secret returns what is known of the secret of an entry, given the answer of its
 // store: a store that does not know the secret gives [secret.ErrNotFound].
@@ -53,7 +42,9 @@ func (v *View) Secret(ctx context.Context, e catalog.Entry, m secret.Metadata, e
 	}
 	decide(&s, e.Spec, facts)
 	versions(&s, e.Spec, m)
-	v.rollout(&s, last)
+	if err := v.rollout(ctx, &s, e.Spec, last); err != nil {
+		s.Error = cmp.Or(s.Error, err.Error())
+	}
 	return s
 }
 
@@ -88,16 +79,30 @@ func versions(s *Secret, spec secret.Spec, m secret.Metadata) {
 }
 
 // rollout sets where the rollout of the current version is, given the last event
-// about a rollout of the secret. Before the first event it has just begun.
-func (v *View) rollout(s *Secret, last events.Data) {
-	if v.bus == nil {
-		return
+// about a rollout of the secret, and what the fleet says. Before the first event it
+// has just begun.
+func (v *View) rollout(ctx context.Context, s *Secret, spec secret.Spec, last events.Data) error {
+	if v.bus == nil || s.VersionID == "" {
+		return nil
 	}
-	if s.VersionID != "" {
-		s.Rollout = events.RolloutRolling
-		s.Blocking, s.Applied = rollout.Blocking(v.reports, s.Services, s.SecretID, s.VersionID)
-	}
+	r := rollout.Rollout{State: events.RolloutRolling}
 	if last.VersionID == s.VersionID && last.Rollout != nil {
-		s.Rollout = last.Rollout.State
+		r = rollout.Resume(last)
 	}
+	s.Rollout = r.State
+	announced, err := v.bus.Last(ctx, events.TypeRotated, s.SecretID)
+	if err != nil && !errors.Is(err, events.ErrUntrusted) {
+		return err
+	}
+	fleet, err := v.bus.Fleet(ctx, s.SecretID)
+	if err != nil {
+		return err
+	}
+	q := rollout.Question{Spec: spec, VersionID: s.VersionID, Pending: s.Pending, Unstaged: s.Previous == "", Promoted: announced.At}
+	if announced.Event.Data.VersionID != s.VersionID {
+		q.Promoted = fleet.At // it is announced later
+	}
+	standing, safe := q.Ask(fleet), q.Safe(r, fleet)
+	s.Applied, s.Blocking, s.SafeToRevoke = standing.Applied, standing.Blocking, &safe
+	return nil
 }

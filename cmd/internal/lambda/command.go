@@ -98,11 +98,11 @@ func (f *Function) look(ctx context.Context, c Command) (any, error) {
 // if there is one.
 func (f *Function) view(ctx context.Context, action string) (*inspect.View, error) {
 	if action != ActionStatus || f.o.Config.SingleNode() {
-		return inspect.NewView(ctx, nil)
+		return inspect.NewView(nil), nil
 	}
 	bus, err := f.link.bus(ctx)
 	if err != nil {
 		return nil, err
 	}
-	return inspect.NewView(ctx, bus)
+	return inspect.NewView(bus), nil
 }
