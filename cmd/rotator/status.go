@@ -16,6 +16,7 @@ import (
 	"github.com/tradepulse/rotator/pkg/catalog"
 	"github.com/tradepulse/rotator/pkg/events"
 	"github.com/tradepulse/rotator/pkg/inspect"
+	"github.com/tradepulse/rotator/pkg/rollout"
 	"github.com/tradepulse/rotator/pkg/scheduler"
 	"github.com/tradepulse/rotator/pkg/secret"
 )
@@ -26,14 +27,19 @@ func statusCommand(path *string) *cobra.Command {
 		Use:   "status [ID...]",
 		Short: "Show every secret: its version, when it rotates, and who does not run it yet",
 		Long: `Reads the stores and the bus and shows, per secret, the current version, its
-age, when it rotates and why, where its rollout is, and every instance that does
-not run the current version; then what is wrong with the tags of secrets. It
-changes nothing.
+age, when it rotates and why, where its rollout is, every instance that does not
+run the current version, and whether the versions before it are safe to revoke;
+then what is wrong with the tags of secrets. It changes nothing.
+
+Safe to revoke is "yes" when no instance uses or accepts an older version, "no"
+while one may, and "unknown" when records of instances were lost. A silent
+instance is one that has neither renewed its presence nor said that it has ended:
+if you know that its process is gone, have it forgotten with 'rotator forget'.
 
 The exit code is 1 when a secret cannot be read, is past its end, or is not
 scheduled because of its tags.`,
 		Example: `  rotator status --config docs/examples/single-node.yaml
-  rotator status --json | jq '.[] | select(.blocking)'`,
+  rotator status --json | jq '.[] | select(.safe_to_revoke.answer != "yes")'`,
 		ValidArgsFunction: cli.CompleteIDs(path, 0),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			all, err := operator.Secrets(cmd, *path, args)
@@ -119,6 +125,9 @@ func printStatus(w io.Writer, all []inspect.Secret, now time.Time) error {
 				return err
 			}
 		}
+		if _, err := io.WriteString(w, safe(s)); err != nil {
+			return err
+		}
 	}
 	return printProblems(w, all)
 }
@@ -169,6 +178,26 @@ func note(s inspect.Secret) string {
 	default:
 		return fmt.Sprintf("  %s: %s\n", name(s), s.Message)
 	}
+}
+
+// safe returns the line that says whether the versions before may be revoked, or
+// nothing where there are none.
+func safe(s inspect.Secret) string {
+	a := s.SafeToRevoke
+	if a == nil || s.Previous == "" && s.Rollout == events.RolloutRetired {
+		return ""
+	}
+	line := fmt.Sprintf("  %s: safe to revoke: %s, because %s", name(s), a.Answer, a.Because)
+	var states []string
+	for _, state := range []rollout.InstanceState{rollout.InstanceLive, rollout.InstanceSilent, rollout.InstanceEnded} {
+		if n := a.Instances[state]; n > 0 {
+			states = append(states, fmt.Sprintf("%d %s", n, state))
+		}
+	}
+	if len(states) > 0 {
+		line += " (" + strings.Join(states, ", ") + ")"
+	}
+	return line + "\n"
 }
 
 // printProblems says what is wrong with the tags of secrets.

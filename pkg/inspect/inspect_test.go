@@ -12,6 +12,7 @@ import (
 	"github.com/tradepulse/rotator/pkg/catalog"
 	"github.com/tradepulse/rotator/pkg/events"
 	"github.com/tradepulse/rotator/pkg/inspect"
+	"github.com/tradepulse/rotator/pkg/rollout"
 	"github.com/tradepulse/rotator/pkg/scheduler"
 	"github.com/tradepulse/rotator/pkg/secret"
 	"github.com/tradepulse/rotator/pkg/store"
@@ -124,9 +125,16 @@ func TestWhatTheBusSays(t *testing.T) {
 	if got.Rollout != events.RolloutRolling || got.Applied != 1 || len(got.Blocking) != 1 || got.Blocking[0].Service != "web" {
 		t.Errorf("the rollout: %+v", got)
 	}
+	if safe := got.SafeToRevoke; safe.Answer != rollout.AnswerNo || !strings.Contains(safe.Because, "web/1 runs_other_version") || safe.Instances[rollout.InstanceLive] != 2 || len(safe.Waiting) != 1 {
+		t.Errorf("safe to revoke: %+v", safe)
+	}
+	s.report("web", "1", "DB", v)
+	if safe := s.secrets("DB")[0].SafeToRevoke; safe.Answer != rollout.AnswerNo || !strings.Contains(safe.Because, "floor") || safe.Until.Before(time.Now()) {
+		t.Errorf("safe to revoke before the floor is over: %+v", safe)
+	}
 
 	s.in.Bus = nil
-	if got := s.secrets("DB")[0]; got.Armed || got.Reason != scheduler.ReasonScheduled || got.Rollout != "" || got.Blocking != nil || got.VersionID != v {
+	if got := s.secrets("DB")[0]; got.Armed || got.Reason != scheduler.ReasonScheduled || got.Rollout != "" || got.Blocking != nil || got.SafeToRevoke != nil || got.VersionID != v {
 		t.Errorf("without the bus: %+v", got)
 	}
 }
@@ -176,14 +184,16 @@ func TestJSON(t *testing.T) {
 			SecretID: "DB", Store: "main", Path: "db", Discovered: true, VersionID: "2", CreatedAt: at, NotAfter: at, Pending: "3", Previous: "1", RotateAt: at,
 			Reason: scheduler.ReasonRetrying, Message: "m", Failure: &events.Failure{Step: "verify", Code: events.CodeRejected, Message: "f"}, Armed: true,
 			Rollout: events.RolloutRolling, Applied: 1, Blocking: []events.Blocker{{Service: "api", Reason: events.BlockOldVersion}}, Services: []string{"api"},
-			Findings: []secret.Finding{{Code: catalog.CodeConflict, Severity: secret.SeverityWarning, Subject: "rotator:ttl", Message: "m"}}, Error: "e",
+			SafeToRevoke: &rollout.SafeToRevoke{Answer: rollout.AnswerNo, Because: "b", Waiting: []events.Blocker{{Service: "api", Reason: events.BlockOldVersion}}, Until: at, Instances: map[rollout.InstanceState]int{rollout.InstanceLive: 2}},
+			Findings:     []secret.Finding{{Code: catalog.CodeConflict, Severity: secret.SeverityWarning, Subject: "rotator:ttl", Message: "m"}}, Error: "e",
 		},
 	})
 	const want = `[{"secret_id":"DB","store":"main","path":"db","discovered":false,"reason":"not_found","message":"m","armed":false,"applied":0},` +
 		`{"secret_id":"DB","store":"main","path":"db","discovered":true,"version_id":"2","created_at":"2026-01-02T03:04:05Z","not_after":"2026-01-02T03:04:05Z",` +
 		`"pending_version_id":"3","previous_version_id":"1","rotate_at":"2026-01-02T03:04:05Z","reason":"retrying","message":"m",` +
 		`"failure":{"step":"verify","code":"rejected","message":"f"},"armed":true,"rollout":"rolling","applied":1,` +
-		`"blocking":[{"service":"api","reason":"runs_other_version"}],"services":["api"],` +
+		`"blocking":[{"service":"api","reason":"runs_other_version"}],"safe_to_revoke":{"answer":"no","because":"b",` +
+		`"waiting":[{"service":"api","reason":"runs_other_version"}],"until":"2026-01-02T03:04:05Z","instances":{"live":2}},"services":["api"],` +
 		`"problems":[{"code":"conflict","severity":"warning","subject":"rotator:ttl","message":"m"}],"error":"e"}]`
 	if err != nil || string(got) != want {
 		t.Errorf("got  %s, %v\nwant %s", got, err, want)

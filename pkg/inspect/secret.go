@@ -5,6 +5,7 @@ import (
 
 	"github.com/tradepulse/rotator/pkg/catalog"
 	"github.com/tradepulse/rotator/pkg/events"
+	"github.com/tradepulse/rotator/pkg/rollout"
 	"github.com/tradepulse/rotator/pkg/scheduler"
 	"github.com/tradepulse/rotator/pkg/secret"
 )
@@ -41,7 +42,10 @@ type Secret struct {
 	Rollout  events.RolloutState `json:"rollout,omitempty"`
 	Applied  int                 `json:"applied"`
 	Blocking []events.Blocker    `json:"blocking,omitempty"`
-	Services []string            `json:"services,omitempty"`
+	// SafeToRevoke says whether every version before VersionID may be revoked. Nil
+	// without a bus.
+	SafeToRevoke *rollout.SafeToRevoke `json:"safe_to_revoke,omitempty"`
+	Services     []string              `json:"services,omitempty"`
 	// Findings are what its owner has to correct in its tags.
 	Findings []secret.Finding `json:"problems,omitempty"`
 	// Error is why the secret, or what the bus says of it, cannot be read.

@@ -79,12 +79,18 @@ func (s *site) put(path string, tags ...string) secret.VersionID {
 	return v.ID
 }
 
-// report publishes what an instance runs.
+// report records what a live instance runs, and that it accepts nothing else.
 func (s *site) report(service, instance string, id secret.ID, v secret.VersionID) {
 	s.t.Helper()
-	now := time.Now()
-	r := events.Report{Service: service, Instance: instance, StartedAt: now, At: now, Secrets: []events.Running{{SecretID: id, VersionID: v, Status: events.StatusApplied, At: now}}}
-	if err := s.bus.Report(s.t.Context(), r, time.Minute); err != nil {
+	now, incarnation := time.Now(), service+instance
+	_, err := s.bus.Join(s.t.Context(), events.Presence{Service: service, Instance: instance, Incarnation: incarnation, StartedAt: now, At: now, Lease: 3600})
+	if err == nil {
+		err = s.bus.WriteUse(s.t.Context(), events.Use{
+			Running: events.Running{SecretID: id, VersionID: v, Status: events.StatusApplied, At: now},
+			Service: service, Instance: instance, Incarnation: incarnation, Accepts: []secret.VersionID{}, PastFence: events.PastFenceServe, Joined: true,
+		})
+	}
+	if err != nil {
 		s.t.Fatal(err)
 	}
 }

@@ -1,6 +1,7 @@
 package inspect
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"time"
@@ -38,8 +39,8 @@ func (v *View) Secret(ctx context.Context, e catalog.Entry, m secret.Metadata, e
 	last, err := v.ask(ctx, e.Spec.ID, &facts)
 	decide(&s, e.Spec, facts)
 	versions(&s, e.Spec, m)
-	if err = errors.Join(err, v.rollout(ctx, &s, e.Spec, last)); err != nil {
-		s.Error = err.Error()
+	if err := v.rollout(ctx, &s, e.Spec, last); err != nil {
+		s.Error = cmp.Or(s.Error, err.Error())
 	}
 	return s
 }
@@ -75,24 +76,30 @@ func versions(s *Secret, spec secret.Spec, m secret.Metadata) {
 }
 
 // rollout sets where the rollout of the current version is, given the last event
-// about a rollout of the secret. Before the first event it has just begun.
+// about a rollout of the secret, and what the fleet says. Before the first event it
+// has just begun.
 func (v *View) rollout(ctx context.Context, s *Secret, spec secret.Spec, last events.Data) error {
 	if v.bus == nil || s.VersionID == "" {
 		return nil
 	}
-	s.Rollout = events.RolloutRolling
+	r := rollout.Rollout{State: events.RolloutRolling}
 	if last.VersionID == s.VersionID && last.Rollout != nil {
-		s.Rollout = last.Rollout.State
+		r = rollout.Resume(last)
 	}
-	announced, err := v.bus.Last(ctx, events.TypeRotated, spec.ID)
+	s.Rollout = r.State
+	announced, err := v.bus.Last(ctx, events.TypeRotated, s.SecretID)
+	if err != nil && !errors.Is(err, events.ErrUntrusted) {
+		return err
+	}
+	fleet, err := v.bus.Fleet(ctx, s.SecretID)
 	if err != nil {
 		return err
 	}
-	fleet, err := v.bus.Fleet(ctx, spec.ID)
-	if err != nil {
-		return err
+	q := rollout.Question{Spec: spec, VersionID: s.VersionID, Pending: s.Pending, Unstaged: s.Previous == "", Promoted: announced.At}
+	if announced.Event.Data.VersionID != s.VersionID {
+		q.Promoted = fleet.At // it is announced later
 	}
-	standing := rollout.Question{Spec: spec, VersionID: s.VersionID, Pending: s.Pending, Promoted: announced.At}.Ask(fleet)
-	s.Blocking, s.Applied = standing.Blocking, standing.Applied
+	standing, safe := q.Ask(fleet), q.Safe(r, fleet)
+	s.Applied, s.Blocking, s.SafeToRevoke = standing.Applied, standing.Blocking, &safe
 	return nil
 }

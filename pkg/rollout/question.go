@@ -153,10 +153,12 @@ func (q Question) older(v secret.VersionID) bool {
 }
 
 // clear reports whether the records of a silent user name no version that is to be
-// retired. One that is joining, one that does not say what it accepts and one that
-// is not understood may use any.
+// retired, and are not older than the promotion. One that is joining, one that does
+// not say what it accepts and one that is not understood may use any; and one that
+// is cut off from the bus polls the store, and may have moved to another version
+// since that one was promoted in its place.
 func (q Question) clear(u events.User) bool {
-	return u.Problem == "" && u.Use.Status.Known() && !q.older(u.Use.VersionID) && u.Use.Accepts != nil &&
+	return u.Problem == "" && !later(u.RenewedAt, u.UsedAt).Before(q.Promoted) && u.Use.Status.Known() && !q.older(u.Use.VersionID) && u.Use.Accepts != nil &&
 		!slices.ContainsFunc(u.Use.Accepts, q.older) && (u.Use.Wanted == "" || !q.older(u.Use.Wanted))
 }
 

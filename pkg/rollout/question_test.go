@@ -38,6 +38,9 @@ func anyV(u *events.User)    { u.Use.Accepts = nil }
 func lastly(u *events.User) {
 	u.RenewedAt, u.UsedAt, u.Use.Instance = t0.Add(-time.Hour), t0.Add(-time.Hour), "2"
 }
+func longAgo(u *events.User) {
+	u.RenewedAt, u.UsedAt, u.Use.Instance = t0.Add(-3*time.Hour), t0.Add(-3*time.Hour), "2"
+}
 func lately(u *events.User) {
 	u.RenewedAt, u.UsedAt, u.Use.Instance = t0.Add(-time.Minute), t0.Add(-time.Minute), "2"
 }
@@ -123,6 +126,8 @@ func TestWhatAFleetSays(t *testing.T) {
 		"a silent one accepts an older version":                         {[]events.User{good, user(good, lastly, serves, accepts)}, "api/2 silent"},
 		"a silent one does not say what it accepts":                     {[]events.User{good, user(good, lastly, serves, anyV)}, "api/2 silent"},
 		"a silent one has staged the next":                              {[]events.User{good, user(good, lastly, serves, stage3)}, ""},
+		"a silent one runs the version since before it was promoted":    {[]events.User{good, user(good, longAgo, serves)}, "api/2 silent"},
+		"a silent one runs it since before, and its fence has ended":    {[]events.User{good, user(good, longAgo)}, ""},
 		"a silent one failed to take the version":                       {[]events.User{good, user(using("v1"), lastly, serves, failing)}, "api/2 silent"},
 		"a silent one is joining":                                       {[]events.User{good, user(using(""), lastly, serves)}, "api/2 silent"},
 		"a silent one serves on":                                        {[]events.User{good, user(using("v1"), lastly, serves)}, "api/2 silent"},
