@@ -252,6 +252,9 @@ func TestAnOlderClientIsRecorded(t *testing.T) {
 		if b := p.status().Blockers; len(b) != 2 || b[0].Instance != "old" || b[0].Reason != events.BlockSilent || b[1].Instance != "old2" {
 			t.Errorf("got %v, want both silent", b)
 		}
+		if f, err := s.bus.Fleet(t.Context(), id); err != nil || len(f.Users) != 3 {
+			t.Errorf("%d users are on record, want 3: %v", len(f.Users), err)
+		}
 	})
 }
 
