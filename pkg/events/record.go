@@ -89,6 +89,24 @@ func (b *Bus) ConfirmFleet(ctx context.Context, c Confirmation) error {
 	return wrap("confirm the fleet", b.putStanding(ctx, b.cfg.Names.Confirmation(), c, jetstream.WithExpectLastSequencePerSubject(before)))
 }
 
+// Confirmed returns when the stream of uses was made, and the last confirmation,
+// zero for none.
+func (b *Bus) Confirmed(ctx context.Context) (since time.Time, last Confirmation, err error) {
+	last, _, err = b.confirmed(ctx)
+	if err != nil && !errors.Is(err, errUnconfirmed) {
+		return since, last, wrap("read the confirmation of the fleet", err)
+	}
+	s, err := b.stream(ctx, b.cfg.Names.UsesStream())
+	if err != nil {
+		return since, last, wrap("read the confirmation of the fleet", err)
+	}
+	info, err := s.Info(ctx)
+	if err != nil {
+		return since, last, wrap("read the confirmation of the fleet", err)
+	}
+	return info.Created, last, nil
+}
+
 // confirmed returns the last confirmation and its sequence. The error wraps
 // errUnconfirmed when there is none.
 func (b *Bus) confirmed(ctx context.Context) (Confirmation, uint64, error) {

@@ -15,23 +15,6 @@ import (
 // without an instance blocks, and so does a secret without a subscriber: silence
 // proves nothing (invariant 5).
 func Blocking(reports []events.Report, services []string, id secret.ID, want secret.VersionID) (blockers []events.Blocker, applied int) {
-	return blocking(reports, services, id, func(u events.Running) (events.Blocker, bool) { return blocker(u, want) })
-}
-
-// BlockingStaged returns which instances and services do not hold version want
-// yet, neither in use nor staged for verification. Otherwise it counts as
-// [Blocking] does.
-func BlockingStaged(reports []events.Report, services []string, id secret.ID, want secret.VersionID) []events.Blocker {
-	blockers, _ := blocking(reports, services, id, func(u events.Running) (events.Blocker, bool) {
-		if u.Status == events.StatusStaged && u.Wanted == want {
-			return events.Blocker{}, false
-		}
-		return blocker(u, want)
-	})
-	return blockers
-}
-
-func blocking(reports []events.Report, services []string, id secret.ID, blocks func(events.Running) (events.Blocker, bool)) (blockers []events.Blocker, free int) {
 	seen := make(map[string]bool, len(services))
 	for _, r := range reports {
 		i := slices.IndexFunc(r.Secrets, func(u events.Running) bool { return u.SecretID == id })
@@ -39,11 +22,11 @@ func blocking(reports []events.Report, services []string, id secret.ID, blocks f
 			continue
 		}
 		seen[r.Service] = true
-		if b, blocked := blocks(r.Secrets[i]); blocked {
+		if b, blocked := blocker(r.Secrets[i], want); blocked {
 			b.Service, b.Instance = r.Service, r.Instance
 			blockers = append(blockers, b)
 		} else {
-			free++
+			applied++
 		}
 	}
 	for _, r := range reports {
@@ -52,7 +35,7 @@ func blocking(reports []events.Report, services []string, id secret.ID, blocks f
 			blockers = append(blockers, events.Blocker{Service: r.Service, Instance: r.Instance, Reason: events.BlockNotUnderstood, Detail: r.Problem})
 		}
 	}
-	return withAbsent(blockers, services, seen), free
+	return withAbsent(blockers, services, seen), applied
 }
 
 // withAbsent adds the subscribers of which no instance was seen, and sorts.

@@ -97,23 +97,3 @@ func sameRollout(order, logged events.Data) Verdict {
 		return Verdict{}
 	}
 }
-
-// MayRetire compares an order to retire with the last rollout event of the secret,
-// and asks no fleet: the caller does. See [Question.MayRetire].
-func MayRetire(order, logged events.Data, now time.Time) Verdict {
-	v := sameRollout(order, logged)
-	switch {
-	case v.Because != "":
-		return v
-	case logged.Rollout.State == events.RolloutRetired:
-		return Verdict{} // an earlier run got this far
-	case logged.Rollout.State != events.RolloutDraining && logged.Rollout.State != events.RolloutConverged:
-		return no("its rollout is %s", logged.Rollout.State)
-	case logged.Rollout.RetireAt.IsZero():
-		return no("its rollout has no time of retirement")
-	}
-	if left := logged.Rollout.RetireAt.Sub(now.Add(clockSkew)); left > 0 {
-		return Verdict{Because: "its grace period lasts another " + left.Round(time.Second).String(), Wait: left}
-	}
-	return Verdict{}
-}
