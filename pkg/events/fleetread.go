@@ -155,7 +155,7 @@ func (b *Bus) readOlderUsers(ctx context.Context, f *Fleet) error {
 // recorded reports whether other is the record of u, an instance with an older
 // client.
 func (u User) recorded(other User) bool {
-	return other.Use.Incarnation == OlderIncarnation && other.Use.Service == u.Use.Service && other.Use.Instance == u.Use.Instance
+	return other.Use.Incarnation == OlderIncarnation(u.Use.Instance) && other.Use.Service == u.Use.Service && other.Use.Instance == u.Use.Instance
 }
 
 // WatchFleet calls fn with every record of the stream of uses, in the order of
