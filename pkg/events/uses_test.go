@@ -311,7 +311,7 @@ func TestOlderClientsAreUsers(t *testing.T) {
 		t.Fatal(err)
 	}
 	recorded := use("old", id, "v1") // by a notifier, of an earlier report
-	recorded.Incarnation = events.OlderIncarnation(recorded.Instance)
+	recorded.Incarnation = events.OlderIncarnation("old")
 	if err := b.WriteUse(t.Context(), recorded); err != nil {
 		t.Fatal(err)
 	}
