@@ -78,11 +78,15 @@ func (f *fleet) apply(e events.FleetEvent, now time.Time, changed func(secret.ID
 		p := *e.Presence
 		who := f.instance(name{p.Service, p.Instance, p.Incarnation})
 		p.Service, p.Instance, p.Incarnation = "", "", ""
+		other := who.renewed.IsZero() || who.problem != e.Problem
 		who.presence, who.renewed, who.problem = p, e.At, e.Problem
 		f.heard(who, e.Seq)
 		f.judge(who, now, changed)
+		for i := 0; other && i < len(who.uses); i++ {
+			changed(who.uses[i].of.id)
+		}
 	case e.Use != nil:
-		who := f.instance(name{e.Use.Service, e.Use.Instance, e.Use.Incarnation})
+		who := f.instance(f.nameOf(e.Use))
 		f.heard(who, e.Seq)
 		f.put(who, e, changed)
 		if e.Use.Instance != "" {
@@ -91,8 +95,23 @@ func (f *fleet) apply(e events.FleetEvent, now time.Time, changed func(secret.ID
 	}
 }
 
-// understood forgets an earlier record on the subject of u that was not understood.
-// Its instance has no name: the subject of a use names the incarnation alone.
+// nameOf returns the name of who has a use. The subject of a use names the
+// incarnation alone, so that of one which is not understood has to be known.
+func (f *fleet) nameOf(u *events.Use) name {
+	n := name{u.Service, u.Instance, u.Incarnation}
+	if n.instance != "" {
+		return n
+	}
+	for known := range f.instances {
+		if known.instance != "" && known.service == n.service && known.incarnation == n.incarnation {
+			return known
+		}
+	}
+	return n
+}
+
+// understood forgets an earlier record on the subject of u that was not understood
+// while nothing else was known of its instance.
 func (f *fleet) understood(u *events.Use, changed func(secret.ID)) {
 	who := f.instances[name{service: u.Service, incarnation: u.Incarnation}]
 	if who == nil {

@@ -71,7 +71,8 @@ func withAbsent(blockers []events.Blocker, services []string, seen map[string]bo
 
 func sortBlockers(list []events.Blocker) {
 	slices.SortFunc(list, func(a, b events.Blocker) int {
-		return cmp.Or(cmp.Compare(a.Service, b.Service), cmp.Compare(a.Instance, b.Instance))
+		return cmp.Or(cmp.Compare(a.Service, b.Service), cmp.Compare(a.Instance, b.Instance), cmp.Compare(a.Reason, b.Reason),
+			cmp.Compare(a.VersionID, b.VersionID), cmp.Compare(a.Detail, b.Detail)) // two incarnations may have one name
 	})
 }
 
