@@ -103,7 +103,21 @@ func (c *cluster) found(id string) error {
 // report says that an instance of a service runs a version.
 func (c *cluster) report(service string, id secret.ID, v secret.VersionID) {
 	c.t.Helper()
-	putUse(c.t, c.bus, service, "one", id, v)
+	const lease = 6 // of which one third passes between two renewals
+	putUse(c.t, c.bus, service, "one", id, v, lease)
+	go func() {
+		tick := time.NewTicker(lease * time.Second / 3)
+		defer tick.Stop()
+		for {
+			select {
+			case <-c.t.Context().Done():
+				return
+			case <-tick.C:
+				p := events.Presence{Service: service, Instance: "one", Incarnation: "one-1", At: time.Now(), Lease: lease}
+				_, _ = c.bus.Join(c.t.Context(), p) // the next one renews what this one could not
+			}
+		}
+	}()
 }
 
 var managed = map[string]string{"rotator:managed": "true", "rotator:id": "FOUND", "rotator:ttl": "30d", "rotator:services": "api", "rotator:grace": "1s", "rotator:fence": "1s"}

@@ -31,14 +31,15 @@ func onlyLive(ctx context.Context, bus *events.Bus, id secret.ID, instance strin
 	return err
 }
 
-// putUse records that a live instance runs a version and serves on past a fence.
-func putUse(t *testing.T, bus *events.Bus, service, instance string, id secret.ID, v secret.VersionID) {
+// putUse records that an instance, which lives for a lease in seconds, runs a version
+// and serves on past a fence.
+func putUse(t testing.TB, bus *events.Bus, service, instance string, id secret.ID, v secret.VersionID, lease int) {
 	t.Helper()
 	u := events.Use{
 		Running: events.Running{SecretID: id, VersionID: v, Status: events.StatusApplied, At: time.Now()},
 		Service: service, Instance: instance, Incarnation: instance + "-1", Accepts: []secret.VersionID{}, PastFence: events.PastFenceServe, Joined: true,
 	}
-	p := events.Presence{Service: service, Instance: instance, Incarnation: u.Incarnation, StartedAt: time.Now(), At: time.Now(), Lease: 600}
+	p := events.Presence{Service: service, Instance: instance, Incarnation: u.Incarnation, StartedAt: time.Now(), At: time.Now(), Lease: lease}
 	if _, err := bus.Join(t.Context(), p); err != nil {
 		t.Fatal(err)
 	}

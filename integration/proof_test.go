@@ -36,7 +36,7 @@ func TestAStoppedFollowerRetiresNothing(t *testing.T) {
 	for round := range 3 {
 		p := drained(t, side, secret.ID(fmt.Sprint("PROOF", round)))
 		cluster.Stop(serverstest.ClusterSize - 1)
-		putUse(t, side.bus, "api", "late", p.id, p.before)
+		putUse(t, side.bus, "api", "late", p.id, p.before, 600)
 		var wg sync.WaitGroup
 		for range 12 {
 			wg.Go(func() {
@@ -50,7 +50,7 @@ func TestAStoppedFollowerRetiresNothing(t *testing.T) {
 		if _, _, err := side.st.Get(t.Context(), string(p.id), store.Selector{Version: p.before}); err != nil {
 			t.Errorf("%s: the version that an instance runs is gone: %v", p.id, err)
 		}
-		putUse(t, side.bus, "api", "late", p.id, p.now)
+		putUse(t, side.bus, "api", "late", p.id, p.now, 600)
 		if err := p.retire(t); err != nil && !errors.Is(err, events.ErrIncomplete) {
 			t.Errorf("%s: Retire() = %v after every instance has the version", p.id, err)
 		}
@@ -84,7 +84,7 @@ func drained(t *testing.T, c clustered, id secret.ID) promoted {
 	if p.now, err = c.rotateOnce(t.Context(), p.worker, id, p.before, 2); err != nil {
 		t.Fatal(err)
 	}
-	putUse(t, c.bus, "api", "early", id, p.now)
+	putUse(t, c.bus, "api", "early", id, p.now, 600)
 	past := time.Now().Add(-time.Minute)
 	p.order = events.Data{
 		SecretID: id, Store: "main", VersionID: p.now, PreviousVersionID: p.before, Reason: events.ReasonManual, OccurredAt: past,

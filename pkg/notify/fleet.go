@@ -93,26 +93,6 @@ func (f *fleet) apply(e events.FleetEvent, now time.Time, changed func(secret.ID
 		who := f.instance(name{e.Use.Service, e.Use.Incarnation})
 		f.heard(who, e.Seq)
 		f.put(who, e, changed)
-		if e.Use.Instance != "" {
-			f.understood(e.Use, changed)
-		}
-	}
-}
-
-// understood forgets an earlier record on the subject of u that was not understood.
-// Its instance has no name: the subject of a use names the incarnation alone.
-func (f *fleet) understood(u *events.Use, changed func(secret.ID)) {
-	who := f.instances[name{service: u.Service, incarnation: u.Incarnation}]
-	if who == nil {
-		return
-	}
-	if i, found := who.find(u.SecretID); found {
-		f.drop(who.uses[i])
-		who.uses = slices.Delete(who.uses, i, i+1)
-		changed(u.SecretID)
-	}
-	if len(who.uses) == 0 {
-		f.remove(who, changed)
 	}
 }
 

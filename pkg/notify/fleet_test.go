@@ -160,15 +160,16 @@ func TestARecordThatIsUnderstoodReplacesOneThatWasNot(t *testing.T) {
 		f.apply(e, t0, func(id secret.ID) { named = append(named, id) })
 	}
 	good := events.Use{Running: events.Running{SecretID: "A", VersionID: "v2", Status: events.StatusApplied}, Service: "s1", Instance: "i", Incarnation: "n", Accepts: []secret.VersionID{}}
-	apply(events.FleetEvent{Presence: &events.Presence{Service: "s1", Instance: "i", Incarnation: "n", Lease: 60}})
-	apply(events.FleetEvent{Use: &good})
-	apply(events.FleetEvent{Use: &events.Use{Running: events.Running{SecretID: "A"}, Service: "s1", Incarnation: "n"}, Problem: "torn"})
-	if v := look(f.of("A", t0)); len(v.blocking) != 1 || v.blocking[0].Reason != events.BlockNotUnderstood {
-		t.Errorf("a record that is not understood: %+v", v)
-	}
-	apply(events.FleetEvent{Use: &good})
-	if v := look(f.of("A", t0)); len(v.blocking) != 0 || v.applied != 1 || !slices.Contains(named, "A") {
-		t.Errorf("after one that is understood: %+v, named %v", v, named)
+	for _, instance := range []string{"", "i"} { // known, or not yet
+		apply(events.FleetEvent{Use: &events.Use{Running: events.Running{SecretID: "A"}, Service: "s1", Incarnation: "n"}, Problem: "torn"})
+		if v := look(f.of("A", t0)); len(v.blocking) != 1 || v.blocking[0].Reason != events.BlockNotUnderstood || v.blocking[0].Instance != instance {
+			t.Errorf("a record that is not understood: %+v", v)
+		}
+		apply(events.FleetEvent{Presence: &events.Presence{Service: "s1", Instance: "i", Incarnation: "n", Lease: 60}})
+		apply(events.FleetEvent{Use: &good})
+		if v := look(f.of("A", t0)); len(v.blocking) != 0 || v.applied != 1 || !slices.Contains(named, "A") {
+			t.Errorf("after one that is understood: %+v, named %v", v, named)
+		}
 	}
 	if len(f.instances) != 1 || f.states["s1"][rollout.InstanceSilent] != 0 {
 		t.Errorf("%d instances, %v", len(f.instances), f.states)
