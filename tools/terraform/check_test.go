@@ -40,7 +40,7 @@ func TestWhatIsWrongIsFound(t *testing.T) {
 		"a file that is not formatted":          {strings.Replace(role, "  assume", "   assume", 1), "not formatted"},
 		"an argument that there is none of":     {strings.Replace(role, "}\n", "  asume      = 1\n}\n", 1), "has no argument asume"},
 		"a required argument that is missing":   {"resource \"aws_iam_role\" \"r\" {\n}\n", "lacks assume_role_policy"},
-		"a type that is not listed":   {"resource \"aws_s3_bucket\" \"b\" {\n}\n", "not among the types"},
+		"a type that is not listed":             {"resource \"aws_s3_bucket\" \"b\" {\n}\n", "not among the types"},
 		"a block that there is none of":         {strings.Replace(role, "}\n", "  inline {}\n}\n", 1), "has no block inline"},
 		"a variable that is not declared":       {"output \"o\" {\n  value = var.none\n}\n", "nothing is called var.none"},
 		"a local that is not declared":          {"output \"o\" {\n  value = local.none\n}\n", "nothing is called local.none"},
