@@ -109,8 +109,8 @@ func TestWhatTheBusSays(t *testing.T) {
 	spec := secret.Spec{ID: "DB", Store: "main", Path: "db", TTL: time.Hour, Services: []string{"api", "web"}}
 	s := newSite(t, spec)
 	v := s.put("db")
-	s.report("api", "1", "DB", v)
-	s.report("web", "1", "DB", "older")
+	s.report("api", v)
+	s.report("web", "older")
 	failure := &events.Failure{Step: "verify", Code: events.CodeRejected, Message: "refused"}
 	next := events.Event{ID: "retry", Type: events.TypeNearExpiry, Source: "/test", Time: time.Now(), Data: events.Data{
 		SecretID: "DB", Store: "main", VersionID: v, Reason: events.ReasonNearExpiry, Retry: events.Retry{Attempt: 2, Failure: failure},
@@ -128,7 +128,7 @@ func TestWhatTheBusSays(t *testing.T) {
 	if safe := got.SafeToRevoke; safe.Answer != rollout.AnswerNo || !strings.Contains(safe.Because, "web/1 runs_other_version") || safe.Instances[rollout.InstanceLive] != 2 || len(safe.Waiting) != 1 {
 		t.Errorf("safe to revoke: %+v", safe)
 	}
-	s.report("web", "1", "DB", v)
+	s.report("web", v)
 	if safe := s.secrets("DB")[0].SafeToRevoke; safe.Answer != rollout.AnswerNo || !strings.Contains(safe.Because, "floor") || safe.Until.Before(time.Now()) {
 		t.Errorf("safe to revoke before the floor is over: %+v", safe)
 	}

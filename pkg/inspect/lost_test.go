@@ -25,7 +25,7 @@ func TestALostStreamIsUnknownUntilConfirmed(t *testing.T) {
 	q := rollout.Question{Spec: secret.Spec{ID: id, Store: "mem", Services: []string{"api"}, Fence: 1}, VersionID: "v1", Unstaged: true}
 	answers := func(when string, want rollout.Answer) events.Fleet {
 		t.Helper()
-		(&site{t: t, bus: b}).report("api", "1", id, "v1")
+		(&site{t: t, bus: b}).report("api", "v1")
 		f, err := b.Fleet(t.Context(), id)
 		if err != nil {
 			t.Fatal(err)

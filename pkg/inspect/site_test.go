@@ -79,9 +79,11 @@ func (s *site) put(path string, tags ...string) secret.VersionID {
 	return v.ID
 }
 
-// report records what a live instance runs, and that it accepts nothing else.
-func (s *site) report(service, instance string, id secret.ID, v secret.VersionID) {
+// report records what a live instance of a service runs of the secret DB, and that
+// it accepts nothing else.
+func (s *site) report(service string, v secret.VersionID) {
 	s.t.Helper()
+	const id, instance = secret.ID("DB"), "1"
 	now, incarnation := time.Now(), service+instance
 	_, err := s.bus.Join(s.t.Context(), events.Presence{Service: service, Instance: instance, Incarnation: incarnation, StartedAt: now, At: now, Lease: 3600})
 	if err == nil {

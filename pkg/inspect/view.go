@@ -1,7 +1,6 @@
 package inspect
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"time"
@@ -39,8 +38,8 @@ func (v *View) Secret(ctx context.Context, e catalog.Entry, m secret.Metadata, e
 	last, err := v.ask(ctx, e.Spec.ID, &facts)
 	decide(&s, e.Spec, facts)
 	versions(&s, e.Spec, m)
-	if err := v.rollout(ctx, &s, e.Spec, last); err != nil {
-		s.Error = cmp.Or(s.Error, err.Error())
+	if err = errors.Join(err, v.rollout(ctx, &s, e.Spec, last)); err != nil {
+		s.Error = err.Error()
 	}
 	return s
 }
