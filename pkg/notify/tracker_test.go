@@ -29,8 +29,6 @@ const id = secret.ID("AUDIT")
 // longLease is the lease of an instance that renews its presence.
 const longLease = 2 * time.Minute
 
-var t0 = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
-
 func TestARolloutConvergesDrainsAndItsRetirementIsOrdered(t *testing.T) {
 	onSite(t, func(t *testing.T, s *site) {
 		s.configure(secret.Spec{ID: id, Store: "mem", Services: []string{"api"}, Grace: 7 * time.Minute})
