@@ -117,6 +117,6 @@ func await(parent context.Context, bus *events.Bus, q rotation.Request, wait tim
 	case parent.Err() != nil:
 		return "", fmt.Errorf("interrupted; the rotation of %s goes on", q.Secret)
 	default:
-		return "", fmt.Errorf("no new version of %s within %s; 'rotator status %s' says what holds it back, or is no worker running?", q.Secret, wait, q.Secret)
+		return "", fmt.Errorf("no new version of %s within %s; 'rotator status %s' says what holds it back; check that a worker runs", q.Secret, wait, q.Secret)
 	}
 }

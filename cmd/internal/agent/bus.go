@@ -16,8 +16,8 @@ import (
 // process that it is part of; the bus makes that the program that uses the file.
 //
 // The manager counts a version as applied once it has read it, and asks a hook about
-// the next one only; here nothing is applied before it was delivered once. And the
-// end of the manager is no end of the program.
+// the next one only; here nothing is applied before it was delivered once.
+// The program goes on when the manager ends.
 type bus struct {
 	*events.Bus
 
