@@ -166,7 +166,7 @@ func (m *Manager) put(ctx context.Context, ended bool) (seq uint64, err error) {
 	defer cancel()
 	p := events.Presence{
 		Service: m.cfg.Service, Instance: m.cfg.Instance, Incarnation: m.incarnation, StartedAt: m.started, At: time.Now(),
-		Lease: int((m.cfg.Lease + time.Second - 1) / time.Second), Process: m.presence.process, Ended: ended,
+		Lease: wholeSeconds(m.cfg.Lease), Process: m.presence.process, Ended: ended,
 	}
 	if m.presence.joined {
 		return m.cfg.Bus.Renew(ctx, p, m.presence.seq)
@@ -250,3 +250,8 @@ func (m *Manager) Report() events.Report {
 	}
 	return r
 }
+
+// wholeSeconds returns a duration as the records have it, rounded up: a record that
+// names a shorter fence than the process keeps would let a version be retired while
+// the process still uses it.
+func wholeSeconds(d time.Duration) int { return int((d + time.Second - 1) / time.Second) }

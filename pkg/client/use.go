@@ -21,7 +21,7 @@ const (
 // use returns the record of what this process does with the secret now.
 func (e *entry) use() events.Use {
 	u := events.Use{
-		Running: events.Running{SecretID: e.id}, Accepts: e.accepted(), PastFence: events.PastFenceServe, Fence: int(e.fence / time.Second),
+		Running: events.Running{SecretID: e.id}, Accepts: e.accepted(), PastFence: events.PastFenceServe, Fence: wholeSeconds(e.fence),
 		Service: e.m.cfg.Service, Instance: e.m.cfg.Instance, Incarnation: e.m.incarnation,
 	}
 	if s := e.status.Load(); s != nil {
