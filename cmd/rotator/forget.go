@@ -1,8 +1,6 @@
 package main
 
 import (
-	"cmp"
-	"context"
 	"errors"
 	"fmt"
 	"slices"
@@ -15,7 +13,6 @@ import (
 	"github.com/tradepulse/rotator/cmd/internal/operator"
 	"github.com/tradepulse/rotator/pkg/events"
 	"github.com/tradepulse/rotator/pkg/rollout"
-	"github.com/tradepulse/rotator/pkg/secret"
 )
 
 func forgetCommand(path *string) *cobra.Command {
@@ -56,20 +53,20 @@ the instance, which is every process that had its name.`,
 			if err != nil {
 				return err
 			}
-			all := toForget(fleet, parts.Source+"/"+who(), reason, time.Now())
+			all := operator.ToForget(fleet, parts.Source+"/"+operator.User(), reason, time.Now())
 			if len(all) == 0 {
 				return fmt.Errorf("no record of %s is stored", args[0])
 			}
-			if live := slices.ContainsFunc(all, func(f forgotten) bool { return f.State == rollout.InstanceLive }); live && !yes {
-				return fmt.Errorf("%s is live: %s; give --yes to forget it nevertheless", args[0], describe(all))
+			if live := slices.ContainsFunc(all, func(f operator.Forgotten) bool { return f.State == rollout.InstanceLive }); live && !yes {
+				return fmt.Errorf("%s is live: %s; give --yes to forget it nevertheless", args[0], operator.Describe(all))
 			}
-			if err := forget(cmd.Context(), parts.Bus, all, fleet.Seq); err != nil {
+			if err := operator.Forget(cmd.Context(), parts.Bus, all, fleet.Seq); err != nil {
 				return err
 			}
 			if asJSON {
 				return cli.PrintJSON(cmd.OutOrStdout(), all)
 			}
-			_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s is forgotten: %s\n", args[0], describe(all))
+			_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s is forgotten: %s\n", args[0], operator.Describe(all))
 			return err
 		},
 	}
@@ -78,72 +75,6 @@ the instance, which is every process that had its name.`,
 	cmd.Flags().BoolVar(&yes, "yes", false, "also if the instance is live")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print an array of objects")
 	return cmd
-}
-
-// forgotten is an incarnation whose records are removed.
-type forgotten struct {
-	events.Forgotten
-
-	State rollout.InstanceState `json:"state"`
-}
-
-// toForget returns the incarnations of an instance, in order.
-func toForget(f events.Fleet, by, reason string, now time.Time) []forgotten {
-	var all []forgotten
-	for _, u := range f.Users {
-		i := slices.IndexFunc(all, func(o forgotten) bool { return o.Incarnation == u.Use.Incarnation })
-		if i < 0 {
-			i = len(all)
-			all = append(all, forgotten{State: rollout.StateOf(u, f.At), Forgotten: events.Forgotten{
-				Service: u.Use.Service, Instance: u.Use.Instance, Incarnation: u.Use.Incarnation, By: by, Reason: reason, At: now, RenewedAt: u.RenewedAt, Used: []events.Use{},
-			}})
-		}
-		if rollout.StateOf(u, f.At) == rollout.InstanceLive {
-			all[i].State = rollout.InstanceLive
-		}
-		if u.Use.SecretID != "" {
-			all[i].Used = append(all[i].Used, u.Use)
-		}
-	}
-	slices.SortFunc(all, func(a, b forgotten) int { return cmp.Compare(a.Incarnation, b.Incarnation) })
-	return all
-}
-
-// describe says what the incarnations used, in one line.
-func describe(all []forgotten) string {
-	var out []string
-	for _, f := range all {
-		var used []string
-		for _, u := range f.Used {
-			used = append(used, fmt.Sprintf("%s %s", u.SecretID, shortID(u.VersionID)))
-		}
-		if used == nil {
-			used = []string{"no secret"}
-		}
-		out = append(out, fmt.Sprintf("incarnation %s (%s) used %s", f.Incarnation, f.State, strings.Join(used, ", ")))
-	}
-	return strings.Join(out, "; ")
-}
-
-// forget records what is removed, and removes it.
-func forget(ctx context.Context, bus *events.Bus, all []forgotten, upTo uint64) error {
-	for _, f := range all {
-		if err := bus.RecordForgotten(ctx, f.Forgotten); err != nil {
-			return err
-		}
-		ids := make([]secret.ID, 0, len(f.Used))
-		for _, u := range f.Used {
-			ids = append(ids, u.SecretID)
-		}
-		err := bus.Forget(ctx, f.Service, f.Instance, f.Incarnation, ids, upTo)
-		if errors.Is(err, events.ErrConflict) {
-			return fmt.Errorf("%w: its process runs; run the command again if you want it forgotten nevertheless", err)
-		}
-		if err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 func confirmFleetCommand(path *string) *cobra.Command {
@@ -171,7 +102,7 @@ why is written in the stream RECORD.`,
 				return err
 			}
 			defer parts.Close()
-			c, done, err := confirmFleet(cmd.Context(), parts.Bus, parts.Source+"/"+who(), reason)
+			c, done, err := operator.ConfirmFleet(cmd.Context(), parts.Bus, parts.Source+"/"+operator.User(), reason)
 			switch {
 			case err != nil:
 				return err
@@ -188,14 +119,4 @@ why is written in the stream RECORD.`,
 	cmd.Flags().StringVar(&reason, "reason", "", "how you know that no instance is missing; it is recorded")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print an object")
 	return cmd
-}
-
-// confirmFleet confirms the stream of uses, unless that was done before.
-func confirmFleet(ctx context.Context, bus *events.Bus, by, reason string) (c events.Confirmation, done bool, err error) {
-	since, last, err := bus.Confirmed(ctx)
-	if err != nil || since.Equal(last.Since) {
-		return last, true, err
-	}
-	c = events.Confirmation{Since: since, By: by, Reason: reason, At: time.Now()}
-	return c, false, bus.ConfirmFleet(ctx, c)
 }

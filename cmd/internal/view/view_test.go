@@ -1,4 +1,4 @@
-package main
+package view
 
 import (
 	"strings"
@@ -16,7 +16,7 @@ func TestStatusShowsWhyARotationIsTriedAgain(t *testing.T) {
 	t.Parallel()
 	const why = "the store closed the connection after: 3 s; it is tried again after: a while, or after an operator has looked at it"
 	var out strings.Builder
-	err := printStatus(&out, []inspect.Secret{{
+	err := Status(&out, []inspect.Secret{{
 		SecretID: "orders/db", Store: "main", Reason: scheduler.ReasonRetrying, Message: "try 3 in 5s",
 		Failure: &events.Failure{Step: "verify", Code: events.CodeRejected, Message: why},
 	}}, time.Now())

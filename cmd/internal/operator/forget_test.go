@@ -1,4 +1,4 @@
-package main
+package operator
 
 import (
 	"errors"
@@ -31,31 +31,31 @@ func TestForgetRemovesWhatItShows(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	read := func() ([]forgotten, uint64) {
+	read := func() ([]Forgotten, uint64) {
 		t.Helper()
 		f, err := bus.Instance(t.Context(), "api", "one", "")
 		if err != nil {
 			t.Fatal(err)
 		}
-		return toForget(f, "/test/alice", "the host is gone", time.Now()), f.Seq
+		return ToForget(f, "/test/alice", "the host is gone", time.Now()), f.Seq
 	}
 	all, upTo := read()
 	if len(all) != 2 || all[0].State != rollout.InstanceEnded || all[1].State != rollout.InstanceLive || len(all[1].Used) != 2 {
 		t.Fatalf("got %+v", all)
 	}
-	if got, want := describe(all), "incarnation before (ended) used no secret; incarnation new (live) used A v1, B v1"; got != want {
+	if got, want := Describe(all), "incarnation before (ended) used no secret; incarnation new (live) used A v1, B v1"; got != want {
 		t.Errorf("got %q, want %q", got, want)
 	}
 	if _, err := bus.Renew(t.Context(), p, seq); err != nil {
 		t.Fatal(err)
 	}
-	if err := forget(t.Context(), bus, all, upTo); !errors.Is(err, events.ErrConflict) {
+	if err := Forget(t.Context(), bus, all, upTo); !errors.Is(err, events.ErrConflict) {
 		t.Errorf("an instance that has renewed: %v, want a conflict", err)
 	}
 	if all, upTo = read(); len(all) != 1 || len(all[0].Used) != 2 {
 		t.Fatalf("left are %+v", all)
 	}
-	if err := forget(t.Context(), bus, all, upTo); err != nil {
+	if err := Forget(t.Context(), bus, all, upTo); err != nil {
 		t.Fatal(err)
 	}
 	if all, _ := read(); len(all) != 0 {
@@ -69,7 +69,7 @@ func TestConfirmFleetDoesNothingTwice(t *testing.T) {
 	bus := srv.NewBus(events.StreamOptions{})
 	confirms := func(when string, want bool) {
 		t.Helper()
-		if _, done, err := confirmFleet(t.Context(), bus, "/test/alice", "all were restarted"); err != nil || done == want {
+		if _, done, err := ConfirmFleet(t.Context(), bus, "/test/alice", "all were restarted"); err != nil || done == want {
 			t.Errorf("%s: confirmed %t, %v", when, !done, err)
 		}
 	}
