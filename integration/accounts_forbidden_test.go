@@ -73,7 +73,7 @@ func (a *accounts) forbidden(t *testing.T, s *site) {
 	})
 }
 
-// unanswered asks for something that nobody may answer.
+// unanswered asks for something that must not be answered.
 func (a *accounts) unanswered(t *testing.T, nc *nats.Conn, subject string) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)

@@ -145,7 +145,7 @@ func (a *accounts) connect(user string) *nats.Conn {
 	return nc
 }
 
-// lawful is connect for somebody who is expected to stay within their rights.
+// lawful is connect for a program that is expected to stay within their rights.
 func (a *accounts) lawful(user string) *nats.Conn {
 	a.t.Helper()
 	nc := a.connect(user)

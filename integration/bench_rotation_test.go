@@ -233,7 +233,7 @@ func newBare(b *testing.B, always bool, w *whole) *bare {
 	return x
 }
 
-// last returns a copy of the last message on a subject as somebody published it.
+// last returns a copy of the last message on a subject as it was published.
 func (w *whole) last(stream, subject string) *nats.Msg {
 	w.tb.Helper()
 	js, err := jetstream.New(w.nc)

@@ -106,7 +106,7 @@ func rotator(t *testing.T, args ...string) (string, int) {
 	return p.out.String(), code
 }
 
-// freeAddress returns a loopback address that nobody listens on.
+// freeAddress returns a loopback address that no program listens on.
 func freeAddress(t *testing.T) string {
 	t.Helper()
 	return fmt.Sprintf("127.0.0.1:%d", serverstest.FreePort(t))

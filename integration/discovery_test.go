@@ -123,7 +123,7 @@ func (c *cluster) report(service string, id secret.ID, v secret.VersionID) {
 var managed = map[string]string{"rotator:managed": "true", "rotator:id": "FOUND", "rotator:ttl": "30d", "rotator:services": "api", "rotator:grace": "1s", "rotator:fence": "1s"}
 
 // TestDiscovery runs scheduler, worker and notifier as programs of their own,
-// the notifier without any access to the store, on a store in which somebody
+// the notifier without any access to the store, on a store in which a person
 // else tags, writes and deletes.
 func TestDiscovery(t *testing.T) {
 	t.Parallel()
@@ -151,13 +151,13 @@ func TestDiscovery(t *testing.T) {
 	}
 }
 
-// isNotedWhenOthersWrite: a version of somebody else is announced as such, and
+// isNotedWhenOthersWrite: a version that others wrote is announced as such, and
 // its own end is scheduled.
 func (c *cluster) isNotedWhenOthersWrite(o outside) {
 	c.t.Helper()
 	ours := c.last("it is announced", events.TypeRotated, "FOUND", func(d events.Data) bool { return d.VersionID != "" })
 	c.timer(ours.VersionID)
-	o.write(c.t, "apps/found", "written by somebody else")
+	o.write(c.t, "apps/found", "written by others")
 	theirs := c.last("the other version is announced", events.TypeRotated, "FOUND", func(d events.Data) bool { return d.VersionID != ours.VersionID })
 	if theirs.Reason != events.ReasonExternal || theirs.PreviousVersionID != ours.VersionID {
 		c.t.Errorf("it is announced as %+v", theirs)
@@ -185,7 +185,7 @@ func (c *cluster) isFollowedToItsEnd(o outside) {
 		c.t.Fatalf("rotate: exit %d: %s", code, out)
 	}
 	second := c.last("it is rotated", events.TypeRotated, "FOUND", func(d events.Data) bool { return d.VersionID != first }).VersionID
-	if o.read(c.t, "apps/found") == "written by somebody else" {
+	if o.read(c.t, "apps/found") == "written by others" {
 		c.t.Error("the value is the same")
 	}
 	waittest.Until(c.t, "the service is told of the version", func() error {
@@ -244,7 +244,7 @@ func TestPlanOfANewStore(t *testing.T) {
 	o.create(t, "billing/key", "x", map[string]string{"rotator:managed": "true", "rotator:ttl": "90d", "rotator:services": "billing invoices"})
 	o.create(t, "mail/token", "x", map[string]string{"rotator:managed": "true", "rotator:window": "Sat Sun 01:00 6h Europe/Vienna"})
 	o.create(t, "legacy/ftp", "x", map[string]string{"rotator:managed": "true", "rotator:ttl": "soon"})
-	o.create(t, "somebody/else", "x", map[string]string{"team": "other"})
+	o.create(t, "others/secret", "x", map[string]string{"team": "other"})
 	c := newCluster(t, "stores: {prod: {"+o.config()+", discover: {}}}\ndefaults: {ttl: 30d}\n"+
 		"secrets: [{id: orders/db, services: [orders]}, {id: orders/api, services: [orders]}]\n", o.env())
 	c.start(true, "rotator", "run", "--roles", "scheduler,worker")
@@ -268,7 +268,7 @@ func TestPlanOfANewStore(t *testing.T) {
 			t.Errorf("no line begins with %q", want)
 		}
 	}
-	if strings.Contains(out, "somebody/else") {
+	if strings.Contains(out, "others/secret") {
 		t.Error("a secret that is not ours is in the plan")
 	}
 	var all []struct {

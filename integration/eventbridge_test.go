@@ -49,7 +49,7 @@ type account struct {
 
 const (
 	emulated = "eu-central-1"
-	byHand   = "Written-by-somebody-1"
+	byHand   = "Written-by-a-person-1"
 	orders   = "orders/db-password"
 )
 
@@ -309,7 +309,7 @@ func TestEventBridgeBothWays(t *testing.T) {
 	first := *made.VersionId + " external"
 	a.until(&h, first)
 
-	// Somebody writes the secret past rotator, and AWS says so, more than once
+	// A person writes the secret past rotator, and AWS says so, more than once
 	// and in a mess; some of it is forged.
 	put, err := a.secrets.PutSecretValue(t.Context(), &sm.PutSecretValueInput{SecretId: aws.String(orders), SecretString: aws.String(byHand + "2")})
 	if err != nil {
@@ -345,7 +345,7 @@ func TestEventBridgeBothWays(t *testing.T) {
 	p := r.start([]string{"rotator", "rotate", "ORDERS_DB_PASSWORD", "--config", cfg})
 	waittest.Until(t, "the node follows the rotation of the platform", func() error {
 		if !strings.Contains(r.node.out.String(), `"code":"running"`) {
-			return errors.New("nobody follows the rotation")
+			return errors.New("no program follows the rotation")
 		}
 		return nil
 	})

@@ -66,7 +66,7 @@ func under(prefix string) func(string) bool {
 }
 
 // TestFaultsBetweenWorkerAndStore drives one rotation through each thing that may
-// happen on the way to a store: none is lost, none is done twice, and nobody has
+// happen on the way to a store: none is lost, none is done twice, and no reader has
 // to help.
 func TestFaultsBetweenWorkerAndStore(t *testing.T) {
 	t.Parallel()

@@ -28,7 +28,7 @@ const (
 	hostileCanary = "Hostile-Content-4711"
 )
 
-// forgeries turn a genuine message into one that nobody may act on. What they
+// forgeries turn a genuine message into one that must not be acted on. What they
 // change carries the canary.
 var forgeries = map[string]func(m *nats.Msg){
 	"malformed": func(m *nats.Msg) { m.Header, m.Data = nil, []byte(`{"`+hostileCanary) },
@@ -107,8 +107,8 @@ func TestHostileMessagesOnEverySubject(t *testing.T) {
 	f.rotate(t)
 }
 
-// consumed reports whether somebody takes, or watches, what is published on a
-// subject. Timers are looked at by whoever arms them next, the last failure by
+// consumed reports whether a program takes, or watches, what is published on a
+// subject. Timers are looked at by the program that arms them next, the last failure by
 // the next sweep that cares.
 func consumed(subject string) bool {
 	return !strings.Contains(subject, "timer") && !strings.HasPrefix(subject, "secret.rotation_failed") && !strings.HasPrefix(subject, "notify.")
@@ -271,7 +271,7 @@ func (f *fortress) rotate(t *testing.T) {
 	})
 }
 
-// quiet waits until nobody has anything left to do, and everything stands as it
+// quiet waits until no program has anything left to do, and everything stands as it
 // should: the sweep's timer, the secret's timer, the log and the report.
 func (f *fortress) quiet(t *testing.T) {
 	t.Helper()

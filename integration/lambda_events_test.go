@@ -101,7 +101,7 @@ func TestLambdaCredentials(t *testing.T) {
 }
 
 // TestLambdaHearsEvents gives the function events of Secrets Manager as
-// EventBridge delivers them: a version that somebody else wrote is announced,
+// EventBridge delivers them: a version that others wrote is announced,
 // and an event that is not true changes nothing.
 func TestLambdaHearsEvents(t *testing.T) {
 	t.Parallel()
@@ -113,12 +113,12 @@ func TestLambdaHearsEvents(t *testing.T) {
 			t.Errorf("%s of %s: %v", name, id, err)
 		}
 	}
-	heard("PutSecretValue", arn) // announces the first version, which nobody has
+	heard("PutSecretValue", arn) // announces the first version, which no one has
 	first := secret.VersionID(h.current(arn))
 	for range 3 {
 		heard("RotationSucceeded", arn)
 		heard("UpdateSecretVersionStage", "heard")
-		heard("PutSecretValue", "somebody/else")
+		heard("PutSecretValue", "others/secret")
 	}
 	out, err := h.sm.PutSecretValue(t.Context(), &sm.PutSecretValueInput{SecretId: &arn, SecretString: aws.String("Second-value-of-the-secret-2")})
 	if err != nil {
@@ -133,7 +133,7 @@ func TestLambdaHearsEvents(t *testing.T) {
 
 // TestLambdaOfDiscoveredSecrets: what stands in the tags of a secret holds for
 // the function too. One that a scheduler has AWS rotate is rotated, and an event
-// about one that nobody knows yet has it discovered.
+// about an unknown one has it discovered.
 func TestLambdaOfDiscoveredSecrets(t *testing.T) {
 	t.Parallel()
 	h := newHosted(t, "")

@@ -204,7 +204,7 @@ func TestLambdaGuards(t *testing.T) {
 		}
 	}
 	refused("out of order", "createSecret has not been done", second, "setSecret", "finishSecret")
-	refused("a token that nobody knows", "no version", secret.NewToken("x", "", "", 0), lambdaSteps...)
+	refused("an unknown token", "no version", secret.NewToken("x", "", "", 0), lambdaSteps...)
 	refused("a step that is none", "Step is none of", second, "create_secret", "CreateSecret", "")
 	if err := h.drive(arn, second); err != nil {
 		t.Fatal(err)
@@ -295,7 +295,7 @@ func TestLambdaTrial(t *testing.T) {
 }
 
 // TestLambdaWithoutBus rotates while the bus is down: the rotation is done, the
-// log says loudly that nobody heard of it, the next invocation of AWS and the
+// log says loudly that it was not announced, the next invocation of AWS and the
 // sweep of a scheduler announce it, once.
 func TestLambdaWithoutBus(t *testing.T) {
 	t.Parallel()

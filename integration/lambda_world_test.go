@@ -66,7 +66,7 @@ func (c *crossings) opened() int {
 
 // cut makes every connection to the bus that there is dead, as one is whose
 // other side went away while the function was frozen: what is sent gets nowhere,
-// and nobody says so.
+// and no event says so.
 func (c *crossings) cut() {
 	c.mu.Lock()
 	defer c.mu.Unlock()

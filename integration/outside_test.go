@@ -20,7 +20,7 @@ import (
 	"github.com/tradepulse/rotator/internal/serverstest"
 )
 
-// outside is somebody who works on a store past us, with the store's own tools.
+// outside is a person who works on a store past us, with the store's own tools.
 type outside interface {
 	// config is the store as a configuration names it, without its braces, and
 	// env what lets a program in.

@@ -44,7 +44,7 @@ func TestPolicyCheckOfAnEnvironment(t *testing.T) {
 		"a lower floor":          {[]string{audit, admin, "TRADEPULSE_ADMIN_TOKEN_ID_TTL_SECONDS=1800"}, []string{"--min-ttl", "TRADEPULSE_ADMIN_TOKEN_ID=10m"}, 0, nil},
 		"a higher floor":         {[]string{audit, admin, "TRADEPULSE_ADMIN_TOKEN_ID_TTL_SECONDS=7200"}, []string{"--min-ttl", "TRADEPULSE_ADMIN_TOKEN_ID=1d"}, 1, []string{"ADMIN_TOKEN_ID: ttl: "}},
 		"other ids":              {[]string{"DB_PASSWORD=Db-Password-Of-Tests-1"}, []string{"DB_PASSWORD"}, 0, nil},
-		"a floor of nobody":      {[]string{audit, admin}, []string{"--min-ttl", "OTHER=1h"}, 2, []string{"OTHER is not among"}},
+		"a floor of no secret":   {[]string{audit, admin}, []string{"--min-ttl", "OTHER=1h"}, 2, []string{"OTHER is not among"}},
 		"no duration":            {nil, []string{"--min-ttl", "OTHER=soon"}, 2, []string{"--min-ttl"}},
 		"no file":                {nil, []string{"--config", "/nowhere.yaml"}, 2, []string{"/nowhere.yaml"}},
 	} {

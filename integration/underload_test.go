@@ -86,7 +86,7 @@ func TestServicesUnderLoad(t *testing.T) {
 }
 
 // trader is a secret of both services, which accept the next version before
-// anybody uses it.
+// any instance uses it.
 func trader(id secret.ID, path string, retire secret.RetireMode) secret.Spec {
 	return secret.Spec{
 		ID: id, Store: "embedded", Path: "tradepulse/" + path, TTL: time.Hour, Grace: time.Second, Fence: briefly, Retire: retire,

@@ -196,7 +196,7 @@ func putVersion(ctx context.Context, c catalogued, id secret.ID) (secret.Version
 	if meta, err := st.Describe(ctx, spec.StorePath()); err == nil {
 		from = meta.Current().ID
 	}
-	token := secret.NewToken(id, from, "somebody else", int(time.Now().UnixNano()))
+	token := secret.NewToken(id, from, "another policy", int(time.Now().UnixNano()))
 	v, err := st.Put(ctx, spec.StorePath(), store.Write{Token: token, From: from, Value: value, Create: true})
 	if err != nil {
 		return "", err

@@ -3,7 +3,7 @@
 // view of it. It takes one JSON object a line on standard input and answers each
 // with one on standard output; it ends with its input.
 //
-// It keeps no secret and rotates none: whoever drives it says what to announce.
+// It keeps no secret and rotates none: the test that drives it says what to announce.
 package main
 
 import (

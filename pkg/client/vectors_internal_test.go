@@ -135,7 +135,7 @@ func brokenChains(good []string) []brokenChain {
 		{"a record is missing", append(append([]string(nil), good[:1]...), good[2:]...), 2},
 		{"two records are swapped", []string{good[0], good[2], good[1], good[3], good[4]}, 2},
 		{"a record stands twice", []string{good[0], good[1], good[1], good[2]}, 3},
-		{"nobody knows the key", change(3, `"key_id":"b95d`, `"key_id":"c95d`), 3},
+		{"the key is unknown", change(3, `"key_id":"b95d`, `"key_id":"c95d`), 3},
 		{"the key is another one that is known", change(2, `"key_id":"v1"`, `"key_id":"3"`), 2},
 		{"a space stands between members", change(1, `,"time"`, `, "time"`), 1},
 		{"a member more", change(5, `,"prev"`, `,"more":"x","prev"`), 5},

@@ -25,7 +25,7 @@ import (
 
 // The errors of a [Bus] that a caller acts on.
 var (
-	// ErrConflict: somebody else published on the subject first. Read again.
+	// ErrConflict: another program published on the subject first. Read again.
 	ErrConflict = errors.New("the subject has moved on")
 	// ErrNoSigner: a Bus without a Signer cannot publish events.
 	ErrNoSigner = errors.New("no signing key is configured")

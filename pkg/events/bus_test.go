@@ -78,7 +78,7 @@ func TestOnlyOneOfManyAnnouncesAVersion(t *testing.T) {
 }
 
 // TestHostileMessages puts everything that is no event of ours on every subject
-// that somebody consumes: nothing reaches a handler and nothing stays.
+// that a program consumes: nothing reaches a handler and nothing stays.
 func TestHostileMessages(t *testing.T) {
 	t.Parallel()
 	s := eventstest.NewServer(t)

@@ -42,7 +42,7 @@ const (
 	ReasonExpired    Reason = "expired"
 	ReasonManual     Reason = "manual"
 	ReasonEmergency  Reason = "emergency"
-	// ReasonExternal: somebody other than a rotator wrote the version.
+	// ReasonExternal: another program than a rotator, or a person, wrote the version.
 	ReasonExternal Reason = "external"
 	ReasonLambda   Reason = "lambda"
 )
@@ -130,8 +130,8 @@ type Rollout struct {
 const MaxBlocking = 20
 
 // Rotated returns the announcement that d.VersionID became current. Its ID
-// depends on the secret and the version only, so that whoever announces a
-// version announces the same occurrence.
+// depends on the secret and the version only, so that all who announce a
+// version announce the same occurrence.
 func Rotated(source string, now time.Time, d Data) Event {
 	d.OccurredAt = now
 	id := secret.NewToken(d.SecretID, d.VersionID, string(TypeRotated), 0)

@@ -47,7 +47,7 @@ func ExampleBus_PublishAfter() {
 		_, err := bus.PublishAfter(ctx, e, 0)
 		fmt.Println(err)
 		another := events.Rotated("/rotator/worker/host-2", time.Now(), events.Data{SecretID: "app/key", Store: "main", VersionID: "9", Reason: events.ReasonManual})
-		_, err = bus.PublishAfter(ctx, another, 0) // by somebody who has not seen the one before
+		_, err = bus.PublishAfter(ctx, another, 0) // by a program that has not seen the one before
 		fmt.Println(errors.Is(err, events.ErrConflict))
 	})
 	// Output:

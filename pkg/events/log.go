@@ -26,8 +26,8 @@ type Announcement struct {
 }
 
 // Last returns the last event of a type about a secret. With an error that
-// wraps [ErrUntrusted] Seq is that of a message that nobody we trust has
-// published; a caller can publish over it.
+// wraps [ErrUntrusted] Seq is that of a message that no trusted key has
+// signed; a caller can publish over it.
 func (b *Bus) Last(ctx context.Context, t Type, id secret.ID) (Announcement, error) {
 	return b.last(ctx, b.cfg.Names.RotatedStream(), b.cfg.Names.Event(t, id.Key()))
 }

@@ -38,8 +38,8 @@ func (b *Bus) timerSubject(t Type, k secret.Key) string {
 
 // Timer returns the timer of a secret for events of type t, [TypeNearExpiry]
 // or [TypeRetire], and the zero Timer when none is armed. With an error that
-// wraps [ErrUntrusted] At and Seq are those of a timer that nobody we trust
-// has armed.
+// wraps [ErrUntrusted] At and Seq are those of a timer that no trusted key
+// has signed.
 func (b *Bus) Timer(ctx context.Context, t Type, id secret.ID) (Timer, error) {
 	subject := b.timerSubject(t, id.Key())
 	m, err := b.stored(ctx, b.cfg.Names.RotationStream(), subject)
@@ -63,7 +63,7 @@ func (b *Bus) Timer(ctx context.Context, t Type, id secret.ID) (Timer, error) {
 
 // Arm lets the bus deliver e at the given time: it sets the timer of e's type
 // and secret, or moves it there by compare-and-set, and reports whether it had
-// to. A time that has passed fires at once. It is for somebody who knows that e
+// to. A time that has passed fires at once. It is for a caller that knows that e
 // is the newest there is to be done about the secret; see [Bus.ArmAfter].
 func (b *Bus) Arm(ctx context.Context, e Event, at time.Time) (changed bool, err error) {
 	// Most of the time the timer before has fired and there is none.
@@ -83,7 +83,7 @@ func (b *Bus) Arm(ctx context.Context, e Event, at time.Time) (changed bool, err
 	return false, fmt.Errorf("arm %s: %w", e.Type, ErrConflict)
 }
 
-// ArmAfter is [Bus.Arm] for somebody who decided with the timer seen in view:
+// ArmAfter is [Bus.Arm] for a caller that decided with the timer seen in view:
 // when another one has been armed or removed since, the error wraps
 // [ErrConflict] and that one stands. The event begins a trace of its own, linked
 // to that of ctx: a rotation is not part of the one before it.
@@ -158,8 +158,8 @@ func (b *Bus) RotateNow(ctx context.Context, e Event) error {
 }
 
 // ArmSweep lets the bus ask for a sweep every so often, whole seconds, and
-// reports whether that had to be changed. Sweeps that nobody took do not pile
-// up.
+// reports whether that had to be changed. Sweeps that were not taken do not
+// pile up.
 func (b *Bus) ArmSweep(ctx context.Context, every time.Duration) (changed bool, err error) {
 	pattern := "@every " + every.String()
 	subject := b.cfg.Names.SweepTimer()

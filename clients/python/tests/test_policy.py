@@ -62,8 +62,8 @@ def test_a_store_is_checked_as_well(bao: Bao) -> None:
     found = {(v.id, v.code) for v in Policy(min_ttl=floors, source=source).violations()}
     weak = {(ADMIN_TOKEN_ID, rule) for rule in ("min_length", "upper", "digit", "symbol")}
     assert found == {(AUDIT_SECRET_ID, "ttl"), ("NONE", "missing"), ("DENIED", "unreadable")} | weak
-    nobody = f"http://127.0.0.1:{free_port()}"
-    away = Policy(min_ttl={AUDIT_SECRET_ID: timedelta()}, source=lambda ids: source(ids, nobody)).violations()
+    unused = f"http://127.0.0.1:{free_port()}"
+    away = Policy(min_ttl={AUDIT_SECRET_ID: timedelta()}, source=lambda ids: source(ids, unused)).violations()
     assert [v.code for v in away] == ["unreadable"]
 
 

@@ -86,9 +86,9 @@ func TestNobodyIsForgottenAfterACrash(t *testing.T) {
 		"before the file changes":            func(f File) error { return f.untell() },
 		"while the file is written":          func(f File) error { return errors.Join(f.untell(), os.WriteFile(f.temporary(), []byte("tw"), 0o600)) },
 		"before the program is told":         func(f File) error { return errors.Join(f.untell(), f.write(secret.NewValue([]byte("two")))) },
-		"and somebody has removed the file":  func(f File) error { return os.Remove(f.Path) },
-		"and somebody has changed the file":  func(f File) error { return errors.Join(os.Remove(f.Path), os.WriteFile(f.Path, []byte("old"), 0o400)) },
-		"and somebody has broken the note":   func(f File) error { return os.WriteFile(f.marker(), []byte("\x00"), 0o600) },
+		"and a person has removed the file":  func(f File) error { return os.Remove(f.Path) },
+		"and a person has changed the file":  func(f File) error { return errors.Join(os.Remove(f.Path), os.WriteFile(f.Path, []byte("old"), 0o400)) },
+		"and a person has broken the note":   func(f File) error { return os.WriteFile(f.marker(), []byte("\x00"), 0o600) },
 		"and the note is of another version": func(f File) error { return errors.Join(f.write(secret.NewValue([]byte("two"))), f.tell("v0")) },
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -148,7 +148,7 @@ func TestTheFileIsForItsOwner(t *testing.T) {
 	t.Parallel()
 	f := newFile(t, nil)
 	f.Mode, f.UID, f.GID = 0o440, os.Getuid(), os.Getgid()
-	// What somebody has put in the way is not followed.
+	// What a person has put in the way is not followed.
 	victim := filepath.Join(t.TempDir(), "victim")
 	if err := errors.Join(os.WriteFile(victim, []byte("victim"), 0o600), os.Symlink(victim, f.temporary()), os.Symlink(victim, f.Path)); err != nil {
 		t.Fatal(err)
@@ -166,7 +166,7 @@ func TestTheFileIsForItsOwner(t *testing.T) {
 	other := f
 	other.UID++
 	if other.owns(info) || other.holds(secret.NewValue([]byte("one"))) {
-		t.Error("a file of somebody else is taken for the agent's")
+		t.Error("a file of another program is taken for the agent's")
 	}
 }
 

@@ -114,7 +114,7 @@ func (f File) untell() error {
 }
 
 // replace puts b into the file at path by way of a temporary one in the same
-// directory. What is there is readable for nobody else at any time.
+// directory. Other users can read it at no time.
 func replace(path, temporary string, b []byte, mode fs.FileMode, uid, gid int) (err error) {
 	if err := os.Remove(temporary); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err // one that a crash left
