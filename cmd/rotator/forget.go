@@ -3,7 +3,6 @@ package main
 import (
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 	"time"
 
@@ -12,7 +11,6 @@ import (
 	"github.com/tradepulse/rotator/cmd/internal/cli"
 	"github.com/tradepulse/rotator/cmd/internal/operator"
 	"github.com/tradepulse/rotator/pkg/events"
-	"github.com/tradepulse/rotator/pkg/rollout"
 )
 
 func forgetCommand(path *string) *cobra.Command {
@@ -49,18 +47,8 @@ the instance, which is every process that had its name.`,
 				return err
 			}
 			defer parts.Close()
-			fleet, err := parts.Bus.Instance(cmd.Context(), service, instance, incarnation)
+			all, err := operator.ForgetInstance(cmd.Context(), parts, service, instance, operator.Reason{Incarnation: incarnation, Text: reason, Live: yes})
 			if err != nil {
-				return err
-			}
-			all := operator.ToForget(fleet, parts.Source+"/"+operator.User(), reason, time.Now())
-			if len(all) == 0 {
-				return fmt.Errorf("no record of %s is stored", args[0])
-			}
-			if live := slices.ContainsFunc(all, func(f operator.Forgotten) bool { return f.State == rollout.InstanceLive }); live && !yes {
-				return fmt.Errorf("%s is live: %s; give --yes to forget it nevertheless", args[0], operator.Describe(all))
-			}
-			if err := operator.Forget(cmd.Context(), parts.Bus, all, fleet.Seq); err != nil {
 				return err
 			}
 			if asJSON {

@@ -10,10 +10,37 @@ import (
 	"time"
 
 	"github.com/tradepulse/rotator/cmd/internal/view"
+	"github.com/tradepulse/rotator/cmd/internal/wire"
 	"github.com/tradepulse/rotator/pkg/events"
 	"github.com/tradepulse/rotator/pkg/rollout"
 	"github.com/tradepulse/rotator/pkg/secret"
 )
+
+// Reason is why an instance is forgotten, and what of it.
+type Reason struct {
+	// Text says how it is known that the process is gone; it is recorded.
+	Text string
+	// Incarnation is the only one that is meant; "" means all.
+	Incarnation string
+	// Live is also to forget an instance that is live.
+	Live bool
+}
+
+// ForgetInstance records and removes what is stored of an instance, and returns it.
+func ForgetInstance(ctx context.Context, p *wire.Parts, service, instance string, why Reason) ([]Forgotten, error) {
+	fleet, err := p.Bus.Instance(ctx, service, instance, why.Incarnation)
+	if err != nil {
+		return nil, err
+	}
+	all := toForget(fleet, p.Source+"/"+User(), why.Text, time.Now())
+	if len(all) == 0 {
+		return nil, fmt.Errorf("no record of %s/%s is stored", service, instance)
+	}
+	if live := slices.ContainsFunc(all, func(f Forgotten) bool { return f.State == rollout.InstanceLive }); live && !why.Live {
+		return nil, fmt.Errorf("%s/%s is live: %s; give --yes to forget it nevertheless", service, instance, Describe(all))
+	}
+	return all, forget(ctx, p.Bus, all, fleet.Seq)
+}
 
 // Forgotten is an incarnation whose records are removed.
 type Forgotten struct {
@@ -23,8 +50,8 @@ type Forgotten struct {
 	State rollout.InstanceState `json:"state"`
 }
 
-// ToForget returns the incarnations of an instance, in order.
-func ToForget(f events.Fleet, by, reason string, now time.Time) []Forgotten {
+// toForget returns the incarnations of an instance, in order.
+func toForget(f events.Fleet, by, reason string, now time.Time) []Forgotten {
 	var all []Forgotten
 	for _, u := range f.Users {
 		i := slices.IndexFunc(all, func(o Forgotten) bool { return o.Incarnation == u.Use.Incarnation })
@@ -61,10 +88,10 @@ func Describe(all []Forgotten) string {
 	return strings.Join(out, "; ")
 }
 
-// Forget records what is removed, and removes it. upTo is the sequence that all was
+// forget records what is removed, and removes it. upTo is the sequence that all was
 // read through: an incarnation that has renewed its presence since is kept, and the
 // error wraps [events.ErrConflict].
-func Forget(ctx context.Context, bus *events.Bus, all []Forgotten, upTo uint64) error {
+func forget(ctx context.Context, bus *events.Bus, all []Forgotten, upTo uint64) error {
 	for _, f := range all {
 		if err := bus.RecordForgotten(ctx, f.Forgotten); err != nil {
 			return err

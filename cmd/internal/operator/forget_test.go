@@ -37,7 +37,7 @@ func TestForgetRemovesWhatItShows(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		return ToForget(f, "/test/alice", "the host is gone", time.Now()), f.Seq
+		return toForget(f, "/test/alice", "the host is gone", time.Now()), f.Seq
 	}
 	all, upTo := read()
 	if len(all) != 2 || all[0].State != rollout.InstanceEnded || all[1].State != rollout.InstanceLive || len(all[1].Used) != 2 {
@@ -49,13 +49,13 @@ func TestForgetRemovesWhatItShows(t *testing.T) {
 	if _, err := bus.Renew(t.Context(), p, seq); err != nil {
 		t.Fatal(err)
 	}
-	if err := Forget(t.Context(), bus, all, upTo); !errors.Is(err, events.ErrConflict) {
+	if err := forget(t.Context(), bus, all, upTo); !errors.Is(err, events.ErrConflict) {
 		t.Errorf("an instance that has renewed: %v, want a conflict", err)
 	}
 	if all, upTo = read(); len(all) != 1 || len(all[0].Used) != 2 {
 		t.Fatalf("left are %+v", all)
 	}
-	if err := Forget(t.Context(), bus, all, upTo); err != nil {
+	if err := forget(t.Context(), bus, all, upTo); err != nil {
 		t.Fatal(err)
 	}
 	if all, _ := read(); len(all) != 0 {
