@@ -81,7 +81,7 @@ func (r *Rotator) tryRetire(ctx context.Context, order events.Data) error {
 	if err != nil || done {
 		return err
 	}
-	if err := r.retireVersions(ctx, spec, st, meta, order.PreviousVersionID); err != nil {
+	if err := r.retireVersions(ctx, spec, st, meta, order); err != nil {
 		return err
 	}
 	return r.announceRetired(ctx, order, log, applied)
@@ -98,7 +98,7 @@ func (r *Rotator) unstage(ctx context.Context, spec secret.Spec, st *store.Store
 		if v.Stage != secret.StagePrevious {
 			continue
 		}
-		if err := st.Retire(ctx, spec.StorePath(), v.ID, secret.RetireKeep); err != nil {
+		if err := st.RetireWhile(ctx, spec.StorePath(), v.ID, secret.RetireKeep, order.VersionID); err != nil {
 			return stepError{stepRetire, err}
 		}
 	}
@@ -166,16 +166,22 @@ func retirable(m secret.Metadata, previous secret.VersionID, mode secret.RetireM
 // retireVersions revokes each version at the target and then retires it in the
 // store. A crash in between leaves it in the store, so the next run revokes it
 // again.
-func (r *Rotator) retireVersions(ctx context.Context, spec secret.Spec, st *store.Store, meta secret.Metadata, previous secret.VersionID) error {
+//
+// The proof is about the version of the order. A worker that was paused after the
+// proof, while another version became current, gets a conflict, and reads again.
+func (r *Rotator) retireVersions(ctx context.Context, spec secret.Spec, st *store.Store, meta secret.Metadata, order events.Data) error {
 	t, err := r.targetFor(ctx, spec)
 	if err != nil {
 		return stepError{stepRevoke, err}
 	}
-	for _, v := range retirable(meta, previous, spec.RetireMode()) {
+	for _, v := range retirable(meta, order.PreviousVersionID, spec.RetireMode()) {
+		if err := stillCurrent(ctx, st, spec.StorePath(), order.VersionID); err != nil {
+			return stepError{stepRevoke, err}
+		}
 		if err := t.Revoke(ctx, target.Ref{Secret: spec.ID, Version: v.ID}, target.Drain{}); err != nil {
 			return stepError{stepRevoke, err}
 		}
-		if err := st.Retire(ctx, spec.StorePath(), v.ID, spec.RetireMode()); err != nil {
+		if err := st.RetireWhile(ctx, spec.StorePath(), v.ID, spec.RetireMode(), order.VersionID); err != nil {
 			return stepError{stepRetire, err}
 		}
 		r.retired.Add(ctx, 1)
@@ -183,6 +189,16 @@ func (r *Rotator) retireVersions(ctx context.Context, spec secret.Spec, st *stor
 			slog.String("mode", string(spec.RetireMode())))
 	}
 	return nil
+}
+
+// stillCurrent returns a conflict unless the version is the current one. No target
+// can revoke on that condition, so it is asked right before.
+func stillCurrent(ctx context.Context, st *store.Store, path string, v secret.VersionID) error {
+	m, err := st.Describe(ctx, path)
+	if err == nil && m.Current().ID != v {
+		err = fmt.Errorf("%w: the current version is %q, not %q any more", store.ErrConflict, m.Current().ID, v)
+	}
+	return err
 }
 
 // announceRetired closes the rollout, unless an earlier run has. It follows the

@@ -18,6 +18,8 @@ type recorded struct {
 	version
 	// Ref is the last part of the key of its sealed value.
 	Ref string `json:"ref,omitempty"`
+	// Retiring: the version is retired for good, and its value may still be there.
+	Retiring bool `json:"retiring,omitempty"`
 }
 
 type version struct {
@@ -42,19 +44,41 @@ func (doc *document) versions() []secret.Version {
 func (doc *document) set(versions []secret.Version) {
 	out := make([]recorded, len(versions))
 	for i, v := range versions {
-		out[i] = recorded{version(v), doc.ref(v.ID)}
+		out[i] = recorded{version: version(v), Ref: doc.ref(v.ID)}
+		if had := doc.find(v.ID); had != nil {
+			out[i].Retiring = had.Retiring
+		}
 	}
 	doc.Versions = out
 }
 
-// ref returns the reference of a version's value, "" for none.
-func (doc *document) ref(id secret.VersionID) string {
-	for _, v := range doc.Versions {
-		if v.ID == id {
-			return v.Ref
+// find returns what is recorded of a version, nil for none.
+func (doc *document) find(id secret.VersionID) *recorded {
+	for i := range doc.Versions {
+		if doc.Versions[i].ID == id {
+			return &doc.Versions[i]
 		}
 	}
+	return nil
+}
+
+// ref returns the reference of a version's value, "" for none.
+func (doc *document) ref(id secret.VersionID) string {
+	if v := doc.find(id); v != nil {
+		return v.Ref
+	}
 	return ""
+}
+
+// refers reports whether a version of the document has the value. That of a
+// version that is retired for good is not its any more.
+func (doc *document) refers(k sealedKey) bool {
+	v := doc.find(k.version)
+	return v != nil && v.Ref == k.ref && !v.Retiring
+}
+
+func (doc *document) current() secret.VersionID {
+	return secret.Metadata{Versions: doc.versions()}.Current().ID
 }
 
 // put replaces the versions, of which the last one is new and has the value

@@ -32,7 +32,10 @@ type memSecret struct {
 	attrs    map[string]string
 }
 
-var _ store.Driver = (*Mem)(nil)
+var (
+	_ store.Driver        = (*Mem)(nil)
+	_ store.FencedRetirer = (*Mem)(nil)
+)
 
 // NewMem returns an empty store whose versions are dated by now; nil means
 // time.Now.
@@ -45,7 +48,7 @@ func NewMem(now func() time.Time) *Mem {
 
 // Features implements [store.Driver].
 func (*Mem) Features() store.Features {
-	return store.Features{KeepsExpiry: true, KeepsRetired: true, Deletes: true, Attributes: true}
+	return store.Features{KeepsExpiry: true, KeepsRetired: true, Deletes: true, Fenced: true, Attributes: true}
 }
 
 // SetAttributes sets the attributes of a secret that exists.
@@ -195,17 +198,35 @@ func (m *Mem) Retire(ctx context.Context, path string, id secret.VersionID, mode
 		if err != nil {
 			return err
 		}
-		doc := store.Document{Versions: s.versions}
-		changed, err := doc.Retire(id, mode)
-		if err != nil || !changed {
+		return s.retire(id, mode)
+	})
+}
+
+// RetireWhile implements [store.FencedRetirer].
+func (m *Mem) RetireWhile(ctx context.Context, path string, id secret.VersionID, mode secret.RetireMode, current secret.VersionID) error {
+	return m.do(ctx, "retire", path, func() error {
+		s, err := m.find(path)
+		if err != nil {
 			return err
 		}
-		s.versions = doc.Versions
-		if mode != secret.RetireKeep {
-			delete(s.values, id)
+		if cur := s.metadata(path).Current().ID; cur != current {
+			return fmt.Errorf("%w: the current version is %q, not %q", store.ErrConflict, cur, current)
 		}
-		return nil
+		return s.retire(id, mode)
 	})
+}
+
+func (s *memSecret) retire(id secret.VersionID, mode secret.RetireMode) error {
+	doc := store.Document{Versions: s.versions}
+	changed, err := doc.Retire(id, mode)
+	if err != nil || !changed {
+		return err
+	}
+	s.versions = doc.Versions
+	if mode != secret.RetireKeep {
+		delete(s.values, id)
+	}
+	return nil
 }
 
 // Close implements [store.Driver].

@@ -113,6 +113,8 @@ var cases = []struct {
 	{"retire takes the stage away", retireStage},
 	{"the current version cannot be retired", retireCurrent},
 	{"a pending version can be given up", retirePending},
+	{"a pending version that is given up while it is promoted keeps its value if it is current", retireRacesPromote},
+	{"a version that was retired while another is current is not the current one", retireWhile},
 	{"retiring twice or what is gone is success", retireTwice},
 	{"every retire mode takes the stage away", retireModes},
 	{"a version keeps its token and its dates", roundTrip},

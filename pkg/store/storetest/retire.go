@@ -1,0 +1,62 @@
+package storetest
+
+import (
+	"errors"
+	"sync"
+	"testing"
+
+	"github.com/tradepulse/rotator/pkg/secret"
+	"github.com/tradepulse/rotator/pkg/store"
+)
+
+// retireRacesPromote lets one process promote the pending version while another
+// gives it up. Whichever wins, the version that is current has its value.
+func retireRacesPromote(t *testing.T, b *bench) {
+	t.Helper()
+	other := b.d
+	if b.h.Another != nil {
+		other = b.h.Another(t)
+	}
+	current := b.rotate(1, "")
+	for n := 2; n < 12; n++ {
+		p := b.put(b.write(n, current))
+		var promoted, retired error
+		var wg sync.WaitGroup
+		wg.Go(func() { promoted = other.Promote(t.Context(), b.path, current, p.ID) })
+		wg.Go(func() { retired = b.d.Retire(t.Context(), b.path, p.ID, secret.RetireDelete) })
+		wg.Wait()
+		if promoted != nil && !errors.Is(promoted, store.ErrConflict) && !errors.Is(promoted, store.ErrNotFound) {
+			t.Fatalf("promote: %v", promoted)
+		}
+		if retired != nil && !errors.Is(retired, store.ErrConflict) {
+			t.Fatalf("retire: %v", retired)
+		}
+		want := current
+		if promoted == nil {
+			want = p.ID
+		}
+		v, _, err := b.d.Get(t.Context(), b.path, store.Selector{Primary: true})
+		if err != nil || v.ID != want {
+			t.Fatalf("promote returned %v, retire %v: current is %q, %v; want %s with its value", promoted, retired, v.ID, err, want)
+		}
+		current = want
+	}
+}
+
+// retireWhile retires through a [store.Store], which every driver has to allow
+// only while the version that the caller thinks is current is.
+func retireWhile(t *testing.T, b *bench) {
+	t.Helper()
+	s, err := store.New("conformance", b.d, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	v1 := b.rotate(1, "")
+	v2 := b.rotate(2, v1)
+	b.wantErr("retire while version 1 is current", s.RetireWhile(t.Context(), b.path, v1, secret.RetireDelete, v1), store.ErrConflict)
+	b.wantStages(map[secret.Stage]secret.VersionID{secret.StageCurrent: v2, secret.StagePrevious: v1})
+	if err := s.RetireWhile(t.Context(), b.path, v1, secret.RetireDelete, v2); err != nil {
+		t.Error(err)
+	}
+	b.wantStages(map[secret.Stage]secret.VersionID{secret.StageCurrent: v2})
+}
