@@ -76,6 +76,9 @@ type Data struct {
 	OccurredAt        time.Time        `json:"occurred_at,omitzero"`
 	// NotAfter is the end of VersionID's life, absent for a version without end.
 	NotAfter time.Time `json:"not_after,omitzero"`
+	// ValidUntil is when an order to rotate or retire becomes a hint to look at the
+	// secret. Nothing else ends.
+	ValidUntil time.Time `json:"valid_until,omitzero"`
 	// RotationID names the rotation: the token of the version it makes.
 	RotationID secret.Token `json:"rotation_id,omitempty"`
 	// Request is present in TypeNearExpiry for a rotation that was asked for, and

@@ -1,6 +1,8 @@
 package rotation
 
 import (
+	"context"
+	"log/slog"
 	"time"
 
 	"github.com/tradepulse/rotator/pkg/events"
@@ -71,6 +73,19 @@ type Try struct {
 	Phase Phase
 	// Retry is what earlier attempts left behind; zero for the first one.
 	Retry events.Retry
+}
+
+// expired returns what is left of a request that was not handled in time: a
+// scheduled rotation, which waits until it is due. Nobody is waiting for an answer
+// any more, or the request is one from the past that is repeated.
+func (r *Rotator) expired(ctx context.Context, t Try) Try {
+	if t.Reason != events.ReasonNearExpiry {
+		r.log.LogAttrs(ctx, slog.LevelError, "rotation.order_expired", slog.String("secret_id", string(t.Secret)),
+			slog.String("version_id", string(t.From)), slog.String("reason", string(t.Reason)), slog.Time("asked_at", t.At),
+			slog.String("remedy", "rotate by hand again if the secret still has to be rotated before its time"))
+	}
+	t.Request = Request{Secret: t.Secret, Store: t.Store, From: t.From, NotAfter: t.NotAfter, Reason: events.ReasonNearExpiry, At: t.At}
+	return t
 }
 
 // tryOf returns the attempt that an event asks for.

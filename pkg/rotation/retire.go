@@ -37,10 +37,11 @@ const (
 // is current and the records of the fleet, read behind a barrier, prove that no
 // instance can still use what was before (invariant 5). The order itself proves
 // nothing.
-func (r *Rotator) retire(ctx context.Context, order events.Data) error {
+func (r *Rotator) retire(ctx context.Context, e events.Event) error {
+	order := e.Data
 	ctx, span := r.tracer.Start(ctx, "retire")
 	defer span.End()
-	err := r.tryRetire(ctx, order)
+	err := r.tryRetire(ctx, e)
 	if err == nil {
 		return nil
 	}
@@ -58,7 +59,10 @@ func (r *Rotator) retire(ctx context.Context, order events.Data) error {
 // tryRetire reads the log before the store, and the store before the fleet: an event
 // that is published in between makes announceRetired fail, and the next run starts
 // from it.
-func (r *Rotator) tryRetire(ctx context.Context, order events.Data) error {
+//
+// Of an order that has expired only the secret is taken: the log says the rest.
+func (r *Rotator) tryRetire(ctx context.Context, e events.Event) error {
+	order := e.Data
 	spec, st, err := r.find(ctx, order.SecretID)
 	if err != nil {
 		return stepError{stepRead, escalate(order.Retry, err)}
@@ -66,6 +70,10 @@ func (r *Rotator) tryRetire(ctx context.Context, order events.Data) error {
 	log, announced, err := r.logged(ctx, spec.ID)
 	if err != nil {
 		return stepError{stepRead, err}
+	}
+	if e.Expired(time.Now()) {
+		order = log.Event.Data
+		order.Retry = e.Data.Retry
 	}
 	spec, meta, err := r.describe(ctx, spec)
 	if err != nil {
