@@ -62,7 +62,8 @@ def test_a_trusted_key_has_roles(tmp_path: Path) -> None:
     for name in ("a.pub", "worker=b.pub"):
         (tmp_path / name).write_bytes(public.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo))
     file, odd = tmp_path / "a.pub", tmp_path / "worker=b.pub"
-    for text, roles in ((file, None), (odd, None), (f"notifier={file}", {"notifier"}), (f"worker,scheduler={odd}", {"worker", "scheduler"})):
+    cases = {str(file): None, str(odd): None, f"notifier={file}": {"notifier"}, f"worker,scheduler={odd}": {"worker", "scheduler"}}
+    for text, roles in cases.items():
         trusted = events.load_trusted_key(text)
         assert (events.key_id(trusted.key), trusted.roles) == (events.key_id(public), roles)
     with pytest.raises(ConfigurationError, match="there is no role 'root'; the roles are scheduler, worker, notifier, operator, lambda"):
