@@ -174,8 +174,8 @@ func (e Event) validate() error {
 			return secret.ErrInvalidVersionID
 		}
 	}
-	if len(e.Data.Store) > maxText {
-		return errors.New("the store is too long")
+	if len(e.Data.Store)+len(e.Data.Incarnation) > maxText {
+		return errors.New("the store or the incarnation is too long")
 	}
 	if err := e.Data.Retry.validate(); err != nil {
 		return err

@@ -8,9 +8,12 @@ import (
 
 // document is what stands in a document key.
 type document struct {
-	Path     string     `json:"path"`
-	Versions []recorded `json:"versions"`
-	revision uint64
+	Path string `json:"path"`
+	// Incarnation is a nonce of this document, absent in one that an earlier version
+	// made: there a version has the token as its id.
+	Incarnation string     `json:"incarnation,omitempty"`
+	Versions    []recorded `json:"versions"`
+	revision    uint64
 }
 
 // recorded is a version in a document.
@@ -89,5 +92,5 @@ func (doc *document) put(versions []secret.Version, ref string) {
 }
 
 func (doc *document) metadata() secret.Metadata {
-	return secret.Metadata{Path: doc.Path, Versions: doc.versions()}
+	return secret.Metadata{Path: doc.Path, Incarnation: doc.Incarnation, Versions: doc.versions()}
 }

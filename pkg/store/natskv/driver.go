@@ -282,11 +282,15 @@ func (d *Driver) bound(path string, v secret.VersionID, ref string) []byte {
 // read whose successor refers to it: see orphans. A writer that dies in between
 // leaves a value that nothing refers to, which the next retirement removes.
 func (d *Driver) Put(ctx context.Context, path string, w store.Write) (v secret.Version, err error) {
-	var ref string // of our value, once it is stored
-	var lost bool  // another writer's document is in place
+	var ref, stored string // of our value, and its key, once it is stored
+	var lost bool          // another writer's document is in place
+	nonce := rand.Text()
 	var surplus []secret.VersionID
 	err = d.change(ctx, path, w.Create, func(doc *document) (bool, error) {
-		life := store.Document{Versions: doc.versions()}
+		if len(doc.Versions) == 0 && doc.Incarnation == "" {
+			doc.Incarnation = nonce
+		}
+		life := store.Document{Versions: doc.versions(), Incarnation: doc.Incarnation}
 		made, fresh, err := life.Put(w, time.Now().UTC())
 		lost = err != nil || !fresh && doc.ref(made.ID) != ref
 		if err != nil {
@@ -296,19 +300,20 @@ func (d *Driver) Put(ctx context.Context, path string, w store.Write) (v secret.
 		if !fresh {
 			return false, d.same(ctx, path, doc.ref(made.ID), made, w.Value)
 		}
-		if ref != "" { // stored before this document was read
-			if err := d.purge(ctx, valueKey(path, made.ID, ref)); err != nil {
+		if stored != "" { // before this document was read
+			if err := d.purge(ctx, stored); err != nil {
 				return false, err
 			}
 		}
 		if ref, err = d.keep(ctx, path, made.ID, w.Value); err != nil {
 			return false, err
 		}
+		stored = valueKey(path, made.ID, ref)
 		doc.put(life.Versions, ref)
 		return true, nil
 	})
-	if ref != "" && lost {
-		err = errors.Join(err, d.purge(ctx, valueKey(path, v.ID, ref)))
+	if stored != "" && lost {
+		err = errors.Join(err, d.purge(ctx, stored))
 	}
 	for _, old := range surplus {
 		if err == nil { // or the same put again takes them away

@@ -24,12 +24,16 @@ type Mem struct {
 	now     func() time.Time
 	mu      sync.Mutex
 	secrets map[string]*memSecret // :: path → secret
+	deleted map[string]int        // :: path → how often the secret was deleted
 }
 
 type memSecret struct {
 	versions []secret.Version
 	values   map[secret.VersionID]secret.Value
 	attrs    map[string]string
+	// incarnation is "" unless the secret was deleted before, so that tests can
+	// derive the tokens of a new one.
+	incarnation string
 }
 
 var (
@@ -43,7 +47,7 @@ func NewMem(now func() time.Time) *Mem {
 	if now == nil {
 		now = time.Now
 	}
-	return &Mem{now: now, secrets: map[string]*memSecret{}}
+	return &Mem{now: now, secrets: map[string]*memSecret{}, deleted: map[string]int{}}
 }
 
 // Features implements [store.Driver].
@@ -63,6 +67,7 @@ func (m *Mem) Delete(path string) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	delete(m.secrets, path)
+	m.deleted[path]++
 }
 
 // do runs one call between the two faults.
@@ -105,7 +110,7 @@ func (m *Mem) Describe(ctx context.Context, path string) (meta secret.Metadata, 
 }
 
 func (s *memSecret) metadata(path string) secret.Metadata {
-	return secret.Metadata{Path: path, Versions: slices.Clone(s.versions), Attributes: maps.Clone(s.attrs)}
+	return secret.Metadata{Path: path, Incarnation: s.incarnation, Versions: slices.Clone(s.versions), Attributes: maps.Clone(s.attrs)}
 }
 
 // List implements [store.Driver].
@@ -157,6 +162,9 @@ func (m *Mem) Put(ctx context.Context, path string, w store.Write) (v secret.Ver
 				return err
 			}
 			s = &memSecret{values: map[secret.VersionID]secret.Value{}}
+			if n := m.deleted[path]; n > 0 {
+				s.incarnation = fmt.Sprint(n)
+			}
 		}
 		doc := store.Document{Versions: s.versions}
 		made, fresh, err := doc.Put(w, m.now())

@@ -60,3 +60,25 @@ func retireWhile(t *testing.T, b *bench) {
 	}
 	b.wantStages(map[secret.Stage]secret.VersionID{secret.StageCurrent: v2})
 }
+
+// remade deletes a secret and makes it anew from the same tokens, as a rotation does
+// that knows of no secret before.
+func remade(t *testing.T, b *bench) {
+	t.Helper()
+	if b.h.Delete == nil {
+		return
+	}
+	b.rotate(1, "")
+	before := b.describe()
+	if err := b.h.Delete(t.Context(), b.path); err != nil {
+		t.Fatal(err)
+	}
+	// A driver may remember the one before until a call fails.
+	if _, err := b.d.Put(t.Context(), b.path, b.write(1, "")); err != nil && !errors.Is(err, store.ErrNotFound) {
+		t.Fatal(err)
+	}
+	b.rotate(1, "")
+	if after := b.describe(); after.Incarnation == before.Incarnation || after.Incarnation == "" {
+		t.Errorf("the incarnation is %q, and that of the secret before was %q", after.Incarnation, before.Incarnation)
+	}
+}

@@ -123,6 +123,7 @@ var cases = []struct {
 	{"list shows every secret once", list},
 	{"a cancelled context ends the call", cancelled},
 	{"a secret deleted under us is not found", deleted},
+	{"a secret that is deleted and made anew is another one", remade},
 	{"a missing permission is access denied", denied},
 	{"throttling is told as such, and passes", throttled},
 	{"no error holds a value", canary},
