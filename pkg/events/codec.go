@@ -76,6 +76,9 @@ func (b *Bus) encode(subject string, e Event) (*nats.Msg, error) {
 	if err := e.validate(); err != nil {
 		return nil, fmt.Errorf("encode %s: %w", e.Type, err)
 	}
+	if !e.order() {
+		e.Data.ValidUntil = time.Time{} // of the order that it follows
+	}
 	to := b.cfg.Names.audience(subject)
 	body, err := json.Marshal(Body{Data: e.Data, Audience: &to})
 	if err != nil {

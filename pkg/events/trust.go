@@ -37,7 +37,7 @@ func (r Role) Types() []Type {
 	case RoleNotifier:
 		return []Type{TypeRollout, TypeRetire}
 	case RoleOperator:
-		return []Type{TypeNearExpiry, TypeSweep}
+		return []Type{TypeNearExpiry}
 	case RoleLambda:
 		return []Type{TypeStaged, TypeRotated, TypeRotationFailed}
 	}
@@ -66,24 +66,31 @@ func (k TrustedKey) may(t Type, notification bool) bool {
 	return k.Roles == nil || slices.ContainsFunc(k.Roles, func(r Role) bool { return r.may(t, notification) })
 }
 
-// LoadTrustedKey reads what a configuration says about a key: the name of its PEM
-// file, or its roles and the file, as in worker,scheduler=/etc/rotator/worker.pub.
+// LoadTrustedKey reads what a configuration says about a key, see [ParseTrustedKey].
 func LoadTrustedKey(text string) (TrustedKey, error) {
-	names, file, limited := strings.Cut(text, "=")
-	if !limited || strings.ContainsAny(names, "./\\") {
-		key, err := LoadPublicKey(text)
-		return TrustedKey{Key: key}, err
-	}
-	var roles []Role
-	for name := range strings.SplitSeq(names, ",") {
-		r := Role(name)
-		if !slices.Contains(Roles(), r) {
-			return TrustedKey{}, fmt.Errorf("trusted key %s: there is no role %q; the roles are %s", text, name, roleNames())
-		}
-		roles = append(roles, r)
+	roles, file, err := ParseTrustedKey(text)
+	if err != nil {
+		return TrustedKey{}, err
 	}
 	key, err := LoadPublicKey(file)
 	return TrustedKey{Key: key, Roles: roles}, err
+}
+
+// ParseTrustedKey returns what a configuration says about a key: the name of its PEM
+// file, or its roles and the file, as in worker,scheduler=/etc/rotator/worker.pub.
+func ParseTrustedKey(text string) (roles []Role, file string, err error) {
+	names, file, limited := strings.Cut(text, "=")
+	if !limited || strings.ContainsAny(names, `./\`) {
+		return nil, text, nil
+	}
+	for name := range strings.SplitSeq(names, ",") {
+		r := Role(name)
+		if !slices.Contains(Roles(), r) {
+			return nil, "", fmt.Errorf("trusted key %s: there is no role %q; the roles are %s", text, name, roleNames())
+		}
+		roles = append(roles, r)
+	}
+	return roles, file, nil
 }
 
 func roleNames() string {
@@ -157,7 +164,7 @@ const OrderLife = 24 * time.Hour
 // Expired reports whether e is an order whose time has passed. What is done about
 // it is decided by what the store and the log say now, as if nobody had asked.
 func (e Event) Expired(now time.Time) bool {
-	if e.Type != TypeNearExpiry && e.Type != TypeRetire {
+	if !e.order() {
 		return false
 	}
 	until := e.Data.ValidUntil
@@ -166,6 +173,8 @@ func (e Event) Expired(now time.Time) bool {
 	}
 	return now.After(until)
 }
+
+func (e Event) order() bool { return e.Type == TypeNearExpiry || e.Type == TypeRetire }
 
 // validUntil returns e as an order that is given at a time.
 func (e Event) validUntil(at time.Time) Event {
