@@ -68,7 +68,7 @@ type promoted struct {
 // retire hands the order to the worker, as the bus does.
 func (p promoted) retire(t *testing.T) error {
 	t.Helper()
-	return p.worker.Handle(t.Context(), events.Delivery{Event: events.Event{Type: events.TypeRetire, Data: p.order}})
+	return p.worker.Handle(t.Context(), events.Delivery{Event: events.Event{Type: events.TypeRetire, Time: time.Now(), Data: p.order}})
 }
 
 // drained rotates a secret twice, records that an instance runs the second version,

@@ -60,7 +60,8 @@ type Config struct {
 	// starts anyway and logs secret.not_joined; [JoinRequired] waits until ctx ends.
 	Join string
 	// Lease is for how long the process counts as live without a renewal, in whole
-	// seconds; it renews after each third. 0 means DefaultLease.
+	// seconds; it renews after each third, or each third of the shortest fence if that
+	// is less. 0 means DefaultLease.
 	Lease time.Duration
 	// PollInterval is how often every secret is read without a notification, less
 	// up to a tenth. The reads are spread over the interval. 0 means

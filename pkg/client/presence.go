@@ -23,6 +23,9 @@ const (
 	joinWait = time.Minute
 	// joinPause is the pause between two tries to join.
 	joinPause = 200 * time.Millisecond
+	// leastRenewal is the shortest time between two renewals, however short a fence
+	// is.
+	leastRenewal = 100 * time.Millisecond
 )
 
 // JoinRequired is the value of [Config.Join] that makes a start wait for the bus.
@@ -207,11 +210,22 @@ func (m *Manager) renew() {
 	}
 }
 
+// renewal returns the time between two renewals: one that is lost ends neither the
+// lease nor the shortest fence, which only renewals extend for what a process
+// accepts besides the version in use.
+func (m *Manager) renewal() time.Duration {
+	shortest := m.cfg.Lease
+	for _, e := range m.entries {
+		shortest = min(shortest, e.fence)
+	}
+	return max(shortest/3, leastRenewal)
+}
+
 // report keeps the records and the presence of this process on the bus: after each
-// change, and often enough that one lost renewal does not end the lease. What fails
-// is logged and tried again after a third of the lease.
+// change, and as often as renewal says. What fails is logged and tried again then.
 func (m *Manager) report() {
-	every := time.NewTimer(m.cfg.Lease / 3)
+	pace := m.renewal()
+	every := time.NewTimer(pace)
 	defer every.Stop()
 	for {
 		select {
@@ -221,7 +235,7 @@ func (m *Manager) report() {
 			pause(m.work, coalesce)
 		case <-every.C:
 		}
-		every.Reset(m.cfg.Lease / 3)
+		every.Reset(pace)
 		if err := m.present(m.work); err != nil && m.work.Err() == nil {
 			m.log.LogAttrs(m.work, slog.LevelWarn, "secret.report", slog.String("error", err.Error()))
 		}

@@ -41,6 +41,7 @@ const (
 	rejectUntrusted = "untrusted"
 	rejectType      = "unknown_type"
 	rejectSubject   = "subject_mismatch"
+	rejectAudience  = "audience_mismatch"
 )
 
 // rejection says why a message is not an event. Its text tells nothing of the
@@ -75,7 +76,11 @@ func (b *Bus) encode(subject string, e Event) (*nats.Msg, error) {
 	if err := e.validate(); err != nil {
 		return nil, fmt.Errorf("encode %s: %w", e.Type, err)
 	}
-	body, err := json.Marshal(e.Data)
+	if !e.order() {
+		e.Data.ValidUntil = time.Time{} // of the order that it follows
+	}
+	to := b.cfg.Names.audience(subject)
+	body, err := json.Marshal(Body{Data: e.Data, Audience: &to})
 	if err != nil {
 		return nil, fmt.Errorf("encode %s: %w", e.Type, err)
 	}
@@ -124,9 +129,11 @@ func (b *Bus) decode(subject string, h nats.Header, body []byte) (Event, error) 
 		return Event{}, reject(rejectMalformed, "ce-time is no RFC 3339 time")
 	}
 	e.Time = at
-	if err := json.Unmarshal(body, &e.Data); err != nil {
+	var content Body
+	if err := json.Unmarshal(body, &content); err != nil {
 		return Event{}, reject(rejectMalformed, "the data does not decode")
 	}
+	e.Data = content.Data
 	if !e.Type.known() {
 		return Event{}, reject(rejectType, "the type is none of ours")
 	}
@@ -135,6 +142,13 @@ func (b *Bus) decode(subject string, h nats.Header, body []byte) (Event, error) 
 	}
 	if h.Get(headerSubject) != string(e.Data.SecretID) || !b.cfg.Names.fits(subject, e) {
 		return Event{}, reject(rejectSubject, "it is about another secret or type than its subject says")
+	}
+	_, notification := b.cfg.Names.notified(subject)
+	if err := b.cfg.Verifier.allowed(h.Get(headerKeyID), e.Type, notification); err != nil {
+		return Event{}, rejection{rejectUntrusted, err}
+	}
+	if err := b.cfg.Names.addressed(subject, content.Audience); err != nil {
+		return Event{}, rejection{rejectAudience, err}
 	}
 	return e, nil
 }
@@ -163,8 +177,8 @@ func (e Event) validate() error {
 			return secret.ErrInvalidVersionID
 		}
 	}
-	if len(e.Data.Store) > maxText {
-		return errors.New("the store is too long")
+	if len(e.Data.Store)+len(e.Data.Incarnation) > maxText {
+		return errors.New("the store or the incarnation is too long")
 	}
 	if err := e.Data.Retry.validate(); err != nil {
 		return err

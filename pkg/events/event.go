@@ -72,10 +72,17 @@ type Data struct {
 	Store             string           `json:"store,omitempty"`
 	VersionID         secret.VersionID `json:"version_id,omitempty"`
 	PreviousVersionID secret.VersionID `json:"previous_version_id,omitempty"`
-	Reason            Reason           `json:"reason,omitempty"`
-	OccurredAt        time.Time        `json:"occurred_at,omitzero"`
+	// Incarnation tells the secret from one that was deleted before, whose versions
+	// may have had the same ids. It is present in TypeNearExpiry if the store knows
+	// it.
+	Incarnation string    `json:"incarnation,omitempty"`
+	Reason      Reason    `json:"reason,omitempty"`
+	OccurredAt  time.Time `json:"occurred_at,omitzero"`
 	// NotAfter is the end of VersionID's life, absent for a version without end.
 	NotAfter time.Time `json:"not_after,omitzero"`
+	// ValidUntil is when an order to rotate or retire becomes a hint to look at the
+	// secret. Nothing else ends.
+	ValidUntil time.Time `json:"valid_until,omitzero"`
 	// RotationID names the rotation: the token of the version it makes.
 	RotationID secret.Token `json:"rotation_id,omitempty"`
 	// Request is present in TypeNearExpiry for a rotation that was asked for, and
@@ -144,6 +151,6 @@ func NearExpiry(source string, now time.Time, s secret.Spec, m secret.Metadata) 
 	cur := m.Current()
 	id := secret.NewToken(s.ID, cur.ID, string(TypeNearExpiry), 0)
 	return Event{ID: string(id), Type: TypeNearExpiry, Source: source, Time: now, Data: Data{
-		SecretID: s.ID, Store: s.Store, VersionID: cur.ID, Reason: ReasonNearExpiry, OccurredAt: now, NotAfter: s.NotAfter(m, cur),
+		SecretID: s.ID, Store: s.Store, VersionID: cur.ID, Incarnation: m.Incarnation, Reason: ReasonNearExpiry, OccurredAt: now, NotAfter: s.NotAfter(m, cur),
 	}}
 }

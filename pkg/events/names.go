@@ -80,12 +80,8 @@ func (n Names) fits(subject string, e Event) bool {
 	case n.SweepTimer():
 		return e.Type == TypeSweep
 	}
-	rest, notify := strings.CutPrefix(subject, n.prefix+"notify.")
-	if !notify {
-		rest, notify = strings.CutPrefix(subject, n.prefix+"live.")
-	}
-	_, key, _ := strings.Cut(rest, ".")
-	return notify && key == string(k) && e.notifies()
+	service, notify := n.notified(subject)
+	return notify && e.notifies() && (subject == n.Notify(service, k) || subject == n.Live(service, k))
 }
 
 // notifies reports whether services are notified of an event: of a version that

@@ -27,7 +27,7 @@ type Signer struct {
 
 // Verifier checks events against the keys it trusts. Several are trusted at
 // once while a signing key is replaced. The zero value trusts none.
-type Verifier struct{ keys map[string]ed25519.PublicKey }
+type Verifier struct{ keys map[string]TrustedKey }
 
 // GenerateSigner returns a Signer with a fresh key.
 func GenerateSigner() (*Signer, error) {
@@ -57,11 +57,21 @@ func keyID(pub ed25519.PublicKey) string {
 	return hex.EncodeToString(sum[:8])
 }
 
-// NewVerifier returns a Verifier that trusts the given keys.
+// NewVerifier returns a Verifier that trusts the given keys in every role.
 func NewVerifier(keys ...ed25519.PublicKey) *Verifier {
-	v := &Verifier{keys: make(map[string]ed25519.PublicKey, len(keys))}
+	all := make([]TrustedKey, len(keys))
+	for i, k := range keys {
+		all[i].Key = k
+	}
+	return NewRoleVerifier(all...)
+}
+
+// NewRoleVerifier returns a Verifier that trusts each key in its roles. Of a key
+// that is given twice the last one counts.
+func NewRoleVerifier(keys ...TrustedKey) *Verifier {
+	v := &Verifier{keys: make(map[string]TrustedKey, len(keys))}
 	for _, k := range keys {
-		v.keys[keyID(k)] = k
+		v.keys[keyID(k.Key)] = k
 	}
 	return v
 }
@@ -76,10 +86,19 @@ func (v *Verifier) verify(keyID, signature string, canonical []byte) error {
 		return fmt.Errorf("%w: key id is not among the %d trusted", ErrUntrusted, len(v.keys))
 	}
 	sig, err := base64.RawURLEncoding.Strict().DecodeString(signature)
-	if err != nil || !ed25519.Verify(key, canonical, sig) {
+	if err != nil || !ed25519.Verify(key.Key, canonical, sig) {
 		return fmt.Errorf("%w: the signature does not fit", ErrUntrusted)
 	}
 	return nil
+}
+
+// allowed returns an error unless the key may sign an event of type t. Its
+// signature has been verified.
+func (v *Verifier) allowed(keyID string, t Type, notification bool) error {
+	if v.keys[keyID].may(t, notification) {
+		return nil
+	}
+	return fmt.Errorf("%w: no role of its key signs that", ErrUntrusted)
 }
 
 // canonical returns the bytes that are signed: a domain, then for each

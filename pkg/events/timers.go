@@ -93,7 +93,7 @@ func (b *Bus) ArmAfter(ctx context.Context, e Event, at time.Time, seen Timer) (
 	if seen.Seq != 0 && seen.At.Equal(at) && seen.Event.sameWork(e) {
 		return false, nil
 	}
-	_, err = b.send(ctx, b.timerSubject(e.Type, e.Data.SecretID.Key()), e, withHeader(
+	_, err = b.send(ctx, b.timerSubject(e.Type, e.Data.SecretID.Key()), e.validUntil(at), withHeader(
 		jetstream.ScheduleHeader, atPattern+at.UTC().Format(time.RFC3339Nano),
 		jetstream.ScheduleTargetHeader, b.cfg.Names.Event(e.Type, e.Data.SecretID.Key()),
 	), jetstream.WithExpectLastSequencePerSubject(seen.Seq))
@@ -137,6 +137,7 @@ func (b *Bus) ArmedKeys(ctx context.Context) (map[secret.Key]struct{}, error) {
 // RotateNow asks for a rotation at once, in one message that also takes the
 // secret's timer away, so that it cannot fire in between.
 func (b *Bus) RotateNow(ctx context.Context, e Event) error {
+	e = e.validUntil(time.Now())
 	k := e.Data.SecretID.Key()
 	timer, target := b.cfg.Names.Timer(k), b.cfg.Names.Event(TypeNearExpiry, k)
 	for range casTries {

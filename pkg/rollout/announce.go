@@ -30,7 +30,7 @@ func Announcement(source string, at time.Time, s secret.Spec, m secret.Metadata,
 // near its end; any other was written by another program.
 func MissedAnnouncement(source string, at time.Time, s secret.Spec, m secret.Metadata) events.Event {
 	why := events.ReasonExternal
-	if prev, _ := m.At(secret.StagePrevious); s.Made(prev.ID, m.Current().Token) {
+	if prev, _ := m.At(secret.StagePrevious); s.MadeIn(m.Incarnation, prev.ID, m.Current().Token) {
 		why = events.ReasonNearExpiry
 	}
 	return Announcement(source, at, s, m, why)

@@ -22,7 +22,7 @@ func Manual(at time.Time, by string, spec secret.Spec, m secret.Metadata, err er
 	if err != nil && (!errors.Is(err, secret.ErrNotFound) || !spec.Create) {
 		return Request{}, err
 	}
-	return Request{Secret: spec.ID, Store: spec.Store, From: m.Current().ID, Reason: events.ReasonManual, By: by, At: at}, nil
+	return Request{Secret: spec.ID, Store: spec.Store, From: m.Current().ID, Incarnation: m.Incarnation, Reason: events.ReasonManual, By: by, At: at}, nil
 }
 
 // Log is what [Await] follows; *events.Bus is one.

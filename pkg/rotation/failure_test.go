@@ -35,7 +35,7 @@ func TestALongErrorIsHeardOf(t *testing.T) {
 	if m := last.Event.Data.Failure.Message; !utf8.ValidString(m) || len(m) > 1024 || !strings.HasSuffix(m, "…") {
 		t.Errorf("announced in %d bytes: %.100q", len(m), m)
 	}
-	d := events.Delivery{Event: events.Event{Type: events.TypeNearExpiry, Data: events.Data{SecretID: "ID", VersionID: x.v1, Reason: events.ReasonManual}}}
+	d := events.Delivery{Event: events.Event{Type: events.TypeNearExpiry, Time: time.Now(), Data: events.Data{SecretID: "ID", VersionID: x.v1, Reason: events.ReasonManual}}}
 	if err := x.r.Retry(t.Context(), d, fmt.Errorf("%w: %s", store.ErrUnavailable, page)); err != nil {
 		t.Errorf("no retry is armed: %v", err)
 	}

@@ -107,7 +107,7 @@ func (x *rig) rotate(t *testing.T, from secret.VersionID) error {
 
 func (x *rig) retire(t *testing.T, order events.Data) error {
 	t.Helper()
-	return x.r.Handle(t.Context(), events.Delivery{Event: events.Event{Type: events.TypeRetire, Data: order}})
+	return x.r.Handle(t.Context(), events.Delivery{Event: events.Event{Type: events.TypeRetire, Time: time.Now(), Data: order}})
 }
 
 // runs records a live instance that uses a version, and accepts no other one.

@@ -59,6 +59,8 @@ func firstPlan() plan {
 func (s state) plan() plan {
 	cur := s.meta.Current()
 	switch {
+	case s.remade():
+		return s.planSuperseded()
 	case s.try.Phase.early():
 		return s.planEarly(cur)
 	case cur.ID != s.try.From && s.made(cur):

@@ -1,6 +1,8 @@
 package rotation
 
 import (
+	"context"
+	"log/slog"
 	"time"
 
 	"github.com/tradepulse/rotator/pkg/events"
@@ -16,6 +18,9 @@ type Request struct {
 	// From is the version to replace, "" when there is none yet. If another
 	// version is current, the request is superseded.
 	From secret.VersionID
+	// Incarnation is that of the secret, see [secret.Metadata]. If there is another
+	// one, the request is superseded; "" is any.
+	Incarnation string
 	// NotAfter is the end of From, for readers of events; zero for none.
 	NotAfter time.Time
 	// Reason says why. Only a scheduled rotation waits until it is due.
@@ -34,7 +39,7 @@ type Request struct {
 func requestOf(d events.Data) Request {
 	q := Request{
 		Secret: d.SecretID, Store: d.Store, From: d.VersionID, NotAfter: d.NotAfter,
-		Reason: d.Reason, At: d.OccurredAt, Token: d.RotationID,
+		Reason: d.Reason, At: d.OccurredAt, Token: d.RotationID, Incarnation: d.Incarnation,
 	}
 	if r := d.Request; r != nil {
 		q.By, q.Ticket, q.Priority = r.By, r.Ticket, r.Priority
@@ -46,7 +51,7 @@ func requestOf(d events.Data) Request {
 func (q Request) data() events.Data {
 	d := events.Data{
 		SecretID: q.Secret, Store: q.Store, VersionID: q.From, NotAfter: q.NotAfter,
-		Reason: q.Reason, OccurredAt: q.At, RotationID: q.Token,
+		Reason: q.Reason, OccurredAt: q.At, RotationID: q.Token, Incarnation: q.Incarnation,
 	}
 	if r := (events.Request{By: q.By, Ticket: q.Ticket, Priority: q.Priority}); r != (events.Request{}) {
 		d.Request = &r
@@ -71,6 +76,19 @@ type Try struct {
 	Phase Phase
 	// Retry is what earlier attempts left behind; zero for the first one.
 	Retry events.Retry
+}
+
+// expired returns what is left of a request that was not handled in time: a
+// scheduled rotation, which waits until it is due. Nobody is waiting for an answer
+// any more, or the request is one from the past that is repeated.
+func (r *Rotator) expired(ctx context.Context, t Try) Try {
+	if t.Reason != events.ReasonNearExpiry {
+		r.log.LogAttrs(ctx, slog.LevelError, "rotation.order_expired", slog.String("secret_id", string(t.Secret)),
+			slog.String("version_id", string(t.From)), slog.String("reason", string(t.Reason)), slog.Time("asked_at", t.At),
+			slog.String("remedy", "rotate by hand again if the secret still has to be rotated before its time"))
+	}
+	t.Request = Request{Secret: t.Secret, Store: t.Store, From: t.From, Incarnation: t.Incarnation, NotAfter: t.NotAfter, Reason: events.ReasonNearExpiry, At: t.At}
+	return t
 }
 
 // tryOf returns the attempt that an event asks for.

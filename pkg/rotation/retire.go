@@ -37,10 +37,11 @@ const (
 // is current and the records of the fleet, read behind a barrier, prove that no
 // instance can still use what was before (invariant 5). The order itself proves
 // nothing.
-func (r *Rotator) retire(ctx context.Context, order events.Data) error {
+func (r *Rotator) retire(ctx context.Context, e events.Event) error {
+	order := e.Data
 	ctx, span := r.tracer.Start(ctx, "retire")
 	defer span.End()
-	err := r.tryRetire(ctx, order)
+	err := r.tryRetire(ctx, e)
 	if err == nil {
 		return nil
 	}
@@ -58,7 +59,10 @@ func (r *Rotator) retire(ctx context.Context, order events.Data) error {
 // tryRetire reads the log before the store, and the store before the fleet: an event
 // that is published in between makes announceRetired fail, and the next run starts
 // from it.
-func (r *Rotator) tryRetire(ctx context.Context, order events.Data) error {
+//
+// Of an order that has expired only the secret is taken: the log says the rest.
+func (r *Rotator) tryRetire(ctx context.Context, e events.Event) error {
+	order := e.Data
 	spec, st, err := r.find(ctx, order.SecretID)
 	if err != nil {
 		return stepError{stepRead, escalate(order.Retry, err)}
@@ -66,6 +70,10 @@ func (r *Rotator) tryRetire(ctx context.Context, order events.Data) error {
 	log, announced, err := r.logged(ctx, spec.ID)
 	if err != nil {
 		return stepError{stepRead, err}
+	}
+	if e.Expired(time.Now()) {
+		order = log.Event.Data
+		order.Retry = e.Data.Retry
 	}
 	spec, meta, err := r.describe(ctx, spec)
 	if err != nil {
@@ -81,7 +89,7 @@ func (r *Rotator) tryRetire(ctx context.Context, order events.Data) error {
 	if err != nil || done {
 		return err
 	}
-	if err := r.retireVersions(ctx, spec, st, meta, order.PreviousVersionID); err != nil {
+	if err := r.retireVersions(ctx, spec, st, meta, order); err != nil {
 		return err
 	}
 	return r.announceRetired(ctx, order, log, applied)
@@ -98,7 +106,7 @@ func (r *Rotator) unstage(ctx context.Context, spec secret.Spec, st *store.Store
 		if v.Stage != secret.StagePrevious {
 			continue
 		}
-		if err := st.Retire(ctx, spec.StorePath(), v.ID, secret.RetireKeep); err != nil {
+		if err := st.RetireWhile(ctx, spec.StorePath(), v.ID, secret.RetireKeep, order.VersionID); err != nil {
 			return stepError{stepRetire, err}
 		}
 	}
@@ -166,16 +174,22 @@ func retirable(m secret.Metadata, previous secret.VersionID, mode secret.RetireM
 // retireVersions revokes each version at the target and then retires it in the
 // store. A crash in between leaves it in the store, so the next run revokes it
 // again.
-func (r *Rotator) retireVersions(ctx context.Context, spec secret.Spec, st *store.Store, meta secret.Metadata, previous secret.VersionID) error {
+//
+// The proof is about the version of the order. A worker that was paused after the
+// proof, while another version became current, gets a conflict, and reads again.
+func (r *Rotator) retireVersions(ctx context.Context, spec secret.Spec, st *store.Store, meta secret.Metadata, order events.Data) error {
 	t, err := r.targetFor(ctx, spec)
 	if err != nil {
 		return stepError{stepRevoke, err}
 	}
-	for _, v := range retirable(meta, previous, spec.RetireMode()) {
+	for _, v := range retirable(meta, order.PreviousVersionID, spec.RetireMode()) {
+		if err := stillCurrent(ctx, st, spec.StorePath(), order.VersionID); err != nil {
+			return stepError{stepRevoke, err}
+		}
 		if err := t.Revoke(ctx, target.Ref{Secret: spec.ID, Version: v.ID}, target.Drain{}); err != nil {
 			return stepError{stepRevoke, err}
 		}
-		if err := st.Retire(ctx, spec.StorePath(), v.ID, spec.RetireMode()); err != nil {
+		if err := st.RetireWhile(ctx, spec.StorePath(), v.ID, spec.RetireMode(), order.VersionID); err != nil {
 			return stepError{stepRetire, err}
 		}
 		r.retired.Add(ctx, 1)
@@ -183,6 +197,16 @@ func (r *Rotator) retireVersions(ctx context.Context, spec secret.Spec, st *stor
 			slog.String("mode", string(spec.RetireMode())))
 	}
 	return nil
+}
+
+// stillCurrent returns a conflict unless the version is the current one. No target
+// can revoke on that condition, so it is asked right before.
+func stillCurrent(ctx context.Context, st *store.Store, path string, v secret.VersionID) error {
+	m, err := st.Describe(ctx, path)
+	if err == nil && m.Current().ID != v {
+		err = fmt.Errorf("%w: the current version is %q, not %q any more", store.ErrConflict, m.Current().ID, v)
+	}
+	return err
 }
 
 // announceRetired closes the rollout, unless an earlier run has. It follows the

@@ -163,11 +163,14 @@ func (r *Rotator) Handle(ctx context.Context, d events.Delivery) error {
 	switch d.Event.Type {
 	case events.TypeNearExpiry:
 		t := tryOf(d.Event.Data)
+		if d.Event.Expired(time.Now()) {
+			t = r.expired(ctx, t)
+		}
 		r.received(ctx, t)
 		_, err := r.Rotate(ctx, t)
 		return err
 	case events.TypeRetire:
-		return r.retire(ctx, d.Event.Data)
+		return r.retire(ctx, d.Event)
 	default:
 		return events.Permanent(fmt.Errorf("a worker cannot handle %s", d.Event.Type))
 	}

@@ -2,6 +2,7 @@ package rotation
 
 import (
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/tradepulse/rotator/pkg/events"
@@ -65,13 +66,29 @@ func (s state) token() secret.Token {
 	if s.try.Token != "" {
 		return s.try.Token
 	}
-	return s.spec.Token(s.try.From, s.try.Retry.Rejections/freshAfter)
+	attempt := s.try.Retry.Rejections / freshAfter
+	// Written before the store knew an incarnation, or by an earlier version.
+	if t := s.spec.Token(s.try.From, attempt); s.has(t) {
+		return t
+	}
+	return s.spec.TokenIn(s.meta.Incarnation, s.try.From, attempt)
 }
 
 // made reports whether v was written by a rotation for this request, by any
 // worker and with any of its values.
 func (s state) made(v secret.Version) bool {
-	return v.Token != "" && v.Token == s.try.Token || s.spec.Made(s.try.From, v.Token)
+	return v.Token != "" && v.Token == s.try.Token || s.spec.MadeIn(s.meta.Incarnation, s.try.From, v.Token)
+}
+
+// has reports whether a version was written under a token.
+func (s state) has(t secret.Token) bool {
+	return slices.ContainsFunc(s.meta.Versions, func(v secret.Version) bool { return v.Token == t })
+}
+
+// remade reports whether the secret was deleted and made anew after the request. A
+// version with the id that the request names is another one then.
+func (s state) remade() bool {
+	return s.try.Incarnation != "" && s.meta.Incarnation != s.try.Incarnation
 }
 
 // reusable returns the pending version that an earlier run of this rotation

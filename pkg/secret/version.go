@@ -75,6 +75,9 @@ type Version struct {
 type Metadata struct {
 	// Path is the store's own name for the secret.
 	Path string
+	// Incarnation tells the secret from one that was deleted under the same path
+	// before; opaque, and "" while the store cannot tell.
+	Incarnation string
 	// Versions holds every version that the store still lists, in no order.
 	Versions []Version
 	// Attributes are the store's tags (AWS) or custom metadata (Vault).

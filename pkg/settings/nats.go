@@ -133,16 +133,19 @@ func (t TLS) Config() (*tls.Config, error) {
 	return out, nil
 }
 
-// Trusted returns what checks events against the public keys in the files and the
-// given ones.
-func Trusted(files []string, own ...ed25519.PublicKey) (*events.Verifier, error) {
-	trusted := own
-	for _, file := range files {
-		k, err := events.LoadPublicKey(file)
+// Trusted returns what checks events against the configured public keys, each in
+// its roles (see [events.LoadTrustedKey]), and the given ones in all.
+func Trusted(configured []string, own ...ed25519.PublicKey) (*events.Verifier, error) {
+	var trusted []events.TrustedKey
+	for _, text := range configured {
+		k, err := events.LoadTrustedKey(text)
 		if err != nil {
 			return nil, err
 		}
 		trusted = append(trusted, k)
 	}
-	return events.NewVerifier(trusted...), nil
+	for _, k := range own {
+		trusted = append(trusted, events.TrustedKey{Key: k})
+	}
+	return events.NewRoleVerifier(trusted...), nil
 }

@@ -33,6 +33,17 @@ func (sel Selector) Find(m secret.Metadata) (secret.Version, error) {
 // reports that nothing changed, leaves the document as it was.
 type Document struct {
 	Versions []secret.Version
+	// Incarnation, if set, is a nonce of this document. The ids of its versions
+	// depend on it, so that a secret that is deleted and made anew has others.
+	Incarnation string
+}
+
+// id returns the id of the version that is written under a token.
+func (d *Document) id(t secret.Token) secret.VersionID {
+	if d.Incarnation == "" {
+		return secret.VersionID(t)
+	}
+	return secret.VersionID(secret.NewToken("", secret.VersionID(t), d.Incarnation, 0))
 }
 
 // maxRetired bounds how many retired versions without a value a document
@@ -75,7 +86,7 @@ func (d *Document) Put(w Write, now time.Time) (v secret.Version, fresh bool, er
 		}
 		setStage(versions, p.ID, secret.StageRetired)
 	}
-	v = secret.Version{ID: secret.VersionID(w.Token), Token: w.Token, Stage: secret.StagePending, CreatedAt: now, NotAfter: w.NotAfter}
+	v = secret.Version{ID: d.id(w.Token), Token: w.Token, Stage: secret.StagePending, CreatedAt: now, NotAfter: w.NotAfter}
 	versions = append(versions, v)
 	d.Versions = versions
 	return v, true, nil

@@ -1,6 +1,13 @@
 package store
 
-import "context"
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"log/slog"
+
+	"github.com/tradepulse/rotator/pkg/secret"
+)
 
 // Features declare what a driver and its service can do. They are the same for
 // every store of a type, so a configuration can be checked against them without
@@ -21,6 +28,9 @@ type Features struct {
 	// Deletes: Retire removes the value, unless its mode is
 	// [secret.RetireKeep].
 	Deletes bool
+	// Fenced: the driver is a [FencedRetirer]. Of any other the current version is
+	// read again right before it retires one.
+	Fenced bool
 	// Attributes: Describe and List return the tags or custom metadata of a
 	// secret, so that secrets can be discovered.
 	Attributes bool
@@ -44,6 +54,36 @@ type KeysetRotator interface {
 	// RotateKeyset adds a fresh key, seals every value with it and removes the
 	// older keys. Values stay readable throughout. It may be repeated.
 	RotateKeyset(ctx context.Context) error
+}
+
+// FencedRetirer is implemented by drivers that can retire a version on condition.
+type FencedRetirer interface {
+	// RetireWhile is [Driver.Retire] if the current version is the given one when it
+	// takes effect, in one step: else it returns ErrConflict and changes nothing.
+	RetireWhile(ctx context.Context, path string, v secret.VersionID, mode secret.RetireMode, current secret.VersionID) error
+}
+
+// RetireWhile retires a version if the current one is what the caller thinks, so
+// that a proof about that version is not applied to a later state. It is atomic
+// where the driver declares Fenced. ErrConflict when another version is current.
+func (s *Store) RetireWhile(ctx context.Context, path string, v secret.VersionID, mode secret.RetireMode, current secret.VersionID) error {
+	return s.call(ctx, "retire", path, slog.LevelDebug, func(ctx context.Context) error {
+		if err := v.Validate(); err != nil {
+			return fmt.Errorf("%w: %w", ErrInvalid, err)
+		}
+		mode := cmp.Or(mode, secret.RetireDelete)
+		if f, ok := s.d.(FencedRetirer); ok {
+			return f.RetireWhile(ctx, path, v, mode, current)
+		}
+		m, err := s.d.Describe(ctx, path)
+		if err != nil {
+			return err
+		}
+		if cur := m.Current().ID; cur != current {
+			return fmt.Errorf("%w: the current version is %q, not %q", ErrConflict, cur, current)
+		}
+		return s.d.Retire(ctx, path, v, mode)
+	})
 }
 
 // Features returns what the driver declares.

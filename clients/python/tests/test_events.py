@@ -17,6 +17,7 @@ from tradepulse_rotator.events import Names
 
 TESTDATA = ROOT / "pkg/events/testdata"
 VECTORS = json.loads((TESTDATA / "signatures.json").read_text())
+TRUST = json.loads((TESTDATA / "trust.json").read_text())
 
 
 def key_of(vector: dict[str, Any]) -> Ed25519PublicKey:
@@ -43,19 +44,39 @@ def test_signature_vectors(vector: dict[str, Any]) -> None:
     assert caught.value.reason == "untrusted"
 
 
+@pytest.mark.parametrize("vector", TRUST, ids=lambda v: v["name"])
+def test_trust_vectors(vector: dict[str, Any]) -> None:
+    roles = None if vector["roles"] is None else frozenset(vector["roles"])
+    verifier = Verifier([events.TrustedKey(key_of(vector), roles)])
+    names, body = Names(vector["prefix"]), vector["body"].encode()
+    if not vector["reason"]:
+        assert verifier.decode(names, vector["subject"], vector["headers"], body).version_id == "v2"
+        return
+    with pytest.raises(RejectedError) as caught:
+        verifier.decode(names, vector["subject"], vector["headers"], body)
+    assert caught.value.reason == vector["reason"]
+
+
+def test_a_trusted_key_has_roles(tmp_path: Path) -> None:
+    public = Ed25519PrivateKey.generate().public_key()
+    for name in ("a.pub", "worker=b.pub"):
+        (tmp_path / name).write_bytes(public.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo))
+    file, odd = tmp_path / "a.pub", tmp_path / "worker=b.pub"
+    cases = {str(file): None, str(odd): None, f"notifier={file}": {"notifier"}, f"worker,scheduler={odd}": {"worker", "scheduler"}}
+    for text, roles in cases.items():
+        trusted = events.load_trusted_key(text)
+        assert (events.key_id(trusted.key), trusted.roles) == (events.key_id(public), roles)
+    with pytest.raises(ConfigurationError, match="there is no role 'root'; the roles are scheduler, worker, notifier, operator, lambda"):
+        events.load_trusted_key(f"root={file}")
+
+
 @pytest.mark.parametrize("kind", ["secret.rotated", "secret.staged"])
 def test_golden_events_decode(kind: str) -> None:
-    _, headers, body = golden(kind)
-    names = Names("prod")
-    for subject in (
-        names.live("audit", "TRADEPULSE_AUDIT_SECRET_ID"),
-        names.notify("audit", "TRADEPULSE_AUDIT_SECRET_ID"),
-        "prod." + kind + ".TRADEPULSE_AUDIT_SECRET_ID",
-    ):
-        event = Verifier([key_of(VECTORS[0])]).decode(names, subject, headers, body)
-        assert (event.type, event.secret_id, event.version_id) == (kind, "TRADEPULSE_AUDIT_SECRET_ID", "v2")
-        assert (event.previous_version_id, event.reason) == ("v1", "near_expiry")
-        assert times.write(event.time) == "2026-01-31T02:00:00Z"
+    subject, headers, body = golden(kind)
+    event = Verifier([key_of(VECTORS[0])]).decode(Names(), subject, headers, body)
+    assert (event.type, event.secret_id, event.version_id) == (kind, "TRADEPULSE_AUDIT_SECRET_ID", "v2")
+    assert (event.previous_version_id, event.reason) == ("v1", "near_expiry")
+    assert times.write(event.time) == "2026-01-31T02:00:00Z"
 
 
 @pytest.mark.parametrize(

@@ -153,6 +153,17 @@ async def test_the_presence_is_renewed_within_its_lease(bus: TestBus, store: Sto
         assert [p["incarnation"] for p in bus.presences()] == [first["incarnation"]]
 
 
+async def test_the_fence_of_the_environment_is_that_of_the_records(bus: TestBus, store: Store) -> None:
+    async with running(bus, store, **options_from_env({"ROTATOR_FENCE": "20m"})):
+        assert bus.running("KEY")["fence_seconds"] == 1200
+
+
+async def test_the_presence_is_renewed_within_the_shortest_fence(bus: TestBus, store: Store) -> None:
+    async with running(bus, store, lease=timedelta(hours=1), fence=timedelta(seconds=1)):
+        first = bus.presences()[0]
+        await eventually(lambda: bus.presences()[0]["seq"] > first["seq"])
+
+
 @pytest.mark.parametrize("how", ["forgotten", "lost"])
 async def test_records_that_are_gone_are_written_again(bus: TestBus, store: Store, logged: Logged, how: str) -> None:
     async with running(bus, store, lease=timedelta(seconds=1)) as manager:
@@ -427,12 +438,17 @@ async def test_settings_of_the_proof_are_checked(bus: TestBus, store: Store) -> 
         Spec("KEY", ttl=timedelta(hours=2), fence=timedelta(hours=1))
     assert Spec("KEY", ttl=timedelta(hours=2)).fence_period == HOUR // 2
     assert Spec("KEY", ttl=timedelta(days=2)).fence_period == HOUR
-    assert options_from_env({"ROTATOR_CHECKED_AT_USE": "A: B", "ROTATOR_JOIN": "required"}) == {
+    assert options_from_env({"ROTATOR_CHECKED_AT_USE": "A: B", "ROTATOR_FENCE": "1h30m", "ROTATOR_JOIN": "required"}) == {
         "checked_at_use": ("A", "B"),
+        "fence": timedelta(minutes=90),
         "join": "required",
     }
-    assert options_from_env({}) == {"checked_at_use": (), "join": ""}
-    with pytest.raises(errors.ConfigurationError, match="fence"):
+    assert options_from_env({}) == {"checked_at_use": (), "fence": None, "join": ""}
+    assert options_from_env({"ROTATOR_FENCE": "0"})["fence"] is None
+    for text in ("soon", "-1h", "90", "1d"):
+        with pytest.raises(errors.ConfigurationError, match="ROTATOR_FENCE is no duration such as 5m or 1h30m"):
+            options_from_env({"ROTATOR_FENCE": text})
+    with pytest.raises(errors.ConfigurationError, match="ROTATOR_FENCE"):
         options_from_env({"ROTATOR_MAX_STALE": "24h"})
 
 

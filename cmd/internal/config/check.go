@@ -3,6 +3,7 @@ package config
 import (
 	"fmt"
 	"maps"
+	"net"
 	"slices"
 	"strconv"
 	"strings"
@@ -97,6 +98,10 @@ func (k *checker) whole(loc ...string) bool {
 }
 
 func (k *checker) single() {
+	if exposed(k.cfg.Node.Listen) && k.whole("node") {
+		k.warn([]string{"node", "listen"}, "other hosts reach the embedded server without TLS, and every service logs in with operator.nk, which may do everything",
+			"listen on a loopback address, or set nats.url and run NATS servers with deployments/nats")
+	}
 	if k.cfg.NATS.Replicas > 1 && k.whole("nats") {
 		k.report([]string{"nats", "replicas"}, "a single node keeps one copy", "remove it, or set nats.url")
 	}
@@ -105,6 +110,16 @@ func (k *checker) single() {
 			k.warn([]string{"nats", key}, "it has no effect without nats.url", "remove it, or set nats.url")
 		}
 	}
+}
+
+// exposed reports whether other hosts reach an address.
+func exposed(listen string) bool {
+	host, _, err := net.SplitHostPort(listen)
+	if err != nil || host == "localhost" { // none, or what the schema refuses
+		return false
+	}
+	ip := net.ParseIP(host)
+	return ip == nil || !ip.IsLoopback()
 }
 
 func (k *checker) cluster() {

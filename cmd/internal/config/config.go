@@ -80,8 +80,10 @@ type Signing struct {
 	// its first start.
 	Key Ref `json:"key,omitzero"`
 	// Files with the public keys of the other programs whose events are
-	// believed. The own key always is.
-	TrustedKeys []string `json:"trusted_keys,omitzero" jsonschema:"format=file,uniqueItems=true,maxItems=1000"`
+	// believed. The own key always is. Roles and = before a file limit its key
+	// to what these programs sign, as in worker,scheduler=rotator.pub: scheduler,
+	// worker, notifier, operator (the command line), lambda.
+	TrustedKeys []string `json:"trusted_keys,omitzero" jsonschema:"format=trusted-key,uniqueItems=true,maxItems=1000"`
 }
 
 // HTTP is where the programs can be watched.

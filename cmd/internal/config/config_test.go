@@ -236,6 +236,13 @@ func TestWarnings(t *testing.T) {
 			"nats: {tls: {ca: a.pem}}\n",
 			[]string{"test.yaml:1:13: nats.tls: it has no effect without nats.url; remove it, or set nats.url"},
 		},
+		"a node that other hosts reach": {
+			"node: {listen: '0.0.0.0:4222'}\n",
+			[]string{"test.yaml:1:16: node.listen: other hosts reach the embedded server without TLS, and every service logs in with operator.nk, which may do everything; listen on a loopback address, or set nats.url and run NATS servers with deployments/nats"},
+		},
+		"a node by its name":             {"node: {listen: 'node-1:4222'}\n", []string{"test.yaml:1:16: node.listen: other hosts reach the embedded server without TLS, and every service logs in with operator.nk, which may do everything; listen on a loopback address, or set nats.url and run NATS servers with deployments/nats"}},
+		"a node on another loopback":     {"node: {listen: '[::1]:4222'}\n", nil},
+		"a node that listens on nothing": {"node: {listen: none}\n", nil},
 		"a cluster with settings of a node": {
 			"nats: {url: 'nats://a:4222'}\nnode: {listen: none}\nsigning: {trusted_keys: [a.pub]}\n",
 			[]string{"test.yaml:2:7: node: listen and sync_interval have no effect with nats.url; remove them; the cluster has its own settings"},
@@ -271,6 +278,10 @@ func TestContradictions(t *testing.T) {
 		"a key without its certificate": {
 			"nats: {tls: {key: b}}",
 			[]string{"test.yaml:1:13: nats.tls: cert and key go together; give both, or neither"},
+		},
+		"a key with an unknown role": {
+			"nats: {url: 'nats://a'}\nsigning: {trusted_keys: ['root=a.pub']}",
+			[]string{`test.yaml:2:26: signing.trusted_keys[0]: trusted key root=a.pub: there is no role "root"; the roles are scheduler, worker, notifier, operator, lambda; name a file with a public key, or its roles and the file, such as notifier=/etc/rotator/notifier.pub`},
 		},
 		"copies on a single node": {
 			"nats: {replicas: 3}\nstores: {m: {type: natskv, replicas: 3}}",

@@ -35,6 +35,7 @@ func formats() []format {
 		{"event-source", checkEventSource, "write something like tradepulse.rotator"},
 		{"queue-url", checkQueueURL, "write it as SQS shows it: https://sqs.REGION.amazonaws.com/ACCOUNT/NAME"},
 		{"file", checkFile, "name a file that holds it"},
+		{"trusted-key", checkTrustedKey, "name a file with a public key, or its roles and the file, such as notifier=/etc/rotator/notifier.pub"},
 		{"file-mode", checkMode, "write it as 0400, or 0440 for a group too"},
 		{"env-name", checkEnvName, "name a variable, such as ROTATOR_MASTER_KEY_BASE64, not its value"},
 	}
@@ -104,6 +105,14 @@ const (
 // nkeySeed matches the private half of an nkey, which people paste for the name
 // of its file.
 var nkeySeed = regexp.MustCompile(`^S[A-Z2-7]{57}$`)
+
+func checkTrustedKey(s string) error {
+	_, file, err := events.ParseTrustedKey(s)
+	if err != nil {
+		return err
+	}
+	return checkFile(file)
+}
 
 func checkFile(s string) error {
 	switch {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -36,6 +37,7 @@ func (d *Driver) Describe(ctx context.Context, path string) (secret.Metadata, er
 		return secret.Metadata{}, err
 	}
 	m := d.metadata(path, l, out.Tags, lifetime(out.RotationEnabled, out.RotationRules))
+	m.Incarnation = incarnation(aws.ToString(out.ARN))
 	for i, v := range m.Versions {
 		m.Versions[i].Empty = v.Stage == secret.StagePending && !d.memory.version(path, v.ID).filled
 	}
@@ -75,6 +77,10 @@ func (d *Driver) metadata(path string, l labels, tags []types.Tag, ttl time.Dura
 	}
 	return m
 }
+
+// incarnation returns the part of a secret's ARN that AWS chooses at random when it
+// makes the secret.
+func incarnation(arn string) string { return arn[strings.LastIndex(arn, "-")+1:] }
 
 func attributes(tags []types.Tag) map[string]string {
 	if len(tags) == 0 {

@@ -95,6 +95,7 @@ func (d *Driver) entry(ctx context.Context, e types.SecretListEntry) (secret.Met
 		}
 	}
 	m := d.metadata(path, l, e.Tags, lifetime(e.RotationEnabled, e.RotationRules))
+	m.Incarnation = incarnation(aws.ToString(e.ARN))
 	switch {
 	case errors.Is(err, store.ErrNotFound):
 		return secret.Metadata{}, nil

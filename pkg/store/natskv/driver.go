@@ -95,8 +95,7 @@ func (c Config) streamConfig() jetstream.StreamConfig {
 func (d *Driver) subject(key string) string { return "$KV." + d.cfg.Bucket + "." + key }
 func docKey(path string) string             { return "s." + string(secret.ID(path).Key()) }
 
-// valueKey is the key of a sealed value; the reference "*" stands for all that
-// were ever written for the version.
+// valueKey is the key of a sealed value.
 func valueKey(path string, v secret.VersionID, ref string) string {
 	return "v." + string(secret.ID(path).Key()) + "." + string(secret.ID(v).Key()) + "." + ref
 }
@@ -279,16 +278,21 @@ func (d *Driver) bound(path string, v secret.VersionID, ref string) []byte {
 }
 
 // Put implements [store.Driver]: the sealed value under a key of its own,
-// then the document that refers to it. A writer that dies in between leaves a
-// value that nothing refers to; it goes when its version is retired.
+// then the document that refers to it. A value is stored after the document was
+// read whose successor refers to it: see orphans. A writer that dies in between
+// leaves a value that nothing refers to, which the next retirement removes.
 func (d *Driver) Put(ctx context.Context, path string, w store.Write) (v secret.Version, err error) {
-	var ref string // of our value, once it is stored
-	var lost bool  // another writer's document is in place
+	var ref, stored string // of our value, and its key, once it is stored
+	var lost bool          // another writer's document is in place
+	nonce := rand.Text()
 	var surplus []secret.VersionID
 	err = d.change(ctx, path, w.Create, func(doc *document) (bool, error) {
-		life := store.Document{Versions: doc.versions()}
+		if len(doc.Versions) == 0 && doc.Incarnation == "" {
+			doc.Incarnation = nonce
+		}
+		life := store.Document{Versions: doc.versions(), Incarnation: doc.Incarnation}
 		made, fresh, err := life.Put(w, time.Now().UTC())
-		lost = err != nil || !fresh
+		lost = err != nil || !fresh && doc.ref(made.ID) != ref
 		if err != nil {
 			return false, err
 		}
@@ -296,16 +300,20 @@ func (d *Driver) Put(ctx context.Context, path string, w store.Write) (v secret.
 		if !fresh {
 			return false, d.same(ctx, path, doc.ref(made.ID), made, w.Value)
 		}
-		if ref == "" {
-			if ref, err = d.keep(ctx, path, made.ID, w.Value); err != nil {
+		if stored != "" { // before this document was read
+			if err := d.purge(ctx, stored); err != nil {
 				return false, err
 			}
 		}
+		if ref, err = d.keep(ctx, path, made.ID, w.Value); err != nil {
+			return false, err
+		}
+		stored = valueKey(path, made.ID, ref)
 		doc.put(life.Versions, ref)
 		return true, nil
 	})
-	if ref != "" && lost {
-		err = errors.Join(err, d.purge(ctx, valueKey(path, v.ID, ref)))
+	if stored != "" && lost {
+		err = errors.Join(err, d.purge(ctx, stored))
 	}
 	for _, old := range surplus {
 		if err == nil { // or the same put again takes them away
@@ -343,7 +351,7 @@ func (d *Driver) keep(ctx context.Context, path string, v secret.VersionID, valu
 	return "", errors.Join(fmt.Errorf("%w: the keyset has changed %d times in a row", store.ErrConflict, casTries), d.purge(ctx, key))
 }
 
-// purge removes a value, or several when key is a pattern.
+// purge removes a value.
 func (d *Driver) purge(ctx context.Context, key string) error {
 	return classify(d.stream.Purge(ctx, jetstream.WithPurgeSubject(d.subject(key))))
 }
@@ -367,24 +375,6 @@ func (d *Driver) Promote(ctx context.Context, path string, from, to secret.Versi
 		changed, err := life.Promote(from, to)
 		doc.set(life.Versions)
 		return changed, err
-	})
-}
-
-// Retire implements [store.Driver]. The value is purged before the document
-// says so: a crash in between leaves a version without a value, which retiring
-// it again mends.
-func (d *Driver) Retire(ctx context.Context, path string, id secret.VersionID, mode secret.RetireMode) error {
-	return d.change(ctx, path, false, func(doc *document) (bool, error) {
-		life := store.Document{Versions: doc.versions()}
-		changed, err := life.Retire(id, mode)
-		if err != nil || !changed {
-			return false, err
-		}
-		doc.set(life.Versions)
-		if mode == secret.RetireKeep {
-			return true, nil
-		}
-		return true, d.purge(ctx, valueKey(path, id, "*"))
 	})
 }
 

@@ -29,6 +29,7 @@ var proofs = []proof{
 	{"KeepsExpiry", func(f store.Features) bool { return f.KeepsExpiry }, proveKeepsExpiry, nil},
 	{"KeepsRetired", func(f store.Features) bool { return f.KeepsRetired }, proveKeepsRetired, nil},
 	{"Deletes", func(f store.Features) bool { return f.Deletes }, proveDeletes, nil},
+	{"Fenced", func(f store.Features) bool { return f.Fenced }, proveFenced, implementsNo[store.FencedRetirer]},
 	{"Attributes", func(f store.Features) bool { return f.Attributes }, proveAttributes, nil},
 	{"External", func(f store.Features) bool { return f.External }, proveExternal, implementsNo[store.ExternalRotator]},
 	{"Keyset", func(f store.Features) bool { return f.Keyset }, proveKeyset, implementsNo[store.KeysetRotator]},
@@ -127,6 +128,30 @@ func proveDeletes(t *testing.T, b *bench) error {
 			return fmt.Errorf("after %s the version can be read: %w", mode, orNil(err))
 		}
 		v = next
+	}
+	return nil
+}
+
+func proveFenced(t *testing.T, b *bench) error {
+	t.Helper()
+	d, ok := b.d.(store.FencedRetirer)
+	if !ok {
+		return errors.New("the driver is not a store.FencedRetirer")
+	}
+	v1 := b.rotate(1, "")
+	v2 := b.rotate(2, v1)
+	v3 := b.rotate(3, v2)
+	if err := d.RetireWhile(t.Context(), b.path, v2, secret.RetireDelete, v2); !errors.Is(err, store.ErrConflict) {
+		return fmt.Errorf("retire while version 2 is current: %w, want an error that wraps store.ErrConflict", orNil(err))
+	}
+	if prev, _ := b.describe().At(secret.StagePrevious); prev.ID != v2 {
+		return fmt.Errorf("the previous version is %q, want version 2", prev.ID)
+	}
+	if err := d.RetireWhile(t.Context(), b.path, v2, secret.RetireDelete, v3); err != nil {
+		return fmt.Errorf("retire while version 3 is current: %w", err)
+	}
+	if prev, ok := b.describe().At(secret.StagePrevious); ok {
+		return fmt.Errorf("version %s is still the previous one", prev.ID)
 	}
 	return nil
 }

@@ -24,15 +24,22 @@ type Mem struct {
 	now     func() time.Time
 	mu      sync.Mutex
 	secrets map[string]*memSecret // :: path → secret
+	deleted map[string]int        // :: path → how often the secret was deleted
 }
 
 type memSecret struct {
 	versions []secret.Version
 	values   map[secret.VersionID]secret.Value
 	attrs    map[string]string
+	// incarnation is "" unless the secret was deleted before, so that tests can
+	// derive the tokens of a new one.
+	incarnation string
 }
 
-var _ store.Driver = (*Mem)(nil)
+var (
+	_ store.Driver        = (*Mem)(nil)
+	_ store.FencedRetirer = (*Mem)(nil)
+)
 
 // NewMem returns an empty store whose versions are dated by now; nil means
 // time.Now.
@@ -40,12 +47,12 @@ func NewMem(now func() time.Time) *Mem {
 	if now == nil {
 		now = time.Now
 	}
-	return &Mem{now: now, secrets: map[string]*memSecret{}}
+	return &Mem{now: now, secrets: map[string]*memSecret{}, deleted: map[string]int{}}
 }
 
 // Features implements [store.Driver].
 func (*Mem) Features() store.Features {
-	return store.Features{KeepsExpiry: true, KeepsRetired: true, Deletes: true, Attributes: true}
+	return store.Features{KeepsExpiry: true, KeepsRetired: true, Deletes: true, Fenced: true, Attributes: true}
 }
 
 // SetAttributes sets the attributes of a secret that exists.
@@ -60,6 +67,7 @@ func (m *Mem) Delete(path string) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	delete(m.secrets, path)
+	m.deleted[path]++
 }
 
 // do runs one call between the two faults.
@@ -102,7 +110,7 @@ func (m *Mem) Describe(ctx context.Context, path string) (meta secret.Metadata, 
 }
 
 func (s *memSecret) metadata(path string) secret.Metadata {
-	return secret.Metadata{Path: path, Versions: slices.Clone(s.versions), Attributes: maps.Clone(s.attrs)}
+	return secret.Metadata{Path: path, Incarnation: s.incarnation, Versions: slices.Clone(s.versions), Attributes: maps.Clone(s.attrs)}
 }
 
 // List implements [store.Driver].
@@ -154,6 +162,9 @@ func (m *Mem) Put(ctx context.Context, path string, w store.Write) (v secret.Ver
 				return err
 			}
 			s = &memSecret{values: map[secret.VersionID]secret.Value{}}
+			if n := m.deleted[path]; n > 0 {
+				s.incarnation = fmt.Sprint(n)
+			}
 		}
 		doc := store.Document{Versions: s.versions}
 		made, fresh, err := doc.Put(w, m.now())
@@ -195,17 +206,35 @@ func (m *Mem) Retire(ctx context.Context, path string, id secret.VersionID, mode
 		if err != nil {
 			return err
 		}
-		doc := store.Document{Versions: s.versions}
-		changed, err := doc.Retire(id, mode)
-		if err != nil || !changed {
+		return s.retire(id, mode)
+	})
+}
+
+// RetireWhile implements [store.FencedRetirer].
+func (m *Mem) RetireWhile(ctx context.Context, path string, id secret.VersionID, mode secret.RetireMode, current secret.VersionID) error {
+	return m.do(ctx, "retire", path, func() error {
+		s, err := m.find(path)
+		if err != nil {
 			return err
 		}
-		s.versions = doc.Versions
-		if mode != secret.RetireKeep {
-			delete(s.values, id)
+		if cur := s.metadata(path).Current().ID; cur != current {
+			return fmt.Errorf("%w: the current version is %q, not %q", store.ErrConflict, cur, current)
 		}
-		return nil
+		return s.retire(id, mode)
 	})
+}
+
+func (s *memSecret) retire(id secret.VersionID, mode secret.RetireMode) error {
+	doc := store.Document{Versions: s.versions}
+	changed, err := doc.Retire(id, mode)
+	if err != nil || !changed {
+		return err
+	}
+	s.versions = doc.Versions
+	if mode != secret.RetireKeep {
+		delete(s.values, id)
+	}
+	return nil
 }
 
 // Close implements [store.Driver].

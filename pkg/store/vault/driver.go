@@ -203,7 +203,7 @@ func (v *view) stage(n int) secret.Stage {
 func (v *view) known() bool { return v.info.exists() || v.waiting() != nil }
 
 func (v *view) metadata(path string) secret.Metadata {
-	return secret.Metadata{Path: path, Versions: v.versions(), Attributes: v.info.attributes, TTL: v.info.ttl}
+	return secret.Metadata{Path: path, Incarnation: v.info.created, Versions: v.versions(), Attributes: v.info.attributes, TTL: v.info.ttl}
 }
 
 // Describe implements [store.Driver].

@@ -33,6 +33,18 @@ DRAINING: Final = "draining"
 
 _HEARD: Final = frozenset({ROTATED, STAGED, ROLLOUT})
 
+ROLES: Final = {
+    "scheduler": frozenset({ROTATED}),
+    "worker": frozenset({STAGED, ROTATED, ROLLOUT}),
+    "notifier": frozenset({ROLLOUT}),
+    "operator": frozenset[str](),
+    "lambda": frozenset({STAGED, ROTATED}),
+}
+"""What the program with a key does, and the types that it signs in the log of those that a service understands."""
+
+# Events of the previous version name no audience. The next version refuses them.
+_ACCEPT_UNADDRESSED: Final = True
+
 # The attributes in the order in which they are signed.
 _SIGNED: Final = ("specversion", "id", "source", "type", "subject", "time", "datacontenttype", "keyid")
 _SEQUENCE: Final = "Rotator-Seq"
@@ -111,6 +123,14 @@ class Names:
         """Return the subject of the use of a secret by an incarnation."""
         return f"{self._dot}uses.{token}.{service}.{incarnation}"
 
+    def notified(self, subject: str) -> str | None:
+        """Return the service that is notified on a subject, None for any other subject."""
+        for word in ("notify.", "live."):
+            rest = subject.removeprefix(self._dot + word)
+            if rest != subject:
+                return rest.partition(".")[0]
+        return None
+
     def event(self, kind: str, secret_id: str) -> str:
         """Return the subject on which an event about a secret is published."""
         return f"{self._dot}{kind}.{key(secret_id)}"
@@ -119,11 +139,10 @@ class Names:
         """Report whether an event may be received on a subject: its own, or that of a notification of it."""
         if subject == self.event(kind, secret_id):
             return True
-        for word in ("notify.", "live."):
-            rest = subject.removeprefix(self._dot + word)
-            if rest != subject:
-                return rest.partition(".")[2] == key(secret_id) and kind in _HEARD
-        return False
+        service = self.notified(subject)
+        if service is None or kind not in _HEARD:
+            return False
+        return subject in {self.notify(service, key(secret_id)), self.live(service, key(secret_id))}
 
 
 @dataclass(frozen=True)
@@ -163,6 +182,34 @@ def load_public_key(path: str | Path) -> Ed25519PublicKey:
     return loaded
 
 
+@dataclass(frozen=True)
+class TrustedKey:
+    """A public key and what it is trusted with: the roles of the program that has the private key, None for all."""
+
+    key: Ed25519PublicKey
+    roles: frozenset[str] | None = None
+
+    def may(self, kind: str, *, notification: bool) -> bool:
+        """Report whether the key may sign an event of a type. Only the notifier notifies services."""
+        if self.roles is None:
+            return True
+        if notification:
+            return "notifier" in self.roles
+        return any(kind in ROLES[role] for role in self.roles)
+
+
+def load_trusted_key(text: str | Path) -> TrustedKey:
+    """Read what a setting says about a key: the name of its PEM file, or its roles and the file, as in ``notifier=/etc/notifier.pub``."""
+    names, limited, file = str(text).partition("=")
+    if not limited or any(c in names for c in "./\\"):
+        return TrustedKey(load_public_key(text))
+    roles = names.split(",")
+    for role in roles:
+        if role not in ROLES:
+            raise ConfigurationError(f"trusted key {text}: there is no role {role!r}; the roles are {', '.join(ROLES)}")
+    return TrustedKey(load_public_key(file), frozenset(roles))
+
+
 def canonical(headers: Mapping[str, str], body: bytes) -> bytes:
     """Return the bytes that are signed."""
     out = bytearray(b"rotator/event/v1\n")
@@ -175,13 +222,14 @@ def canonical(headers: Mapping[str, str], body: bytes) -> bytes:
 class Verifier:
     """Checks events against the keys that it trusts. Several are trusted at once while a key is replaced."""
 
-    def __init__(self, keys: Iterable[Ed25519PublicKey]) -> None:
-        self._keys = {key_id(k): k for k in keys}
+    def __init__(self, keys: Iterable[Ed25519PublicKey | TrustedKey]) -> None:
+        trusted = (k if isinstance(k, TrustedKey) else TrustedKey(k) for k in keys)
+        self._keys = {key_id(k.key): k for k in trusted}
 
     @classmethod
     def from_files(cls, *paths: str | Path) -> Verifier:
-        """Trust the public keys in PEM files."""
-        return cls(load_public_key(p) for p in paths)
+        """Trust the public keys in PEM files, each in the roles that stand before it, if any: see :func:`load_trusted_key`."""
+        return cls(load_trusted_key(p) for p in paths)
 
     def check(self, headers: Mapping[str, str], body: bytes) -> None:
         """Raise unless the event is signed by a trusted key."""
@@ -189,7 +237,7 @@ class Verifier:
         if trusted is None:
             raise RejectedError("untrusted", f"the key id is not among the {len(self._keys)} trusted")
         try:
-            trusted.verify(_signature(headers.get("ce-signature", "")), canonical(headers, body))
+            trusted.key.verify(_signature(headers.get("ce-signature", "")), canonical(headers, body))
         except (InvalidSignature, ValueError, binascii.Error):
             raise RejectedError("untrusted", "the signature does not fit") from None
 
@@ -207,7 +255,29 @@ class Verifier:
         event = _event(headers, _data(body))
         if headers.get("ce-subject") != event.secret_id or not names.fits(subject, event.type, event.secret_id):
             raise RejectedError("subject_mismatch", "it is about another secret or type than its subject says")
+        service = names.notified(subject)
+        if not self._keys[headers["ce-keyid"]].may(event.type, notification=service is not None):
+            raise RejectedError("untrusted", "no role of its key signs that")
+        _addressed(_audience(body), {"bus": names.prefix, "service": service or ""})
         return event
+
+
+def _addressed(audience: dict[str, str] | None, receiver: dict[str, str]) -> None:
+    """Raise unless an event is for who receives it. Those of the previous version name no audience, and are hints."""
+    if audience is None and _ACCEPT_UNADDRESSED:
+        return
+    if audience != receiver:
+        raise RejectedError("audience_mismatch", "it is for another bus or service")
+
+
+def _audience(body: bytes) -> dict[str, str] | None:
+    """Return whom the body of an event, which decodes, is for; None if it does not say."""
+    audience = json.loads(body).get("audience")
+    if audience is None:
+        return None
+    if not isinstance(audience, dict):
+        raise RejectedError("malformed", "the audience is no object")
+    return {name: audience.get(name) or "" for name in ("bus", "service")}
 
 
 def _signature(text: str) -> bytes:

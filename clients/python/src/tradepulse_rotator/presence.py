@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 _COALESCE: Final = 0.01  # how long changes are gathered before they are written
 _AGAIN: Final = 2.0
+_LEAST: Final = 0.1  # between two renewals, however short a fence is
 _OFFER_WAIT: Final = 5.0
 _MAX_WRITES: Final = 64  # at once
 
@@ -112,8 +113,13 @@ class Recorder:
 
     @property
     def interval(self) -> float:
-        """The time between two renewals in seconds."""
-        return self._me.lease.total_seconds() / 3
+        """The time between two renewals in seconds.
+
+        One that is lost ends neither the lease nor the shortest fence, which only renewals extend for what a process accepts
+        besides the version in use.
+        """
+        limits = [self._me.lease.total_seconds(), *(e.fence.period / 1e9 for e in self._entries)]
+        return max(min(limits) / 3, _LEAST)
 
     @property
     def _wait_for(self) -> float:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 import ssl
 from contextlib import contextmanager
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypedDict
 
+from tradepulse_rotator import times
 from tradepulse_rotator._variables import PROGRAMS, SERVICES
 from tradepulse_rotator.bus import NatsBus, NatsOptions
 from tradepulse_rotator.errors import ConfigurationError
@@ -24,7 +26,7 @@ if TYPE_CHECKING:
 
 
 READ: Final = frozenset({
-    "ROTATOR_STORE", "ROTATOR_TRUSTED_KEYS", "ROTATOR_CHECKED_AT_USE", "ROTATOR_JOIN",
+    "ROTATOR_STORE", "ROTATOR_TRUSTED_KEYS", "ROTATOR_CHECKED_AT_USE", "ROTATOR_FENCE", "ROTATOR_JOIN",
     "ROTATOR_VAULT_ADDRESS", "ROTATOR_VAULT_NAMESPACE", "ROTATOR_VAULT_CA",
     "ROTATOR_VAULT_MOUNT", "ROTATOR_VAULT_PREFIX", "ROTATOR_VAULT_STATE_PREFIX",
     "ROTATOR_NATS_URL", "ROTATOR_NATS_PREFIX", "ROTATOR_NATS_API_PREFIX",
@@ -44,8 +46,7 @@ REMEDIES: Final = {
     "ROTATOR_SERVICE": _ARGUMENT.format("service"),
     "ROTATOR_INSTANCE": _ARGUMENT.format("instance"),
     "ROTATOR_LEASE": _ARGUMENT.format("lease"),
-    "ROTATOR_FENCE": _ARGUMENT.format("fence"),
-    "ROTATOR_MAX_STALE": "it is called fence now: " + _ARGUMENT.format("fence"),
+    "ROTATOR_MAX_STALE": "it is called ROTATOR_FENCE now",
     "ROTATOR_POLL_INTERVAL": _ARGUMENT.format("poll_interval"),
     "ROTATOR_REFRESH_MARGIN": "pass refresh_margin to Spec",
     "ROTATOR_TIMEOUT": "pass timeout to VaultProvider, or a client with its own timeouts to AwsProvider",
@@ -139,15 +140,20 @@ class Options(TypedDict):
     """Options of a :class:`~tradepulse_rotator.manager.Manager`."""
 
     checked_at_use: tuple[str, ...]
+    fence: timedelta | None
     join: str
 
 
 def options_from_env(env: Mapping[str, str] | None = None) -> Options:
-    """Return what ``ROTATOR_CHECKED_AT_USE``, ids separated as in ``PATH``, and ``ROTATOR_JOIN`` say."""
+    """Return what ``ROTATOR_CHECKED_AT_USE``, ids separated as in ``PATH``, ``ROTATOR_FENCE`` and ``ROTATOR_JOIN`` say."""
     variables = os.environ if env is None else env
     _refuse(variables)
     ids = (i.strip() for i in variables.get("ROTATOR_CHECKED_AT_USE", "").split(os.pathsep))
-    return Options(checked_at_use=tuple(i for i in ids if i), join=variables.get("ROTATOR_JOIN", ""))
+    try:
+        fence = times.duration(variables.get("ROTATOR_FENCE") or "0")
+    except ValueError as err:
+        raise ConfigurationError(f"ROTATOR_FENCE {err}") from None
+    return Options(checked_at_use=tuple(i for i in ids if i), fence=fence or None, join=variables.get("ROTATOR_JOIN", ""))
 
 
 def bus_from_env(env: Mapping[str, str] | None = None, *, metrics: Metrics | None = None) -> NatsBus | None:

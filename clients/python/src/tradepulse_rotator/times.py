@@ -7,6 +7,9 @@ import time
 from datetime import UTC, datetime, timedelta
 
 _FORM = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.(\d{1,9}))?(Z|[+-]\d\d:\d\d)", re.ASCII)
+_DURATION = re.compile(r"(?:\d+(?:\.\d+)?(?:h|m|s|ms|us|µs|ns))+|0", re.ASCII)
+_LENGTH = re.compile(r"(\d+(?:\.\d+)?)(h|ms|m|s|us|µs|ns)", re.ASCII)
+_UNITS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 1e-3, "us": 1e-6, "µs": 1e-6, "ns": 1e-9}
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _SECOND = 1_000_000_000
 
@@ -36,6 +39,13 @@ def write(ns: int) -> str:
 def of(moment: datetime) -> int:
     """Return the nanoseconds since 1970 of an aware datetime."""
     return (moment - _EPOCH) // timedelta(microseconds=1) * 1000
+
+
+def duration(text: str) -> timedelta:
+    """Return the length of time that a text such as ``5m`` or ``1h30m`` stands for, as settings of Go services write it."""
+    if _DURATION.fullmatch(text) is None:
+        raise ValueError("is no duration such as 5m or 1h30m")
+    return timedelta(seconds=sum(float(n) * _UNITS[unit] for n, unit in _LENGTH.findall(text)))
 
 
 def span(length: timedelta) -> int:

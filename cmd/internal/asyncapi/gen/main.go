@@ -162,7 +162,7 @@ var described = map[string]string{
 func message(k kind) object {
 	return object{
 		item("name", string(k.eventType)), item("summary", k.summary),
-		item("traits", []any{ref("#/components/messageTraits/cloudEvent")}), item("payload", ref("#/components/schemas/Data")),
+		item("traits", []any{ref("#/components/messageTraits/cloudEvent")}), item("payload", ref("#/components/schemas/Body")),
 	}
 }
 
@@ -207,7 +207,7 @@ func schemas() (any, error) {
 		return nil, err
 	}
 	all := map[string]any{}
-	bodies := []any{events.Data{}}
+	bodies := []any{events.Body{}}
 	for _, r := range records {
 		bodies = append(bodies, r.body)
 	}

@@ -166,6 +166,7 @@ var formatWords = map[string]string{
 	"token":            "name",
 	"secret-id":        "name",
 	"file":             "file",
+	"trusted-key":      "file or `ROLES=FILE`",
 	"file-mode":        "octal number",
 	"env-name":         "variable",
 }

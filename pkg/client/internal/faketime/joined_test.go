@@ -69,6 +69,28 @@ func TestARenewalConfirmsWhileTheStoreIsDown(t *testing.T) {
 	})
 }
 
+// TestAFenceShorterThanALeaseIsExtended: only renewals confirm the token before the
+// one in use, so they come more often than the fence ends.
+func TestAFenceShorterThanALeaseIsExtended(t *testing.T) {
+	onTheBus(t, func(t *testing.T, r *rig) {
+		m := r.manager(func(c *client.Config) { c.Fence, c.CheckedAtUse = 6*time.Second, []secret.ID{token} })
+		a, err := client.NewTokenAuthenticator(t.Context(), m, token, "admin", time.Hour)
+		if err != nil {
+			t.Fatal(err)
+		}
+		v := r.write(token, "second-token")
+		r.notify(token, v)
+		r.use("the second token is in use", token, func(u events.User) bool { return u.Use.VersionID == v && len(u.Use.Accepts) == 1 })
+		r.down.Store(true)
+		for range 20 {
+			time.Sleep(time.Second)
+			if !accepted(t, a, "first-token") || !accepted(t, a, "second-token") {
+				t.Fatal("a token is refused while its use is renewed")
+			}
+		}
+	})
+}
+
 // TestAStartWaitsForTheBus: for a minute unless every secret is checked at use, and
 // without limit where that is required.
 func TestAStartWaitsForTheBus(t *testing.T) {
