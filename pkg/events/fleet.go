@@ -110,6 +110,8 @@ type Fleet struct {
 	// was lost with one before it, zero if that is not known of any: see
 	// [Confirmation].
 	Confirmed time.Time
+	// ConfirmedBy is the person who said so, "" if a program did.
+	ConfirmedBy string
 	// Full is true when the stream refuses records of new incarnations and uses.
 	Full bool
 }

@@ -85,6 +85,7 @@ var records = []record{
 	{"use", "What one incarnation of an instance does with one secret.", events.Use{}},
 	{"confirmation", "No user of a secret was lost with a stream of uses before the one that is named.", events.Confirmation{}},
 	{"forgotten", "A person had the records of an incarnation purged.", events.Forgotten{}},
+	{"receipt", "A sealed receipt of a retirement; its body is a Receipt.", events.Sealed{}},
 	{"report", "What one running process with an older client runs.", events.Report{}},
 }
 
@@ -133,6 +134,7 @@ func document() ([]byte, error) {
 	add("use", names.Use(key, service, incarnation), "What an incarnation does with a secret; not signed.", "use", "key", "service", "incarnation")
 	add("confirmation", names.Confirmation(), "That no users were lost with an earlier stream of uses; not signed.", "confirmation")
 	add("forgotten", names.Forgotten(service, instance), "What a person had forgotten of an instance; not signed.", "forgotten", "service", "instance")
+	add("receipt", names.Retired(key), "Why versions of a secret were retired: sealed, and each names the one before.", "receipt", "key")
 	add("report", names.Report(service, instance), "What an instance with an older client runs; a lease, not signed.", "report", "service", "instance")
 	for _, r := range records {
 		messages = append(messages, item(r.name, object{
@@ -207,7 +209,7 @@ func schemas() (any, error) {
 		return nil, err
 	}
 	all := map[string]any{}
-	bodies := []any{events.Data{}}
+	bodies := []any{events.Data{}, events.Receipt{}}
 	for _, r := range records {
 		bodies = append(bodies, r.body)
 	}
@@ -235,6 +237,8 @@ func plain(t reflect.Type) *jsonschema.Schema {
 		return enum(events.PriorityEmergency)
 	case reflect.TypeFor[events.RolloutState]():
 		return enum(events.RolloutRolling, events.RolloutConverged, events.RolloutWaiting, events.RolloutDraining, events.RolloutRetired, events.RolloutStalled, events.RolloutRolledBack, events.RolloutSuperseded)
+	case reflect.TypeFor[events.Basis]():
+		return enum(events.BasisProof, events.BasisEmergency, events.BasisConfirmed)
 	case reflect.TypeFor[events.PastFence]():
 		return enum(events.PastFenceRefuse, events.PastFenceServe)
 	case reflect.TypeFor[events.ApplyStatus]():
