@@ -186,4 +186,3 @@ func TestWithoutAKeyNothingIsRecorded(t *testing.T) {
 		t.Errorf("%v, want ErrNoSigner", err)
 	}
 }
-

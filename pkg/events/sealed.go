@@ -119,6 +119,12 @@ func (s Sealed) signed() ([]byte, error) {
 	return out.Bytes(), nil
 }
 
+// Trusts reports whether the Bus believes what a key has signed.
+func (b *Bus) Trusts(pub ed25519.PublicKey) bool {
+	key, ok := b.cfg.Verifier.keys[keyID(pub)]
+	return ok && key.Equal(pub)
+}
+
 // KeyID returns how events and sealed records name a public key.
 func KeyID(pub ed25519.PublicKey) string { return keyID(pub) }
 
