@@ -258,5 +258,6 @@ func decodeUse(key secret.Key, service, incarnation string, body []byte) (Use, e
 	if u.PastFence != PastFenceRefuse {
 		u.PastFence = PastFenceServe
 	}
+	u.RetiredUses = validRetiredUses(u.RetiredUses)
 	return u, nil
 }
