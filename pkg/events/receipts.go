@@ -75,20 +75,26 @@ func (b *Bus) putReceipt(ctx context.Context, subject string, s Sealed, after ui
 	return conflict(err)
 }
 
-// recorded reports whether a stored record is the receipt of the same retirement,
-// signed by a key that is trusted.
+// recorded reports whether a stored record is the receipt of the same retirement.
 func (b *Bus) recorded(stored []byte, r Receipt) bool {
+	other, ok := b.trustedReceipt(stored)
+	return ok && r.SameRetirement(other)
+}
+
+// trustedReceipt returns the receipt that a stored record holds, and false if no
+// trusted key has signed it.
+func (b *Bus) trustedReceipt(stored []byte) (r Receipt, ok bool) {
 	s, err := ParseSealed(stored)
 	if err != nil {
-		return false
+		return r, false
 	}
-	signed, err := s.signed()
-	if err != nil || b.cfg.Verifier.verify(s.KeyID, s.Signature, signed) != nil {
-		return false
+	key, err := s.Key()
+	if err != nil || !b.Trusts(key) {
+		return r, false
 	}
-	var other Receipt
 	// Not strict: a later program may have written more.
-	return s.Type == SealedReceipt && json.Unmarshal(s.Body, &other) == nil && r.SameRetirement(other)
+	ok = s.Type == SealedReceipt && json.Unmarshal(s.Body, &r) == nil
+	return r, ok
 }
 
 // digest is the [Sealed.Digest] of a stored record, or the hash of its bytes if it is
@@ -121,6 +127,22 @@ func (b *Bus) Receipts(ctx context.Context, id secret.ID) ([]json.RawMessage, er
 		}
 		out, from = append(out, body), seq+1
 	}
+}
+
+// Retirements returns the receipts about a secret that a trusted key has signed, the
+// oldest first.
+func (b *Bus) Retirements(ctx context.Context, id secret.ID) ([]Receipt, error) {
+	stored, err := b.Receipts(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	var out []Receipt
+	for _, text := range stored {
+		if r, ok := b.trustedReceipt(text); ok {
+			out = append(out, r)
+		}
+	}
+	return out, nil
 }
 
 // nextReceipt returns the first record of a subject at or after a sequence, nil for

@@ -26,6 +26,9 @@ type Bus interface {
 	Fleet
 	Last(ctx context.Context, t events.Type, id secret.ID) (events.Announcement, error)
 	PublishAfter(ctx context.Context, e events.Event, after uint64) (uint64, error)
+	Publish(ctx context.Context, e events.Event) error
+	// Retirements returns the receipts of the retirements of a secret.
+	Retirements(ctx context.Context, id secret.ID) ([]events.Receipt, error)
 	Timers
 }
 
@@ -114,7 +117,7 @@ func (n *Notifier) Run(ctx context.Context) (err error) {
 	}
 	defer func() { err = errors.Join(err, stop()) }()
 	g, ctx := errgroup.WithContext(ctx)
-	for _, part := range []func(context.Context) error{n.tracker.watchLog, n.tracker.watchFleet, n.tracker.recordOlder, n.tracker.forget, n.tracker.run, n.consume} {
+	for _, part := range []func(context.Context) error{n.tracker.watchLog, n.tracker.watchFleet, n.tracker.recordOlder, n.tracker.forget, n.tracker.tellContradictions, n.tracker.run, n.consume} {
 		g.Go(func() error { return part(ctx) })
 	}
 	if err := g.Wait(); err != nil {
