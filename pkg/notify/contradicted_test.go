@@ -28,7 +28,7 @@ func (s *site) contradicting() func() []events.Data {
 		}
 	}()
 	return func() []events.Data {
-		time.Sleep(5 * time.Second) // let one too many come
+		s.pass(5 * time.Second) // let one too many come
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		return slices.Clone(seen)
@@ -46,7 +46,7 @@ func (s *site) writes(instance string, started time.Time, change func(*events.Us
 	if err := s.bus.WriteUse(s.t.Context(), u); err != nil {
 		s.t.Fatal(err)
 	}
-	time.Sleep(3 * time.Second)
+	s.pass(3 * time.Second)
 	p := events.Presence{Service: "api", Instance: instance, Incarnation: instance, StartedAt: started, At: time.Now(), Lease: 3600}
 	if _, err := s.bus.Join(s.t.Context(), p); err != nil {
 		s.t.Fatal(err)
@@ -84,7 +84,7 @@ func TestAUseOfARetiredVersionIsLoud(t *testing.T) { //nolint:paralleltest // se
 		}
 		one.stop()
 		two.stop()
-		time.Sleep(time.Hour) // the server has forgotten the IDs
+		s.pass(time.Hour) // the server has forgotten the IDs
 		s.start().ready()
 		if again := told(); len(again) != 3 {
 			t.Errorf("after a restart there are %d events, want 3", len(again))
@@ -137,7 +137,7 @@ func TestAnInstanceThatJoinsLateContradictsAProof(t *testing.T) { //nolint:paral
 				if err := s.bus.RecordRetirement(t.Context(), r); err != nil {
 					t.Fatal(err)
 				}
-				time.Sleep(10 * time.Second)
+				s.pass(10 * time.Second)
 				s.writes("1", retired.Add(-tt.started), tt.change)
 				all := told()
 				if len(all) > 0 != tt.want {
