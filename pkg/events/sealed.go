@@ -125,9 +125,6 @@ func (b *Bus) Trusts(pub ed25519.PublicKey) bool {
 	return ok && key.Equal(pub)
 }
 
-// KeyID returns how events and sealed records name a public key.
-func KeyID(pub ed25519.PublicKey) string { return keyID(pub) }
-
 // strict decodes one JSON value without unknown fields, and nothing after it.
 func strict(text []byte, v any) error {
 	d := json.NewDecoder(bytes.NewReader(text))

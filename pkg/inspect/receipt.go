@@ -2,6 +2,7 @@ package inspect
 
 import (
 	"bytes"
+	"cmp"
 	"crypto/ed25519"
 	"encoding/json"
 	"errors"
@@ -73,7 +74,7 @@ func CheckReceipts(text []byte, trusts func(ed25519.PublicKey) bool) []CheckedRe
 		c := checkReceipt(raw, trusts)
 		if r := c.Receipt; r != nil {
 			if before, ok := last[r.SecretID]; ok && (r.Previous == nil || r.Previous.SHA256 != before) {
-				c.fail("it does not name the receipt before it: one is missing or was replaced")
+				c = c.with("it does not name the receipt before it: one is missing or was replaced")
 			}
 			last[r.SecretID] = c.SHA256
 		}
@@ -81,12 +82,10 @@ func CheckReceipts(text []byte, trusts func(ed25519.PublicKey) bool) []CheckedRe
 	}
 }
 
-// fail notes the first problem.
-func (c *CheckedReceipt) fail(problem string) {
-	c.Valid = false
-	if c.Problem == "" {
-		c.Problem = problem
-	}
+// with returns c with a problem. Of several the first is kept.
+func (c CheckedReceipt) with(problem string) CheckedReceipt {
+	c.Valid, c.Problem = false, cmp.Or(c.Problem, problem)
+	return c
 }
 
 func checkReceipt(raw []byte, trusts func(ed25519.PublicKey) bool) (c CheckedReceipt) {
@@ -101,22 +100,21 @@ func checkReceipt(raw []byte, trusts func(ed25519.PublicKey) bool) (c CheckedRec
 	c.KeyID, c.Trusted = s.KeyID, TrustUnchecked
 	var r events.Receipt
 	if err := s.Open(events.SealedReceipt, &r); err != nil {
-		c.fail(err.Error() + "; a later rotator may have written it")
-		return c
+		return c.with(err.Error() + "; a later rotator may have written it")
 	}
 	c.Receipt, c.Valid = &r, true
 	if c.SHA256, err = s.Digest(); err != nil {
-		c.fail(err.Error())
+		c = c.with(err.Error())
 	}
 	if trusts != nil {
 		c.Trusted = TrustYes
 		if !trusts(key) {
 			c.Trusted = TrustNo
-			c.fail("key " + s.KeyID + " signed it, which is not trusted")
+			c = c.with("key " + s.KeyID + " signed it, which is not trusted")
 		}
 	}
 	if err := rollout.Replay(r); err != nil {
-		c.fail(err.Error())
+		c = c.with(err.Error())
 	}
 	return c
 }
@@ -185,6 +183,7 @@ func basis(r events.Receipt) string {
 		out += ", not all of which it lists"
 	}
 	switch r.Basis {
+	case events.BasisProof:
 	case events.BasisEmergency:
 		out += ", as an emergency, which waits for no fence"
 		if n := len(r.Breaks); n > 0 {

@@ -5,6 +5,7 @@ import (
 	"crypto/ed25519"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"testing"
@@ -24,6 +25,16 @@ func aSigner(tb testing.TB, seed byte) *events.Signer {
 		tb.Fatal(err)
 	}
 	return s
+}
+
+// keyID returns how records name the key of a signer.
+func keyID(tb testing.TB, s *events.Signer) string {
+	tb.Helper()
+	sealed, err := s.Seal(events.SealedReceipt, events.Receipt{})
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return sealed.KeyID
 }
 
 // aReceipt returns the receipt of the retirement of v1, with a live, a silent and an
@@ -95,7 +106,7 @@ func TestAReceiptNeedsNothingElse(t *testing.T) {
 	mine := func(key ed25519.PublicKey) bool { return key.Equal(signer.Public()) }
 	other := func(key ed25519.PublicKey) bool { return key.Equal(aSigner(t, 2).Public()) }
 	for _, form := range [][]byte{text, indented.Bytes()} {
-		if c := only(t, form, nil); !c.Valid || c.Trusted != inspect.TrustUnchecked || c.KeyID != events.KeyID(signer.Public()) {
+		if c := only(t, form, nil); !c.Valid || c.Trusted != inspect.TrustUnchecked || c.KeyID != keyID(t, signer) {
 			t.Errorf("without a key: %+v", c)
 		}
 		if c := only(t, form, mine); !c.Valid || c.Trusted != inspect.TrustYes {
@@ -110,7 +121,7 @@ func TestAReceiptNeedsNothingElse(t *testing.T) {
 	if got := only(t, text, nil).Sentence(); !strings.HasPrefix(got, want) || !strings.HasSuffix(got, "whose trust was not checked") {
 		t.Errorf("got  %s\nwant %s…", got, want)
 	}
-	if got := only(t, text, mine).Sentence(); !strings.HasSuffix(got, "signed by the trusted key "+events.KeyID(signer.Public())) {
+	if got := only(t, text, mine).Sentence(); !strings.HasSuffix(got, "signed by the trusted key "+keyID(t, signer)) {
 		t.Errorf("got %s", got)
 	}
 }
@@ -120,12 +131,10 @@ func TestAReceiptNeedsNothingElse(t *testing.T) {
 func variants(v any, path string, fn func(path string, changed any)) {
 	switch v := v.(type) {
 	case map[string]any:
-		for _, k := range slices.Sorted(keys(v)) {
+		for _, k := range slices.Sorted(maps.Keys(v)) {
 			with := func(value any, has bool) any {
 				out := map[string]any{}
-				for k, old := range v {
-					out[k] = old
-				}
+				maps.Copy(out, v)
 				if delete(out, k); has {
 					out[k] = value
 				}
@@ -135,9 +144,7 @@ func variants(v any, path string, fn func(path string, changed any)) {
 			variants(v[k], path+"/"+k, func(p string, changed any) { fn(p, with(changed, true)) })
 		}
 		out := map[string]any{"unknown": 1}
-		for k, old := range v {
-			out[k] = old
-		}
+		maps.Copy(out, v)
 		fn(path+"/+unknown", out)
 	case []any:
 		for i := range v {
@@ -158,16 +165,6 @@ func variants(v any, path string, fn func(path string, changed any)) {
 		fn(path, json.Number(v.String()+"1"))
 	case bool:
 		fn(path, !v)
-	}
-}
-
-func keys(m map[string]any) func(func(string) bool) {
-	return func(yield func(string) bool) {
-		for k := range m {
-			if !yield(k) {
-				return
-			}
-		}
 	}
 }
 

@@ -22,14 +22,19 @@ import (
 type Bus interface {
 	Consume(ctx context.Context, cfg events.ConsumeConfig, h events.Handler) error
 	Notify(ctx context.Context, service string, e events.Event, seq uint64) error
-	WatchLog(ctx context.Context, types []events.Type, fn func(context.Context, events.Announcement) error, synced func()) error
+	Log
 	Fleet
+	Timers
+}
+
+// Log follows and writes the log; *events.Bus does.
+type Log interface {
+	WatchLog(ctx context.Context, types []events.Type, fn func(context.Context, events.Announcement) error, synced func()) error
 	Last(ctx context.Context, t events.Type, id secret.ID) (events.Announcement, error)
 	PublishAfter(ctx context.Context, e events.Event, after uint64) (uint64, error)
 	Publish(ctx context.Context, e events.Event) error
 	// Retirements returns the receipts of the retirements of a secret.
 	Retirements(ctx context.Context, id secret.ID) ([]events.Receipt, error)
-	Timers
 }
 
 // Fleet follows and keeps the records of the fleet; *events.Bus does.

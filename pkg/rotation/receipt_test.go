@@ -1,6 +1,7 @@
 package rotation_test
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -159,7 +160,7 @@ func TestWhatAReceiptSays(t *testing.T) {
 		t.Errorf("the receipt is %+v", r)
 	}
 	text, err := json.Marshal(sealed[0])
-	if err != nil || strings.Contains(string(text), string(val.Reveal())) {
+	if err != nil || bytes.Contains(text, val.Reveal()) {
 		t.Errorf("%v, or the receipt holds the value", err)
 	}
 }

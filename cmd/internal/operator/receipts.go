@@ -89,7 +89,7 @@ func trusted(file string) (func(ed25519.PublicKey) bool, error) {
 
 // SaveNew writes a file that does not exist yet.
 func SaveNew(name string, content []byte) error {
-	f, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
+	f, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
 		return cli.UsageError{Err: fmt.Errorf("--out: %w", err)}
 	}
