@@ -28,7 +28,8 @@ func (a *accounts) forbidden(t *testing.T, s *site) {
 	for _, subject := range []string{
 		"secret.near_expiry." + k, "secret.retire." + k, "secret.staged." + k, "secret.rotated." + k, "secret.rotation_failed." + k, "secret.rollout." + k,
 		"timer." + k, "timer.retire." + k, "sweep.timer", "sweep.due", "notify.audit-api." + k, "notify.admin-api." + k, "live.admin-api." + k,
-		"report.admin-api.one", "report.admin-api.one.one", "uses." + k + ".admin-api.one", "uses._barrier._barrier.last", "report._barrier.one", "$KV.secrets.s." + k, "$KV.secrets.keyset", "$JS.ACK.ROTATION.rotator.1.1.1.1.1", "$SYS.REQ.SERVER.PING",
+		"report.admin-api.one", "report.admin-api.one.one", "uses." + k + ".admin-api.one", "uses._barrier._barrier.last", "report._barrier.one",
+		"secret.proof_contradicted." + k, "record.retired." + k, "record.uses", "$KV.secrets.s." + k, "$KV.secrets.keyset", "$JS.ACK.ROTATION.rotator.1.1.1.1.1", "$SYS.REQ.SERVER.PING",
 	} {
 		if err := nc.Publish(subject, []byte("{}")); err != nil {
 			t.Fatal(err)
@@ -128,7 +129,7 @@ func (a *accounts) holdings(nc *nats.Conn) map[string]string {
 		a.t.Fatal(err)
 	}
 	out := map[string]string{}
-	for _, name := range []string{"ROTATION", "ROTATED", "NOTIFY", "KV_secrets", "USES", "REPORTS"} {
+	for _, name := range []string{"ROTATION", "ROTATED", "NOTIFY", "KV_secrets", "USES", "REPORTS", "RECORD"} {
 		s, err := js.Stream(a.t.Context(), name)
 		if err != nil {
 			a.t.Fatal(err)

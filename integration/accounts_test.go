@@ -1,6 +1,7 @@
 package integration
 
 import (
+	"bytes"
 	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
@@ -8,6 +9,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
+	"encoding/json"
 	"encoding/pem"
 	"errors"
 	"fmt"
@@ -29,6 +31,7 @@ import (
 	"github.com/tradepulse/rotator/pkg/client"
 	"github.com/tradepulse/rotator/pkg/client/setup"
 	"github.com/tradepulse/rotator/pkg/events"
+	"github.com/tradepulse/rotator/pkg/inspect"
 	"github.com/tradepulse/rotator/pkg/secret"
 )
 
@@ -266,6 +269,15 @@ func (a *accounts) loop(t *testing.T, s *site) {
 		}
 		return nil
 	})
+	receipts, err := operator.Receipts(t.Context(), accountSecret)
+	if err != nil || len(receipts) == 0 {
+		t.Fatalf("the operator reads %d receipts, err %v", len(receipts), err)
+	}
+	for _, c := range inspect.CheckReceipts(bytes.Join(texts(receipts), nil), operator.Trusts) {
+		if !c.Valid {
+			t.Errorf("receipt: %s", c.Sentence())
+		}
+	}
 	last, err := bus.LastNotified(t.Context(), "audit-api", accountSecret)
 	if err != nil || last.Event.Data.VersionID != m.Secret(accountSecret).Get().Version.ID {
 		t.Errorf("the service reads %s as its last notification, err %v", last.Event.Data.VersionID, err)
@@ -279,6 +291,13 @@ func (a *accounts) loop(t *testing.T, s *site) {
 	vars := a.variables(t, s)
 	a.configured(t, operator, vars)
 	a.python(t, operator, vars)
+}
+
+func texts(all []json.RawMessage) (out [][]byte) {
+	for _, t := range all {
+		out = append(out, t)
+	}
+	return out
 }
 
 // variables are the environment of a service that its operator has put into an

@@ -32,8 +32,8 @@ const maxToken = 8 << 10
 //
 // It checks at each use whether the tokens may still be used, and refuses past the
 // fence, see [FenceError]. The overlap ends when the token before is retired, however
-// much of it is left. The use of a token after that is refused, counted and logged
-// with the address of the client.
+// much of it is left. The use of a token after that is refused, counted, logged and
+// reported on the bus, with the address of the client.
 type TokenAuthenticator struct {
 	// ClientAddr names the client of a request in the log and in
 	// [TokenAuthenticator.PreviousUses]. Nil is the host of RemoteAddr; a service
@@ -50,7 +50,6 @@ type TokenAuthenticator struct {
 	state   atomic.Pointer[tokens] // replaced with mu held
 	uses    metric.Int64Counter
 	clients previousClients
-	late    previousClients // those that send a retired token
 	closed  atomic.Bool
 	stop    func()
 }
@@ -240,9 +239,13 @@ func (a *TokenAuthenticator) mac(token string) (out mac) {
 
 // Check says which token this is. It takes the same time for every token of one
 // length. Its error is [ErrClosed], or a [FenceError] for a process that cannot tell:
-// then it has read the store first, within ctx.
+// then it has read the store first, within ctx. It reports the use of a retired token,
+// with the client of [WithClient].
 func (a *TokenAuthenticator) Check(ctx context.Context, token string) (TokenUse, error) {
-	use, _, err := a.check(ctx, token)
+	use, v, err := a.check(ctx, token)
+	if use == TokenRetired {
+		a.e.tripped(ctx, v, clientOf(ctx))
+	}
 	return use, err
 }
 

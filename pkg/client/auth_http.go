@@ -9,8 +9,6 @@ import (
 
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/metric"
-
-	"github.com/tradepulse/rotator/pkg/secret"
 )
 
 // Middleware passes requests on that carry an accepted token, and answers others
@@ -42,7 +40,7 @@ func (a *TokenAuthenticator) judge(r *http.Request, token string) string {
 	case use == TokenPrevious:
 		a.previousUsed(r)
 	case use == TokenRetired:
-		a.retiredUsed(r, v)
+		a.e.tripped(r.Context(), v, a.client(r))
 	}
 	return string(use)
 }
@@ -100,17 +98,6 @@ func (a *TokenAuthenticator) previousUsed(r *http.Request) {
 	client := a.client(r)
 	if n, say := a.clients.used(client, time.Now()); say {
 		a.m.log.LogAttrs(r.Context(), slog.LevelWarn, "admin.token.previous_used", attrLogID(a.e.id),
-			slog.String("client", client), slog.Int64("uses", n))
-	}
-}
-
-// retiredUsed counts and logs a client that sends a retired token: either the proof
-// of its retirement was wrong, or the token has leaked.
-func (a *TokenAuthenticator) retiredUsed(r *http.Request, v secret.VersionID) {
-	client := a.client(r)
-	a.m.meters.retired.Add(r.Context(), 1, metric.WithAttributes(attrID(a.e.id)))
-	if n, say := a.late.used(client, time.Now()); say {
-		a.m.log.LogAttrs(r.Context(), slog.LevelError, "secret.retired_used", attrLogID(a.e.id), slog.String("version_id", string(v)),
 			slog.String("client", client), slog.Int64("uses", n))
 	}
 }

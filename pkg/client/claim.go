@@ -139,7 +139,8 @@ func (c *claim) pending(u *events.Use, changes uint64) bool {
 	defer c.mu.Unlock()
 	u.Joined = c.joined || u.VersionID == ""
 	same := c.stored && c.covers == changes && c.written.Running == u.Running && c.written.Joined == u.Joined &&
-		(c.written.Accepts == nil) == (u.Accepts == nil) && slices.Equal(c.written.Accepts, u.Accepts)
+		(c.written.Accepts == nil) == (u.Accepts == nil) && slices.Equal(c.written.Accepts, u.Accepts) &&
+		slices.Equal(c.written.RetiredUses, u.RetiredUses)
 	return !same
 }
 

@@ -87,6 +87,7 @@ type entry struct {
 	// set before the first version is in use.
 	ttl, fence time.Duration
 	claim      claim
+	trips      tripwire
 	fencedAt   atomic.Int64 // when a use past the fence was logged last, in nanoseconds
 	// mu guards what follows. It is never held while a store or a hook is called, or
 	// something is logged.

@@ -4,14 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"maps"
 	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
-
-	"go.opentelemetry.io/otel/metric"
 
 	"github.com/tradepulse/rotator/pkg/client/internal/fence"
 	"github.com/tradepulse/rotator/pkg/secret"
@@ -54,7 +51,6 @@ type Keyring struct {
 	keep   time.Duration
 	closed atomic.Bool
 	stop   func()
-	late   previousClients // uses of retired versions, by version
 
 	mu    sync.Mutex
 	state atomic.Pointer[ring] // replaced with mu held
@@ -240,7 +236,8 @@ func (k *Keyring) Current(ctx context.Context) (Key, error) {
 
 // Key returns a version to verify with. Its error wraps [ErrNoKey] when this process
 // has not seen the version or does not keep it. The errors of Current are those of a
-// ring with [KeysAcceptLive] as well.
+// ring with [KeysAcceptLive] as well, which reports the use of a retired version with
+// the client of [WithClient].
 func (k *Keyring) Key(ctx context.Context, v secret.VersionID) (Key, error) {
 	if k.kind == KeysAcceptLive {
 		if _, err := k.Current(ctx); err != nil {
@@ -259,14 +256,10 @@ func (k *Keyring) Key(ctx context.Context, v secret.VersionID) (Key, error) {
 	return key.Key, nil
 }
 
-// missed counts and logs the use of a retired version.
+// missed reports the use of a retired version.
 func (k *Keyring) missed(ctx context.Context, r *ring, v secret.VersionID) {
-	if !r.retired[v] {
-		return
-	}
-	k.m.meters.retired.Add(ctx, 1, metric.WithAttributes(attrID(k.e.id)))
-	if n, say := k.late.used(string(v), time.Now()); say {
-		k.e.logger().LogAttrs(ctx, slog.LevelError, "secret.retired_used", slog.String("version_id", string(v)), slog.Int64("uses", n))
+	if r.retired[v] {
+		k.e.tripped(ctx, v, clientOf(ctx))
 	}
 }
 

@@ -22,7 +22,7 @@ const (
 func (e *entry) use() events.Use {
 	u := events.Use{
 		Running: events.Running{SecretID: e.id}, Accepts: e.accepted(), PastFence: events.PastFenceServe, Fence: wholeSeconds(e.fence),
-		Service: e.m.cfg.Service, Instance: e.m.cfg.Instance, Incarnation: e.m.incarnation,
+		Service: e.m.cfg.Service, Instance: e.m.cfg.Instance, Incarnation: e.m.incarnation, RetiredUses: e.trips.record(time.Now()),
 	}
 	if s := e.status.Load(); s != nil {
 		u.Running = *s

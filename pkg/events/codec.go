@@ -155,7 +155,7 @@ func (b *Bus) decode(subject string, h nats.Header, body []byte) (Event, error) 
 
 func (t Type) known() bool {
 	switch t {
-	case TypeNearExpiry, TypeStaged, TypeRotated, TypeRotationFailed, TypeRollout, TypeDiscovered, TypeRetire, TypeSweep:
+	case TypeNearExpiry, TypeStaged, TypeRotated, TypeRotationFailed, TypeRollout, TypeDiscovered, TypeProofContradicted, TypeRetire, TypeSweep:
 		return true
 	}
 	return false
@@ -188,6 +188,9 @@ func (e Event) validate() error {
 	}
 	if (e.Type == TypeRollout) && e.Data.Rollout == nil {
 		return errors.New("a rollout event has no rollout")
+	}
+	if e.Type == TypeProofContradicted {
+		return e.Data.Contradiction.validate()
 	}
 	return e.validateDiscovered()
 }

@@ -10,7 +10,7 @@ import (
 // the first part of the subject.
 type Type string
 
-// The types of event. The first six are announcements for everyone; the first
+// The types of event. All but the last two are announcements for everyone; the first
 // and the last two are work that the bus hands to exactly one process.
 const (
 	// TypeNearExpiry: a version is about to end and has to be replaced.
@@ -27,6 +27,9 @@ const (
 	// TypeDiscovered: a secret that no configuration lists says where it is and
 	// who uses it, or that it is managed no longer.
 	TypeDiscovered Type = "secret.discovered"
+	// TypeProofContradicted: something shows that a version was retired although it
+	// was in use.
+	TypeProofContradicted Type = "secret.proof_contradicted"
 	// TypeRetire: the grace period of a converged rollout is over.
 	TypeRetire Type = "secret.retire"
 	// TypeSweep: the stores have to be compared with the bus.
@@ -95,6 +98,8 @@ type Data struct {
 	Rollout *Rollout `json:"rollout,omitempty"`
 	// Discovered is present in TypeDiscovered.
 	Discovered *Discovered `json:"discovered,omitempty"`
+	// Contradiction is present in TypeProofContradicted.
+	Contradiction *Contradiction `json:"contradiction,omitempty"`
 }
 
 // RolloutState is where a promoted version is on its way.

@@ -80,6 +80,9 @@ type Use struct {
 	// Joined is false while the process has taken the secret into use without an
 	// acknowledged record, because the bus could not be reached.
 	Joined bool `json:"joined"`
+	// RetiredUses are uses of retired versions that the process refused since it
+	// started, at most MaxRetiredUses.
+	RetiredUses []RetiredUse `json:"retired_uses,omitempty"`
 }
 
 // User is what is known of one incarnation that uses one secret.
@@ -110,6 +113,8 @@ type Fleet struct {
 	// was lost with one before it, zero if that is not known of any: see
 	// [Confirmation].
 	Confirmed time.Time
+	// ConfirmedBy is the person who said so, "" if a program did.
+	ConfirmedBy string
 	// Full is true when the stream refuses records of new incarnations and uses.
 	Full bool
 }

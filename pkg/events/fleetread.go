@@ -30,7 +30,7 @@ func (b *Bus) Fleet(ctx context.Context, id secret.ID) (Fleet, error) {
 	f := Fleet{SecretID: id}
 	c, _, err := b.confirmed(ctx)
 	if err == nil || errors.Is(err, errUnconfirmed) {
-		f.Confirmed = c.Since
+		f.Confirmed, f.ConfirmedBy = c.Since, c.By
 		err = b.readUsers(ctx, &f)
 	}
 	if err == nil {
@@ -258,5 +258,6 @@ func decodeUse(key secret.Key, service, incarnation string, body []byte) (Use, e
 	if u.PastFence != PastFenceRefuse {
 		u.PastFence = PastFenceServe
 	}
+	u.RetiredUses = validRetiredUses(u.RetiredUses)
 	return u, nil
 }

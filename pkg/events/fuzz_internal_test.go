@@ -21,6 +21,7 @@ func FuzzDecode(f *testing.F) {
 	f.Add("id", "secret.rotated", "/source", "prod/db", "2026-01-01T00:00:00Z", []byte(`{"secret_id":"prod/db","version_id":"v1"}`))
 	f.Add("id", "secret.rollout", "/source", "a", "2026-01-01T00:00:00.5+02:00", []byte(`{"secret_id":"a","rollout":{"state":"stalled","blocking":[{"reason":"failed"}]}}`))
 	f.Add("id", "secret.discovered", "/source", "a", "2026-01-01T00:00:00Z", []byte(`{"secret_id":"a","store":"main","discovered":{"path":"p/a","services":["api"],"grace_ms":1000}}`))
+	f.Add("id", "secret.proof_contradicted", "/source", "a", "2026-01-01T00:00:00Z", []byte(`{"secret_id":"a","contradiction":{"kind":"joined_late","service":"api","incarnation":"x","client":"a b"}}`))
 	f.Add("", "sweep.due", "", "", "never", []byte(`{`))
 	f.Fuzz(func(t *testing.T, id, kind, source, subject, at string, body []byte) {
 		h := nats.Header{}

@@ -71,10 +71,13 @@ func examples() map[Type]Event {
 	found := Data{SecretID: data.SecretID, Store: "main", OccurredAt: at, Discovered: &Discovered{
 		Path: "tradepulse/audit-signing-key", Services: []string{"audit"}, GraceMS: 300_000, DeadlineMS: 900_000,
 	}}
+	contradicted := Data{SecretID: data.SecretID, Store: "main", VersionID: "v2", PreviousVersionID: "v1", OccurredAt: at, Contradiction: &Contradiction{
+		Kind: ContradictionRetiredUsed, Service: "audit", Instance: "pod-7", Incarnation: "k3jq", Client: "192.0.2.7", Uses: 3, Last: at,
+	}}
 	out := map[Type]Event{}
 	for kind, d := range map[Type]Data{
 		TypeNearExpiry: near, TypeStaged: data, TypeRotated: data, TypeRotationFailed: failed, TypeRollout: rollout,
-		TypeDiscovered: found, TypeRetire: retire, TypeSweep: {},
+		TypeDiscovered: found, TypeProofContradicted: contradicted, TypeRetire: retire, TypeSweep: {},
 	} {
 		out[kind] = Event{ID: "5f6b1e2a-0000-8000-8000-000000000000", Type: kind, Source: "/rotator/worker/host-1", Time: at, Data: d}
 	}
@@ -107,7 +110,7 @@ func TestGoldenEvents(t *testing.T) {
 			t.Errorf("%s does not come back: %v", kind, err)
 		}
 	}
-	if !TypeSweep.known() || len(examples()) != 8 {
+	if !TypeSweep.known() || len(examples()) != 9 {
 		t.Error("an example of each type is missing")
 	}
 }

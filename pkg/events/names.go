@@ -135,6 +135,9 @@ func (n Names) barrier() string { return n.Use(barrierService, barrierService, "
 // Confirmation is the subject of the [Confirmation] of the stream of uses.
 func (n Names) Confirmation() string { return n.prefix + "record.uses" }
 
+// Retired is the subject of the receipts of retirements of a secret.
+func (n Names) Retired(k secret.Key) string { return n.prefix + "record.retired." + string(k) }
+
 // Forgotten is the subject of what was [Forgotten] of an instance.
 func (n Names) Forgotten(service, instance string) string {
 	return n.prefix + "record.forgotten." + service + "." + instance

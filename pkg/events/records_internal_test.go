@@ -33,6 +33,8 @@ func TestRecordVectors(t *testing.T) {
 	anything.Accepts = nil
 	failed.Status, failed.Wanted, failed.Reason = StatusFailed, "v3", "the hook failed: <b>\"é\\ & \u2028\u2029\x01\x7f\t\b"
 	staged.Status, staged.Wanted = StatusStaged, "a&b<c>"
+	tripped := use
+	tripped.RetiredUses = []RetiredUse{{VersionID: "v1", Client: "2001:db8::7", Uses: 12, Last: at}, {VersionID: "v1", Client: ClientOthers, Uses: 1, Last: at.Add(time.Second)}}
 
 	var out []recordVector
 	for _, r := range []struct {
@@ -42,6 +44,7 @@ func TestRecordVectors(t *testing.T) {
 		{"presence", presence}, {"presence of a process of a host", host}, {"presence that ended", ended},
 		{"use", use}, {"use before the first read", first}, {"use that accepts other versions", accepting}, {"use that accepts any version", anything},
 		{"use that failed", failed}, {"use with a staged version", staged},
+		{"use that refused a retired version", tripped},
 	} {
 		body, err := json.Marshal(r.record)
 		if err != nil {

@@ -27,6 +27,11 @@ type StreamOptions struct {
 	// UsesRecords is how many records the stream of uses holds: one per incarnation
 	// and one per secret that it uses. Further ones are refused. 0 means 1,000,000.
 	UsesRecords int
+	// RecordRetention is how long receipts of retirements are kept. 0 means for ever.
+	// RecordBytes bounds all records in bytes, 0 for no bound: at it further ones are
+	// refused, and nothing is retired.
+	RecordRetention time.Duration
+	RecordBytes     int64
 	// AckWait is how long a process may hold a message without a sign of life
 	// before it is handed to another. 0 means 30 s.
 	AckWait time.Duration
@@ -60,7 +65,8 @@ func (n Names) StreamConfigs(o StreamOptions) []jetstream.StreamConfig {
 		{
 			Name: n.RotatedStream(), Description: "what happened to every secret",
 			Subjects: []string{n.prefix + string(TypeStaged) + ".>", n.prefix + string(TypeRotated) + ".>",
-				n.prefix + string(TypeRotationFailed) + ".>", n.prefix + string(TypeRollout) + ".>", n.prefix + string(TypeDiscovered) + ".>"},
+				n.prefix + string(TypeRotationFailed) + ".>", n.prefix + string(TypeRollout) + ".>", n.prefix + string(TypeDiscovered) + ".>",
+				n.prefix + string(TypeProofContradicted) + ".>"},
 			Retention: jetstream.LimitsPolicy, Discard: jetstream.DiscardOld, Storage: storage, Replicas: replicas,
 			MaxMsgsPerSubject: int64(cmp.Or(o.History, 64)), Duplicates: dedupWindow, AllowDirect: true,
 		},
@@ -80,10 +86,11 @@ func (n Names) StreamConfigs(o StreamOptions) []jetstream.StreamConfig {
 			MaxMsgsPerSubject: 1, MaxMsgs: int64(cmp.Or(o.UsesRecords, defaultUsesRecords)), MaxMsgSize: MaxRecordSize + maxRecordHeaders, AllowDirect: true,
 		},
 		{
-			Name: n.RecordStream(), Description: "that no users were lost with an earlier stream of uses, and which instances people had forgotten",
+			// A receipt has a TTL if a retention is configured. Everything else has none.
+			Name: n.RecordStream(), Description: "receipts of retirements, that no users were lost with an earlier stream of uses, and which instances people had forgotten",
 			Subjects:  []string{n.prefix + "record.>"},
 			Retention: jetstream.LimitsPolicy, Discard: jetstream.DiscardNew, Storage: storage, Replicas: replicas,
-			DenyDelete: true, DenyPurge: true,
+			DenyDelete: true, DenyPurge: true, AllowMsgTTL: true, MaxBytes: cmp.Or(o.RecordBytes, -1),
 		},
 		{
 			Name: n.ReportsStream(), Description: "the version that every live instance with an older client runs",

@@ -35,7 +35,7 @@ func (r Role) Types() []Type {
 	case RoleWorker:
 		return []Type{TypeNearExpiry, TypeRetire, TypeStaged, TypeRotated, TypeRotationFailed, TypeRollout}
 	case RoleNotifier:
-		return []Type{TypeRollout, TypeRetire}
+		return []Type{TypeRollout, TypeRetire, TypeProofContradicted}
 	case RoleOperator:
 		return []Type{TypeNearExpiry}
 	case RoleLambda:

@@ -38,7 +38,7 @@ func (v *View) Secret(ctx context.Context, e catalog.Entry, m secret.Metadata, e
 	last, err := v.ask(ctx, e.Spec.ID, &facts)
 	decide(&s, e.Spec, facts)
 	versions(&s, e.Spec, m)
-	if err = errors.Join(err, v.rollout(ctx, &s, e.Spec, last)); err != nil {
+	if err = errors.Join(err, v.rollout(ctx, &s, e.Spec, last), v.contradicted(ctx, &s)); err != nil {
 		s.Error = err.Error()
 	}
 	return s

@@ -18,6 +18,8 @@ type instruments struct {
 	duration  metric.Float64Histogram
 	rollouts  metric.Int64ObservableGauge
 	instances metric.Int64ObservableGauge
+	// contradicted counts events, not what the log had already.
+	contradicted metric.Int64Counter
 }
 
 func newInstruments(m metric.Meter) (*instruments, error) {
@@ -28,6 +30,7 @@ func newInstruments(m metric.Meter) (*instruments, error) {
 	i.duration = made.Histogram("rotator.rollout.duration", "s", "Time from the announcement of a version until every instance ran it.")
 	i.rollouts = made.Observable("rotator.rollouts", "{rollout}", "Rollouts as this process sees them, by state.")
 	i.instances = made.Observable("rotator.instances", "{instance}", "Instances as this process sees them, by service and state.")
+	i.contradicted = made.Counter("rotator.proofs.contradicted", "{event}", "Signs that a version was retired although it was in use, by kind and service.")
 	return i, made.Err()
 }
 

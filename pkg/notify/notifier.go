@@ -22,11 +22,19 @@ import (
 type Bus interface {
 	Consume(ctx context.Context, cfg events.ConsumeConfig, h events.Handler) error
 	Notify(ctx context.Context, service string, e events.Event, seq uint64) error
-	WatchLog(ctx context.Context, types []events.Type, fn func(context.Context, events.Announcement) error, synced func()) error
+	Log
 	Fleet
+	Timers
+}
+
+// Log follows and writes the log; *events.Bus does.
+type Log interface {
+	WatchLog(ctx context.Context, types []events.Type, fn func(context.Context, events.Announcement) error, synced func()) error
 	Last(ctx context.Context, t events.Type, id secret.ID) (events.Announcement, error)
 	PublishAfter(ctx context.Context, e events.Event, after uint64) (uint64, error)
-	Timers
+	Publish(ctx context.Context, e events.Event) error
+	// Retirements returns the receipts of the retirements of a secret.
+	Retirements(ctx context.Context, id secret.ID) ([]events.Receipt, error)
 }
 
 // Fleet follows and keeps the records of the fleet; *events.Bus does.
@@ -114,7 +122,7 @@ func (n *Notifier) Run(ctx context.Context) (err error) {
 	}
 	defer func() { err = errors.Join(err, stop()) }()
 	g, ctx := errgroup.WithContext(ctx)
-	for _, part := range []func(context.Context) error{n.tracker.watchLog, n.tracker.watchFleet, n.tracker.recordOlder, n.tracker.forget, n.tracker.run, n.consume} {
+	for _, part := range []func(context.Context) error{n.tracker.watchLog, n.tracker.watchFleet, n.tracker.recordOlder, n.tracker.forget, n.tracker.tellContradictions, n.tracker.run, n.consume} {
 		g.Go(func() error { return part(ctx) })
 	}
 	if err := g.Wait(); err != nil {

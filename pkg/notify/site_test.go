@@ -387,3 +387,6 @@ func (s *site) retire(d events.Delivery) {
 
 // live lets fake time pass.
 func live(d time.Duration) { time.Sleep(d) }
+
+// pass lets time pass.
+func (s *site) pass(d time.Duration) { time.Sleep(d) }

@@ -49,6 +49,8 @@ type tracker struct {
 	reading   bool      // they are being read from their start
 	begun     bool      // the watch that reads them has said since when the stream is
 	reread    func()    // has them read from their start
+
+	contradictions contradictions
 }
 
 func newTracker(cfg Config, m *instruments, tracer trace.Tracer) *tracker {
@@ -56,7 +58,7 @@ func newTracker(cfg Config, m *instruments, tracer trace.Tracer) *tracker {
 		bus: cfg.Bus, catalog: cfg.Catalog, source: cfg.Source, log: cfg.Logger, tracer: tracer, metrics: m, limit: cfg.Concurrency,
 		kick: make(chan struct{}, 1), reportsSynced: make(chan struct{}), logSynced: make(chan struct{}), loaded: make(chan struct{}),
 		fleet: newFleet(), secrets: map[secret.ID]*tracked{}, states: map[events.RolloutState]int64{},
-		dirty: map[*tracked]struct{}{}, reread: func() {},
+		dirty: map[*tracked]struct{}{}, reread: func() {}, contradictions: newContradictions(),
 	}
 }
 
@@ -215,6 +217,7 @@ func (t *tracker) recorded(e events.FleetEvent) error {
 		t.fleet.since, t.begun = e.Since, true
 	default:
 		t.fleet.apply(e, time.Now(), t.touched)
+		t.contradictions.see(e)
 	}
 	return nil
 }

@@ -128,7 +128,8 @@ func (r *Rotator) logged(ctx context.Context, id secret.ID) (last, announced eve
 
 // prove returns how many instances run the version of the order, and whether an
 // earlier run has carried the order out. The error wraps errBlocked unless the log
-// and the fleet prove that no instance uses or accepts what was before.
+// and the fleet prove that no instance uses or accepts what was before. The receipt of
+// what was proven is stored then.
 func (r *Rotator) prove(ctx context.Context, spec secret.Spec, meta secret.Metadata, order, logged events.Data, announced events.Announcement) (applied int, done bool, err error) {
 	if announced.Event.Data.VersionID != order.VersionID {
 		return 0, false, stepError{stepProve, events.RetryAfter(fmt.Errorf("%w: the last announcement in the log is not that of version %s", errBlocked, order.VersionID), retireRetry)}
@@ -150,7 +151,7 @@ func (r *Rotator) prove(ctx context.Context, spec secret.Spec, meta secret.Metad
 	case !v.Allowed():
 		return 0, false, stepError{stepProve, events.RetryAfter(fmt.Errorf("%w: %s", errBlocked, v.Because), cmp.Or(min(v.Wait, longestWait), retireRetry))}
 	}
-	return q.Ask(fleet).Applied, false, nil
+	return q.Ask(fleet).Applied, false, r.record(ctx, q, meta, order, logged, fleet)
 }
 
 // retirable returns the versions before the current one that still have a stage

@@ -48,6 +48,9 @@ type Bus interface {
 	// Fleet returns everything that is recorded about the users of a secret, or an
 	// error: a part of it would prove nothing.
 	Fleet(ctx context.Context, id secret.ID) (events.Fleet, error)
+	// RecordRetirement stores a receipt, unless the last one about the secret is of the
+	// same retirement.
+	RecordRetirement(ctx context.Context, r events.Receipt) error
 }
 
 // Timers delivers events later; *events.Bus is one.

@@ -486,6 +486,9 @@ async def test_what_is_drained_is_dropped_and_its_use_is_loud(bus: TestBus, stor
             assert users.live.key("env-1", "192.0.2.8") is None
         assert users.auth.check("two") is TokenUse.CURRENT
         assert users.history.key("env-1"), "to verify an old record accepts nothing"
+        await eventually(
+            lambda: {u["client"]: u["uses"] for u in bus.running("KEY").get("retired_uses", [])} == {"192.0.2.7": 2, "192.0.2.8": 2}
+        )
     assert [(e["secret_id"], e["version_id"], e["client"]) for e in logged("secret.retired_used")] == [
         ("KEY", "env-1", "192.0.2.7"),
         ("KEY", "env-1", "192.0.2.8"),

@@ -11,7 +11,7 @@ import pytest
 
 from conftest import ROOT
 from tradepulse_rotator import times
-from tradepulse_rotator.records import PastFence, Presence, Process, Status, Use, new_incarnation, this_process, whole_seconds
+from tradepulse_rotator.records import PastFence, Presence, Process, RetiredUse, Status, Use, new_incarnation, this_process, whole_seconds
 
 VECTORS = json.loads((ROOT / "pkg/events/testdata/records.json").read_text())
 
@@ -22,6 +22,8 @@ def record_of(text: dict[str, Any]) -> Presence | Use:
         process = fields.pop("process", None)
         return Presence(**fields, process=None if process is None else Process(**process))
     accepts = fields.pop("accepts")
+    retired = fields.pop("retired_uses", [])
+    fields["retired_uses"] = tuple(RetiredUse(**(u | {"last": times.parse(u["last"])})) for u in retired)
     fields |= {"status": Status(text["status"]), "past_fence": PastFence(text["past_fence"])}
     return Use(**fields, accepts=None if accepts is None else tuple(accepts))
 

@@ -53,6 +53,13 @@ type NATS struct {
 	// for each secret that it uses. At this bound new ones are refused and nothing
 	// is retired.
 	UsesRecords int `json:"uses_records,omitzero" default:"1000000" jsonschema:"minimum=1000"`
+	// How long the receipt of a retirement is kept. Without it receipts are kept
+	// forever.
+	RecordRetention Duration `json:"record_retention,omitzero"`
+	// How many bytes the records of retirements, and of what people confirmed and
+	// had forgotten, may take. At this bound nothing is retired. Without it there
+	// is no bound.
+	RecordBytes int `json:"record_bytes,omitzero" jsonschema:"minimum=1048576"`
 }
 
 // Ref says where a secret of the program itself is kept, see [settings.Ref].

@@ -146,3 +146,12 @@ func (a *announcer) Fleet(ctx context.Context, id secret.ID) (events.Fleet, erro
 	}
 	return bus.Fleet(ctx, id)
 }
+
+// RecordRetirement implements rotation.Bus.
+func (a *announcer) RecordRetirement(ctx context.Context, r events.Receipt) error {
+	bus, err := a.nats(ctx)
+	if err != nil {
+		return err
+	}
+	return bus.RecordRetirement(ctx, r)
+}

@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"time"
 
 	"github.com/nats-io/nats.go"
 
@@ -78,7 +79,7 @@ func Open(ctx context.Context, o Options) (*Parts, error) {
 	p := &Parts{Conn: nc, Stores: new(store.Set), Source: "/rotator/" + o.Role + "/" + host}
 	p.Bus, err = events.New(nc, events.Config{Names: names, Source: p.Source, Signer: signer, Verifier: trusted, APIPrefix: o.Config.NATS.APIPrefix, Logger: o.Logger})
 	if err == nil && o.Make {
-		err = p.Bus.EnsureStreams(ctx, events.StreamOptions{Replicas: o.Config.NATS.Replicas, UsesRecords: o.Config.NATS.UsesRecords, EventBridge: o.Forwards && o.Config.EventBridge.On()})
+		err = p.Bus.EnsureStreams(ctx, o.streams())
 	}
 	if err == nil {
 		p.Catalog, err = o.catalog(ctx, nc, p.Stores, locator(p.Bus))
@@ -87,6 +88,15 @@ func Open(ctx context.Context, o Options) (*Parts, error) {
 		return nil, errors.Join(err, p.Close())
 	}
 	return p, nil
+}
+
+// streams returns how the streams are kept.
+func (o Options) streams() events.StreamOptions {
+	n := o.Config.NATS
+	return events.StreamOptions{
+		Replicas: n.Replicas, UsesRecords: n.UsesRecords, RecordRetention: time.Duration(n.RecordRetention), RecordBytes: int64(n.RecordBytes),
+		EventBridge: o.Forwards && o.Config.EventBridge.On(),
+	}
 }
 
 // Specs returns what is configured for each secret of the configuration, in the

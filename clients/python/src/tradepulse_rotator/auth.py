@@ -80,7 +80,7 @@ class TokenAuthenticator:
         self._loading = self._none  # a previous token that is accepted once the bus knows
         self._until = 0.0  # when the previous one ends, on the clock
         self._retired: deque[_Token] = deque(maxlen=_MAX_RETIRED)
-        self._named: set[tuple[TokenUse, str]] = set()  # uses and hosts that were logged since the last rotation
+        self._named: set[str] = set()  # hosts that were logged since the last rotation
         self._stop: Callable[[], None] | None = None
 
     @classmethod
@@ -166,8 +166,10 @@ class TokenAuthenticator:
         out = {self._staged.version, self._loading.version}
         return out | {self._previous.version} if self._clock() < self._until else out
 
-    def check(self, token: str) -> TokenUse:
+    def check(self, token: str, client: str = "") -> TokenUse:
         """Return which token this is. It takes the same time for every token of one length.
+
+        It reports the use of a retired token with ``client``, the address of its sender.
 
         Past the fence it reads the store once, which blocks, and raises :class:`~tradepulse_rotator.errors.FenceError` when
         that does not confirm the current token. On an event loop await :meth:`confirm` before.
@@ -176,6 +178,8 @@ class TokenAuthenticator:
         raw = token.encode(errors="surrogatepass")
         use = self._match(self._mac(raw)) if 0 < len(raw) <= _MAX_TOKEN else TokenUse.REJECTED
         self._manager.check(self.secret_id)  # the process may have been paused in between
+        if use is TokenUse.RETIRED:
+            self._manager.tripped(self.secret_id, self._version_of_retired(token), client)
         return use
 
     async def confirm(self) -> None:
@@ -198,27 +202,22 @@ class TokenAuthenticator:
     def _covers(self, token: _Token) -> bool:
         return self._manager.accepts(self.secret_id, token.version)
 
-    def _version_of(self, use: TokenUse, token: str) -> str:
-        """Return the version of a token that is not the current one."""
-        if use is TokenUse.PREVIOUS:
-            return self._previous.version
+    def _version_of_retired(self, token: str) -> str:
         mac = self._mac(token.encode(errors="surrogatepass"))
         return next((t.version for t in tuple(self._retired) if hmac.compare_digest(t.mac, mac)), "")
 
     def authenticate(self, authorization: Sequence[str], client: str) -> TokenUse:
         """Check the Authorization headers of a request like :meth:`check`, and count the use.
 
-        Who still uses the previous token or a retired one is said in the log once per rotation: the host, never the token.
+        Who still uses the previous token is said in the log once per rotation: the host, never the token.
         """
         token = bearer(authorization)
-        use = token if isinstance(token, TokenUse) else self.check(token)
+        use = token if isinstance(token, TokenUse) else self.check(token, client)
         self._metrics.count("admin.token.uses", {"token": use.value})
-        if use in _LOGGED and (use, client) not in self._named and len(self._named) < _MAX_NAMED:
-            self._named.add((use, client))
-            level, name = _LOGGED[use]
-            logs.event(level, name, secret_id=self.secret_id, version_id=self._version_of(use, token), client=client)
-        if use is TokenUse.RETIRED:
-            self._metrics.count("secret.retired_used", {"secret.id": self.secret_id})
+        if use is TokenUse.PREVIOUS and client not in self._named and len(self._named) < _MAX_NAMED:
+            self._named.add(client)
+            version = self._previous.version
+            logs.event(logging.WARNING, "admin.token.previous_used", secret_id=self.secret_id, version_id=version, client=client)
         return use
 
     def close(self) -> None:
@@ -226,12 +225,6 @@ class TokenAuthenticator:
         if self._stop is not None:
             self._stop()
         self._current = self._previous = self._staged = self._loading = self._none
-
-
-_LOGGED: Final = {
-    TokenUse.PREVIOUS: (logging.WARNING, "admin.token.previous_used"),
-    TokenUse.RETIRED: (logging.ERROR, "secret.retired_used"),
-}
 
 
 def _check_sendable(token: bytes) -> None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 from tradepulse_rotator import logs
 from tradepulse_rotator.errors import FenceError
 from tradepulse_rotator.reload import explain
+from tradepulse_rotator.tripwire import client_name
 
 if TYPE_CHECKING:
     from concurrent.futures import Executor
@@ -87,6 +88,17 @@ class Checks:
             entry.fence.read(version.id, sent)
         elif self._loop is not None:
             self._loop.call_soon_threadsafe(entry.poll)
+
+    def tripped(self, entry: Entry, version: str, client: str) -> None:
+        """Count the use of a retired version, in any thread. It is logged and put on record at most once a minute for a client."""
+        self._metrics.count("secret.retired_used", {"secret.id": entry.id})
+        uses = entry.trips.used(version, client)
+        if uses == 0:
+            return
+        logs.event(logging.ERROR, "secret.retired_used", secret_id=entry.id, version_id=version, client=client_name(client), uses=uses)
+        if self._loop is not None:
+            with suppress(RuntimeError):  # the loop has ended, and so has the record
+                self._loop.call_soon_threadsafe(entry.changed)
 
     def _refused(self, entry: Entry) -> FenceError:
         self._metrics.count("secret.fenced", {"secret.id": entry.id})

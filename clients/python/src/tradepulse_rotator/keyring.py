@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
-from tradepulse_rotator import logs
 from tradepulse_rotator.errors import NotFoundError, NotStartedError
 from tradepulse_rotator.users import Change, Hooks
 
@@ -19,9 +17,6 @@ if TYPE_CHECKING:
 
     from tradepulse_rotator.manager import Manager
     from tradepulse_rotator.value import SecretValue
-
-
-_MAX_NAMED: Final = 1024
 
 
 class KeyUse(StrEnum):
@@ -56,7 +51,6 @@ class Keyring:
         self._keys: dict[str, Key] = {}
         self._current: Key | None = None
         self._retired: set[str] = set()
-        self._named: set[tuple[str, str]] = set()  # versions and clients whose use after the retirement was logged
         self._stop: Callable[[], None] | None = None
 
     @classmethod
@@ -114,24 +108,17 @@ class Keyring:
     def key(self, version_id: str, client: str = "") -> Key | None:
         """Return a version to verify with, None when this process has not seen it or keeps it no more.
 
-        A live ring raises :class:`~tradepulse_rotator.errors.FenceError` past the fence. It logs and counts the use of a retired
+        A live ring raises :class:`~tradepulse_rotator.errors.FenceError` past the fence. It reports the use of a retired
         version with ``client``, the address of its sender.
         """
         if not self._live:
             return self._keys.get(version_id)
         self._manager.check(self.secret_id)
         if version_id in self._retired:
-            self._retired_used(version_id, client)
+            self._manager.tripped(self.secret_id, version_id, client)
         found, current = self._keys.get(version_id), self._current
         is_current = current is not None and current.id == version_id
         return found if is_current or self._manager.accepts(self.secret_id, version_id) else None
-
-    def _retired_used(self, version_id: str, client: str) -> None:
-        """Count the use of a retired version, and log each client once."""
-        self._manager.metrics.count("secret.retired_used", {"secret.id": self.secret_id})
-        if (version_id, client) not in self._named and len(self._named) < _MAX_NAMED:
-            self._named.add((version_id, client))
-            logs.event(logging.ERROR, "secret.retired_used", secret_id=self.secret_id, version_id=version_id, client=client)
 
     def lookup(self, version_id: str) -> SecretValue | None:
         """Return the value of a version like :meth:`key`: what :func:`~tradepulse_rotator.verify` asks for."""

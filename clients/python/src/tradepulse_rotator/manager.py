@@ -290,6 +290,10 @@ class Manager:
         """Have what users accept written anew. It belongs to the event loop."""
         self._dirty.set()
 
+    def tripped(self, secret_id: str, version: str, client: str) -> None:
+        """Report the use of a retired version by a client, in any thread."""
+        self._checks.tripped(self._entry(secret_id), version, client)
+
     async def accept(self, secret_id: str, version: str) -> bool:
         """Wait, for a while, until the bus has stored what users of a secret accept, which ``version`` is a part of.
 

@@ -91,6 +91,24 @@ class Presence:
 
 
 @dataclass(frozen=True)
+class RetiredUse:
+    """How often one client used one retired version, which the process refused. The time is in nanoseconds since 1970."""
+
+    version_id: str
+    client: str
+    """The address of the client."""
+    uses: int
+    """How often since the process started."""
+    last: int
+
+    def encode(self) -> str:
+        """Return it as it is in a use."""
+        return _object(
+            version_id=_text(self.version_id), client=_text(self.client), uses=str(self.uses), last=_text(times.write(self.last))
+        )
+
+
+@dataclass(frozen=True)
 class Use:
     """The record of what one incarnation does with one secret. Times are in nanoseconds since 1970.
 
@@ -115,6 +133,8 @@ class Use:
     """The versions besides ``version_id`` that the process authorises or signs something new with. None means any version."""
     joined: bool = True
     """False while the process has taken the secret into use without an acknowledged record."""
+    retired_uses: tuple[RetiredUse, ...] = ()
+    """Uses of retired versions that the process refused since it started."""
 
     def encode(self) -> bytes:
         """Return the record as it is stored on the bus."""
@@ -133,6 +153,8 @@ class Use:
             "fence_seconds": str(self.fence_seconds),
             "joined": "true" if self.joined else "false",
         }
+        if self.retired_uses:
+            fields["retired_uses"] = "[" + ",".join(u.encode() for u in self.retired_uses) + "]"
         return _object(**fields).encode()
 
 

@@ -13,6 +13,7 @@ from tradepulse_rotator.errors import RotatorError, reason_of
 from tradepulse_rotator.fence import Fence
 from tradepulse_rotator.records import PastFence, Status, Use, whole_seconds
 from tradepulse_rotator.states import ANSWERED, Announcement, Do, Effect, Event, Failure, Kind, Rules, State
+from tradepulse_rotator.tripwire import Tripwire
 from tradepulse_rotator.users import Change, Hooks, Users
 
 if TYPE_CHECKING:
@@ -103,6 +104,7 @@ class Entry:
         self.fence = Fence(spec.fence_period)
         self.joined = True
         """False while no version was taken into use after a use was put on record."""
+        self.trips = Tripwire()
         self._offering = ""  # a version that is being offered to users
         self._rules = Rules(times.span(spec.refresh_margin), times.span(retry))
         self.state = State()
@@ -143,12 +145,17 @@ class Entry:
             reason=state.reason,
             accepts=self._accepts(),
             joined=self.joined or not state.version,
+            retired_uses=self.trips.record(),
         )
 
     def _accepts(self) -> tuple[str, ...] | None:
         """Return the versions besides the one in use that users accept or hold, None when a record cannot list them."""
         found = (self._users.accepts() | {self.state.offered.version, self._offering}) - {self.state.version, ""}
         return tuple(sorted(found)) if len(found) <= _MAX_ACCEPTS else None
+
+    def changed(self) -> None:
+        """Have the record written anew if it says something else."""
+        self._shell.dirty.set()
 
     # Events.
 

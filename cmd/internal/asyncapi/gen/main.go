@@ -71,6 +71,7 @@ var kinds = []kind{
 	{events.TypeRotated, "A version became current.", "the notifiers and everybody who may read the log"},
 	{events.TypeRotationFailed, "A rotation was given up.", "everybody who may read the log"},
 	{events.TypeRollout, "A promoted version moved on its way to the services.", "everybody who may read the log"},
+	{events.TypeProofContradicted, "Something shows that a version was retired although it was in use.", "everybody who may read the log"},
 	{events.TypeDiscovered, "A secret that no configuration lists says where it is and who uses it, or is managed no longer.", "the notifiers, and workers that look for it"},
 }
 
@@ -85,6 +86,7 @@ var records = []record{
 	{"use", "What one incarnation of an instance does with one secret.", events.Use{}},
 	{"confirmation", "No user of a secret was lost with a stream of uses before the one that is named.", events.Confirmation{}},
 	{"forgotten", "A person had the records of an incarnation purged.", events.Forgotten{}},
+	{"receipt", "A sealed receipt of a retirement; its body is a Receipt.", events.Sealed{}},
 	{"report", "What one running process with an older client runs.", events.Report{}},
 }
 
@@ -133,6 +135,7 @@ func document() ([]byte, error) {
 	add("use", names.Use(key, service, incarnation), "What an incarnation does with a secret; not signed.", "use", "key", "service", "incarnation")
 	add("confirmation", names.Confirmation(), "That no users were lost with an earlier stream of uses; not signed.", "confirmation")
 	add("forgotten", names.Forgotten(service, instance), "What a person had forgotten of an instance; not signed.", "forgotten", "service", "instance")
+	add("receipt", names.Retired(key), "Why versions of a secret were retired: sealed, and each names the one before.", "receipt", "key")
 	add("report", names.Report(service, instance), "What an instance with an older client runs; a lease, not signed.", "report", "service", "instance")
 	for _, r := range records {
 		messages = append(messages, item(r.name, object{
@@ -207,7 +210,7 @@ func schemas() (any, error) {
 		return nil, err
 	}
 	all := map[string]any{}
-	bodies := []any{events.Body{}}
+	bodies := []any{events.Body{}, events.Receipt{}}
 	for _, r := range records {
 		bodies = append(bodies, r.body)
 	}
@@ -235,6 +238,10 @@ func plain(t reflect.Type) *jsonschema.Schema {
 		return enum(events.PriorityEmergency)
 	case reflect.TypeFor[events.RolloutState]():
 		return enum(events.RolloutRolling, events.RolloutConverged, events.RolloutWaiting, events.RolloutDraining, events.RolloutRetired, events.RolloutStalled, events.RolloutRolledBack, events.RolloutSuperseded)
+	case reflect.TypeFor[events.ContradictionKind]():
+		return enum(events.ContradictionRetiredUsed, events.ContradictionJoinedLate)
+	case reflect.TypeFor[events.Basis]():
+		return enum(events.BasisProof, events.BasisEmergency, events.BasisConfirmed)
 	case reflect.TypeFor[events.PastFence]():
 		return enum(events.PastFenceRefuse, events.PastFenceServe)
 	case reflect.TypeFor[events.ApplyStatus]():
