@@ -89,7 +89,7 @@ func TestReadersThatReportNothing(t *testing.T) {
 func TestReadersChangeNothingButAYes(t *testing.T) {
 	t.Parallel()
 	q := daily()
-	lost := fleetOf(using("v2"))
+	lost := fleetOf(user(using("v2"), serves))
 	lost.Confirmed = time.Time{}
 	for i, f := range []events.Fleet{fleetOf(using("v1")), fleetOf(), fleetOf(user(using("v2"), accepts)), fleetOf(user(using("v2"), serves), user(using("v1"), longAgo, serves)), lost} {
 		before := q.Safe(inState(events.RolloutDraining), f)
