@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/tradepulse/rotator/pkg/events"
 	"github.com/tradepulse/rotator/pkg/secret"
 )
 
@@ -18,7 +19,7 @@ import (
 type Read struct {
 	// Paths are those that a store may know the secrets by.
 	Paths []string
-	// Identity is the caller as [Identity] writes it.
+	// Identity is the caller as [events.ReaderIdentity] writes it.
 	Identity string
 	// Address is where the call came from: an IP address or the name of a service of
 	// AWS, "" where it is neither.
@@ -115,30 +116,10 @@ func parseRead(body []byte) (r Read, ok bool) {
 func (c caller) identity() string {
 	for _, name := range []string{c.Session.Issuer.ARN, c.ARN, c.InvokedBy, c.Principal} {
 		if name = bounded(name); name != "" {
-			return Identity(name)
+			return events.ReaderIdentity(name)
 		}
 	}
 	return Nameless
-}
-
-// Identity returns the form of the ARN of an identity in which readers are compared:
-// the ARN of a role without its path, also for a session of the role. Names of roles
-// are unique in an account, and the ARN of a session has no path.
-func Identity(arn string) string {
-	parts := strings.SplitN(arn, ":", 6)
-	if len(parts) != 6 || parts[0] != "arn" {
-		return arn
-	}
-	kind, rest, _ := strings.Cut(parts[5], "/")
-	switch {
-	case parts[2] == "sts" && kind == "assumed-role":
-		rest, _, _ = strings.Cut(rest, "/")
-	case parts[2] == "iam" && kind == "role":
-		rest = rest[strings.LastIndex(rest, "/")+1:]
-	default:
-		return arn
-	}
-	return strings.Join([]string{"arn", parts[1], "iam", "", parts[4], "role/" + rest}, ":")
 }
 
 // bounded returns a text that can be recorded, or "".

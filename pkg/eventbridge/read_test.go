@@ -115,27 +115,6 @@ func TestAReadThatWasNotRecordedComesBack(t *testing.T) {
 	}
 }
 
-func TestIdentity(t *testing.T) {
-	t.Parallel()
-	for in, want := range map[string]string{
-		"arn:aws:iam::123456789012:role/batch/reporting":             role,
-		"arn:aws:sts::123456789012:assumed-role/reporting/a:b/c":     role,
-		"arn:aws-cn:iam::123456789012:role/reporting":                "arn:aws-cn:iam::123456789012:role/reporting",
-		"arn:aws:iam::123456789012:user/ops/alice":                   "arn:aws:iam::123456789012:user/ops/alice",
-		"arn:aws:iam::123456789012:root":                             "arn:aws:iam::123456789012:root",
-		"approle/reporting":                                          "approle/reporting",
-		"arn:aws:sts::123456789012:federated-user/bob":               "arn:aws:sts::123456789012:federated-user/bob",
-		"arn:aws:iam::123456789012:role/aws-service-role/x/Reporter": "arn:aws:iam::123456789012:role/Reporter",
-	} {
-		if got := eventbridge.Identity(in); got != want {
-			t.Errorf("Identity(%s) = %s, want %s", in, got, want)
-		}
-		if again := eventbridge.Identity(want); again != want {
-			t.Errorf("Identity(%s) = %s: it is not its own form", want, again)
-		}
-	}
-}
-
 // FuzzReads: whatever is sent, a read is bounded and can be recorded, and has nothing
 // reconciled.
 func FuzzReads(f *testing.F) {

@@ -77,6 +77,14 @@ type Reads struct {
 	More time.Time
 	// Sources are the listeners of all stores.
 	Sources []ReadSource
+	// Own are the identities with which our own programs read.
+	Own []OwnReader
+}
+
+// OwnReader is an identity with which a program of ours reads a store.
+type OwnReader struct {
+	Store    string `json:"store"`
+	Identity string `json:"identity"`
 }
 
 // ReadersStream keeps the last read of every identity and secret.
@@ -84,8 +92,7 @@ func (n Names) ReadersStream() string { return n.stream("READERS") }
 
 // Reader is the subject of the [Sighting] of an identity.
 func (n Names) Reader(k secret.Key, identity string) string {
-	sum := sha256.Sum256([]byte(identity))
-	return n.reader(k, hex.EncodeToString(sum[:12]))
+	return n.reader(k, digest(identity))
 }
 
 // MoreReaders is the subject of what found no place among the readers of a secret.
@@ -96,8 +103,42 @@ func (n Names) ReadSource(store, name string) string {
 	return n.prefix + "reader._source." + store + "." + name
 }
 
+// OwnReader is the subject of an identity of our own programs.
+func (n Names) OwnReader(store, identity string) string {
+	return n.prefix + "reader._own." + store + "." + digest(identity)
+}
+
+// digest makes a token of an identity.
+func digest(identity string) string {
+	sum := sha256.Sum256([]byte(identity))
+	return hex.EncodeToString(sum[:12])
+}
+
 func (n Names) reader(k secret.Key, last string) string {
 	return n.prefix + "reader." + string(k) + "." + last
+}
+
+func (n Names) ownReaders() string { return n.prefix + "reader._own.*.*" }
+
+// ReaderIdentity returns the form of the ARN of an identity in which readers are compared:
+// the ARN of a role without its path, also for a session of the role. Names of roles
+// are unique in an account, and the ARN of a session has no path. Anything but an ARN
+// stays as it is.
+func ReaderIdentity(arn string) string {
+	parts := strings.SplitN(arn, ":", 6)
+	if len(parts) != 6 || parts[0] != "arn" {
+		return arn
+	}
+	kind, rest, _ := strings.Cut(parts[5], "/")
+	switch {
+	case parts[2] == "sts" && kind == "assumed-role":
+		rest, _, _ = strings.Cut(rest, "/")
+	case parts[2] == "iam" && kind == "role":
+		rest = rest[strings.LastIndex(rest, "/")+1:]
+	default:
+		return arn
+	}
+	return strings.Join([]string{"arn", parts[1], "iam", "", parts[4], "role/" + rest}, ":")
 }
 
 // readersConfig is the stream of sightings. At its bound it refuses new ones, and no
@@ -105,7 +146,7 @@ func (n Names) reader(k secret.Key, last string) string {
 func (n Names) readersConfig(storage jetstream.StorageType, replicas int) jetstream.StreamConfig {
 	return jetstream.StreamConfig{
 		Name: n.ReadersStream(), Description: "which identities read which secret, by the logs of the stores",
-		Subjects:  []string{n.reader("*", "*"), n.ReadSource("*", "*")},
+		Subjects:  []string{n.reader("*", "*"), n.ReadSource("*", "*"), n.ownReaders()},
 		Retention: jetstream.LimitsPolicy, Discard: jetstream.DiscardNew, Storage: storage, Replicas: replicas,
 		MaxMsgsPerSubject: 1, MaxMsgs: maxReads, MaxAge: ReadsKept, MaxMsgSize: MaxRecordSize + maxRecordHeaders, AllowDirect: true,
 	}
@@ -191,33 +232,54 @@ func (b *Bus) Source(ctx context.Context, store, name string) (s ReadSource, seq
 	return s, m.Sequence, nil
 }
 
+// RecordOwnReader stores an identity with which a program of ours reads.
+func (b *Bus) RecordOwnReader(ctx context.Context, o OwnReader) error {
+	o.Identity = ReaderIdentity(o.Identity)
+	err := ValidToken(o.Store)
+	if err == nil && (o.Identity == "" || len(o.Identity) > maxIdentity) {
+		err = errors.New("the identity is missing or too long")
+	}
+	if err == nil {
+		err = b.putStanding(ctx, b.cfg.Names.OwnReader(o.Store, o.Identity), o)
+	}
+	return wrap("record the identity of this program", err)
+}
+
 // Reads returns what was seen of the readers of a secret. A record that is not
 // understood is a reader without a name: it hides none.
 func (b *Bus) Reads(ctx context.Context, id secret.ID) (Reads, error) {
 	n := b.cfg.Names
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
-	a, err := b.lastOf(ctx, n.ReadersStream(), []string{n.reader(id.Key(), "*"), n.ReadSource("*", "*")})
+	a, err := b.lastOf(ctx, n.ReadersStream(), []string{n.reader(id.Key(), "*"), n.ReadSource("*", "*"), n.ownReaders()})
 	if err == nil && a.pending > 0 {
 		err = fmt.Errorf("%w: %d records did not fit", ErrIncomplete, a.pending)
 	}
 	if err != nil {
 		return Reads{}, wrap("read the readers of "+string(id), err)
 	}
-	var out Reads
-	for _, r := range a.records {
+	return n.readsOf(id, a.records), nil
+}
+
+func (n Names) readsOf(id secret.ID, records []record) (out Reads) {
+	for _, r := range records {
 		switch {
 		case r.subject == n.MoreReaders(id.Key()):
 			out.More = r.at
 		case strings.HasPrefix(r.subject, n.reader(id.Key(), "")):
 			out.Sightings = append(out.Sightings, decodeSighting(id, r))
+		case strings.HasPrefix(r.subject, n.prefix+"reader._own."):
+			var o OwnReader
+			if json.Unmarshal(r.body, &o) == nil && r.subject == n.OwnReader(o.Store, o.Identity) {
+				out.Own = append(out.Own, o)
+			}
 		default:
 			if s, ok := decodeSource(r.body); ok {
 				out.Sources = append(out.Sources, s)
 			}
 		}
 	}
-	return out, nil
+	return out
 }
 
 // ReadSecrets returns the secrets of which readers were seen, in order.

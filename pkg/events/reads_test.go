@@ -28,10 +28,14 @@ func TestASightingOutlivesARestart(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	own := events.OwnReader{Store: "aws", Identity: "arn:aws:iam::111122223333:role/rotator"}
+	if err := b.RecordOwnReader(t.Context(), own); err != nil {
+		t.Fatal(err)
+	}
 	srv.Stop()
 	srv.Start()
 	got, err := srv.NewBus(events.StreamOptions{}).Reads(t.Context(), "DB")
-	if err != nil || len(got.Sightings) != 1 || !got.More.IsZero() || len(got.Sources) != 0 {
+	if err != nil || len(got.Sightings) != 1 || !got.More.IsZero() || len(got.Sources) != 0 || len(got.Own) != 1 || got.Own[0] != own {
 		t.Fatalf("Reads() = %+v, %v; want the last read of one identity", got, err)
 	}
 	s := got.Sightings[0]
@@ -125,5 +129,26 @@ func TestASourceNoticesThatItsRecordIsGone(t *testing.T) {
 	}
 	if _, err := b.RecordSource(t.Context(), source, seq); !errors.Is(err, events.ErrConflict) {
 		t.Errorf("after a loss: %v, want a conflict", err)
+	}
+}
+
+func TestReaderIdentity(t *testing.T) {
+	t.Parallel()
+	for in, want := range map[string]string{
+		"arn:aws:iam::111122223333:role/batch/reporting":             reporting,
+		"arn:aws:sts::111122223333:assumed-role/reporting/a:b/c":     reporting,
+		"arn:aws-cn:iam::111122223333:role/reporting":                "arn:aws-cn:iam::111122223333:role/reporting",
+		"arn:aws:iam::111122223333:user/ops/alice":                   "arn:aws:iam::111122223333:user/ops/alice",
+		"arn:aws:iam::111122223333:root":                             "arn:aws:iam::111122223333:root",
+		"approle/reporting":                                          "approle/reporting",
+		"arn:aws:sts::111122223333:federated-user/bob":               "arn:aws:sts::111122223333:federated-user/bob",
+		"arn:aws:iam::111122223333:role/aws-service-role/x/Reporter": "arn:aws:iam::111122223333:role/Reporter",
+	} {
+		if got := events.ReaderIdentity(in); got != want {
+			t.Errorf("ReaderIdentity(%s) = %s, want %s", in, got, want)
+		}
+		if again := events.ReaderIdentity(want); again != want {
+			t.Errorf("ReaderIdentity(%s) = %s: it is not its own form", want, again)
+		}
 	}
 }

@@ -71,14 +71,14 @@ type UnknownReaders struct {
 }
 
 // Readers returns which identities read the secret and are not those of a service
-// that reports it or is listed as its subscriber: a subscriber without a live
-// instance blocks already. Only sightings count that were stored since one TTL before
+// that reports it or is listed as its subscriber (a subscriber without a live
+// instance blocks already), nor those of our own programs. Only sightings count that were stored since one TTL before
 // the promotion. A reader that was seen earlier holds a version that was replaced
 // before the previous one.
 func (q Question) Readers(seen events.Reads, f events.Fleet, known KnownReaders) UnknownReaders {
 	var out UnknownReaders
 	since := q.readsSince()
-	accounted := q.accounted(f, known)
+	accounted := q.accounted(seen, f, known)
 	for _, s := range seen.Sightings {
 		if !s.StoredAt.Before(since) && !accounted[s.Identity] && (s.Entity == "" || !accounted[s.Entity]) {
 			out.Readers = append(out.Readers, Reader{s.Identity, s.Entity, s.Address, s.VersionID, s.Stage, s.At})
@@ -110,8 +110,13 @@ func (q Question) readsSince() time.Time {
 }
 
 // accounted returns the identities whose reads are explained.
-func (q Question) accounted(f events.Fleet, known KnownReaders) map[string]bool {
+func (q Question) accounted(seen events.Reads, f events.Fleet, known KnownReaders) map[string]bool {
 	out := map[string]bool{}
+	for _, own := range seen.Own {
+		if own.Store == q.Spec.Store {
+			out[own.Identity] = true
+		}
+	}
 	for _, identity := range known.Ignore {
 		out[identity] = true
 	}

@@ -52,6 +52,8 @@ func TestReadersThatReportNothing(t *testing.T) {
 		"nothing was seen":                        {known, events.Reads{}, fleetOf(using("v2")), ""},
 		"the identity of a service that reports":  {known, events.Reads{Sightings: []events.Sighting{readBy(apiRole, time.Hour)}}, fleetOf(using("v2")), ""},
 		"an identity that is ignored":             {known, events.Reads{Sightings: []events.Sighting{readBy("approle/backup", time.Hour)}}, fleetOf(using("v2")), ""},
+		"an identity of our own":                  {known, events.Reads{Sightings: []events.Sighting{readBy("role/rotator", time.Hour)}, Own: []events.OwnReader{{Store: "x", Identity: "role/rotator"}}}, fleetOf(using("v2")), ""},
+		"an identity of our own elsewhere":        {known, events.Reads{Sightings: []events.Sighting{readBy("role/rotator", time.Hour)}, Own: []events.OwnReader{{Store: "y", Identity: "role/rotator"}}}, fleetOf(using("v2")), "role/rotator read version v1"},
 		"an identity known by another name":       {byEntity, events.Reads{Sightings: []events.Sighting{entity}}, fleetOf(using("v2")), ""},
 		"an identity of nobody":                   {known, events.Reads{Sightings: []events.Sighting{readBy(reportingRole, time.Hour)}}, fleetOf(using("v2")), reportingRole + " read version v1 at 2026-03-01T11:00:00Z and reports no use"},
 		"an identity of nobody, by a stage":       {known, events.Reads{Sightings: []events.Sighting{staged}}, fleetOf(using("v2")), reportingRole + " read AWSPREVIOUS at 2026-03-01T11:00:00Z and reports no use"},
