@@ -130,15 +130,14 @@ func bounded(s string) string {
 	return s
 }
 
+// address returns an address of the network or the name of a service of AWS, or "".
 func address(s string) string {
-	if _, err := netip.ParseAddr(s); err == nil || len(s) <= maxService && strings.HasSuffix(s, ".amazonaws.com") {
+	const longest = 128
+	if _, err := netip.ParseAddr(s); len(s) <= longest && (err == nil || strings.HasSuffix(s, ".amazonaws.com")) {
 		return bounded(s)
 	}
 	return ""
 }
-
-// maxService bounds the name of a service of AWS.
-const maxService = 128
 
 // sighted hands the event of a read on, if one is asked for, and reports whether body
 // is one.

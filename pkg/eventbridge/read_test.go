@@ -120,6 +120,7 @@ func TestAReadThatWasNotRecordedComesBack(t *testing.T) {
 func FuzzReads(f *testing.F) {
 	for _, caller := range []string{ofSession, ofUser, ofService, ofAccount, `null`, `[]`} {
 		f.Add([]byte(readCall("GetSecretValue", caller, `{"secretId":"`+arn+`","versionStage":"x"}`, "")))
+		f.Add([]byte(strings.Replace(readCall("GetSecretValue", caller, `{"secretId":"a"}`, ""), "192.0.2.7", "fe80::1%"+strings.Repeat("z", 200), 1)))
 		f.Add([]byte(readCall("BatchGetSecretValue", caller, `{"secretIdList":["a","b"]}`, "")))
 	}
 	f.Fuzz(func(t *testing.T, body []byte) {
@@ -129,7 +130,7 @@ func FuzzReads(f *testing.F) {
 			t.Fatalf("%v would come back for ever", err)
 		}
 		for _, one := range r.all {
-			if one.Identity == "" || len(one.Identity)+len(one.Stage)+len(one.Address) > 2048 || len(one.Paths) == 0 || len(one.Paths) > 63 {
+			if one.Identity == "" || len(one.Identity) > 512 || len(one.Stage) > 512 || len(one.Address) > 128 || len(one.Paths) == 0 || len(one.Paths) > 63 {
 				t.Fatalf("%+v is not bounded", one)
 			}
 			if one.VersionID != "" && one.VersionID.Validate() != nil {
