@@ -215,7 +215,7 @@ func printProblems(w io.Writer, all []inspect.Secret) error {
 	if n == 0 {
 		return t.Flush()
 	}
-	if _, err := fmt.Fprintf(w, "\nProblems: %d (docs/discovery.md)\n", n); err != nil {
+	if _, err := fmt.Fprintf(w, "\nProblems: %d (docs/discovery.md, docs/operating.md)\n", n); err != nil {
 		return err
 	}
 	return t.Flush()

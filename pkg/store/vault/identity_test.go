@@ -13,7 +13,7 @@ import (
 func TestIdentity(t *testing.T) {
 	t.Parallel()
 	bao := serverstest.StartBao(t)
-	role := bao.AppRole(t, "rotator", "", "1h")
+	role := bao.AppRole(t, "rotator", `path "secret/*" { capabilities = ["read"] }`, "1h")
 	d := open(t, vault.Config{Address: bao.URL, Auth: vault.AppRole{RoleID: role.ID, SecretID: role.Secret}})
 	if got, err := d.Identity(t.Context()); err != nil || !strings.HasPrefix(got, "entity/") || len(got) < 20 {
 		t.Errorf("Identity() of a role = %q, %v", got, err)
