@@ -2,8 +2,8 @@ package readers_test
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
+	"io"
 	"log/slog"
 	"net/http"
 	"slices"
@@ -48,7 +48,7 @@ func (s *site) listen(tolerate time.Duration) (socket *readers.Socket, stop func
 
 func (s *site) listenAt(at string, tolerate time.Duration) (socket *readers.Socket, stop func()) {
 	s.t.Helper()
-	socket, err := readers.ListenSocket(s.t.Context(), readers.SocketConfig{
+	listening, err := readers.ListenSocket(s.t.Context(), readers.SocketConfig{
 		Listen: at, Mount: readers.Mount{Store: "vault", Path: "secret"}, Tolerate: tolerate,
 		Recorder: readers.NewRecorder(s.bus, s.cat), Sources: s.bus, Logger: slog.New(slog.DiscardHandler),
 	})
@@ -57,7 +57,7 @@ func (s *site) listenAt(at string, tolerate time.Duration) (socket *readers.Sock
 	}
 	ctx, cancel := context.WithCancel(context.WithoutCancel(s.t.Context()))
 	done := make(chan error, 1)
-	go func() { done <- socket.Run(ctx) }()
+	go func() { done <- listening.Run(ctx) }()
 	stopped := false
 	stop = func() {
 		if stopped {
@@ -70,7 +70,7 @@ func (s *site) listenAt(at string, tolerate time.Duration) (socket *readers.Sock
 		}
 	}
 	s.t.Cleanup(stop)
-	return socket, stop
+	return listening, stop
 }
 
 func (s *site) reads() events.Reads {
@@ -130,7 +130,7 @@ func login(t *testing.T, b *serverstest.Bao, r serverstest.Role) string {
 }
 
 // get reads a path with a token, whatever the answer is.
-func get(t *testing.T, b *serverstest.Bao, token, path string, header ...string) map[string]any {
+func get(t *testing.T, b *serverstest.Bao, token, path string, header ...string) {
 	t.Helper()
 	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, b.URL+"/v1/"+path, http.NoBody)
 	if err != nil {
@@ -145,9 +145,7 @@ func get(t *testing.T, b *serverstest.Bao, token, path string, header ...string)
 		t.Fatal(err)
 	}
 	defer resp.Body.Close()
-	var out map[string]any
-	if err := json.NewDecoder(resp.Body).Decode(&out); err != nil {
+	if _, err := io.Copy(io.Discard, resp.Body); err != nil {
 		t.Fatal(err)
 	}
-	return out
 }

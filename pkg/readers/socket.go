@@ -130,7 +130,7 @@ func listen(ctx context.Context, at string) (net.Listener, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := os.Chmod(at, 0o660); err != nil { // the server may be of the group
+	if err := os.Chmod(at, 0o660); err != nil { //nolint:gosec // the server that writes there may be of the group
 		return nil, errors.Join(err, l.Close())
 	}
 	return l, nil
@@ -288,7 +288,7 @@ func (s *Socket) record(ctx context.Context) {
 					break
 				}
 				if attempt == 1 {
-					s.cfg.Logger.LogAttrs(ctx, slog.LevelWarn, "readers.not_recorded", slog.String("source", s.cfg.Name), slog.String("error", err.Error()))
+					s.cfg.Logger.LogAttrs(ctx, slog.LevelWarn, "readers.not_recorded", slog.String("audit_source", s.cfg.Name), slog.String("error", err.Error()))
 				}
 				if !backoff.Pause(ctx, backoff.Delay(attempt, retryBase, retryCap)) {
 					s.missed("the process ended before a sighting was recorded")

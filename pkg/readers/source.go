@@ -24,7 +24,7 @@ func (s *Socket) missed(why string) {
 	s.mu.Unlock()
 	select {
 	case s.gap <- struct{}{}:
-		s.cfg.Logger.LogAttrs(context.Background(), slog.LevelWarn, "readers.missed", slog.String("source", s.cfg.Name), slog.String("reason", why))
+		s.cfg.Logger.LogAttrs(context.Background(), slog.LevelWarn, "readers.missed", slog.String("audit_source", s.cfg.Name), slog.String("reason", why))
 	default: // it is about to be recorded
 	}
 }
@@ -36,7 +36,7 @@ func (s *Socket) beat(ctx context.Context) {
 		if err == nil {
 			break
 		}
-		s.cfg.Logger.LogAttrs(ctx, slog.LevelWarn, "readers.source_unknown", slog.String("source", s.cfg.Name), slog.String("error", err.Error()))
+		s.cfg.Logger.LogAttrs(ctx, slog.LevelWarn, "readers.source_unknown", slog.String("audit_source", s.cfg.Name), slog.String("error", err.Error()))
 		if !backoff.Pause(ctx, backoff.Delay(attempt, retryBase, retryCap)) {
 			return
 		}
@@ -85,7 +85,7 @@ func (s *Socket) say(ctx context.Context) {
 		err = s.again(ctx)
 	}
 	if err != nil && ctx.Err() == nil {
-		s.cfg.Logger.LogAttrs(ctx, slog.LevelWarn, "readers.source_not_recorded", slog.String("source", s.cfg.Name), slog.String("error", err.Error()))
+		s.cfg.Logger.LogAttrs(ctx, slog.LevelWarn, "readers.source_not_recorded", slog.String("audit_source", s.cfg.Name), slog.String("error", err.Error()))
 	}
 }
 
