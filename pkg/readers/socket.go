@@ -81,6 +81,8 @@ type Socket struct {
 	queue    chan events.Sighting
 	entries  metric.Int64Counter
 
+	left *events.Sighting // was in hand at the end; only record and then drain use it
+
 	mu    sync.Mutex
 	state events.ReadSource
 	seq   uint64
@@ -291,7 +293,7 @@ func (s *Socket) record(ctx context.Context) {
 					s.cfg.Logger.LogAttrs(ctx, slog.LevelWarn, "readers.not_recorded", slog.String("audit_source", s.cfg.Name), slog.String("error", err.Error()))
 				}
 				if !backoff.Pause(ctx, backoff.Delay(attempt, retryBase, retryCap)) {
-					s.missed("the process ended before a sighting was recorded")
+					s.left = &seen
 					return
 				}
 			}

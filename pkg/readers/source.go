@@ -132,12 +132,18 @@ func (s *Socket) write(ctx context.Context) error {
 func (s *Socket) drain(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), drainTimeout)
 	defer cancel()
+	keep := func(seen events.Sighting) {
+		if err := s.cfg.Recorder.Record(ctx, seen); err != nil {
+			s.missed("the process ended before a sighting was recorded: " + err.Error())
+		}
+	}
+	if s.left != nil {
+		keep(*s.left)
+	}
 	for {
 		select {
 		case seen := <-s.queue:
-			if err := s.cfg.Recorder.Record(ctx, seen); err != nil {
-				s.missed("the process ended before a sighting was recorded")
-			}
+			keep(seen)
 			continue
 		default:
 		}
