@@ -29,7 +29,8 @@ func (a *accounts) forbidden(t *testing.T, s *site) {
 		"secret.near_expiry." + k, "secret.retire." + k, "secret.staged." + k, "secret.rotated." + k, "secret.rotation_failed." + k, "secret.rollout." + k,
 		"timer." + k, "timer.retire." + k, "sweep.timer", "sweep.due", "notify.audit-api." + k, "notify.admin-api." + k, "live.admin-api." + k,
 		"report.admin-api.one", "report.admin-api.one.one", "uses." + k + ".admin-api.one", "uses._barrier._barrier.last", "report._barrier.one",
-		"secret.proof_contradicted." + k, "record.retired." + k, "record.uses", "$KV.secrets.s." + k, "$KV.secrets.keyset", "$JS.ACK.ROTATION.rotator.1.1.1.1.1", "$SYS.REQ.SERVER.PING",
+		"secret.proof_contradicted." + k, "record.retired." + k, "record.uses",
+		"reader." + k + ".one", "reader." + k + "._more", "reader._own.embedded.one", "reader._source.embedded.one", "$KV.secrets.s." + k, "$KV.secrets.keyset", "$JS.ACK.ROTATION.rotator.1.1.1.1.1", "$SYS.REQ.SERVER.PING",
 	} {
 		if err := nc.Publish(subject, []byte("{}")); err != nil {
 			t.Fatal(err)
@@ -40,6 +41,7 @@ func (a *accounts) forbidden(t *testing.T, s *site) {
 		"STREAM.MSG.GET.ROTATED", "STREAM.MSG.GET.NOTIFY", "STREAM.MSG.GET.KV_secrets", "STREAM.MSG.DELETE.ROTATED", "CONSUMER.CREATE.NOTIFY.mine", "CONSUMER.MSG.NEXT.ROTATED.notifier", "CONSUMER.DELETE.ROTATION.rotator",
 		"DIRECT.GET.NOTIFY", "DIRECT.GET.NOTIFY.notify.admin-api." + k, "DIRECT.GET.ROTATION.timer." + k, "DIRECT.GET.ROTATED.secret.rotated." + k,
 		"DIRECT.GET.KV_secrets.$KV.secrets.s." + k, "DIRECT.GET.KV_secrets.$KV.secrets.keyset", "DIRECT.GET.REPORTS.report.admin-api.one",
+		"STREAM.INFO.READERS", "STREAM.PURGE.READERS", "STREAM.MSG.GET.READERS", "DIRECT.GET.READERS", "DIRECT.GET.READERS.reader." + k + ".one", "CONSUMER.CREATE.READERS.mine",
 	}
 	for _, what := range api {
 		for _, prefix := range []string{apiPrefix, "$JS.API"} {
@@ -129,7 +131,7 @@ func (a *accounts) holdings(nc *nats.Conn) map[string]string {
 		a.t.Fatal(err)
 	}
 	out := map[string]string{}
-	for _, name := range []string{"ROTATION", "ROTATED", "NOTIFY", "KV_secrets", "USES", "REPORTS", "RECORD"} {
+	for _, name := range []string{"ROTATION", "ROTATED", "NOTIFY", "KV_secrets", "USES", "REPORTS", "RECORD", "READERS"} {
 		s, err := js.Stream(a.t.Context(), name)
 		if err != nil {
 			a.t.Fatal(err)

@@ -171,6 +171,7 @@ func TestTheAccountsOfTheTemplate(t *testing.T) { //nolint:paralleltest // it se
 	s.keys, s.signer, s.trusted = newKeys(t)
 	stop := a.deploy(s)
 	t.Run("the whole loop", func(t *testing.T) { a.loop(t, s) })
+	t.Run("who reads", func(t *testing.T) { a.readers(t, s) })
 	stop()
 	a.mu.Lock()
 	for _, d := range a.denied {

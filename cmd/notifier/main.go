@@ -111,6 +111,7 @@ func serve(ctx context.Context, cfg *config.Config, tel *telemetry.Telemetry, re
 	g.Go(func() error { return events.AwaitClose(ctx, p.Conn) })
 	g.Go(func() error { return n.Run(ctx) })
 	g.Go(func() error { return p.Forward(ctx, cfg.EventBridge, tel.Logger) })
+	g.Go(func() error { return p.CountReaders(ctx, cfg, tel.Logger) })
 	return errors.Join(g.Wait(), p.Close())
 }
 

@@ -105,6 +105,11 @@ var arrows = []arrow{
 		never: []string{"pkg/inspect/..."},
 	},
 	{
+		reason: "what is heard of readers is kept and counted: it knows no store, no driver and no role",
+		from:   []string{"pkg/readers/..."}, scope: direct,
+		only: []string{"pkg/secret", "pkg/catalog", "pkg/events", "pkg/rollout", "internal/backoff", "internal/telemetry", "go.opentelemetry.io/otel/...", "golang.org/x/sync/errgroup"},
+	},
+	{
 		reason: "EventBridge is a way in and out: it carries events and knows neither stores nor who acts on them",
 		from:   []string{"pkg/eventbridge/..."}, scope: direct,
 		only: []string{

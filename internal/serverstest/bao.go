@@ -27,14 +27,33 @@ type Bao struct {
 // StartBao starts a server in dev mode: in memory, unsealed.
 func StartBao(t testing.TB) *Bao {
 	t.Helper()
+	return startDev(t)
+}
+
+func startDev(t testing.TB, more ...string) *Bao {
+	t.Helper()
 	port := FreePort(t)
 	b := &Bao{URL: loopback(port), Root: "root"}
-	cmd := exec.Command(Tool(t, "bao"), "server", "-dev", "-dev-root-token-id="+b.Root, fmt.Sprintf("-dev-listen-address=127.0.0.1:%d", port), "-dev-no-store-token")
+	args := []string{"server", "-dev", "-dev-root-token-id=" + b.Root, fmt.Sprintf("-dev-listen-address=127.0.0.1:%d", port), "-dev-no-store-token"}
+	cmd := exec.Command(Tool(t, "bao"), append(args, more...)...)
 	cmd.Env = append(os.Environ(), "HOME="+t.TempDir())
 	b.process = run(t, cmd)
 	b.awaitReady()
 	b.awaitKV("")
 	return b
+}
+
+// StartAuditedBao is StartBao with an audit device that writes to a socket at an
+// address of loopback, where something listens already, and one that writes nowhere:
+// requests do not fail when the socket does.
+func StartAuditedBao(t testing.TB, address string) *Bao {
+	t.Helper()
+	config := filepath.Join(t.TempDir(), "audit.hcl")
+	text := fmt.Sprintf("audit \"file\" \"nowhere\" {\n  options {\n    file_path = \"discard\"\n  }\n}\naudit \"socket\" \"rotator\" {\n  options {\n    address = %q\n  }\n}\n", address)
+	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return startDev(t, "-config="+config)
 }
 
 // StartSealedBao starts a server whose data are in files, initialises and

@@ -42,6 +42,9 @@ type IntakeConfig struct {
 	// Discovering returns the stores of Secrets Manager in which a secret that
 	// has no configuration may be discovered at a path. Nil means none.
 	Discovering func(path string) []string
+	// Reads is called with each read of values that CloudTrail logs. Nil ignores
+	// them.
+	Reads func(ctx context.Context, r Read) error
 	// Timeout bounds the reconciliation of one secret. 0 means
 	// DefaultReconcileTimeout.
 	Timeout time.Duration
@@ -74,7 +77,7 @@ func NewIntake(cfg IntakeConfig) (*Intake, error) {
 	m := telemetry.New(cfg.MeterProvider.Meter(scope))
 	i := &Intake{cfg: cfg}
 	i.hints = m.Counter("rotator.eventbridge.hints", "{event}",
-		"Events of Secrets Manager that arrived, by event and outcome: reconciled, not_ours, ignored, malformed, oversized, nameless, failed.")
+		"Events of Secrets Manager that arrived, by event and outcome: reconciled, read, not_ours, ignored, malformed, oversized, nameless, failed.")
 	if err := m.Err(); err != nil {
 		return nil, fmt.Errorf("eventbridge: %w", err)
 	}
@@ -84,7 +87,7 @@ func NewIntake(cfg IntakeConfig) (*Intake, error) {
 // Handle takes one event as EventBridge delivers it, in JSON, and reconciles every
 // secret that it names and that is configured or may be discovered. It uses
 // nothing else of the event, so repeated, reordered or forged events cause reads
-// only. Its error is the outcome: nil is done, [events.Permanent] can never be
+// only. The event of a read it hands to IntakeConfig.Reads. Its error is the outcome: nil is done, [events.Permanent] can never be
 // handled, any other is to be delivered again.
 func (i *Intake) Handle(ctx context.Context, body []byte) error {
 	h, ok, err := parseHint(body)
@@ -92,6 +95,9 @@ func (i *Intake) Handle(ctx context.Context, body []byte) error {
 	case err != nil:
 		return i.reject(ctx, len(body), err)
 	case !ok:
+		if read, err := i.sighted(ctx, body); read {
+			return err
+		}
 		i.count(ctx, "", "ignored")
 		return nil
 	}

@@ -98,6 +98,7 @@ func (n Names) StreamConfigs(o StreamOptions) []jetstream.StreamConfig {
 			Retention: jetstream.LimitsPolicy, Discard: jetstream.DiscardOld, Storage: storage, Replicas: replicas,
 			MaxMsgsPerSubject: 1, AllowMsgTTL: true, AllowDirect: true,
 		},
+		n.readersConfig(storage, replicas),
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 
 	"github.com/tradepulse/rotator/pkg/catalog"
 	"github.com/tradepulse/rotator/pkg/events"
+	"github.com/tradepulse/rotator/pkg/rollout"
 	"github.com/tradepulse/rotator/pkg/scheduler"
 	"github.com/tradepulse/rotator/pkg/secret"
 	"github.com/tradepulse/rotator/pkg/store"
@@ -21,6 +22,9 @@ type Inspector struct {
 	Stores *store.Set
 	// Bus is nil for what stores alone say; see [NewView].
 	Bus Bus
+	// Readers are the identities that need no report. Nil where reads of secrets are
+	// not heard of.
+	Readers *rollout.KnownReaders
 }
 
 // Secrets returns the secrets with the given IDs, in that order. Without any it
@@ -31,6 +35,7 @@ type Inspector struct {
 // configured nor discovered is an error that wraps [catalog.ErrUnknownSecret].
 func (i *Inspector) Secrets(ctx context.Context, ids ...secret.ID) ([]Secret, error) {
 	r := &reading{Inspector: i, view: NewView(i.Bus), claimed: map[secret.ID]secret.Spec{}}
+	r.view.known = i.Readers
 	if len(ids) > 0 {
 		return r.some(ctx, ids)
 	}

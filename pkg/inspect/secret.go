@@ -46,7 +46,8 @@ type Secret struct {
 	// without a bus.
 	SafeToRevoke *rollout.SafeToRevoke `json:"safe_to_revoke,omitempty"`
 	Services     []string              `json:"services,omitempty"`
-	// Findings are what its owner has to correct in its tags.
+	// Findings are what its owner has to correct in its tags, and who reads it without
+	// reporting it.
 	Findings []secret.Finding `json:"problems,omitempty"`
 	// Error is why the secret, or what the bus says of it, cannot be read.
 	Error string `json:"error,omitempty"`

@@ -17,10 +17,14 @@ type Bus interface {
 	Last(ctx context.Context, t events.Type, id secret.ID) (events.Announcement, error)
 	Timer(ctx context.Context, t events.Type, id secret.ID) (events.Timer, error)
 	Fleet(ctx context.Context, id secret.ID) (events.Fleet, error)
+	Reads(ctx context.Context, id secret.ID) (events.Reads, error)
 }
 
 // View shows secrets by what the bus says of them.
-type View struct{ bus Bus }
+type View struct {
+	bus   Bus
+	known *rollout.KnownReaders // see Inspector.Readers
+}
 
 // NewView returns a view. A nil bus leaves out what only the bus says: timers,
 // failures and rollouts.
@@ -100,5 +104,5 @@ func (v *View) rollout(ctx context.Context, s *Secret, spec secret.Spec, last ev
 	}
 	standing, safe := q.Ask(fleet), q.Safe(r, fleet)
 	s.Applied, s.Blocking, s.SafeToRevoke = standing.Applied, standing.Blocking, &safe
-	return nil
+	return v.readers(ctx, s, q, fleet)
 }

@@ -33,6 +33,9 @@ type SafeToRevoke struct {
 	Until time.Time `json:"until,omitzero"`
 	// Instances counts the users of the secret by state.
 	Instances map[InstanceState]int `json:"instances,omitempty"`
+	// UnknownReaders are the identities that read the secret by the log of its store,
+	// and report no use of it. See [SafeToRevoke.Among].
+	UnknownReaders []Reader `json:"unknown_readers,omitempty"`
 }
 
 // Safe answers from a fleet. r is the rollout of q.VersionID as the log has it;

@@ -43,7 +43,7 @@ var types = map[string]body{
 	"resource.aws_iam_role_policy_attachment": {
 		required: words("role policy_arn"), exports: words("id"),
 	},
-	"resource.aws_cloudwatch_event_rule": {optional: words("name description event_pattern schedule_expression event_bus_name"), exports: words("arn id")},
+	"resource.aws_cloudwatch_event_rule": {optional: words("name description event_pattern schedule_expression event_bus_name state"), exports: words("arn id")},
 	"resource.aws_cloudwatch_event_target": {
 		required: words("rule arn"), optional: words("target_id event_bus_name"), exports: words("id"),
 		blocks: map[string]body{
@@ -76,7 +76,7 @@ var types = map[string]body{
 var meta = words("count for_each depends_on provider")
 
 // functions are those of Terraform's functions that our modules may use.
-var functions = words("contains filebase64sha256 jsonencode length")
+var functions = words("concat contains filebase64sha256 jsonencode length")
 
 // top are the other blocks of a file.
 var top = map[string]body{

@@ -29,6 +29,7 @@ func (k *checker) check(environ []string) {
 	k.loops()
 	k.stores()
 	k.awsEvents()
+	k.auditSources()
 	k.policies()
 	k.settings([]string{"defaults"}, k.cfg.Defaults)
 	k.secrets()

@@ -27,6 +27,10 @@ type Config struct {
 	EventBridge EventBridge `json:"eventbridge,omitzero"`
 	// Events of AWS Secrets Manager, from Amazon EventBridge.
 	AWSEvents AWSEvents `json:"aws_events,omitzero"`
+	// Which identities of the stores belong to which service.
+	Readers Readers `json:"readers,omitzero"`
+	// Logs of reads that the scheduler hears.
+	AuditSources []AuditSource `json:"audit_sources,omitzero" jsonschema:"maxItems=100"`
 	// The sidecar that keeps secrets in files, notifier agent.
 	Agent Agent `json:"agent,omitzero"`
 	// The program as a rotation function of AWS Secrets Manager.

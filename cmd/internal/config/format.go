@@ -28,6 +28,7 @@ func formats() []format {
 		{"duration-or-none", checkText(new(DurationOrNone)), "write a number with a unit, such as 30d, 12h or 1h30m, or none"},
 		{"sync-interval", checkSync, "use always, default, or a duration such as 10s"},
 		{"listen", checkListen, "write host:port, such as 127.0.0.1:8080, or none"},
+		{"audit-address", checkAuditAddress, "write a port of loopback, such as 127.0.0.1:9099, or the path of a socket"},
 		{"nats-url", checkNATSURL, "write nats://host:4222, and several with commas between"},
 		{"subject-prefix", checkPrefix, "use up to four words of letters, digits, _ and - with dots between"},
 		{"token", checkToken, ""}, // these two say themselves what to use

@@ -133,7 +133,7 @@ func (f *Function) event(ctx context.Context, e json.RawMessage) error {
 	if err != nil {
 		return err
 	}
-	in, err := wire.Intake(f.secrets.catalog, f.o.Config, sch, f.log)
+	in, err := wire.Intake(f.secrets.catalog, f.o.Config, sch, parts.Bus, f.log)
 	if err != nil {
 		return err
 	}

@@ -2,6 +2,7 @@ package node
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -36,6 +37,9 @@ func DefaultRoles(cfg *config.Config) []string {
 func (n *node) serve(ctx context.Context, p *wire.Parts) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return events.AwaitClose(ctx, p.Conn) })
+	if slices.ContainsFunc(n.roles, func(role string) bool { return role != Notifier }) { // a notifier reads no store
+		g.Go(func() error { return p.Identify(ctx, n.cfg, n.log) })
+	}
 	for _, role := range n.roles {
 		switch role {
 		case Scheduler:
@@ -57,6 +61,7 @@ func (n *node) scheduler(ctx context.Context, p *wire.Parts) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return startup(ctx, s.Run(ctx)) })
 	g.Go(func() error { return p.Hear(ctx, n.cfg, s, n.log) })
+	g.Go(func() error { return p.HearReads(ctx, n.cfg, n.log) })
 	return g.Wait()
 }
 
@@ -82,5 +87,6 @@ func (n *node) notifier(ctx context.Context, p *wire.Parts) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return nt.Run(ctx) })
 	g.Go(func() error { return p.Forward(ctx, n.cfg.EventBridge, n.log) })
+	g.Go(func() error { return p.CountReaders(ctx, n.cfg, n.log) })
 	return g.Wait()
 }

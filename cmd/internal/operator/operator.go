@@ -64,7 +64,11 @@ func Connect(cmd *cobra.Command, path string) (*wire.Parts, error) {
 	if err != nil {
 		return nil, err
 	}
-	return within(cmd.Context(), o, true, func(ctx context.Context) (*wire.Parts, error) { return wire.Open(ctx, o.wire) })
+	return o.connect(cmd.Context())
+}
+
+func (o *Operator) connect(ctx context.Context) (*wire.Parts, error) {
+	return within(ctx, o, true, func(ctx context.Context) (*wire.Parts, error) { return wire.Open(ctx, o.wire) })
 }
 
 // Stores opens the stores. It needs what runs only if a store is on the bus.

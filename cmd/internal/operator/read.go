@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/tradepulse/rotator/cmd/internal/cli"
+	"github.com/tradepulse/rotator/cmd/internal/wire"
 	"github.com/tradepulse/rotator/pkg/gate"
 	"github.com/tradepulse/rotator/pkg/inspect"
 	"github.com/tradepulse/rotator/pkg/secret"
@@ -23,7 +24,11 @@ func environment() *env.Driver {
 // Secrets returns what is known of the secrets with the given ids, or of all,
 // where the configuration at path runs.
 func Secrets(cmd *cobra.Command, path string, args []string) ([]inspect.Secret, error) {
-	parts, err := Connect(cmd, path)
+	o, err := New(cmd, path)
+	if err != nil {
+		return nil, err
+	}
+	parts, err := o.connect(cmd.Context())
 	if err != nil {
 		return nil, err
 	}
@@ -32,7 +37,7 @@ func Secrets(cmd *cobra.Command, path string, args []string) ([]inspect.Secret, 
 	for i, arg := range args {
 		ids[i] = secret.ID(arg)
 	}
-	in := inspect.Inspector{Catalog: parts.Catalog, Stores: parts.Stores, Bus: parts.Bus}
+	in := inspect.Inspector{Catalog: parts.Catalog, Stores: parts.Stores, Bus: parts.Bus, Readers: wire.KnownReaders(o.Config)}
 	return in.Secrets(cmd.Context(), ids...)
 }
 

@@ -134,7 +134,7 @@ func problems(w io.Writer, all []inspect.Secret) error {
 	if n == 0 {
 		return t.Flush()
 	}
-	if _, err := fmt.Fprintf(w, "\nProblems: %d (docs/discovery.md, docs/runbook.md)\n", n); err != nil {
+	if _, err := fmt.Fprintf(w, "\nProblems: %d (docs/discovery.md, docs/operating.md, docs/runbook.md)\n", n); err != nil {
 		return err
 	}
 	return t.Flush()

@@ -12,9 +12,9 @@ import (
 	"github.com/tradepulse/rotator/cmd/internal/config"
 	"github.com/tradepulse/rotator/pkg/catalog"
 	"github.com/tradepulse/rotator/pkg/eventbridge"
+	"github.com/tradepulse/rotator/pkg/readers"
 	"github.com/tradepulse/rotator/pkg/secret"
 	"github.com/tradepulse/rotator/pkg/settings"
-	"github.com/tradepulse/rotator/pkg/store"
 	"github.com/tradepulse/rotator/pkg/store/awssm"
 )
 
@@ -49,12 +49,12 @@ func (p *Parts) Forward(ctx context.Context, c config.EventBridge, log *slog.Log
 // Intake returns what takes events of Secrets Manager and has l look at the
 // secrets that they name.
 func (p *Parts) Intake(c *config.Config, l eventbridge.Reconciler, log *slog.Logger) (*eventbridge.Intake, error) {
-	return Intake(p.Catalog, c, l, log)
+	return Intake(p.Catalog, c, l, p.Bus, log)
 }
 
-// Intake is [Parts.Intake] for the secrets of a catalog.
-func Intake(known *catalog.Catalog, c *config.Config, l eventbridge.Reconciler, log *slog.Logger) (*eventbridge.Intake, error) {
-	stores := c.With(func(f store.Features) bool { return f.EventSource == eventbridge.SecretsManager })
+// Intake is [Parts.Intake] for the secrets of a catalog. It records reads on a bus.
+func Intake(known *catalog.Catalog, c *config.Config, l eventbridge.Reconciler, bus readers.Bus, log *slog.Logger) (*eventbridge.Intake, error) {
+	stores := aboutAWS(c)
 	secrets := func(path string) (ids []secret.ID) {
 		for _, name := range stores {
 			if e, ok := known.At(name, path); ok && e.Origin == catalog.Configured {
@@ -71,7 +71,7 @@ func Intake(known *catalog.Catalog, c *config.Config, l eventbridge.Reconciler, 
 		}
 		return names
 	}
-	return eventbridge.NewIntake(eventbridge.IntakeConfig{Reconciler: l, Secrets: secrets, Discovering: discovering, Logger: log})
+	return eventbridge.NewIntake(eventbridge.IntakeConfig{Reconciler: l, Secrets: secrets, Discovering: discovering, Reads: Reads(bus, known, stores), Logger: log})
 }
 
 // Hear polls the queue of the configuration until ctx ends, or returns nil at

@@ -81,7 +81,7 @@ data "aws_iam_policy_document" "dead_letters" {
     condition {
       test     = "ArnEquals"
       variable = "aws:SourceArn"
-      values   = [aws_cloudwatch_event_rule.secret_changes[0].arn]
+      values   = concat([aws_cloudwatch_event_rule.secret_changes[0].arn], aws_cloudwatch_event_rule.secret_reads[*].arn)
     }
   }
 }

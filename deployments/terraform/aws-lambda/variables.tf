@@ -49,6 +49,12 @@ variable "event_bus" {
   default     = "default"
 }
 
+variable "watch_readers" {
+  description = "Hear of every read of the secrets, one invocation for each; needs nats_url and a trail that records read events"
+  type        = bool
+  default     = false
+}
+
 variable "subnet_ids" {
   description = "Subnets from which the bus can be reached; empty for no VPC"
   type        = list(string)

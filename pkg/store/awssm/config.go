@@ -82,11 +82,16 @@ func Open(ctx context.Context, cfg Config) (*Driver, error) {
 		return nil, fmt.Errorf("awssm: %w", err)
 	}
 	cfg.Region = ac.Region
-	return New(sm.NewFromConfig(ac, func(o *sm.Options) {
+	d, err := New(sm.NewFromConfig(ac, func(o *sm.Options) {
 		if cfg.Endpoint != "" {
 			o.BaseEndpoint = &cfg.Endpoint
 		}
 	}), cfg)
+	if err != nil {
+		return nil, err
+	}
+	d.sts = sts.NewFromConfig(ac)
+	return d, nil
 }
 
 // Load returns what a client of any service of AWS is made of, with the region,

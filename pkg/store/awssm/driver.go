@@ -7,6 +7,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	awsmiddleware "github.com/aws/aws-sdk-go-v2/aws/middleware"
 	sm "github.com/aws/aws-sdk-go-v2/service/secretsmanager"
+	"github.com/aws/aws-sdk-go-v2/service/sts"
 	"github.com/aws/smithy-go/middleware"
 
 	"github.com/tradepulse/rotator/pkg/store"
@@ -16,6 +17,7 @@ import (
 // is the name of a secret; an ARN works too, except that List yields names.
 type Driver struct {
 	api API
+	sts *sts.Client // nil where the client is not our own
 	cfg Config
 
 	write, read, list func(*sm.Options)

@@ -88,6 +88,9 @@ var records = []record{
 	{"forgotten", "A person had the records of an incarnation purged.", events.Forgotten{}},
 	{"receipt", "A sealed receipt of a retirement; its body is a Receipt.", events.Sealed{}},
 	{"report", "What one running process with an older client runs.", events.Report{}},
+	{"sighting", "An identity has read a secret, by the log of its store.", events.Sighting{}},
+	{"read-source", "Since when a listener has heard every read of the secrets of a store.", events.ReadSource{}},
+	{"own-reader", "An identity with which a program of ours reads a store.", events.OwnReader{}},
 }
 
 func document() ([]byte, error) {
@@ -137,6 +140,7 @@ func document() ([]byte, error) {
 	add("forgotten", names.Forgotten(service, instance), "What a person had forgotten of an instance; not signed.", "forgotten", "service", "instance")
 	add("receipt", names.Retired(key), "Why versions of a secret were retired: sealed, and each names the one before.", "receipt", "key")
 	add("report", names.Report(service, instance), "What an instance with an older client runs; a lease, not signed.", "report", "service", "instance")
+	addReaders(add, names)
 	for _, r := range records {
 		messages = append(messages, item(r.name, object{
 			item("summary", r.summary), item("contentType", "application/json"), item("payload", ref("#/components/schemas/"+reflect.TypeOf(r.body).Name())),
@@ -155,7 +159,20 @@ func document() ([]byte, error) {
 	}, yaml.Indent(2), yaml.UseLiteralStyleIfMultiline(true))
 }
 
+// addReaders adds the channels of what is seen of readers.
+func addReaders(add func(name, address, title, message string, parameters ...string), names events.Names) {
+	const key, store = secret.Key("{key}"), "{store}"
+	hashed := func(subject string) string { return subject[:strings.LastIndexByte(subject, '.')+1] + "{digest}" }
+	add("reader", hashed(names.Reader(key, "")), "The last read of an identity; not signed.", "sighting", "key", "digest")
+	add("reader.more", names.MoreReaders(key), "A read of an identity for which there was no place; not signed.", "sighting", "key")
+	add("reader.source", names.ReadSource(store, "{name}"), "Since when a listener has missed nothing; not signed.", "read-source", "store", "name")
+	add("reader.own", hashed(names.OwnReader(store, "")), "As whom a program of ours reads a store; not signed.", "own-reader", "store", "digest")
+}
+
 var described = map[string]string{
+	"digest":      "A digest of the identity.",
+	"store":       "Name of the store in the configuration.",
+	"name":        "Name of the listener, see audit_sources.",
 	"key":         "The secret's id, with every byte other than letters, digits, _ and - written as = and two hexadecimal digits.",
 	"service":     "Name of the service: 1 to 64 letters, digits, _ and -.",
 	"instance":    "Name of the process, likewise.",
