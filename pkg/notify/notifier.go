@@ -33,6 +33,7 @@ type Bus interface {
 type Fleet interface {
 	WatchFleet(ctx context.Context, fn func(events.FleetEvent) error) error
 	WatchReports(ctx context.Context, fn func(events.ReportEvent) error) error
+	WatchConfirmed(ctx context.Context, fn func(events.Confirmed) error) error
 	Join(ctx context.Context, p events.Presence) (uint64, error)
 	WriteUse(ctx context.Context, u events.Use) error
 	Forget(ctx context.Context, service, instance, incarnation string, ids []secret.ID, upTo uint64) error
@@ -114,7 +115,7 @@ func (n *Notifier) Run(ctx context.Context) (err error) {
 	}
 	defer func() { err = errors.Join(err, stop()) }()
 	g, ctx := errgroup.WithContext(ctx)
-	for _, part := range []func(context.Context) error{n.tracker.watchLog, n.tracker.watchFleet, n.tracker.recordOlder, n.tracker.forget, n.tracker.run, n.consume} {
+	for _, part := range []func(context.Context) error{n.tracker.watchLog, n.tracker.watchFleet, n.tracker.recordOlder, n.tracker.watchConfirmed, n.tracker.forget, n.tracker.run, n.consume} {
 		g.Go(func() error { return part(ctx) })
 	}
 	if err := g.Wait(); err != nil {

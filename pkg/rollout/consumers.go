@@ -52,7 +52,7 @@ func (q Question) unheardJobs(now time.Time) []events.Blocker {
 // presumed those that count as moved because their time is over.
 func (q Question) consumers(now time.Time) (blocking []events.Blocker, presumed []string) {
 	for _, c := range q.Spec.Proof.Consumers {
-		if q.Confirmed[c.Name] == q.VersionID {
+		if q.Confirmed[c.Name].VersionID == q.VersionID {
 			continue
 		}
 		b := events.Blocker{Service: c.Name, Reason: events.BlockUnconfirmed, Detail: q.howToConfirm(c.Name)}

@@ -32,8 +32,8 @@ type Question struct {
 	// Promoted is when the announcement of VersionID was stored, which is after the
 	// promotion.
 	Promoted time.Time
-	// Confirmed says which version each consumer was last confirmed to use.
-	Confirmed map[string]secret.VersionID
+	// Confirmed is the last confirmation of each consumer.
+	Confirmed map[string]events.Confirmed
 	// Foreign says what shows that another system works on the secret, see [Foreign].
 	Foreign string
 	// Emergency skips the floor and running fences, and names whom that may break.

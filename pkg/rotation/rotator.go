@@ -48,6 +48,8 @@ type Bus interface {
 	// Fleet returns everything that is recorded about the users of a secret, or an
 	// error: a part of it would prove nothing.
 	Fleet(ctx context.Context, id secret.ID) (events.Fleet, error)
+	// Confirmations returns the last confirmation of each of a secret's consumers.
+	Confirmations(ctx context.Context, id secret.ID, consumers []secret.Consumer) (map[string]events.Confirmed, error)
 }
 
 // Timers delivers events later; *events.Bus is one.

@@ -146,3 +146,12 @@ func (a *announcer) Fleet(ctx context.Context, id secret.ID) (events.Fleet, erro
 	}
 	return bus.Fleet(ctx, id)
 }
+
+// Confirmations implements rotation.Bus.
+func (a *announcer) Confirmations(ctx context.Context, id secret.ID, consumers []secret.Consumer) (map[string]events.Confirmed, error) {
+	bus, err := a.nats(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return bus.Confirmations(ctx, id, consumers)
+}
