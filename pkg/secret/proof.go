@@ -124,7 +124,7 @@ func (s Spec) validateProof(bad func(format string, args ...any)) {
 		}
 	}
 	for _, name := range s.Services {
-		if err := s.Proof.Subscribers[name].validate(); err != nil {
+		if err := s.Proof.Subscribers[name].Validate(); err != nil {
 			bad("service %s: %w", name, err)
 		}
 	}
@@ -141,7 +141,9 @@ func (s Spec) validateProof(bad func(format string, args ...any)) {
 	}
 }
 
-func (u Subscriber) validate() error {
+// Validate returns why the settings contradict each other, and after a colon what to
+// do about it.
+func (u Subscriber) Validate() error {
 	switch {
 	case u.Kind != "" && u.Kind != KindServer && u.Kind != KindJob:
 		return fmt.Errorf("kind %q is unknown, use %s or %s", u.Kind, KindServer, KindJob)
@@ -150,7 +152,7 @@ func (u Subscriber) validate() error {
 	case u.Kind != KindJob && u.MaxRun != 0:
 		return fmt.Errorf("max_run is set, and only a %s has one: add kind: %s, or remove it", KindJob, KindJob)
 	case u.Kind == KindJob && u.PresumedEndedAfter != 0:
-		return fmt.Errorf("a run of a %s ends after max_run: remove presumed_ended_after", KindJob)
+		return fmt.Errorf("presumed_ended_after is set, and a run of a %s ends after max_run: remove it", KindJob)
 	case u.PresumedEndedAfter < 0:
 		return fmt.Errorf("presumed_ended_after is negative: leave it out to presume nothing")
 	default:

@@ -29,8 +29,10 @@ func (k *checker) check(environ []string) {
 	k.stores()
 	k.awsEvents()
 	k.policies()
+	k.services()
 	k.settings([]string{"defaults"}, k.cfg.Defaults)
 	k.secrets()
+	k.unclaimed()
 	k.agent()
 	k.environment(environ)
 }

@@ -30,6 +30,7 @@ func formats() []format {
 		{"listen", checkListen, "write host:port, such as 127.0.0.1:8080, or none"},
 		{"nats-url", checkNATSURL, "write nats://host:4222, and several with commas between"},
 		{"subject-prefix", checkPrefix, "use up to four words of letters, digits, _ and - with dots between"},
+		{"confirm", checkConfirm, "write manual, or after and a time, such as after 14d"},
 		{"token", checkToken, ""}, // these two say themselves what to use
 		{"secret-id", checkID, ""},
 		{"event-source", checkEventSource, "write something like tradepulse.rotator"},
