@@ -67,7 +67,9 @@ func planCommand(path *string) *cobra.Command {
 		Long: `Decides for every secret what the scheduler would decide now, and shows what
 rotates within the given time, with the services and instances that will have to
 reload: first those of the configuration, then those that are discovered in the
-stores, and what is wrong with the tags of either. It changes nothing.`,
+stores, and what is wrong with the tags of either. WAIT is how long a version
+outlives the promotion of its successor at least: the longest of grace period,
+lease and floor. It changes nothing.`,
 		Example:           "  rotator plan --within 7d --config docs/examples/cluster.yaml",
 		ValidArgsFunction: cli.CompleteIDs(path, 0),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -134,7 +136,7 @@ func printStatus(w io.Writer, all []inspect.Secret, now time.Time) error {
 
 func printPlan(w io.Writer, all []inspect.Secret, now time.Time) error {
 	t := tabwriter.NewWriter(w, 0, 4, 2, ' ', 0)
-	fmt.Fprintln(t, "SECRET\tSTORE\tFROM\tWHEN\tWHY\tSERVICES\tINSTANCES")
+	fmt.Fprintln(t, "SECRET\tSTORE\tFROM\tWHEN\tWHY\tSERVICES\tINSTANCES\tWAIT")
 	for _, s := range all {
 		why := string(s.Reason)
 		if b := brief(s); b != why {
@@ -143,7 +145,7 @@ func printPlan(w io.Writer, all []inspect.Secret, now time.Time) error {
 		if s.Error != "" {
 			why = s.Error
 		}
-		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t%d\n", name(s), s.Store, from(s), when(s.RotateAt, now), why, several(s.Services), s.Applied)
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t%d\t%s\n", name(s), s.Store, from(s), when(s.RotateAt, now), why, several(s.Services), s.Applied, wait(s))
 	}
 	if err := t.Flush(); err != nil {
 		return err
@@ -194,10 +196,21 @@ func safe(s inspect.Secret) string {
 			states = append(states, fmt.Sprintf("%d %s", n, state))
 		}
 	}
+	if s.Previous != "" && s.Rollout != events.RolloutRetired {
+		line += "; the effective wait is " + wait(s)
+	}
 	if len(states) > 0 {
 		line += " (" + strings.Join(states, ", ") + ")"
 	}
 	return line + "\n"
+}
+
+// wait returns the effective wait: grace, lease or floor.
+func wait(s inspect.Secret) string {
+	if s.WaitSeconds == 0 {
+		return "–"
+	}
+	return secret.FormatDuration(time.Duration(s.WaitSeconds) * time.Second)
 }
 
 // printProblems says what is wrong with the tags of secrets.
