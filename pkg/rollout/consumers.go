@@ -24,24 +24,32 @@ func End(u events.User, promoted time.Time, spec secret.Spec) (time.Time, bool) 
 	return Floor(later(u.RenewedAt, promoted), maxRun), true
 }
 
-// jobs returns the jobs among the subscribers, and the longest run of any. A run that
-// was never heard of may have read the old version right before the promotion.
-func (q Question) jobs() (names []string, longest time.Duration) {
-	for _, s := range q.Spec.Services {
-		if maxRun, job := q.Spec.Job(s); job {
+// jobs returns the jobs among the subscribers and the users, and the longest run of
+// any. A run that was never heard of may have read the old version right before the
+// promotion, and the record of a run may have been replaced by that of the next.
+func (q Question) jobs(f events.Fleet) (names []string, longest time.Duration) {
+	add := func(s string) {
+		if maxRun, job := q.Spec.Job(s); job && !slices.Contains(names, s) {
 			names, longest = append(names, s), max(longest, maxRun)
 		}
 	}
+	for _, s := range q.Spec.Services {
+		add(s)
+	}
+	for _, u := range f.Users {
+		add(u.Use.Service)
+	}
+	slices.Sort(names)
 	return names, longest
 }
 
-// unheardJobs returns the jobs of which a run may use an older version at a time.
-func (q Question) unheardJobs(now time.Time) []events.Blocker {
+// unheardJobs returns the jobs of which a run may use an older version.
+func (q Question) unheardJobs(f events.Fleet) []events.Blocker {
 	var out []events.Blocker
-	names, _ := q.jobs()
+	names, _ := q.jobs(f)
 	for _, s := range names {
 		maxRun, _ := q.Spec.Job(s)
-		if end := Floor(q.Promoted, maxRun); now.Before(end) {
+		if end := Floor(q.Promoted, maxRun); f.At.Before(end) {
 			out = append(out, events.Blocker{Service: s, Reason: events.BlockSilent, Detail: "a run of it may have read an older version", Until: end})
 		}
 	}
@@ -127,12 +135,12 @@ func (q Question) doubts(presumed []string, seen map[string]bool) []string {
 }
 
 // conditions returns what an answer of yes rests on.
-func (q Question) conditions(s Standing) []string {
+func (q Question) conditions(s Standing, f events.Fleet) []string {
 	var out []string
 	if len(s.Unjoined) > 0 {
 		out = append(out, "no instance of "+strings.Join(s.Unjoined, ", ")+" started while the bus could not be reached: join: required rules that out")
 	}
-	names, longest := q.jobs()
+	names, longest := q.jobs(f)
 	if len(names) > 0 {
 		out = append(out, "no run of "+strings.Join(names, ", ")+" takes longer than "+secret.FormatDuration(longest))
 	}
@@ -183,7 +191,7 @@ func (q Question) floor(f events.Fleet) time.Duration {
 	for _, u := range f.Users {
 		fence = max(fence, seconds(u.Use.Fence))
 	}
-	_, longest := q.jobs()
+	_, longest := q.jobs(f)
 	floor := max(fence, longest)
 	return floor + floor/drift
 }

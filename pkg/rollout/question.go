@@ -83,7 +83,7 @@ func (q Question) Ask(f events.Fleet) Standing {
 	unconfirmed, presumed := q.consumers(f.At)
 	s.wait(q.Emergency, unconfirmed)
 	if q.Emergency {
-		s.Breaks = append(s.Breaks, q.unheardJobs(f.At)...)
+		s.Breaks = append(s.Breaks, q.unheardJobs(f)...)
 	}
 	s.Blocking = q.withAbsent(append(s.Blocking, q.fleets(f)...), seen)
 	s.Doubts = q.doubts(presumed, seen)

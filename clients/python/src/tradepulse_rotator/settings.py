@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 READ: Final = frozenset({
-    "ROTATOR_STORE", "ROTATOR_TRUSTED_KEYS", "ROTATOR_CHECKED_AT_USE", "ROTATOR_JOIN",
+    "ROTATOR_STORE", "ROTATOR_TRUSTED_KEYS", "ROTATOR_CHECKED_AT_USE", "ROTATOR_JOIN", "ROTATOR_FLEET",
     "ROTATOR_VAULT_ADDRESS", "ROTATOR_VAULT_NAMESPACE", "ROTATOR_VAULT_CA",
     "ROTATOR_VAULT_MOUNT", "ROTATOR_VAULT_PREFIX", "ROTATOR_VAULT_STATE_PREFIX",
     "ROTATOR_NATS_URL", "ROTATOR_NATS_PREFIX", "ROTATOR_NATS_API_PREFIX",
@@ -140,14 +140,16 @@ class Options(TypedDict):
 
     checked_at_use: tuple[str, ...]
     join: str
+    fleet: str
 
 
 def options_from_env(env: Mapping[str, str] | None = None) -> Options:
-    """Return what ``ROTATOR_CHECKED_AT_USE``, ids separated as in ``PATH``, and ``ROTATOR_JOIN`` say."""
+    """Return what ``ROTATOR_CHECKED_AT_USE``, ids separated as in ``PATH``, ``ROTATOR_JOIN`` and ``ROTATOR_FLEET`` say."""
     variables = os.environ if env is None else env
     _refuse(variables)
     ids = (i.strip() for i in variables.get("ROTATOR_CHECKED_AT_USE", "").split(os.pathsep))
-    return Options(checked_at_use=tuple(i for i in ids if i), join=variables.get("ROTATOR_JOIN", ""))
+    join, fleet = variables.get("ROTATOR_JOIN", ""), variables.get("ROTATOR_FLEET", "")
+    return Options(checked_at_use=tuple(i for i in ids if i), join=join, fleet=fleet)
 
 
 def bus_from_env(env: Mapping[str, str] | None = None, *, metrics: Metrics | None = None) -> NatsBus | None:
