@@ -85,6 +85,7 @@ var records = []record{
 	{"use", "What one incarnation of an instance does with one secret.", events.Use{}},
 	{"confirmation", "No user of a secret was lost with a stream of uses before the one that is named.", events.Confirmation{}},
 	{"forgotten", "A person had the records of an incarnation purged.", events.Forgotten{}},
+	{"confirmed", "A consumer without a client uses a version of a secret.", events.Confirmed{}},
 	{"report", "What one running process with an older client runs.", events.Report{}},
 }
 
@@ -113,7 +114,7 @@ func document() ([]byte, error) {
 			item("send."+name, object{item("action", "send"), item("channel", ref("#/channels/"+name))}),
 			item("receive."+name, object{item("action", "receive"), item("channel", ref("#/channels/"+name))}))
 	}
-	const key, service, instance, incarnation = secret.Key("{key}"), "{service}", "{instance}", "{incarnation}"
+	const key, service, instance, incarnation, consumer = secret.Key("{key}"), "{service}", "{instance}", "{incarnation}", "{consumer}"
 	const notified = string(events.TypeStaged + " " + events.TypeRotated + " " + events.TypeRollout)
 	names, messages := events.Names{}, object{}
 	for _, k := range kinds {
@@ -133,6 +134,7 @@ func document() ([]byte, error) {
 	add("use", names.Use(key, service, incarnation), "What an incarnation does with a secret; not signed.", "use", "key", "service", "incarnation")
 	add("confirmation", names.Confirmation(), "That no users were lost with an earlier stream of uses; not signed.", "confirmation")
 	add("forgotten", names.Forgotten(service, instance), "What a person had forgotten of an instance; not signed.", "forgotten", "service", "instance")
+	add("confirmed", names.Confirmed(key, consumer), "Which version a consumer was confirmed to use; not signed.", "confirmed", "key", "consumer")
 	add("report", names.Report(service, instance), "What an instance with an older client runs; a lease, not signed.", "report", "service", "instance")
 	for _, r := range records {
 		messages = append(messages, item(r.name, object{
@@ -156,6 +158,7 @@ var described = map[string]string{
 	"key":         "The secret's id, with every byte other than letters, digits, _ and - written as = and two hexadecimal digits.",
 	"service":     "Name of the service: 1 to 64 letters, digits, _ and -.",
 	"instance":    "Name of the process, likewise.",
+	"consumer":    "Name of a user without a client, likewise.",
 	"incarnation": "A nonce that no other process has, likewise.",
 }
 
