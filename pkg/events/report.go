@@ -117,10 +117,10 @@ func BlockReasons() []BlockReason {
 
 // String returns a line for people, such as "api/7f3 runs_other_version".
 func (b Blocker) String() string {
-	switch b.Reason {
-	case BlockUnconfirmed:
+	if b.Reason == BlockUnconfirmed {
 		return "the consumer " + b.Service + " (not_confirmed): " + b.Detail
-	case BlockFleet:
+	}
+	if b.Reason == BlockFleet {
 		return "the fleet " + b.Service + " (fleet_not_heard): " + b.Detail
 	}
 	who := b.Service

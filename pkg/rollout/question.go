@@ -81,7 +81,7 @@ func (q Question) Ask(f events.Fleet) Standing {
 		}
 	}
 	unconfirmed, presumed := q.consumers(f.At)
-	s.wait(q.Emergency, unconfirmed)
+	q.wait(&s, unconfirmed)
 	if q.Emergency {
 		s.Breaks = append(s.Breaks, q.unheardJobs(f)...)
 	}
@@ -104,9 +104,9 @@ func (q Question) Ask(f events.Fleet) Standing {
 }
 
 // wait notes blockers. An emergency does not wait for those that end by themselves.
-func (s *Standing) wait(emergency bool, list []events.Blocker) {
+func (q Question) wait(s *Standing, list []events.Blocker) {
 	for _, b := range list {
-		if emergency && !b.Until.IsZero() {
+		if q.Emergency && !b.Until.IsZero() {
 			s.Breaks = append(s.Breaks, b)
 		} else {
 			s.Blocking = append(s.Blocking, b)
@@ -142,7 +142,7 @@ func (q Question) judge(s *Standing, u events.User, state InstanceState, now tim
 			b.Detail = "its run ends by itself"
 		}
 	}
-	s.wait(q.Emergency, []events.Blocker{q.named(u, b)})
+	q.wait(s, []events.Blocker{q.named(u, b)})
 	return true
 }
 

@@ -64,7 +64,7 @@ func (w *world) consume(i int, s state, next emit) {
 func (w *world) rule10(q *rollout.Question, s state) {
 	if w.job {
 		q.Spec.Services, q.Spec.Fence = append(q.Spec.Services, "nightly"), tick
-		longest := time.Duration(length)
+		longest := length
 		if w.off("a job counts until its longest run") {
 			longest = time.Nanosecond
 		}
