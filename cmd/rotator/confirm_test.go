@@ -30,7 +30,7 @@ func TestWhatIsNotSaidIsUsage(t *testing.T) {
 		"confirm A --version v1 --consumer a.b":    {cli.ExitUsage, "--consumer is required"},
 		"confirm a,b --version v1 --consumer erp":  {cli.ExitUsage, "invalid secret id"},
 		"confirm A --version v1 --consumer erp":    {cli.ExitFailed, "no single node has run"},
-		"confirm A --value v1":                   {cli.ExitUsage, "unknown flag: --value"},
+		"confirm A --value v1":                     {cli.ExitUsage, "unknown flag: --value"},
 		"forget":                                   {cli.ExitUsage, "an argument is missing; want: rotator forget SERVICE/INSTANCE"},
 		"forget api":                               {cli.ExitUsage, `"api" is not SERVICE/INSTANCE`},
 		"forget api/a.b --reason x":                {cli.ExitUsage, `"api/a.b" is not SERVICE/INSTANCE`},
