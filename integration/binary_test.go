@@ -118,7 +118,7 @@ func singleNode(t *testing.T, secrets string) (path, health string) {
 	t.Helper()
 	dir := t.TempDir()
 	health = freeAddress(t)
-	text := fmt.Sprintf("node: {data_dir: %q, listen: %q}\nhttp: {listen: %q}\nlog: {format: json, level: debug}\nstores: {main: {type: natskv}}\nsecrets:\n%s",
+	text := fmt.Sprintf("node: {data_dir: %q, listen: %q}\nhttp: {listen: %q}\nlog: {format: json, level: debug}\nstores: {main: {type: natskv}}\ndefaults: {no_subscribers: hold}\nsecrets:\n%s",
 		filepath.Join(dir, "data"), freeAddress(t), health, secrets)
 	path = filepath.Join(dir, "rotator.yaml")
 	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {

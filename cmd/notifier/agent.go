@@ -178,7 +178,7 @@ func keepFiles(ctx context.Context, cfg *config.Config, keep []agent.File, tel *
 		return errors.Join(err, p.Close())
 	}
 	a := agent.New(agent.Config{
-		Service: cfg.Agent.Service, Files: keep, Source: source, Bus: p.Bus,
+		Service: cfg.Agent.Service, Fleet: cfg.Agent.Fleet, Files: keep, Source: source, Bus: p.Bus,
 		PollInterval: time.Duration(cfg.Agent.PollEvery), Logger: tel.Logger,
 	})
 	running.Store(a)
@@ -213,7 +213,7 @@ func writeOnce(ctx context.Context, cfg *config.Config, wait time.Duration) erro
 	if err == nil {
 		bus, closeBus := recordBus(ctx, o, wait/6)
 		defer closeBus()
-		err = agent.Once(ctx, agent.Config{Service: cfg.Agent.Service, Files: keep, Source: source, Bus: bus, Logger: log})
+		err = agent.Once(ctx, agent.Config{Service: cfg.Agent.Service, Fleet: cfg.Agent.Fleet, Files: keep, Source: source, Bus: bus, Logger: log})
 	}
 	return errors.Join(err, stores.Close())
 }

@@ -37,7 +37,7 @@ Start with:
 ` + cli.ExitCodes,
 	})
 	path := cli.ConfigFlag(cmd)
-	cmd.AddCommand(devCommand(), runCommand(path), rotateCommand(path), statusCommand(path), planCommand(path), forgetCommand(path), confirmFleetCommand(path), receiptCommand(path), policyCommand(path), auditCommand(path),
+	cmd.AddCommand(devCommand(), runCommand(path), rotateCommand(path), statusCommand(path), planCommand(path), forgetCommand(path), confirmFleetCommand(path), confirmCommand(path), receiptCommand(path), policyCommand(path), auditCommand(path),
 		keysCommand(path), lambdaCommand(path), configCommand(path), cli.VersionCommand(), cli.ReferenceCommand())
 	return cmd
 }

@@ -60,7 +60,9 @@ func planCommand(path *string) *cobra.Command {
 		Long: `Decides for every secret what the scheduler would decide now, and shows what
 rotates within the given time, with the services and instances that will have to
 reload: first those of the configuration, then those that are discovered in the
-stores, and what is wrong with the tags of either. It changes nothing.`,
+stores, and what is wrong with the tags of either. WAIT is how long a version
+outlives the promotion of its successor at least: the longest of grace period,
+lease and floor. It changes nothing.`,
 		Example:           "  rotator plan --within 7d --config docs/examples/cluster.yaml",
 		ValidArgsFunction: cli.CompleteIDs(path, 0),
 		RunE: func(cmd *cobra.Command, args []string) error {

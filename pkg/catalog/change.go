@@ -34,6 +34,7 @@ const maxSettings = 10_000
 // settingsKey is equal for discovered entries whose settings are equal.
 type settingsKey struct {
 	store, services     string
+	proof               string
 	ttl, margin, jitter time.Duration
 	windows             *secret.Window // windows that were parsed once are shared
 	lenWindows          int
@@ -62,7 +63,7 @@ func (r *record) entry() (Entry, bool) {
 
 func keyOf(s secret.Spec) settingsKey {
 	k := settingsKey{
-		store: s.Store, services: strings.Join(s.Services, " "), ttl: s.TTL, margin: s.RefreshMargin, jitter: s.MaxJitter, lenWindows: len(s.Windows),
+		store: s.Store, services: strings.Join(s.Services, " "), proof: s.Proof.Of(s.Services).String(), ttl: s.TTL, margin: s.RefreshMargin, jitter: s.MaxJitter, lenWindows: len(s.Windows),
 		strategy: s.Strategy, policy: s.Policy, rollout: s.Rollout, grace: s.Grace, deadline: s.Deadline, fence: s.Fence, retire: s.Retire,
 		create: s.Create, disabled: s.Disabled,
 	}

@@ -68,6 +68,7 @@ func TestWhatTagsSay(t *testing.T) {
 		"rotator:id": "DB", "rotator:ttl": "720h", "rotator:margin": "1h", "rotator:jitter": "none", "rotator:window": "Sat 01:00 6h + 03:00 1h",
 		"rotator:policy": "pin", "rotator:services": "orders billing", "rotator:rollout": "prepare-then-activate", "rotator:grace": "0s",
 		"rotator:deadline": "none", "rotator:retire": "keep", "rotator:disabled": "true", "rotator:kind": "binary",
+		"rotator:consumers": "erp batch=14d", "rotator:fleets": "eu us", "rotator:no_subscribers": "retire-after-grace",
 	}))
 	if len(problems) > 0 {
 		t.Fatal(problems)
@@ -76,6 +77,9 @@ func TestWhatTagsSay(t *testing.T) {
 		len(spec.Windows) != 2 || spec.ValuePolicy().MinLength != 8 || strings.Join(spec.Services, ",") != "orders,billing" || spec.Rollout != secret.RolloutPrepare ||
 		spec.GracePeriod() != 0 || spec.RolloutDeadline() != 0 || spec.Retire != secret.RetireKeep || !spec.Disabled || spec.Create {
 		t.Errorf("got %+v", spec)
+	}
+	if got, want := spec.Proof.String(), `{"consumers":[{"name":"erp"},{"name":"batch","after_ns":1209600000000000}],"no_subscribers":"retire-after-grace","fleets":["eu","us"]}`; got != want {
+		t.Errorf("the proof is %s, want %s", got, want)
 	}
 	plain, problems := discovery().Spec(tagged(nil))
 	if len(problems) > 0 || plain.ID != "x/apps/db" || plain.TTL != 30*24*time.Hour || plain.Services[0] != "all" {
@@ -125,6 +129,11 @@ func TestTagsThatCannotBeCarriedOut(t *testing.T) {
 		"a service that is no name":  {"rotator:services", "orders, billing", "use letters, digits, _ and -"},
 		"two spaces":                 {"rotator:services", "orders  billing", "0 characters"},
 		"a service twice":            {"rotator:services", "a b a", `"a" is listed twice`},
+		"a consumer twice":           {"rotator:consumers", "a b=1d a", "a is listed twice"},
+		"a consumer with no time":    {"rotator:consumers", "a=0s", "longer than 0"},
+		"a consumer with a word":     {"rotator:consumers", "a=manual", "is not a duration"},
+		"a fleet twice":              {"rotator:fleets", "eu eu", `"eu" is listed twice`},
+		"another word for hold":      {"rotator:no_subscribers", "keep", "is not hold or retire-after-grace"},
 		"an id with a space":         {"rotator:id", "a b", "invalid secret id"},
 		"a window as cron":           {"rotator:window", "0 3 * * *", "is not of the form"},
 		"an unknown word":            {"rotator:retire", "burn", `"burn" is not delete, keep or destroy`},
@@ -210,7 +219,7 @@ func TestFirstVersions(t *testing.T) {
 func TestTheConfigurationWins(t *testing.T) {
 	t.Parallel()
 	configured := secret.Spec{ID: "DB", Store: "main", Path: "apps/db", TTL: 24 * time.Hour, Services: []string{"b", "a"}, Grace: 5 * time.Minute}
-	same := tagged(map[string]string{"rotator:id": "DB", "rotator:ttl": "1d", "rotator:services": "a b", "rotator:grace": "300s", "rotator:retire": "delete", "rotator:margin": "5m"})
+	same := tagged(map[string]string{"rotator:id": "DB", "rotator:ttl": "1d", "rotator:services": "a b", "rotator:grace": "300s", "rotator:retire": "delete", "rotator:margin": "5m", "rotator:no_subscribers": "hold"})
 	if problems := discovery().Conflicts(configured, same); len(problems) > 0 {
 		t.Errorf("tags that say the same conflict: %v", problems)
 	}

@@ -60,9 +60,17 @@ var tags = []Tag{
 	{Key: "rotator:strategy", Value: "`generate`, or `external` where the store can rotate by itself", Example: "generate", set: setStrategy,
 		get: func(s secret.Spec) string { return string(cmp.Or(s.Strategy, secret.StrategyGenerate)) }},
 	{Key: "rotator:policy", Value: "name of one of `policies`", Example: "pin", set: setPolicy, get: func(s secret.Spec) string { return "the rules " + s.ValuePolicy().Hash() }},
-	{Key: "rotator:services", Value: "names, with a space between two", Example: "audit reports", set: setServices, get: func(s secret.Spec) string {
-		return fmt.Sprintf("%q", strings.Join(slices.Sorted(slices.Values(s.Services)), " "))
-	}},
+	{Key: "rotator:services", Value: "names, with a space between two", Example: "audit reports", set: setServices, get: func(s secret.Spec) string { return sortedText(s.Services) }},
+	{Key: "rotator:consumers", Value: "names, with a space between two; `name=14d` counts as moved after that time without being confirmed", Example: "erp batch=14d", set: setConsumers,
+		get: func(s secret.Spec) string { return consumersText(s.Proof.Consumers) }},
+	{Key: "rotator:no_subscribers", Value: "`hold` or `retire-after-grace`", Example: "hold", set: func(_ *Discovery, s *secret.Spec, text string) error {
+		s.Proof.NoSubscribers = secret.NoSubscribers(text)
+		return word(text, string(secret.NoSubscribersHold), string(secret.NoSubscribersRetire))
+	}, get: func(s secret.Spec) string { return string(cmp.Or(s.Proof.NoSubscribers, secret.NoSubscribersHold)) }},
+	{Key: "rotator:fleets", Value: "names, with a space between two", Example: "eu us", set: func(_ *Discovery, s *secret.Spec, text string) (err error) {
+		s.Proof.Fleets, err = splitNames(text)
+		return err
+	}, get: func(s secret.Spec) string { return sortedText(s.Proof.Fleets) }},
 	{Key: "rotator:rollout", Value: "`activate` or `prepare-then-activate`", Example: "prepare-then-activate", set: func(_ *Discovery, s *secret.Spec, text string) error {
 		s.Rollout = secret.RolloutMode(text)
 		return word(text, string(secret.RolloutActivate), string(secret.RolloutPrepare))
@@ -181,17 +189,62 @@ func setPolicy(d *Discovery, s *secret.Spec, text string) error {
 }
 
 func setServices(_ *Discovery, s *secret.Spec, text string) error {
+	names, err := splitNames(text)
+	if err == nil {
+		s.Services = names
+	}
+	return err
+}
+
+// splitNames returns the names of a list.
+func splitNames(text string) ([]string, error) {
 	names := strings.Split(text, " ")
 	for i, name := range names {
 		if err := secret.ValidName(name); err != nil {
-			return err
+			return nil, err
 		}
 		if slices.Contains(names[:i], name) {
-			return fmt.Errorf("%s is listed twice", shorten(name))
+			return nil, fmt.Errorf("%s is listed twice", shorten(name))
 		}
 	}
-	s.Services = names
+	return names, nil
+}
+
+func sortedText(names []string) string {
+	return fmt.Sprintf("%q", strings.Join(slices.Sorted(slices.Values(names)), " "))
+}
+
+func setConsumers(_ *Discovery, s *secret.Spec, text string) error {
+	var out []secret.Consumer
+	for one := range strings.SplitSeq(text, " ") {
+		name, after, timed := strings.Cut(one, "=")
+		c := secret.Consumer{Name: name}
+		if err := secret.ValidName(name); err != nil {
+			return err
+		}
+		if timed {
+			var err error
+			if c.After, err = secret.ParseDuration(after); err != nil {
+				return err
+			}
+			if c.After <= 0 {
+				return fmt.Errorf("the time of %s has to be longer than 0", name)
+			}
+		}
+		out = append(out, c)
+	}
+	s.Proof.Consumers = out
 	return nil
+}
+
+func consumersText(list []secret.Consumer) string {
+	out := make([]string, len(list))
+	for i, c := range list {
+		if out[i] = c.Name; c.After > 0 {
+			out[i] += "=" + secret.FormatDuration(c.After)
+		}
+	}
+	return sortedText(out)
 }
 
 // word returns an error unless text is one of the words.

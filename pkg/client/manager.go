@@ -43,6 +43,8 @@ type Config struct {
 	Instance string
 	// Source is where secrets are read.
 	Source Source
+	// Fleet names the fleet of this process, one subject token. "" is none.
+	Fleet string
 	// IDs are the secrets to hold.
 	IDs []secret.ID
 	// CheckedAtUse are those of IDs that the process uses through a
@@ -157,6 +159,9 @@ func New(ctx context.Context, cfg Config) (*Manager, error) {
 func (c Config) validate() error {
 	if err := events.ValidToken(c.Service); err != nil {
 		return fmt.Errorf("service %w", err)
+	}
+	if err := events.ValidToken(c.Fleet); c.Fleet != "" && err != nil {
+		return fmt.Errorf("fleet %w", err)
 	}
 	if c.Source == nil || len(c.IDs) == 0 {
 		return errors.New("Source and IDs are required")

@@ -169,7 +169,7 @@ func (m *Manager) put(ctx context.Context, ended bool) (seq uint64, err error) {
 	defer cancel()
 	p := events.Presence{
 		Service: m.cfg.Service, Instance: m.cfg.Instance, Incarnation: m.incarnation, StartedAt: m.started, At: time.Now(),
-		Lease: wholeSeconds(m.cfg.Lease), Process: m.presence.process, Ended: ended,
+		Lease: wholeSeconds(m.cfg.Lease), Fleet: m.cfg.Fleet, Process: m.presence.process, Ended: ended,
 	}
 	if m.presence.joined {
 		return m.cfg.Bus.Renew(ctx, p, m.presence.seq)

@@ -3,6 +3,7 @@ package events
 import (
 	"context"
 	"fmt"
+	"reflect"
 	"slices"
 	"strings"
 	"time"
@@ -34,15 +35,21 @@ type Discovered struct {
 	// FenceMS is how long an instance may use a version without confirming it, in
 	// milliseconds; 0 is the default.
 	FenceMS int64 `json:"fence_ms,omitempty"`
+	// Proof is what else the retirement of a version rests on.
+	Proof *secret.Proof `json:"proof,omitempty"`
 }
 
 // Discovery returns the announcement that a secret with this spec was
 // discovered.
 func Discovery(source string, now time.Time, s secret.Spec) Event {
-	return discovery(source, now, s, Discovered{
+	d := Discovered{
 		Path: s.StorePath(), Services: s.Services, GraceMS: s.GracePeriod().Milliseconds(), DeadlineMS: s.RolloutDeadline().Milliseconds(),
 		FenceMS: s.FencePeriod().Milliseconds(),
-	})
+	}
+	if p := s.Proof.Of(s.Services); p.String() != "" {
+		d.Proof = &p
+	}
+	return discovery(source, now, s, d)
 }
 
 // Gone returns the announcement that a discovered secret is managed no longer.
@@ -65,10 +72,14 @@ func (d Data) Spec() (secret.Spec, bool) {
 	if d.Discovered == nil || d.Discovered.Gone {
 		return secret.Spec{}, false
 	}
-	return secret.Spec{
+	s := secret.Spec{
 		ID: d.SecretID, Store: d.Store, Path: d.Discovered.Path, Services: d.Discovered.Services,
 		Grace: orNone(d.Discovered.GraceMS), Deadline: orNone(d.Discovered.DeadlineMS), Fence: time.Duration(d.Discovered.FenceMS) * time.Millisecond,
-	}, true
+	}
+	if d.Discovered.Proof != nil {
+		s.Proof = *d.Discovered.Proof
+	}
+	return s, true
 }
 
 func orNone(ms int64) time.Duration {
@@ -83,7 +94,7 @@ func (d *Discovered) Same(o *Discovered) bool {
 	if d == nil || o == nil {
 		return d == o
 	}
-	return d.Path == o.Path && d.Gone == o.Gone && d.GraceMS == o.GraceMS && d.DeadlineMS == o.DeadlineMS && d.FenceMS == o.FenceMS && slices.Equal(d.Services, o.Services)
+	return d.Path == o.Path && d.Gone == o.Gone && d.GraceMS == o.GraceMS && d.DeadlineMS == o.DeadlineMS && d.FenceMS == o.FenceMS && slices.Equal(d.Services, o.Services) && reflect.DeepEqual(d.Proof, o.Proof)
 }
 
 func (d *Discovered) validate() error {

@@ -43,6 +43,8 @@ type Presence struct {
 	At time.Time `json:"at"`
 	// Lease is for how long the record says that the process lives, in seconds.
 	Lease int `json:"lease_seconds"`
+	// Fleet names the fleet of the instance, "" for none: one subject token.
+	Fleet string `json:"fleet,omitempty"`
 	// Process says which process of which host this is, so that an agent there can
 	// witness its end. Nil where that cannot be known.
 	Process *Process `json:"process,omitempty"`

@@ -143,6 +143,11 @@ func (n Names) Forgotten(service, instance string) string {
 	return n.prefix + "record.forgotten." + service + "." + instance
 }
 
+// Confirmed is the subject of the last [Confirmed] of a consumer of a secret.
+func (n Names) Confirmed(k secret.Key, consumer string) string {
+	return n.prefix + "record.confirmed." + string(k) + "." + consumer
+}
+
 // Report is the subject of the report of an instance with an older client.
 func (n Names) Report(service, instance string) string {
 	return n.prefix + "report." + service + "." + instance

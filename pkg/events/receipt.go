@@ -16,8 +16,8 @@ const (
 	// BasisEmergency: an emergency, which waits neither for the floor nor for fences
 	// that run.
 	BasisEmergency Basis = "emergency"
-	// BasisConfirmed: records of users were lost once, and a person confirmed that no
-	// user was.
+	// BasisConfirmed: a person confirmed that no user was lost with records of users,
+	// or that a consumer without a client uses the version.
 	BasisConfirmed Basis = "confirmed"
 )
 
@@ -25,7 +25,8 @@ const (
 // before the first of them is revoked or destroyed. It records a decision; that the
 // decision was carried out is said by the rollout event with the state retired.
 //
-// It holds no value and no hash of one. Durations are texts such as 1h30m.
+// It holds no value and no hash of one. Durations are texts such as 1h30m, but
+// for those in Proof.
 type Receipt struct {
 	SecretID secret.ID `json:"secret_id"`
 	Store    string    `json:"store,omitempty"`
@@ -54,6 +55,12 @@ type Receipt struct {
 	Barrier ReceiptBarrier `json:"barrier"`
 	// Rules are the settings in force.
 	Rules ReceiptRules `json:"rules"`
+	// Confirmed are the consumers without a client that were confirmed to use
+	// VersionID, and Foreign is what showed that another system works on the secret.
+	Confirmed map[string]Confirmed `json:"confirmed,omitempty"`
+	Foreign   string               `json:"foreign,omitempty"`
+	// Doubts say what rested on time alone, or could not be known.
+	Doubts []string `json:"doubts,omitempty"`
 	// Applied counts the live instances that ran VersionID, and Instances all users
 	// by state: live, ended, silent.
 	Applied   int            `json:"applied"`
@@ -87,12 +94,9 @@ type ReceiptBarrier struct {
 
 // ReceiptRules are the settings that a receipt was decided with.
 type ReceiptRules struct {
-	// Services are the subscribers, JoinRequired those whose instances start only
-	// once they are recorded, and PresumeEnded after which silence an instance was
-	// presumed to have ended.
-	Services     []string          `json:"services,omitempty"`
-	JoinRequired []string          `json:"join_required,omitempty"`
-	PresumeEnded map[string]string `json:"presume_ended,omitempty"`
+	// Services are the subscribers, and Proof is what the proof rests on besides them.
+	Services []string     `json:"services,omitempty"`
+	Proof    secret.Proof `json:"proof,omitzero"`
 	// Fence and Grace are those of the secret, Lease is the longest one of a user,
 	// and Floor is when the floor was over.
 	Fence string    `json:"fence"`
@@ -112,10 +116,12 @@ type ReceiptUser struct {
 	Accepts     []secret.VersionID `json:"accepts"`
 	PastFence   PastFence          `json:"past_fence"`
 	// Fence and Lease are in seconds.
-	Fence  int  `json:"fence_seconds,omitempty"`
-	Lease  int  `json:"lease_seconds,omitempty"`
-	Joined bool `json:"joined"`
-	Ended  bool `json:"ended,omitempty"`
+	Fence int `json:"fence_seconds,omitempty"`
+	Lease int `json:"lease_seconds,omitempty"`
+	// Fleet is that of the process, "" for none.
+	Fleet  string `json:"fleet,omitempty"`
+	Joined bool   `json:"joined"`
+	Ended  bool   `json:"ended,omitempty"`
 	// State is what followed from the records: live, ended or silent.
 	State string `json:"state"`
 	// StartedAt and AppliedAt are by the clock of the process, UsedAt and RenewedAt

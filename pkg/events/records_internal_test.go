@@ -20,8 +20,8 @@ func TestRecordVectors(t *testing.T) {
 	t.Parallel()
 	at := time.Date(2026, 1, 31, 2, 0, 0, 120_000_000, time.UTC)
 	presence := Presence{Service: "api", Instance: "pod-7", Incarnation: "k3jq", StartedAt: at, At: at.Add(time.Nanosecond), Lease: 30}
-	ended, host := presence, presence
-	ended.Ended = true
+	ended, host, fleet := presence, presence, presence
+	ended.Ended, fleet.Fleet = true, "eu-1"
 	host.Process = &Process{BootID: "5f6b1e2a-0000-4000-8000-000000000000", PID: 4711, StartTicks: 1 << 63}
 	use := Use{
 		Running: Running{SecretID: "prod/db.password", VersionID: "v2", Status: StatusApplied, At: at},
@@ -41,7 +41,7 @@ func TestRecordVectors(t *testing.T) {
 		name   string
 		record any
 	}{
-		{"presence", presence}, {"presence of a process of a host", host}, {"presence that ended", ended},
+		{"presence", presence}, {"presence of a process of a host", host}, {"presence in a fleet", fleet}, {"presence that ended", ended},
 		{"use", use}, {"use before the first read", first}, {"use that accepts other versions", accepting}, {"use that accepts any version", anything},
 		{"use that failed", failed}, {"use with a staged version", staged},
 		{"use that refused a retired version", tripped},

@@ -90,9 +90,14 @@ const (
 	// BlockUnknown: records that say who uses the secret were lost, or cannot be
 	// stored.
 	BlockUnknown BlockReason = "unknown"
+	// BlockUnconfirmed: a consumer was not confirmed to use the version.
+	BlockUnconfirmed BlockReason = "not_confirmed"
+	// BlockFleet: no live instance of a declared fleet uses the secret.
+	BlockFleet BlockReason = "fleet_not_heard"
 )
 
-// Blocker is one instance or service that does not run a version.
+// Blocker is one instance or service that does not run a version, a consumer that was
+// not confirmed, or a fleet; Service has the name of these two.
 type Blocker struct {
 	Service   string           `json:"service,omitempty"`
 	Instance  string           `json:"instance,omitempty"`
@@ -107,11 +112,17 @@ type Blocker struct {
 // BlockReasons returns every reason, in the order in which the documentation
 // lists them.
 func BlockReasons() []BlockReason {
-	return []BlockReason{BlockOldVersion, BlockFailed, BlockNotUnderstood, BlockNoInstance, BlockNoSubscriber, BlockSilent, BlockAccepts, BlockUnlisted, BlockUnknown}
+	return []BlockReason{BlockOldVersion, BlockFailed, BlockNotUnderstood, BlockNoInstance, BlockNoSubscriber, BlockSilent, BlockAccepts, BlockUnlisted, BlockUnknown, BlockUnconfirmed, BlockFleet}
 }
 
 // String returns a line for people, such as "api/7f3 runs_other_version".
 func (b Blocker) String() string {
+	if b.Reason == BlockUnconfirmed {
+		return "the consumer " + b.Service + " (not_confirmed): " + b.Detail
+	}
+	if b.Reason == BlockFleet {
+		return "the fleet " + b.Service + " (fleet_not_heard): " + b.Detail
+	}
 	who := b.Service
 	if b.Instance != "" {
 		who += "/" + b.Instance

@@ -94,6 +94,9 @@ func (p Presence) validate() error {
 	if err := validNames(p.Service, p.Instance, p.Incarnation); err != nil {
 		return err
 	}
+	if err := ValidToken(p.Fleet); p.Fleet != "" && err != nil {
+		return fmt.Errorf("presence of %s/%s: fleet %w", p.Service, p.Instance, err)
+	}
 	if p.Lease < 1 || p.Lease > maxSeconds {
 		return fmt.Errorf("presence of %s/%s: the lease is %d seconds, want 1 to %d", p.Service, p.Instance, p.Lease, maxSeconds)
 	}

@@ -183,7 +183,7 @@ func TestJSON(t *testing.T) {
 		{
 			SecretID: "DB", Store: "main", Path: "db", Discovered: true, VersionID: "2", CreatedAt: at, NotAfter: at, Pending: "3", Previous: "1", RotateAt: at,
 			Reason: scheduler.ReasonRetrying, Message: "m", Failure: &events.Failure{Step: "verify", Code: events.CodeRejected, Message: "f"}, Armed: true,
-			Rollout: events.RolloutRolling, Applied: 1, Blocking: []events.Blocker{{Service: "api", Reason: events.BlockOldVersion}}, Services: []string{"api"},
+			Rollout: events.RolloutRolling, Applied: 1, Blocking: []events.Blocker{{Service: "api", Reason: events.BlockOldVersion}}, WaitSeconds: 60, Services: []string{"api"},
 			SafeToRevoke: &rollout.SafeToRevoke{Answer: rollout.AnswerNo, Because: "b", Waiting: []events.Blocker{{Service: "api", Reason: events.BlockOldVersion}}, Until: at, Instances: map[rollout.InstanceState]int{rollout.InstanceLive: 2}},
 			Findings:     []secret.Finding{{Code: catalog.CodeConflict, Severity: secret.SeverityWarning, Subject: "rotator:ttl", Message: "m"}}, Error: "e",
 		},
@@ -193,7 +193,7 @@ func TestJSON(t *testing.T) {
 		`"pending_version_id":"3","previous_version_id":"1","rotate_at":"2026-01-02T03:04:05Z","reason":"retrying","message":"m",` +
 		`"failure":{"step":"verify","code":"rejected","message":"f"},"armed":true,"rollout":"rolling","applied":1,` +
 		`"blocking":[{"service":"api","reason":"runs_other_version"}],"safe_to_revoke":{"answer":"no","because":"b",` +
-		`"waiting":[{"service":"api","reason":"runs_other_version"}],"until":"2026-01-02T03:04:05Z","instances":{"live":2}},"services":["api"],` +
+		`"waiting":[{"service":"api","reason":"runs_other_version"}],"until":"2026-01-02T03:04:05Z","instances":{"live":2}},"wait_seconds":60,"services":["api"],` +
 		`"problems":[{"code":"conflict","severity":"warning","subject":"rotator:ttl","message":"m"}],"error":"e"}]`
 	if err != nil || string(got) != want {
 		t.Errorf("got  %s, %v\nwant %s", got, err, want)

@@ -56,8 +56,12 @@ func aReceipt() events.Receipt {
 	}
 	p := rollout.Proof{
 		Question: rollout.Question{
-			Spec: secret.Spec{ID: "DB", Store: "main", Services: []string{"api"}, Fence: 10 * time.Minute}, VersionID: "v2", Pending: "v3", Unstaged: true,
-			Promoted: at.Add(-2 * time.Hour), JoinRequired: map[string]bool{"api": true}, PresumeEnded: map[string]time.Duration{"other": time.Hour},
+			Spec: secret.Spec{ID: "DB", Store: "main", Services: []string{"api"}, Fence: 10 * time.Minute, Proof: secret.Proof{
+				Subscribers: map[string]secret.Subscriber{"api": {JoinRequired: true}, "other": {PresumedEndedAfter: time.Hour}},
+				Consumers:   []secret.Consumer{{Name: "erp"}},
+			}},
+			VersionID: "v2", Pending: "v3", Unstaged: true, Promoted: at.Add(-2 * time.Hour), Foreign: "another program wrote version v2",
+			Confirmed: map[string]events.Confirmed{"erp": {VersionID: "v2", By: "ann", At: at.Add(-time.Hour)}},
 		},
 		Order: d, Logged: d, Retired: []secret.VersionID{"v1"},
 		Fleet: events.Fleet{

@@ -45,7 +45,10 @@ type Secret struct {
 	// SafeToRevoke says whether every version before VersionID may be revoked. Nil
 	// without a bus.
 	SafeToRevoke *rollout.SafeToRevoke `json:"safe_to_revoke,omitempty"`
-	Services     []string              `json:"services,omitempty"`
+	// WaitSeconds is the effective wait: the longest of grace, lease and floor, that a
+	// version outlives the promotion of its successor at least.
+	WaitSeconds int      `json:"wait_seconds,omitempty"`
+	Services    []string `json:"services,omitempty"`
 	// Findings are what its owner has to correct in its tags, and who reads it without
 	// reporting it.
 	Findings []secret.Finding `json:"problems,omitempty"`

@@ -22,13 +22,15 @@ import (
 type site struct {
 	t   *testing.T
 	mem *storetest.Mem
+	srv *eventstest.Server
 	bus *events.Bus
 	in  inspect.Inspector
 }
 
 func newSite(t *testing.T, specs ...secret.Spec) *site {
 	t.Helper()
-	s := &site{t: t, mem: storetest.NewMem(nil), bus: eventstest.NewServer(t).NewBus(events.StreamOptions{Memory: true})}
+	s := &site{t: t, mem: storetest.NewMem(nil), srv: eventstest.NewServer(t)}
+	s.bus = s.srv.NewBus(events.StreamOptions{Memory: true})
 	s.open(s.mem, specs...)
 	return s
 }

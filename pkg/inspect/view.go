@@ -18,6 +18,7 @@ type Bus interface {
 	Timer(ctx context.Context, t events.Type, id secret.ID) (events.Timer, error)
 	Fleet(ctx context.Context, id secret.ID) (events.Fleet, error)
 	Reads(ctx context.Context, id secret.ID) (events.Reads, error)
+	Confirmations(ctx context.Context, id secret.ID, consumers []secret.Consumer) (map[string]events.Confirmed, error)
 }
 
 // View shows secrets by what the bus says of them.
@@ -42,7 +43,8 @@ func (v *View) Secret(ctx context.Context, e catalog.Entry, m secret.Metadata, e
 	last, err := v.ask(ctx, e.Spec.ID, &facts)
 	decide(&s, e.Spec, facts)
 	versions(&s, e.Spec, m)
-	if err = errors.Join(err, v.rollout(ctx, &s, e.Spec, last), v.contradicted(ctx, &s)); err != nil {
+	s.WaitSeconds = seconds(rollout.Question{Spec: e.Spec}.Wait(events.Fleet{}))
+	if err = errors.Join(err, v.rollout(ctx, &s, e.Spec, last, errors.Is(err, events.ErrUntrusted)), v.contradicted(ctx, &s)); err != nil {
 		s.Error = err.Error()
 	}
 	return s
@@ -80,8 +82,8 @@ func versions(s *Secret, spec secret.Spec, m secret.Metadata) {
 
 // rollout sets where the rollout of the current version is, given the last event
 // about a rollout of the secret, and what the fleet says. Before the first event it
-// has just begun.
-func (v *View) rollout(ctx context.Context, s *Secret, spec secret.Spec, last events.Data) error {
+// has just begun. untrusted is true if a key that is not trusted signed its timer.
+func (v *View) rollout(ctx context.Context, s *Secret, spec secret.Spec, last events.Data, untrusted bool) error {
 	if v.bus == nil || s.VersionID == "" {
 		return nil
 	}
@@ -94,15 +96,24 @@ func (v *View) rollout(ctx context.Context, s *Secret, spec secret.Spec, last ev
 	if err != nil && !errors.Is(err, events.ErrUntrusted) {
 		return err
 	}
+	untrusted = untrusted || err != nil
+	confirmed, err := v.bus.Confirmations(ctx, s.SecretID, spec.Proof.Consumers)
+	if err != nil {
+		return err
+	}
 	fleet, err := v.bus.Fleet(ctx, s.SecretID)
 	if err != nil {
 		return err
 	}
-	q := rollout.Question{Spec: spec, VersionID: s.VersionID, Pending: s.Pending, Unstaged: s.Previous == "", Promoted: announced.At}
+	q := rollout.Question{Spec: spec, VersionID: s.VersionID, Pending: s.Pending, Unstaged: s.Previous == "", Promoted: announced.At, Confirmed: confirmed,
+		Foreign: rollout.Foreign(spec, announced.Event.Data, untrusted)}
 	if announced.Event.Data.VersionID != s.VersionID {
 		q.Promoted = fleet.At // it is announced later
 	}
 	standing, safe := q.Ask(fleet), q.Safe(r, fleet)
-	s.Applied, s.Blocking, s.SafeToRevoke = standing.Applied, standing.Blocking, &safe
+	s.Applied, s.Blocking, s.SafeToRevoke, s.WaitSeconds = standing.Applied, standing.Blocking, &safe, seconds(q.Wait(fleet))
 	return v.readers(ctx, s, q, fleet)
 }
+
+// seconds returns a duration in whole seconds, rounded up.
+func seconds(d time.Duration) int { return int((d + time.Second - 1) / time.Second) }

@@ -41,6 +41,7 @@ type Log interface {
 type Fleet interface {
 	WatchFleet(ctx context.Context, fn func(events.FleetEvent) error) error
 	WatchReports(ctx context.Context, fn func(events.ReportEvent) error) error
+	WatchConfirmed(ctx context.Context, fn func(events.Confirmed) error) error
 	Join(ctx context.Context, p events.Presence) (uint64, error)
 	WriteUse(ctx context.Context, u events.Use) error
 	Forget(ctx context.Context, service, instance, incarnation string, ids []secret.ID, upTo uint64) error
@@ -122,7 +123,8 @@ func (n *Notifier) Run(ctx context.Context) (err error) {
 	}
 	defer func() { err = errors.Join(err, stop()) }()
 	g, ctx := errgroup.WithContext(ctx)
-	for _, part := range []func(context.Context) error{n.tracker.watchLog, n.tracker.watchFleet, n.tracker.recordOlder, n.tracker.forget, n.tracker.tellContradictions, n.tracker.run, n.consume} {
+	t := n.tracker
+	for _, part := range []func(context.Context) error{t.watchLog, t.watchFleet, t.recordOlder, t.watchConfirmed, t.forget, t.tellContradictions, t.run, n.consume} {
 		g.Go(func() error { return part(ctx) })
 	}
 	if err := g.Wait(); err != nil {

@@ -194,7 +194,7 @@ func (t *tracker) summaryFacts(now time.Time, tr *tracked) (f rollout.Facts, unn
 func (t *tracker) fullFacts(now time.Time, f rollout.Facts, tr *tracked) rollout.Facts {
 	r := tr.rollout
 	spec, _ := t.spec(r.SecretID)
-	q := rollout.Question{Spec: spec, VersionID: r.VersionID, Promoted: r.StartedAt, Emergency: r.Cause == events.ReasonEmergency}
+	q := rollout.Question{Spec: spec, VersionID: r.VersionID, Promoted: r.StartedAt, Emergency: r.Cause == events.ReasonEmergency, Confirmed: t.confirmed[r.SecretID]}
 	return f.With(q.Ask(t.fleet.of(r.SecretID, now)))
 }
 

@@ -110,7 +110,7 @@ func (t *tracker) forgettable(now time.Time) []forgotten {
 		for _, u := range who.uses {
 			spec, _ := t.spec(u.of.id)
 			f.ids = append(f.ids, u.of.id)
-			proves = proves || !rollout.Forgettable(u.user(), now, spec.FencePeriod())
+			proves = proves || !rollout.Forgettable(u.user(), now, spec)
 		}
 		if !proves {
 			out = append(out, f)

@@ -49,7 +49,7 @@ func (t *tracker) status(id secret.ID) status {
 	defer t.mu.Unlock()
 	r := t.secrets[id].rollout
 	spec, _ := t.spec(id)
-	standing := rollout.Question{Spec: spec, VersionID: r.VersionID, Promoted: r.StartedAt}.Ask(t.fleet.of(id, time.Now()))
+	standing := rollout.Question{Spec: spec, VersionID: r.VersionID, Promoted: r.StartedAt, Confirmed: t.confirmed[id]}.Ask(t.fleet.of(id, time.Now()))
 	blocking, applied := standing.Blocking, standing.Applied
 	s := status{
 		SecretID: id, VersionID: r.VersionID, PreviousVersionID: r.PreviousVersionID, State: shown(r.State), Since: r.Since,

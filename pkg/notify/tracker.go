@@ -42,7 +42,8 @@ type tracker struct {
 	mu        sync.Mutex
 	fleet     *fleet
 	secrets   map[secret.ID]*tracked
-	states    map[events.RolloutState]int64 // :: state → rollouts in it
+	confirmed map[secret.ID]map[string]events.Confirmed // :: secret → consumer → last confirmation
+	states    map[events.RolloutState]int64             // :: state → rollouts in it
 	dirty     map[*tracked]struct{}
 	deadlines deadlineQueue
 	synced    time.Time // when the reports were last read from their start
@@ -57,7 +58,7 @@ func newTracker(cfg Config, m *instruments, tracer trace.Tracer) *tracker {
 	return &tracker{
 		bus: cfg.Bus, catalog: cfg.Catalog, source: cfg.Source, log: cfg.Logger, tracer: tracer, metrics: m, limit: cfg.Concurrency,
 		kick: make(chan struct{}, 1), reportsSynced: make(chan struct{}), logSynced: make(chan struct{}), loaded: make(chan struct{}),
-		fleet: newFleet(), secrets: map[secret.ID]*tracked{}, states: map[events.RolloutState]int64{},
+		fleet: newFleet(), secrets: map[secret.ID]*tracked{}, confirmed: map[secret.ID]map[string]events.Confirmed{}, states: map[events.RolloutState]int64{},
 		dirty: map[*tracked]struct{}{}, reread: func() {}, contradictions: newContradictions(),
 	}
 }

@@ -56,7 +56,7 @@ func (m *machine) step(t *rapid.T) (moved bool) {
 		}
 		m.do(t, was, next, f, a)
 	}
-	if next.State == events.RolloutStalled && was.State != next.State && (len(f.Blocking)+len(f.Accepting) == 0 || f.fenced() || !f.Fresh || m.now.Sub(was.Since) < f.Deadline) {
+	if next.State == events.RolloutStalled && was.State != next.State && (len(f.Blocking)+len(f.Accepting) == 0 || f.waits() || !f.Fresh || m.now.Sub(was.Since) < f.Deadline) {
 		t.Fatalf("stalled after %s of %s, fresh %t, with %v", m.now.Sub(was.Since), f.Deadline, f.Fresh, f.Blocking)
 	}
 	m.r = next
@@ -107,7 +107,7 @@ func (m *machine) check(t *rapid.T) {
 		t.Fatalf("%s wakes at %s, now is %s", m.r.State, wake, m.now)
 	}
 	overdue := m.r.State == events.RolloutRolling && f.Configured && f.Deadline > 0 && m.now.Sub(m.r.Since) >= f.Deadline
-	if overdue && len(f.Blocking) > 0 && (m.r.PreviousVersionID != "" || !f.unclaimed()) {
+	if overdue && len(f.Blocking) > 0 {
 		t.Fatalf("the stall was not published: %v", f.Blocking)
 	}
 	if m.r.State != m.heard && m.r.State != events.RolloutSuperseded {

@@ -32,12 +32,10 @@ type Question struct {
 	// Promoted is when the announcement of VersionID was stored, which is after the
 	// promotion.
 	Promoted time.Time
-	// PresumeEnded says after which silence a serve user of a service is presumed to
-	// have ended. The operator vouches for that, so the answer is unknown then.
-	PresumeEnded map[string]time.Duration
-	// JoinRequired names the services whose instances do not start before their use
-	// is recorded.
-	JoinRequired map[string]bool
+	// Confirmed is the last confirmation of each consumer.
+	Confirmed map[string]events.Confirmed
+	// Foreign says what shows that another system works on the secret, see [Foreign].
+	Foreign string
 	// Emergency skips the floor and running fences, and names whom that may break.
 	Emergency bool
 }
@@ -56,8 +54,10 @@ type Standing struct {
 	Breaks []events.Blocker
 	// Unknown says why nothing can be said of the fleet, "" if it is complete.
 	Unknown string
-	// Presumed are the instances whose end was presumed.
+	// Presumed are the instances whose end was presumed, and Doubts what else makes
+	// a yes unknown.
 	Presumed []events.Blocker
+	Doubts   []string
 	// Unjoined are the services of which an instance may start without a record:
 	// their users serve on, and are not required to join.
 	Unjoined []string
@@ -72,17 +72,21 @@ type Standing struct {
 func (q Question) Ask(f events.Fleet) Standing {
 	s := Standing{Instances: make(map[InstanceState]int, 3)}
 	seen := make(map[string]bool, len(q.Spec.Services)+1)
-	fence := q.Spec.FencePeriod()
 	for _, u := range f.Users {
 		state := StateOf(u, f.At)
 		s.Instances[state]++
-		fence = max(fence, seconds(u.Use.Fence))
 		s.Lease = max(s.Lease, leaseOf(u))
 		if q.judge(&s, u, state, f.At) {
 			seen[u.Use.Service] = true
 		}
 	}
-	s.Blocking = withAbsent(s.Blocking, q.Spec.Services, seen)
+	unconfirmed, presumed := q.consumers(f.At)
+	q.wait(&s, unconfirmed)
+	if q.Emergency {
+		s.Breaks = append(s.Breaks, q.unheardJobs(f)...)
+	}
+	s.Blocking = q.withAbsent(append(s.Blocking, q.fleets(f)...), seen)
+	s.Doubts = q.doubts(presumed, seen)
 	for _, list := range [][]events.Blocker{s.Accepting, s.Breaks, s.Presumed} {
 		sortBlockers(list)
 	}
@@ -95,8 +99,19 @@ func (q Question) Ask(f events.Fleet) Standing {
 	if f.Full {
 		s.Unknown = "the stream of uses is full, so new instances are not recorded: raise its limit"
 	}
-	s.Floor = Floor(base, fence)
+	s.Floor = base.Add(q.floor(f))
 	return s
+}
+
+// wait notes blockers. An emergency does not wait for those that end by themselves.
+func (q Question) wait(s *Standing, list []events.Blocker) {
+	for _, b := range list {
+		if q.Emergency && !b.Until.IsZero() {
+			s.Breaks = append(s.Breaks, b)
+		} else {
+			s.Blocking = append(s.Blocking, b)
+		}
+	}
 }
 
 // judge notes what one user keeps waiting. It returns true if its service counts as
@@ -118,17 +133,16 @@ func (q Question) judge(s *Standing, u events.User, state InstanceState, now tim
 	if u.Problem != "" {
 		b = events.Blocker{Reason: events.BlockNotUnderstood, Detail: u.Problem}
 	}
-	if end, ok := FenceEnd(u, q.Promoted, q.Spec.FencePeriod()); ok {
+	if end, ok := End(u, q.Promoted, q.Spec); ok {
 		if !now.Before(end) {
 			return false
 		}
 		b.Until, b.Detail = end, "its fence ends by itself"
-		if q.Emergency {
-			s.Breaks = append(s.Breaks, q.named(u, b))
-			return true
+		if _, job := q.Spec.Job(u.Use.Service); job {
+			b.Detail = "its run ends by itself"
 		}
 	}
-	s.Blocking = append(s.Blocking, q.named(u, b))
+	q.wait(s, []events.Blocker{q.named(u, b)})
 	return true
 }
 
@@ -163,9 +177,9 @@ func (q Question) clear(u events.User) bool {
 }
 
 func (q Question) presumed(u events.User, now time.Time) bool {
-	after, ok := q.PresumeEnded[u.Use.Service]
+	after := q.Spec.Proof.Subscribers[u.Use.Service].PresumedEndedAfter
 	heard := later(u.RenewedAt, u.UsedAt)
-	return ok && !heard.IsZero() && !now.Before(heard.Add(after))
+	return after > 0 && !heard.IsZero() && !now.Before(heard.Add(after))
 }
 
 // named completes a blocker. A service that is not among the subscribers is named
@@ -190,7 +204,7 @@ func (q Question) Missing(f events.Fleet) []events.Blocker {
 	seen := make(map[string]bool, len(q.Spec.Services)+1)
 	for _, u := range f.Users {
 		state := StateOf(u, f.At)
-		end, fenced := FenceEnd(u, q.Promoted, q.Spec.FencePeriod())
+		end, fenced := End(u, q.Promoted, q.Spec)
 		switch {
 		case state == InstanceEnded, state == InstanceSilent && fenced && !f.At.Before(end):
 		case state == InstanceSilent:
@@ -204,7 +218,7 @@ func (q Question) Missing(f events.Fleet) []events.Blocker {
 			}
 		}
 	}
-	return withAbsent(out, q.Spec.Services, seen)
+	return q.withAbsent(out, seen)
 }
 
 // holds reports whether a process verifies with a version, or more.
@@ -213,27 +227,32 @@ func holds(u events.Use, v secret.VersionID) bool {
 }
 
 // unjoined returns the services of which an instance may use the secret before it
-// is recorded, in order.
+// is recorded, in order. The longest run of a job bounds that.
 func (q Question) unjoined(f events.Fleet) []string {
 	var out []string
 	for _, u := range f.Users {
-		if s := u.Use.Service; !u.Presence.Ended && u.Use.PastFence != events.PastFenceRefuse && !q.JoinRequired[s] && !slices.Contains(out, s) {
-			out = append(out, s)
+		s := u.Use.Service
+		if _, job := q.Spec.Job(s); job || u.Presence.Ended || u.Use.PastFence == events.PastFenceRefuse || q.Spec.Proof.Subscribers[s].JoinRequired || slices.Contains(out, s) {
+			continue
 		}
+		out = append(out, s)
 	}
 	slices.Sort(out)
 	return out
 }
 
 // lost returns what may have been lost with an earlier stream. If every subscriber
-// is known to refuse past its fence, nothing was: the floor counts from the loss.
+// is a job or known to refuse past its fence, nothing was: the floor counts from the
+// loss.
 func (q Question) lost(f events.Fleet) string {
 	refuse := len(q.Spec.Services) > 0
 	for _, s := range q.Spec.Services {
-		refuse = refuse && slices.ContainsFunc(f.Users, func(u events.User) bool { return u.Use.Service == s })
+		_, job := q.Spec.Job(s)
+		refuse = refuse && (job || slices.ContainsFunc(f.Users, func(u events.User) bool { return u.Use.Service == s }))
 	}
 	for _, u := range f.Users {
-		refuse = refuse && u.Use.PastFence == events.PastFenceRefuse
+		_, job := q.Spec.Job(u.Use.Service)
+		refuse = refuse && (job || u.Use.PastFence == events.PastFenceRefuse)
 	}
 	if refuse {
 		return ""

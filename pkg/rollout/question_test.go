@@ -57,6 +57,11 @@ func question() Question {
 	}
 }
 
+// api says more of the service api.
+func api(q *Question, s secret.Subscriber) {
+	q.Spec.Proof.Subscribers = map[string]secret.Subscriber{"api": s}
+}
+
 func fleetOf(users ...events.User) events.Fleet {
 	return events.Fleet{SecretID: "S", Users: users, Seq: 7, At: t0, Since: t0.Add(-24 * time.Hour), Confirmed: t0.Add(-24 * time.Hour)}
 }
@@ -264,12 +269,12 @@ func TestSafe(t *testing.T) {
 	}{
 		"all refuse and run the version":           {[]events.User{good}, func(*Question, *events.Fleet) {}, AnswerYes, "no instance uses or accepts"},
 		"one serves on":                            {[]events.User{user(good, serves)}, func(*Question, *events.Fleet) {}, AnswerYes, "if no instance of api started"},
-		"one serves on and has to join":            {[]events.User{user(good, serves)}, func(q *Question, _ *events.Fleet) { q.JoinRequired = map[string]bool{"api": true} }, AnswerYes, "no instance uses"},
+		"one serves on and has to join":            {[]events.User{user(good, serves)}, func(q *Question, _ *events.Fleet) { api(q, secret.Subscriber{JoinRequired: true}) }, AnswerYes, "no instance uses"},
 		"one runs another version":                 {[]events.User{using("v1")}, func(*Question, *events.Fleet) {}, AnswerNo, "api/1 runs_other_version"},
 		"a fence runs":                             {[]events.User{good, user(using("v1"), lately)}, func(*Question, *events.Fleet) {}, AnswerNo, "until 2026-03-01T12:19:12Z"},
 		"the floor is not over":                    {[]events.User{good}, func(q *Question, _ *events.Fleet) { q.Promoted = t0 }, AnswerNo, "2026-03-01T12:20:12Z"},
-		"an end is presumed":                       {[]events.User{good, user(using("v1"), lastly, serves)}, func(q *Question, _ *events.Fleet) { q.PresumeEnded = map[string]time.Duration{"api": time.Hour} }, AnswerUnknown, "presumed, first api/2"},
-		"the time to presume an end is not over":   {[]events.User{good, user(using("v1"), lastly, serves)}, func(q *Question, _ *events.Fleet) { q.PresumeEnded = map[string]time.Duration{"api": 2 * time.Hour} }, AnswerNo, "api/2 silent"},
+		"an end is presumed":                       {[]events.User{good, user(using("v1"), lastly, serves)}, func(q *Question, _ *events.Fleet) { api(q, secret.Subscriber{PresumedEndedAfter: time.Hour}) }, AnswerUnknown, "presumed, first api/2"},
+		"the time to presume an end is not over":   {[]events.User{good, user(using("v1"), lastly, serves)}, func(q *Question, _ *events.Fleet) { api(q, secret.Subscriber{PresumedEndedAfter: 2 * time.Hour}) }, AnswerNo, "api/2 silent"},
 		"the stream was lost with what served on":  {[]events.User{user(good, serves)}, func(_ *Question, f *events.Fleet) { f.Since = t0 }, AnswerUnknown, "may have been lost"},
 		"the stream is full, and nothing is known": {[]events.User{using("v1")}, func(_ *Question, f *events.Fleet) { f.Full = true }, AnswerUnknown, "full"},
 	} {

@@ -48,6 +48,7 @@ func (p Proof) Receipt(worker string, now time.Time) events.Receipt {
 		Barrier: events.ReceiptBarrier{
 			Seq: p.Fleet.Seq, At: p.Fleet.At, Since: p.Fleet.Since, Confirmed: p.Fleet.Confirmed, ConfirmedBy: p.Fleet.ConfirmedBy,
 		},
+		Confirmed: q.confirmed(), Foreign: q.Foreign, Doubts: s.Doubts,
 		Applied: s.Applied, Instances: counts(s.Instances), Breaks: Listed(s.Breaks),
 		Timer: timerOf(p.Fleet.Users, q.VersionID, q.Promoted, q.Spec.FencePeriod(), TimerGrace),
 	}
@@ -63,31 +64,26 @@ func (p Proof) basis(emergency bool) events.Basis {
 	switch {
 	case emergency:
 		return events.BasisEmergency
-	case p.Fleet.ConfirmedBy != "":
+	case p.Fleet.ConfirmedBy != "" || len(p.Question.confirmed()) > 0:
 		return events.BasisConfirmed
 	default:
 		return events.BasisProof
 	}
 }
 
+// confirmed returns the confirmations that the version has.
+func (q Question) confirmed() map[string]events.Confirmed {
+	out := maps.Clone(q.Confirmed)
+	maps.DeleteFunc(out, func(_ string, c events.Confirmed) bool { return c.VersionID != q.VersionID })
+	return out
+}
+
 // rules returns the settings that were in force.
 func (q Question) rules(s Standing) events.ReceiptRules {
-	out := events.ReceiptRules{
-		Services: q.Spec.Services, Fence: secret.FormatDuration(q.Spec.FencePeriod()), Grace: secret.FormatDuration(q.Spec.GracePeriod()),
+	return events.ReceiptRules{
+		Services: q.Spec.Services, Proof: q.Spec.Proof, Fence: secret.FormatDuration(q.Spec.FencePeriod()), Grace: secret.FormatDuration(q.Spec.GracePeriod()),
 		Lease: secret.FormatDuration(s.Lease), Floor: s.Floor,
 	}
-	for _, service := range slices.Sorted(maps.Keys(q.JoinRequired)) {
-		if q.JoinRequired[service] {
-			out.JoinRequired = append(out.JoinRequired, service)
-		}
-	}
-	for service, after := range q.PresumeEnded {
-		if out.PresumeEnded == nil {
-			out.PresumeEnded = map[string]string{}
-		}
-		out.PresumeEnded[service] = secret.FormatDuration(after)
-	}
-	return out
 }
 
 func counts(states map[InstanceState]int) map[string]int {
@@ -99,7 +95,7 @@ func counts(states map[InstanceState]int) map[string]int {
 }
 
 // receiptUsers returns the users of a receipt, and counts those for which there is no
-// room. Users that decide come first: one live instance of each service, then the
+// room. Users that decide come first: one live instance of each service and fleet, then the
 // silent, the live and the ended ones.
 func (q Question) receiptUsers(f events.Fleet) (listed []events.ReceiptUser, rest *events.ReceiptOmitted) {
 	all := make([]events.ReceiptUser, 0, len(f.Users))
@@ -110,17 +106,17 @@ func (q Question) receiptUsers(f events.Fleet) (listed []events.ReceiptUser, res
 		return cmp.Or(cmp.Compare(a.Service, b.Service), cmp.Compare(a.Instance, b.Instance), cmp.Compare(a.Incarnation, b.Incarnation))
 	})
 	rank := map[string]int{string(InstanceSilent): 1, string(InstanceLive): 2, string(InstanceEnded): 3}
-	first := map[string]int{} // :: service → its first live user
+	first := map[[2]string]int{} // service and fleet → the first live user
 	for i, u := range all {
-		if _, ok := first[u.Service]; !ok && u.State == string(InstanceLive) {
-			first[u.Service] = i
+		if _, ok := first[[2]string{u.Service, u.Fleet}]; !ok && u.State == string(InstanceLive) {
+			first[[2]string{u.Service, u.Fleet}] = i
 		}
 	}
 	ranks := make([]int, len(all))
 	order := make([]int, len(all))
 	for i, u := range all {
 		order[i], ranks[i] = i, rank[u.State]
-		if at, ok := first[u.Service]; ok && at == i {
+		if at, ok := first[[2]string{u.Service, u.Fleet}]; ok && at == i {
 			ranks[i] = 0
 		}
 	}
@@ -153,7 +149,7 @@ func fitting(all []events.ReceiptUser, order []int) (listed []events.ReceiptUser
 func (q Question) receiptUser(u events.User, now time.Time) events.ReceiptUser {
 	out := events.ReceiptUser{
 		Service: u.Use.Service, Instance: u.Use.Instance, Incarnation: u.Use.Incarnation, VersionID: u.Use.VersionID, Status: u.Use.Status,
-		Wanted: u.Use.Wanted, Accepts: u.Use.Accepts, PastFence: u.Use.PastFence, Fence: u.Use.Fence, Lease: u.Presence.Lease, Joined: u.Use.Joined,
+		Wanted: u.Use.Wanted, Accepts: u.Use.Accepts, PastFence: u.Use.PastFence, Fence: u.Use.Fence, Fleet: u.Presence.Fleet, Lease: u.Presence.Lease, Joined: u.Use.Joined,
 		Ended: u.Presence.Ended, State: string(StateOf(u, now)), StartedAt: u.Presence.StartedAt, AppliedAt: u.Use.At, UsedAt: u.UsedAt, RenewedAt: u.RenewedAt, Problem: u.Problem,
 	}
 	if end, ok := FenceEnd(u, q.Promoted, q.Spec.FencePeriod()); ok {

@@ -47,6 +47,7 @@ func TestEveryAllowedRetirementReplays(t *testing.T) {
 		func(u *events.User) { u.Presence.Lease = 7200 },
 		func(u *events.User) { u.Use.At, u.Presence.StartedAt = t0.Add(-30*time.Minute), t0.Add(-3*time.Hour) },
 		func(u *events.User) { u.Use.Joined = false },
+		func(u *events.User) { u.Presence.Fleet = "eu" },
 	}
 	allowed := 0
 	rapid.Check(t, func(t *rapid.T) {
@@ -61,8 +62,14 @@ func TestEveryAllowedRetirementReplays(t *testing.T) {
 		}
 		p := proof(append(users, using("v2"))...)
 		p.Question.Pending = rapid.SampledFrom([]secret.VersionID{"", "v3"}).Draw(t, "pending")
-		p.Question.PresumeEnded = rapid.SampledFrom([]map[string]time.Duration{nil, {"api": time.Minute}}).Draw(t, "presumed")
-		p.Question.JoinRequired = rapid.SampledFrom([]map[string]bool{nil, {"api": true, "other": false}}).Draw(t, "join")
+		p.Question.Spec.Proof = rapid.SampledFrom([]secret.Proof{
+			{}, {Fleets: []string{"eu"}}, {Consumers: []secret.Consumer{{Name: "erp"}}}, {Consumers: []secret.Consumer{{Name: "erp", After: time.Hour}}},
+			{Subscribers: map[string]secret.Subscriber{"api": {PresumedEndedAfter: time.Minute}}},
+			{Subscribers: map[string]secret.Subscriber{"api": {JoinRequired: true}, "other": {Kind: secret.KindJob, MaxRun: time.Minute}}},
+			{Subscribers: map[string]secret.Subscriber{"api": {Kind: secret.KindJob, MaxRun: 9 * time.Hour}}},
+		}).Draw(t, "proof")
+		p.Question.Confirmed = rapid.SampledFrom([]map[string]events.Confirmed{nil, {"erp": {VersionID: "v1"}}, {"erp": {VersionID: "v2", By: "ann"}}}).Draw(t, "confirmed consumers")
+		p.Question.Foreign = rapid.SampledFrom([]string{"", "another scheduler works on the secret"}).Draw(t, "foreign")
 		p.Question.Spec.Grace = rapid.SampledFrom([]time.Duration{0, -1, time.Minute}).Draw(t, "grace")
 		p.Fleet.ConfirmedBy = rapid.SampledFrom([]string{"", "ann"}).Draw(t, "confirmed")
 		if rapid.Bool().Draw(t, "lost") {
@@ -88,24 +95,29 @@ func TestEveryAllowedRetirementReplays(t *testing.T) {
 func TestAReceiptThatContradictsItself(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]func(*events.Receipt){
-		"a live user runs the version before":    func(r *events.Receipt) { r.Users[0].VersionID = "v1" },
-		"a live user accepts it":                 func(r *events.Receipt) { r.Users[0].Accepts = []secret.VersionID{"v1"} },
-		"a user is gone":                         func(r *events.Receipt) { r.Users = r.Users[1:] },
-		"a user was added":                       func(r *events.Receipt) { r.Users = append(r.Users, r.Users[0]) },
-		"a user has another state":               func(r *events.Receipt) { r.Users[0].State = "ended" },
-		"the end of a fence is another":          func(r *events.Receipt) { r.Users[0].FenceEnd = t0 },
-		"nothing was retired":                    func(r *events.Receipt) { r.Retired = nil },
-		"the version that stays was retired":     func(r *events.Receipt) { r.Retired = []secret.VersionID{"v2"} },
-		"another basis":                          func(r *events.Receipt) { r.Basis = events.BasisConfirmed },
-		"an emergency without its cause":         func(r *events.Receipt) { r.Basis = events.BasisEmergency },
-		"decided before the floor":               func(r *events.Receipt) { r.PromotedAt = t0.Add(-time.Minute) },
-		"decided within the grace period":        func(r *events.Receipt) { r.RetireAt = t0.Add(time.Hour) },
-		"the rollout had not drained":            func(r *events.Receipt) { r.State = events.RolloutConverged },
-		"a longer fence":                         func(r *events.Receipt) { r.Rules.Fence = "30d" },
-		"a fence that is no time":                func(r *events.Receipt) { r.Rules.Fence = "soon" },
-		"no fence":                               func(r *events.Receipt) { r.Rules.Fence = "0s" },
-		"a grace that is no time":                func(r *events.Receipt) { r.Rules.Grace = "" },
-		"a presumption that is no time":          func(r *events.Receipt) { r.Rules.PresumeEnded = map[string]string{"api": "x"} },
+		"a live user runs the version before": func(r *events.Receipt) { r.Users[0].VersionID = "v1" },
+		"a live user accepts it":              func(r *events.Receipt) { r.Users[0].Accepts = []secret.VersionID{"v1"} },
+		"a user is gone":                      func(r *events.Receipt) { r.Users = r.Users[1:] },
+		"a user was added":                    func(r *events.Receipt) { r.Users = append(r.Users, r.Users[0]) },
+		"a user has another state":            func(r *events.Receipt) { r.Users[0].State = "ended" },
+		"the end of a fence is another":       func(r *events.Receipt) { r.Users[0].FenceEnd = t0 },
+		"nothing was retired":                 func(r *events.Receipt) { r.Retired = nil },
+		"the version that stays was retired":  func(r *events.Receipt) { r.Retired = []secret.VersionID{"v2"} },
+		"another basis":                       func(r *events.Receipt) { r.Basis = events.BasisConfirmed },
+		"an emergency without its cause":      func(r *events.Receipt) { r.Basis = events.BasisEmergency },
+		"decided before the floor":            func(r *events.Receipt) { r.PromotedAt = t0.Add(-time.Minute) },
+		"decided within the grace period":     func(r *events.Receipt) { r.RetireAt = t0.Add(time.Hour) },
+		"the rollout had not drained":         func(r *events.Receipt) { r.State = events.RolloutConverged },
+		"a longer fence":                      func(r *events.Receipt) { r.Rules.Fence = "30d" },
+		"a fence that is no time":             func(r *events.Receipt) { r.Rules.Fence = "soon" },
+		"no fence":                            func(r *events.Receipt) { r.Rules.Fence = "0s" },
+		"a grace that is no time":             func(r *events.Receipt) { r.Rules.Grace = "" },
+		"a consumer that was not confirmed":   func(r *events.Receipt) { r.Rules.Proof.Consumers = []secret.Consumer{{Name: "erp"}} },
+		"a job whose longest run is not over": func(r *events.Receipt) {
+			r.Rules.Proof.Subscribers = map[string]secret.Subscriber{"api": {Kind: secret.KindJob, MaxRun: 99 * time.Hour}}
+		},
+		"a fleet that was not heard from":        func(r *events.Receipt) { r.Rules.Proof.Fleets = []string{"eu"} },
+		"a doubt that it does not say":           func(r *events.Receipt) { r.Foreign = "another program wrote version v2" },
 		"another floor":                          func(r *events.Receipt) { r.Rules.Floor = t0 },
 		"another lease":                          func(r *events.Receipt) { r.Rules.Lease = "1d" },
 		"another subscriber":                     func(r *events.Receipt) { r.Rules.Services = append(r.Rules.Services, "billing") },

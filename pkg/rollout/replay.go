@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"time"
 
 	"github.com/tradepulse/rotator/pkg/events"
 	"github.com/tradepulse/rotator/pkg/secret"
@@ -48,17 +47,9 @@ func proofOf(r events.Receipt) (Proof, error) {
 		return Proof{}, err
 	}
 	q := Question{
-		Spec:      secret.Spec{ID: r.SecretID, Store: r.Store, Services: r.Rules.Services, Fence: fence, Grace: grace},
+		Spec:      secret.Spec{ID: r.SecretID, Store: r.Store, Services: r.Rules.Services, Proof: r.Rules.Proof, Fence: fence, Grace: grace},
 		VersionID: r.VersionID, Pending: r.Pending, Unstaged: true, Promoted: r.PromotedAt,
-		JoinRequired: map[string]bool{}, PresumeEnded: map[string]time.Duration{},
-	}
-	for _, s := range r.Rules.JoinRequired {
-		q.JoinRequired[s] = true
-	}
-	for s, after := range r.Rules.PresumeEnded {
-		if q.PresumeEnded[s], err = secret.ParseDuration(after); err != nil {
-			return Proof{}, err
-		}
+		Confirmed: r.Confirmed, Foreign: r.Foreign,
 	}
 	d := events.Data{
 		SecretID: r.SecretID, Store: r.Store, VersionID: r.VersionID, Reason: r.Cause, RotationID: r.RotationID,
@@ -86,7 +77,7 @@ func userOf(id secret.ID, u events.ReceiptUser) events.User {
 			Accepts: u.Accepts, PastFence: u.PastFence, Fence: u.Fence, Joined: u.Joined,
 		},
 		Presence: events.Presence{
-			Service: u.Service, Instance: u.Instance, Incarnation: u.Incarnation, StartedAt: u.StartedAt, Lease: u.Lease, Ended: u.Ended,
+			Service: u.Service, Instance: u.Instance, Incarnation: u.Incarnation, Fleet: u.Fleet, StartedAt: u.StartedAt, Lease: u.Lease, Ended: u.Ended,
 		},
 		UsedAt: u.UsedAt, RenewedAt: u.RenewedAt, Problem: u.Problem,
 	}
@@ -101,6 +92,8 @@ func (p Proof) agrees(r events.Receipt) error {
 		return errors.New("it does not say which older versions were retired")
 	case again.Basis != r.Basis:
 		return fmt.Errorf("its basis is %s, its records give %s", r.Basis, again.Basis)
+	case !slices.Equal(again.Doubts, r.Doubts):
+		return errors.New("its doubts are not what its records give")
 	case !slices.EqualFunc(again.Users, r.Users, sameUser):
 		return errors.New("the state of a user is not what its records say, or the users are out of order")
 	case r.Omitted != nil:

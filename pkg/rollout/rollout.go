@@ -131,19 +131,14 @@ func (f Facts) With(s Standing) Facts {
 	return f
 }
 
-// fenced reports whether all that blocks are fences, which end by themselves.
-func (f Facts) fenced() bool {
+// waits reports whether all that blocks is quiet.
+func (f Facts) waits() bool {
 	for _, b := range f.Blocking {
-		if b.Until.IsZero() {
+		if !quiet(b) {
 			return false
 		}
 	}
 	return len(f.Blocking) > 0
-}
-
-// unclaimed reports whether the secret has no subscriber and no user.
-func (f Facts) unclaimed() bool {
-	return len(f.Blocking) == 1 && f.Blocking[0].Reason == events.BlockNoSubscriber
 }
 
 // ActionKind says what has to be done.
@@ -176,7 +171,8 @@ const (
 	// ReasonFellBack: an instance that does not run the version appeared after
 	// convergence.
 	ReasonFellBack Reason = "fell_back"
-	// ReasonFences: nothing blocks but fences of silent instances.
+	// ReasonFences: nothing blocks but what never pages: fences and runs of silent
+	// instances, consumers to confirm, a secret without a subscriber.
 	ReasonFences Reason = "within_fence"
 	// ReasonBlocked: something else blocks as well.
 	ReasonBlocked Reason = "blocked"
@@ -251,15 +247,15 @@ func (r Rollout) supersede(now time.Time) (Rollout, []Action) {
 	return r, publish
 }
 
-// rolling decides for a rollout that rolls or waits for fences.
+// rolling decides for a rollout that rolls or waits.
 func (r Rollout) rolling(now time.Time, f Facts) (Rollout, []Action) {
 	waits := r.State == events.RolloutWaiting
 	switch {
 	case len(f.Blocking) == 0 && !now.Before(r.heldUntil()):
 		return r.converge(now, f)
-	case f.fenced() && !waits:
+	case f.waits() && !waits:
 		return r.move(now, events.RolloutWaiting, ReasonFences)
-	case len(f.Blocking) > 0 && !f.fenced() && waits:
+	case len(f.Blocking) > 0 && !f.waits() && waits:
 		return r.move(now, events.RolloutRolling, ReasonBlocked)
 	case waits || len(f.Blocking) == 0 || !r.overdue(now, f):
 		return r, nil
@@ -279,10 +275,9 @@ func (r Rollout) heldUntil() time.Time {
 	return r.Since.Add(HoldOff)
 }
 
-// overdue reports whether a blocked rollout has passed its deadline. A first
-// version without a subscriber keeps nothing waiting.
+// overdue reports whether a blocked rollout has passed its deadline.
 func (r Rollout) overdue(now time.Time, f Facts) bool {
-	return f.Deadline > 0 && !now.Before(r.Since.Add(f.Deadline)) && (r.PreviousVersionID != "" || !f.unclaimed())
+	return f.Deadline > 0 && !now.Before(r.Since.Add(f.Deadline))
 }
 
 func (r Rollout) stalled(now time.Time, f Facts) (Rollout, []Action) {
@@ -294,7 +289,7 @@ func (r Rollout) stalled(now time.Time, f Facts) (Rollout, []Action) {
 		return r.move(now, events.RolloutDraining, ReasonDrained)
 	case !drains && len(f.Blocking) == 0:
 		return r.converge(now, f)
-	case f.fenced():
+	case f.waits():
 		return r.move(now, events.RolloutWaiting, ReasonFences)
 	case f.Deadline == 0 && drains:
 		return r.move(now, events.RolloutDraining, ReasonNoDeadline)

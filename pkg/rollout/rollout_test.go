@@ -17,10 +17,12 @@ const (
 
 var (
 	nobody = []events.Blocker{{Reason: events.BlockNoSubscriber}}
-	old    = []events.Blocker{{Service: "api", Instance: "1", VersionID: "v1", Reason: events.BlockOldVersion}}
-	silent = []events.Blocker{{Service: "api", Reason: events.BlockNoInstance}}
-	fenced = []events.Blocker{{Service: "api", Instance: "1", VersionID: "v1", Reason: events.BlockSilent, Until: t0.Add(time.Hour)}}
-	accept = []events.Blocker{{Service: "api", Instance: "1", VersionID: "v1", Reason: events.BlockAccepts}}
+
+	unconfirmed = []events.Blocker{{Service: "erp", Reason: events.BlockUnconfirmed}}
+	old         = []events.Blocker{{Service: "api", Instance: "1", VersionID: "v1", Reason: events.BlockOldVersion}}
+	silent      = []events.Blocker{{Service: "api", Reason: events.BlockNoInstance}}
+	fenced      = []events.Blocker{{Service: "api", Instance: "1", VersionID: "v1", Reason: events.BlockSilent, Until: t0.Add(time.Hour)}}
+	accept      = []events.Blocker{{Service: "api", Instance: "1", VersionID: "v1", Reason: events.BlockAccepts}}
 )
 
 // inState returns a rollout from v1 to v2 that entered a state at t0.
@@ -106,9 +108,10 @@ func TestAdvance(t *testing.T) {
 		"convergence waits for the floor and says so":               {inState(events.RolloutRolling), 0, but(facts(nil), floor), events.RolloutConverged, []Action{publish(ReasonApplied)}},
 		"a first version converges and nothing is retired":          {with(inState(events.RolloutRolling), first), 0, facts(nil), events.RolloutConverged, []Action{publish(ReasonApplied)}},
 		"a first version that has converged has come to its end":    {with(inState(events.RolloutConverged), first), time.Hour, facts(old), events.RolloutConverged, nil},
-		"a first version without a user keeps nothing waiting":      {with(inState(events.RolloutRolling), first), time.Hour, facts(nobody), events.RolloutRolling, nil},
+		"a first version without a user waits":                      {with(inState(events.RolloutRolling), first), time.Hour, facts(nobody), events.RolloutWaiting, []Action{publish(ReasonFences)}},
+		"a consumer that is not confirmed never pages":              {inState(events.RolloutWaiting), deadline, facts(unconfirmed), events.RolloutWaiting, nil},
 		"a first version stalls when its subscriber is silent":      {with(inState(events.RolloutRolling), first), deadline, facts(silent), events.RolloutStalled, []Action{publish(ReasonDeadline)}},
-		"a version without a user stalls if it replaced one":        {inState(events.RolloutRolling), deadline, facts(nobody), events.RolloutStalled, []Action{publish(ReasonDeadline)}},
+		"a version without a user never pages":                      {inState(events.RolloutWaiting), deadline, facts(nobody), events.RolloutWaiting, nil},
 		"silence is never convergence":                              {inState(events.RolloutRolling), time.Minute, facts(silent), events.RolloutRolling, nil},
 		"a rolling version stalls at the deadline":                  {inState(events.RolloutRolling), deadline, facts(old), events.RolloutStalled, []Action{publish(ReasonDeadline)}},
 		"a stall is declared on fresh reports only":                 {inState(events.RolloutRolling), deadline, but(facts(old), stale), events.RolloutRolling, []Action{refresh}},

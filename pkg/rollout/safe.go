@@ -50,10 +50,15 @@ func (q Question) Safe(r Rollout, f events.Fleet) SafeToRevoke {
 		out.Answer, out.Because = AnswerNo, v.Because
 	case f.At.Before(out.Until) && r.State != events.RolloutRetired:
 		out.Answer, out.Because = AnswerNo, "grace period and floor end "+clock(out.Until)
+		if runs := q.unheardJobs(f); len(runs) > 0 {
+			out.Because += ": a run of " + runs[0].Service + " may have read an older version"
+		}
 	case len(s.Presumed) > 0:
 		out.Answer, out.Because = AnswerUnknown, fmt.Sprintf("the end of %d silent instances is presumed, first %s", len(s.Presumed), s.Presumed[0])
-	case len(s.Unjoined) > 0:
-		out.Answer, out.Because = AnswerYes, "if no instance of "+strings.Join(s.Unjoined, ", ")+" started while the bus could not be reached: join: required rules that out"
+	case len(s.Doubts) > 0:
+		out.Answer, out.Because = AnswerUnknown, strings.Join(s.Doubts, "; ")
+	case len(q.conditions(s, f)) > 0:
+		out.Answer, out.Because = AnswerYes, "if "+strings.Join(q.conditions(s, f), ", and ")
 	default:
 		out.Answer, out.Because = AnswerYes, "no instance uses or accepts an older version"
 	}

@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/tradepulse/rotator/pkg/events"
+	"github.com/tradepulse/rotator/pkg/secret"
 )
 
 // InstanceState says what is known of one process of a service.
@@ -49,12 +50,12 @@ const keepEnded = 10 * time.Minute
 // Forgettable reports whether the records of a user prove nothing any more: it has
 // ended, or its silence has lasted for longer than its fence, so that only a read of
 // the store's primary could bring it back into use, and a renewal would find its
-// presence missing. f is the fence that is configured for the secret.
-func Forgettable(u events.User, now time.Time, f time.Duration) bool {
+// presence missing. A run of a job ends as a fence does.
+func Forgettable(u events.User, now time.Time, spec secret.Spec) bool {
 	if u.Presence.Ended && u.Problem == "" {
 		return !now.Before(u.RenewedAt.Add(keepEnded))
 	}
-	end, ok := FenceEnd(u, u.RenewedAt, f)
+	end, ok := End(u, u.RenewedAt, spec)
 	return ok && StateOf(u, now) == InstanceSilent && !now.Before(end.Add(keepEnded))
 }
 

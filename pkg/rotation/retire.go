@@ -138,8 +138,12 @@ func (r *Rotator) prove(ctx context.Context, spec secret.Spec, meta secret.Metad
 	if err != nil {
 		return 0, false, stepError{stepProve, events.RetryAfter(err, retireRetry)}
 	}
+	confirmed, err := r.cfg.Bus.Confirmations(ctx, spec.ID, spec.Proof.Consumers)
+	if err != nil {
+		return 0, false, stepError{stepProve, events.RetryAfter(err, retireRetry)}
+	}
 	pending, _ := meta.At(secret.StagePending)
-	q := rollout.Question{Spec: spec, VersionID: order.VersionID, Pending: pending.ID, Unstaged: true, Promoted: announced.At}
+	q := rollout.Question{Spec: spec, VersionID: order.VersionID, Pending: pending.ID, Unstaged: true, Promoted: announced.At, Confirmed: confirmed}
 	v := q.MayRetire(order, logged, fleet)
 	if len(v.Breaks) > 0 {
 		r.log.LogAttrs(ctx, slog.LevelError, "secret.retire_breaks", slog.String("secret_id", string(spec.ID)), slog.Any("instances", rollout.Listed(v.Breaks)),

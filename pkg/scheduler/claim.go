@@ -113,6 +113,6 @@ func (r *reconciler) suspend(ctx context.Context, c claim, timer bool) error {
 // delay an announcement until the next full sweep.
 func fingerprint(s secret.Spec) uint64 {
 	h := fnv.New64a()
-	_, _ = fmt.Fprintf(h, "%d %d %s", s.GracePeriod(), s.RolloutDeadline(), strings.Join(s.Services, " ")) // a hash takes everything
+	_, _ = fmt.Fprintf(h, "%d %d %s %s", s.GracePeriod(), s.RolloutDeadline(), strings.Join(s.Services, " "), s.Proof.Of(s.Services)) // a hash takes everything
 	return h.Sum64()
 }

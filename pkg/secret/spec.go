@@ -96,6 +96,8 @@ type Spec struct {
 	// old one is retired. Instances that report the secret without being
 	// listed count as well.
 	Services []string
+	// Proof is what else the retirement of a version rests on.
+	Proof Proof
 	// Rollout says when a new version starts to be used.
 	Rollout RolloutMode
 	// Grace is how long after every instance runs the new version the previous

@@ -48,6 +48,7 @@ func (s Spec) Validate() error {
 			bad("service %w", err)
 		}
 	}
+	s.validateProof(bad)
 	if !slices.Contains([]RolloutMode{"", RolloutActivate, RolloutPrepare}, s.Rollout) {
 		bad("rollout %q is unknown, use %s or %s", s.Rollout, RolloutActivate, RolloutPrepare)
 	}

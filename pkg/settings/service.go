@@ -32,6 +32,8 @@ type Service struct {
 	Service string `json:"service,omitzero"`
 	// Instance names the process. Without it a name is made up.
 	Instance string `json:"instance,omitzero"`
+	// Fleet names the fleet of the process, as secrets list it under fleets:.
+	Fleet string `json:"fleet,omitzero"`
 	// Store is the provider of the secrets: env, aws, vault, natskv. Without it
 	// env.
 	Store string `json:"store,omitzero"`

@@ -126,8 +126,9 @@ async def renewal(bus: TestBus, manager: Manager) -> None:
 async def test_the_use_is_on_record_before_the_first_read(bus: TestBus, store: Store) -> None:
     seen: list[tuple[list[dict[str, Any]], list[dict[str, Any]]]] = []
     store.before = lambda: seen.append((bus.uses("KEY"), bus.presences()))
-    async with running(bus, store, fence=timedelta(minutes=10), lease=timedelta(seconds=9)) as manager:
+    async with running(bus, store, fence=timedelta(minutes=10), lease=timedelta(seconds=9), fleet="eu") as manager:
         (use,), (presence,) = seen[0]
+        assert presence["fleet"] == "eu"
         assert (use["version_id"], use["accepts"], use["past_fence"], use["fence_seconds"]) == ("", [], "serve", 600)
         assert (presence["service"], presence["instance"], presence["lease_seconds"]) == ("api", manager.instance, 9)
         assert use["incarnation"] == presence["incarnation"]
@@ -438,12 +439,13 @@ async def test_settings_of_the_proof_are_checked(bus: TestBus, store: Store) -> 
         Spec("KEY", ttl=timedelta(hours=2), fence=timedelta(hours=1))
     assert Spec("KEY", ttl=timedelta(hours=2)).fence_period == HOUR // 2
     assert Spec("KEY", ttl=timedelta(days=2)).fence_period == HOUR
-    assert options_from_env({"ROTATOR_CHECKED_AT_USE": "A: B", "ROTATOR_FENCE": "1h30m", "ROTATOR_JOIN": "required"}) == {
+    assert options_from_env({"ROTATOR_CHECKED_AT_USE": "A: B", "ROTATOR_FENCE": "1h30m", "ROTATOR_JOIN": "required", "ROTATOR_FLEET": "eu"}) == {
         "checked_at_use": ("A", "B"),
         "fence": timedelta(minutes=90),
         "join": "required",
+        "fleet": "eu",
     }
-    assert options_from_env({}) == {"checked_at_use": (), "fence": None, "join": ""}
+    assert options_from_env({}) == {"checked_at_use": (), "fence": None, "join": "", "fleet": ""}
     assert options_from_env({"ROTATOR_FENCE": "0"})["fence"] is None
     for text in ("soon", "-1h", "90", "1d"):
         with pytest.raises(errors.ConfigurationError, match="ROTATOR_FENCE is no duration such as 5m or 1h30m"):

@@ -20,9 +20,11 @@ import (
 type Config struct {
 	// Service is the name under which the agent reports.
 	Service string
-	Files   []File
-	Source  client.Source
-	Bus     *events.Bus
+	// Fleet names the fleet of the programs, "" for none.
+	Fleet  string
+	Files  []File
+	Source client.Source
+	Bus    *events.Bus
 	// PollInterval is that of [client.Config].
 	PollInterval time.Duration
 	// Nil means slog.Default.
@@ -123,7 +125,7 @@ func (a *Agent) Ready() error {
 func (a *Agent) manager(ctx context.Context, k *kept) *client.Manager {
 	for wait := retryBase; ctx.Err() == nil; wait = min(wait*2, retryCap) {
 		m, err := client.New(ctx, client.Config{
-			Service: a.cfg.Service, Instance: k.instance, Source: a.cfg.Source, IDs: []secret.ID{k.file.ID}, Bus: k.bus,
+			Service: a.cfg.Service, Instance: k.instance, Fleet: a.cfg.Fleet, Source: a.cfg.Source, IDs: []secret.ID{k.file.ID}, Bus: k.bus,
 			PollInterval: a.cfg.PollInterval, Logger: a.log,
 		})
 		if err == nil {

@@ -49,6 +49,11 @@ func once(ctx context.Context, cfg Config, f File) error {
 	}
 }
 
+// onceLease is the lease of an agent that ends, in seconds: nothing renews it. For a
+// program that is a job, its record counts from then on until the longest run is over;
+// for any other it counts until the next agent, or a person, ends it.
+const onceLease = 1
+
 // record is what an agent that ends leaves on the bus for one file.
 type record struct {
 	bus      *events.Bus
@@ -63,7 +68,7 @@ func newRecord(cfg Config, f File) *record {
 	now := time.Now()
 	return &record{
 		bus: cfg.Bus, log: cfg.Logger, joined: true,
-		presence: events.Presence{Service: cfg.Service, Instance: instance, Incarnation: incarnation, StartedAt: now, At: now, Lease: int(client.DefaultLease / time.Second)},
+		presence: events.Presence{Service: cfg.Service, Instance: instance, Incarnation: incarnation, StartedAt: now, At: now, Lease: onceLease, Fleet: cfg.Fleet},
 		use: events.Use{
 			Running: events.Running{SecretID: f.ID}, Service: cfg.Service, Instance: instance, Incarnation: incarnation,
 			Accepts: []secret.VersionID{}, PastFence: events.PastFenceServe,

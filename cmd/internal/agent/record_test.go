@@ -11,12 +11,14 @@ import (
 	"strconv"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/tradepulse/rotator/internal/process"
 	"github.com/tradepulse/rotator/internal/waittest"
 	"github.com/tradepulse/rotator/pkg/client"
 	"github.com/tradepulse/rotator/pkg/events"
 	"github.com/tradepulse/rotator/pkg/events/eventstest"
+	"github.com/tradepulse/rotator/pkg/rollout"
 	"github.com/tradepulse/rotator/pkg/secret"
 	"github.com/tradepulse/rotator/pkg/store"
 	"github.com/tradepulse/rotator/pkg/store/storetest"
@@ -212,6 +214,20 @@ func TestAWriteThatEndsLeavesARecord(t *testing.T) {
 	u := h.user("it is on record", uses(v1))
 	if u.Presence.Ended || u.Use.PastFence != events.PastFenceServe || !u.Use.Joined {
 		t.Errorf("on record is %+v", u)
+	}
+	f, err := h.bus.Fleet(t.Context(), "db")
+	if err != nil {
+		t.Fatal(err)
+	}
+	spec := secret.Spec{ID: "db", Store: "mem", Services: []string{"nightly"}, Proof: secret.Proof{Subscribers: map[string]secret.Subscriber{"nightly": {Kind: secret.KindJob, MaxRun: time.Hour}}}}
+	q := rollout.Question{Spec: spec, VersionID: h.write("two"), Promoted: f.At}
+	f.At = u.RenewedAt.Add(2 * time.Second)
+	if b := q.Ask(f).Blocking; len(b) != 1 || b[0].Reason != events.BlockSilent || !b[0].Until.Equal(q.Promoted.Add(time.Hour+36*time.Second)) {
+		t.Errorf("two seconds later the run of a job blocks with %+v, want until its longest run is over", b)
+	}
+	f.At = f.At.Add(2 * time.Hour)
+	if b := q.Ask(f).Blocking; len(b) > 0 {
+		t.Errorf("after its longest run it blocks with %v", b)
 	}
 	h.cfg.Bus = nil
 	if err := Once(t.Context(), h.cfg); err != nil {

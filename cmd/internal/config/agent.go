@@ -12,6 +12,8 @@ import (
 type Agent struct {
 	// Service that the agent reports for, as secrets list it under services.
 	Service string `json:"service,omitzero" jsonschema:"format=token"`
+	// Fleet of the programs, as secrets list it under fleets.
+	Fleet string `json:"fleet,omitzero" jsonschema:"format=token"`
 	// How often the stores are asked although no event said that something has
 	// changed.
 	PollEvery Duration `json:"poll_every,omitzero" default:"5m"`

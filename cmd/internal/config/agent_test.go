@@ -8,20 +8,20 @@ import (
 )
 
 func TestFilesOfTheAgent(t *testing.T) {
-	const secrets = "stores: {m: {type: natskv}}\nsecrets: [{id: a}, {id: s, rollout: prepare-then-activate, retire: keep}]\n"
+	const secrets = "stores: {m: {type: natskv}}\nsecrets: [{id: a}, {id: s, rollout: prepare-then-activate, retire: keep}]\ndefaults: {no_subscribers: hold}\n"
 	for name, c := range map[string]struct {
 		agent string
 		want  []string
 	}{
 		"a file alone":        {"{service: x, files: [{id: a, path: /run/a}]}", nil},
-		"it needs a service":  {"{files: [{id: a, path: /run/a}]}", []string{"test.yaml:3:8: agent: service is missing; name the service that the agent reports for"}},
-		"a secret of its own": {"{service: x, files: [{id: b, path: /run/a}]}", []string{`test.yaml:3:34: agent.files[0].id: there is no secret "b"; use one of a, s`}},
+		"it needs a service":  {"{files: [{id: a, path: /run/a}]}", []string{"test.yaml:4:8: agent: service is missing; name the service that the agent reports for"}},
+		"a secret of its own": {"{service: x, files: [{id: b, path: /run/a}]}", []string{`test.yaml:4:34: agent.files[0].id: there is no secret "b"; use one of a, s`}},
 		"a file holds one version": {"{service: x, files: [{id: s, path: /run/a}]}",
-			[]string{"test.yaml:3:34: agent.files[0].id: with rollout: prepare-then-activate a service holds two versions, and a file holds one; use rollout: activate for it, or a client"}},
+			[]string{"test.yaml:4:34: agent.files[0].id: with rollout: prepare-then-activate a service holds two versions, and a file holds one; use rollout: activate for it, or a client"}},
 		"one process": {"{service: x, files: [{id: a, path: /run/a, signal: {pid: 1, pid_file: /run/p}}]}",
-			[]string{"test.yaml:3:59: agent.files[0].signal: it has to name one process; give pid_file or pid, one of them"}},
+			[]string{"test.yaml:4:59: agent.files[0].signal: it has to name one process; give pid_file or pid, one of them"}},
 		"the owner can read it": {`{service: x, files: [{id: a, path: /run/a, mode: "0040"}]}`,
-			[]string{"test.yaml:3:57: agent.files[0].mode: the owner could not read it; write it as 0400, or 0440 for a group too"}},
+			[]string{"test.yaml:4:57: agent.files[0].mode: the owner could not read it; write it as 0400, or 0440 for a group too"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			wantProblems(t, problems(t, secrets+"agent: "+c.agent+"\n"), c.want...)

@@ -31,8 +31,10 @@ func (k *checker) check(environ []string) {
 	k.awsEvents()
 	k.auditSources()
 	k.policies()
+	k.services()
 	k.settings([]string{"defaults"}, k.cfg.Defaults)
 	k.secrets()
+	k.unclaimed()
 	k.agent()
 	k.environment(environ)
 }

@@ -42,6 +42,9 @@ func (k *checker) settings(at []string, s Settings) {
 	if k.written(append(at, "policy")...) {
 		k.policyRef(append(at, "policy"), s.Policy)
 	}
+	if k.written(append(at, "services")...) {
+		k.serviceRefs(append(at, "services"), s.Services)
+	}
 	if k.written(append(at, "windows")...) {
 		for i, w := range s.Windows {
 			k.window(append(at, "windows", strconv.Itoa(i)), w)
@@ -66,6 +69,7 @@ func (k *checker) secret(at []string, s Secret) {
 	before := len(k.problems)
 	k.settings(at, s.Settings)
 	k.lifetime(at, s)
+	k.users(at, s)
 	st, ok := k.cfg.Stores[s.Store]
 	switch {
 	case s.Store == "" && !k.written(append(at, "store")...) && !k.written("defaults", "store") && !k.refused("stores"):
@@ -95,6 +99,7 @@ func (k *checker) spec(at []string, s Secret) {
 	if err != nil {
 		return // inherited, and reported where it is written
 	}
+	spec.Services, spec.Proof = nil, secret.Proof{} // checked where they are written
 	for _, err := range each(spec.Validate()) {
 		if !errors.Is(err, secret.ErrInvalidPolicy) {
 			k.report(at, plain(err, secret.ErrInvalidSpec), "see the reference for what goes together")

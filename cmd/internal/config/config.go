@@ -39,6 +39,9 @@ type Config struct {
 	Stores map[string]Store `json:"stores,omitzero"`
 	// Rules for values, by a name that secrets can refer to.
 	Policies map[string]Policy `json:"policies,omitzero"`
+	// What is known of services, by their names, whichever secrets list them: in their
+	// own services or, for discovered ones, in a tag.
+	Services map[string]Service `json:"services,omitzero"`
 	// What holds for every secret that does not say otherwise.
 	Defaults Settings `json:"defaults,omitzero"`
 	// The secrets to rotate.

@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -184,6 +185,44 @@ secrets:
 	}
 }
 
+// TestSettingsOfAService: those of a secret win over those of the services section,
+// which also hold for secrets that are discovered.
+func TestSettingsOfAService(t *testing.T) {
+	c := parse(t, `
+services:
+  nightly: {kind: job, max_run: 3h}
+  api: {join: required, presumed_ended_after: 1d}
+stores: {main: {type: vault, address: "http://x", discover: {}, auth: {method: token, token: {env: T}}}}
+secrets:
+  - id: a
+    services: [nightly, {name: api, presumed_ended_after: 2d}, plain]
+    consumers: [{name: erp}, {name: batch, confirm: after 14d}]
+    fleets: [eu]
+    no_subscribers: retire-after-grace
+`, "T=x")
+	all, err := c.Specs()
+	if err != nil {
+		t.Fatal(err)
+	}
+	day := 24 * time.Hour
+	nightly, api := secret.Subscriber{Kind: secret.KindJob, MaxRun: 3 * time.Hour}, secret.Subscriber{JoinRequired: true, PresumedEndedAfter: 2 * day}
+	want := secret.Proof{
+		Subscribers: map[string]secret.Subscriber{"nightly": nightly, "api": api},
+		Consumers:   []secret.Consumer{{Name: "erp"}, {Name: "batch", After: 14 * day}}, Fleets: []string{"eu"}, NoSubscribers: secret.NoSubscribersRetire,
+	}
+	if got := all[0]; !reflect.DeepEqual(got.Proof, want) || !slices.Equal(got.Services, []string{"nightly", "api", "plain"}) {
+		t.Errorf("got %v\n%s\nwant %s", got.Services, got.Proof, want)
+	}
+	found, err := c.Discoveries()
+	if err != nil {
+		t.Fatal(err)
+	}
+	spec, findings := found[0].Spec(secret.Metadata{Path: "x", Attributes: map[string]string{"rotator:managed": "true", "rotator:services": "nightly"}})
+	if run, ok := spec.Job("nightly"); !ok || run != 3*time.Hour || len(findings) > 0 {
+		t.Errorf("a discovered secret has %s, %v", spec.Proof, findings)
+	}
+}
+
 // What the reference calls a default is what the rules of rotation have.
 func TestDefaultsAreThoseOfTheRules(t *testing.T) {
 	d := parse(t, "").Defaults
@@ -221,16 +260,20 @@ func TestWarnings(t *testing.T) {
 		want []string
 	}{
 		"the policy check fails before each rotation": {
-			"stores: {m: {type: natskv}}\nsecrets:\n  - id: a\n    ttl: 1d\n    min_ttl: 1h\n",
+			"stores: {m: {type: natskv}}\nsecrets:\n  - id: a\n    ttl: 1d\n    min_ttl: 1h\n    services: [a]\n",
 			[]string{"test.yaml:3:5: secrets[0].refresh_margin: before each rotation as little as 5m is left, below min_ttl (1h), so the policy check fails then; set refresh_margin to more than 1h"},
 		},
 		"the policy check fails always": {
-			"stores: {m: {type: natskv}}\nsecrets:\n  - id: a\n    ttl: 1h\n    min_ttl: 1h\n",
+			"stores: {m: {type: natskv}}\nsecrets:\n  - id: a\n    ttl: 1h\n    min_ttl: 1h\n    services: [a]\n",
 			[]string{"test.yaml:4:10: secrets[0].ttl: 1h is not above min_ttl (1h), so the policy check always fails; raise ttl"},
 		},
 		"the environment is read-only": {
-			"stores: {m: {type: env}}\nsecrets:\n  - {id: A}\n  - {id: B, disabled: true}\n",
+			"stores: {m: {type: env}}\nsecrets:\n  - {id: A, services: [a]}\n  - {id: B, disabled: true}\n",
 			[]string{"test.yaml:3:5: secrets[0].store: the environment cannot be written, so every rotation of this secret fails; set disabled: true, or use another store"},
+		},
+		"secrets without a known user": {
+			"stores: {m: {type: natskv}}\nsecrets:\n  - {id: a, services: [x]}\n  - {id: b}\n  - {id: c}\n  - {id: d, no_subscribers: hold}\n  - {id: e, consumers: [{name: erp}]}\n",
+			[]string{"test.yaml:4:5: secrets[1]: no service and no consumer is listed for 2 secrets, of which this is the first: previous versions are kept while no instance reports the secret; list its users, or set no_subscribers to hold or retire-after-grace"},
 		},
 		"a single node with credentials": {
 			"nats: {tls: {ca: a.pem}}\n",
@@ -353,6 +396,32 @@ func TestContradictions(t *testing.T) {
 				`test.yaml:2:29: secrets[0].strategy: "managed" is not possible here; it is called "external" now`,
 				`test.yaml:3:10: worker.patience: unknown key; it is called "takeover_attempts" now`,
 				`test.yaml:3:23: worker.managed_deadline: unknown key; it is called "external_deadline" now`,
+			},
+		},
+		"a service that contradicts itself": {
+			"stores: {a: {type: natskv}}\nservices: {x: {kind: job}, y: {max_run: 1h}, z: {kind: job, max_run: 1h, presumed_ended_after: 1d}}\nsecrets: [{id: a, services: [x, {name: y, kind: job}, {name: z, join: required}, {name: w, kind: job}, {name: v, kind: batch}]}]",
+			[]string{
+				"test.yaml:2:15: services.x: max_run is missing; say how long a run of the job takes at most",
+				"test.yaml:2:31: services.y: max_run is set, and only a job has one; add kind: job, or remove it",
+				"test.yaml:2:49: services.z: presumed_ended_after is set, and a run of a job ends after max_run; remove it",
+				"test.yaml:3:55: secrets[0].services[2]: presumed_ended_after is set, and a run of a job ends after max_run; remove it",
+				"test.yaml:3:82: secrets[0].services[3]: max_run is missing; say how long a run of the job takes at most",
+				`test.yaml:3:120: secrets[0].services[4].kind: "batch" is not possible here; use one of job, server`,
+			},
+		},
+		"a consumer that is not possible": {
+			"stores: {a: {type: natskv}}\nsecrets: [{id: a, consumers: [{name: b, confirm: soon}, {confirm: manual}, {name: c, confirm: after 0s}]}]",
+			[]string{
+				"test.yaml:2:50: secrets[0].consumers[0].confirm: it is neither manual nor a time; write manual, or after and a time, such as after 14d",
+				"test.yaml:2:57: secrets[0].consumers[1]: name is missing; add name",
+				"test.yaml:2:95: secrets[0].consumers[2].confirm: it has to be longer than 0; write manual, or after and a time, such as after 14d",
+			},
+		},
+		"a user that is listed twice": {
+			"stores: {a: {type: natskv}}\nsecrets: [{id: a, services: [x, {name: x, join: required}], consumers: [{name: x}]}]",
+			[]string{
+				"test.yaml:2:33: secrets[0].services[1]: x is listed twice among services and consumers; remove one, or give one another name",
+				"test.yaml:2:73: secrets[0].consumers[0]: x is listed twice among services and consumers; remove one, or give one another name",
 			},
 		},
 		"a sweep without a pause": {

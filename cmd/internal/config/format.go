@@ -31,6 +31,7 @@ func formats() []format {
 		{"audit-address", checkAuditAddress, "write a port of loopback, such as 127.0.0.1:9099, or the path of a socket"},
 		{"nats-url", checkNATSURL, "write nats://host:4222, and several with commas between"},
 		{"subject-prefix", checkPrefix, "use up to four words of letters, digits, _ and - with dots between"},
+		{"confirm", checkConfirm, "write manual, or after and a time, such as after 14d"},
 		{"token", checkToken, ""}, // these two say themselves what to use
 		{"secret-id", checkID, ""},
 		{"event-source", checkEventSource, "write something like tradepulse.rotator"},

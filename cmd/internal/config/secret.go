@@ -39,9 +39,20 @@ type Settings struct {
 	// Without it at least 16 characters with upper case, lower case, digits and
 	// symbols; generated values have 32.
 	Policy *PolicyRef `json:"policy,omitzero"`
-	// Services that have to run a new version before the old one is retired.
+	// Services that have to run a new version before the old one is retired: the
+	// name of each, or the name with settings that win over those of services.
 	// Instances that report the secret without being listed count as well.
-	Services []string `json:"services,omitzero" jsonschema:"format=token,uniqueItems=true,maxItems=1000"`
+	Services []ServiceRef `json:"services,omitzero" jsonschema:"uniqueItems=true,maxItems=1000"`
+	// Users of the secret that have no client. Each keeps the previous version until
+	// it is confirmed.
+	Consumers []Consumer `json:"consumers,omitzero" jsonschema:"uniqueItems=true,maxItems=1000"`
+	// What becomes of previous versions of a secret without services and consumers,
+	// while no instance reports it: hold keeps them, retire-after-grace retires them
+	// by time alone, and status answers unknown then. Without it hold, with a warning.
+	NoSubscribers string `json:"no_subscribers,omitzero" jsonschema:"enum=hold,enum=retire-after-grace"`
+	// Fleets of which a live instance has to use the secret, so that one that is cut
+	// off is noticed. Instances say their fleet with ROTATOR_FLEET.
+	Fleets []string `json:"fleets,omitzero" jsonschema:"format=token,uniqueItems=true,maxItems=100"`
 	// When a new version starts to be used: activate promotes it and tells the
 	// services, prepare-then-activate lets every instance load it for
 	// verification before anyone signs with it.

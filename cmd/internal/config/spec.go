@@ -48,6 +48,7 @@ func (c *Config) Floors() map[secret.ID]time.Duration {
 }
 
 func (c *Config) spec(s Secret) (secret.Spec, error) {
+	services, proof := c.proof(s.Settings)
 	out := secret.Spec{
 		ID:            secret.ID(s.ID),
 		Store:         s.Store,
@@ -56,7 +57,8 @@ func (c *Config) spec(s Secret) (secret.Spec, error) {
 		RefreshMargin: time.Duration(s.RefreshMargin),
 		MaxJitter:     time.Duration(s.MaxJitter),
 		Strategy:      secret.Strategy(s.Strategy),
-		Services:      s.Services,
+		Services:      services,
+		Proof:         proof,
 		Rollout:       secret.RolloutMode(s.Rollout),
 		Grace:         time.Duration(s.Grace),
 		Deadline:      time.Duration(s.Deadline),

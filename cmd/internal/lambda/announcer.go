@@ -155,3 +155,12 @@ func (a *announcer) RecordRetirement(ctx context.Context, r events.Receipt) erro
 	}
 	return bus.RecordRetirement(ctx, r)
 }
+
+// Confirmations implements rotation.Bus.
+func (a *announcer) Confirmations(ctx context.Context, id secret.ID, consumers []secret.Consumer) (map[string]events.Confirmed, error) {
+	bus, err := a.nats(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return bus.Confirmations(ctx, id, consumers)
+}

@@ -53,7 +53,7 @@ func Status(w io.Writer, all []inspect.Secret, now time.Time) error {
 // Plan prints what would rotate, when and why.
 func Plan(w io.Writer, all []inspect.Secret, now time.Time) error {
 	t := tabwriter.NewWriter(w, 0, 4, 2, ' ', 0)
-	fmt.Fprintln(t, "SECRET\tSTORE\tFROM\tWHEN\tWHY\tSERVICES\tINSTANCES")
+	fmt.Fprintln(t, "SECRET\tSTORE\tFROM\tWHEN\tWHY\tSERVICES\tINSTANCES\tWAIT")
 	for _, s := range all {
 		why := string(s.Reason)
 		if b := brief(s); b != why {
@@ -62,7 +62,7 @@ func Plan(w io.Writer, all []inspect.Secret, now time.Time) error {
 		if s.Error != "" {
 			why = s.Error
 		}
-		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t%d\n", name(s), s.Store, from(s), when(s.RotateAt, now), why, several(s.Services), s.Applied)
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t%d\t%s\n", name(s), s.Store, from(s), when(s.RotateAt, now), why, several(s.Services), s.Applied, wait(s))
 	}
 	if err := t.Flush(); err != nil {
 		return err
@@ -113,10 +113,21 @@ func safe(s inspect.Secret) string {
 			states = append(states, fmt.Sprintf("%d %s", n, state))
 		}
 	}
+	if s.Previous != "" && s.Rollout != events.RolloutRetired {
+		line += "; the effective wait is " + wait(s)
+	}
 	if len(states) > 0 {
 		line += " (" + strings.Join(states, ", ") + ")"
 	}
 	return line + "\n"
+}
+
+// wait returns the effective wait: grace, lease or floor.
+func wait(s inspect.Secret) string {
+	if s.WaitSeconds == 0 {
+		return "–"
+	}
+	return secret.FormatDuration(time.Duration(s.WaitSeconds) * time.Second)
 }
 
 // problems says what is wrong with the tags of secrets.

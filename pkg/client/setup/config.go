@@ -82,6 +82,9 @@ func validate(c *Config) (errs []error) {
 	if err := events.ValidToken(c.Instance); c.Instance != "" && err != nil {
 		bad("instance: %w", err)
 	}
+	if err := events.ValidToken(c.Fleet); c.Fleet != "" && err != nil {
+		bad("fleet: %w", err)
+	}
 	for id, path := range c.Secrets {
 		if err := id.Validate(); err != nil {
 			bad("secrets: %w", err)

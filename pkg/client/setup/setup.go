@@ -171,7 +171,7 @@ func (c *Client) open(ctx context.Context, o Options, cfg *Config, p Provider) e
 		return fmt.Errorf("setup: %w", err)
 	}
 	c.Manager, err = client.New(ctx, client.Config{
-		Service: cfg.Service, Instance: cfg.Instance, Source: source, IDs: ids, Bus: bus,
+		Service: cfg.Service, Instance: cfg.Instance, Fleet: cfg.Fleet, Source: source, IDs: ids, Bus: bus,
 		CheckedAtUse: checked, Join: cfg.Join, PollInterval: cfg.PollInterval, Fence: cfg.Fence, Lease: cfg.Lease, Lookup: o.Lookup,
 		Logger: o.Logger, MeterProvider: o.MeterProvider, TracerProvider: o.TracerProvider,
 	})

@@ -79,6 +79,7 @@ class Manager:
         fence: timedelta | None = None,
         checked_at_use: Iterable[str] = (),
         join: str = "",
+        fleet: str = "",
         metrics: Metrics | None = None,
         max_stale: object = _UNSET,
     ) -> None:
@@ -92,6 +93,7 @@ class Manager:
         :class:`~tradepulse_rotator.store.Spec` of the secret says so. ``checked_at_use`` names the secrets that this process
         uses through authenticators and keyrings only, which refuse past the fence. ``join`` ``"required"`` waits without a
         limit until the bus has stored that this process uses its secrets; otherwise it starts after a minute without that.
+        ``fleet`` names the fleet of this process, as secrets list it under ``fleets:``.
         """
         if max_stale is not _UNSET:
             raise ConfigurationError("max_stale is now fence: how long this process uses a version that it cannot confirm")
@@ -103,7 +105,9 @@ class Manager:
         self._bus = bus
         self.instance = instance or _instance_name()
         events.check_token("instance", self.instance)
-        self._me = Identity.new(service, self.instance, lease)
+        if fleet:
+            events.check_token("fleet", fleet)
+        self._me = Identity.new(service, self.instance, lease, fleet)
         self._join, self._poll = join, poll_interval
         self._metrics = SafeMetrics(metrics)
         self._reader = Reader(source)

@@ -38,16 +38,18 @@ class Identity:
     lease: timedelta
     incarnation: str
     started_at: int
+    fleet: str = ""
 
     @classmethod
-    def new(cls, service: str, instance: str, lease: timedelta) -> Identity:
+    def new(cls, service: str, instance: str, lease: timedelta, fleet: str = "") -> Identity:
         """Return the identity of this process."""
-        return cls(service, instance, lease, new_incarnation(), times.now_ns())
+        return cls(service, instance, lease, new_incarnation(), times.now_ns(), fleet)
 
     def presence(self, *, ended: bool = False) -> Presence:
         """Return the record that this incarnation lives, or has ended."""
         lease = whole_seconds(times.span(self.lease))
-        return Presence(self.service, self.instance, self.incarnation, self.started_at, times.now_ns(), lease, this_process(), ended)
+        at = times.now_ns()
+        return Presence(self.service, self.instance, self.incarnation, self.started_at, at, lease, self.fleet, this_process(), ended)
 
 
 class Recorder:

@@ -69,6 +69,7 @@ class Presence:
     started_at: int
     at: int
     lease_seconds: int
+    fleet: str = ""
     process: Process | None = None
     ended: bool = False
     """Set in the last record of an incarnation."""
@@ -83,6 +84,8 @@ class Presence:
             "at": _text(times.write(self.at)),
             "lease_seconds": str(self.lease_seconds),
         }
+        if self.fleet:
+            fields["fleet"] = _text(self.fleet)
         if self.process is not None:
             fields["process"] = self.process.encode()
         if self.ended:

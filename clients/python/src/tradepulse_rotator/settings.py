@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 READ: Final = frozenset({
-    "ROTATOR_STORE", "ROTATOR_TRUSTED_KEYS", "ROTATOR_CHECKED_AT_USE", "ROTATOR_FENCE", "ROTATOR_JOIN",
+    "ROTATOR_STORE", "ROTATOR_TRUSTED_KEYS", "ROTATOR_CHECKED_AT_USE", "ROTATOR_FENCE", "ROTATOR_JOIN", "ROTATOR_FLEET",
     "ROTATOR_VAULT_ADDRESS", "ROTATOR_VAULT_NAMESPACE", "ROTATOR_VAULT_CA",
     "ROTATOR_VAULT_MOUNT", "ROTATOR_VAULT_PREFIX", "ROTATOR_VAULT_STATE_PREFIX",
     "ROTATOR_NATS_URL", "ROTATOR_NATS_PREFIX", "ROTATOR_NATS_API_PREFIX",
@@ -142,10 +142,11 @@ class Options(TypedDict):
     checked_at_use: tuple[str, ...]
     fence: timedelta | None
     join: str
+    fleet: str
 
 
 def options_from_env(env: Mapping[str, str] | None = None) -> Options:
-    """Return what ``ROTATOR_CHECKED_AT_USE``, ids separated as in ``PATH``, ``ROTATOR_FENCE`` and ``ROTATOR_JOIN`` say."""
+    """Return what ``ROTATOR_CHECKED_AT_USE``, ids separated as in ``PATH``, and ``ROTATOR_FENCE``, ``_JOIN`` and ``_FLEET`` say."""
     variables = os.environ if env is None else env
     _refuse(variables)
     ids = (i.strip() for i in variables.get("ROTATOR_CHECKED_AT_USE", "").split(os.pathsep))
@@ -153,7 +154,8 @@ def options_from_env(env: Mapping[str, str] | None = None) -> Options:
         fence = times.duration(variables.get("ROTATOR_FENCE") or "0")
     except ValueError as err:
         raise ConfigurationError(f"ROTATOR_FENCE {err}") from None
-    return Options(checked_at_use=tuple(i for i in ids if i), fence=fence or None, join=variables.get("ROTATOR_JOIN", ""))
+    join, fleet = variables.get("ROTATOR_JOIN", ""), variables.get("ROTATOR_FLEET", "")
+    return Options(checked_at_use=tuple(i for i in ids if i), fence=fence or None, join=join, fleet=fleet)
 
 
 def bus_from_env(env: Mapping[str, str] | None = None, *, metrics: Metrics | None = None) -> NatsBus | None:

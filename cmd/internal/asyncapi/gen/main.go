@@ -87,6 +87,7 @@ var records = []record{
 	{"confirmation", "No user of a secret was lost with a stream of uses before the one that is named.", events.Confirmation{}},
 	{"forgotten", "A person had the records of an incarnation purged.", events.Forgotten{}},
 	{"receipt", "A sealed receipt of a retirement; its body is a Receipt.", events.Sealed{}},
+	{"confirmed", "A consumer without a client uses a version of a secret.", events.Confirmed{}},
 	{"report", "What one running process with an older client runs.", events.Report{}},
 	{"sighting", "An identity has read a secret, by the log of its store.", events.Sighting{}},
 	{"read-source", "Since when a listener has heard every read of the secrets of a store.", events.ReadSource{}},
@@ -118,7 +119,7 @@ func document() ([]byte, error) {
 			item("send."+name, object{item("action", "send"), item("channel", ref("#/channels/"+name))}),
 			item("receive."+name, object{item("action", "receive"), item("channel", ref("#/channels/"+name))}))
 	}
-	const key, service, instance, incarnation = secret.Key("{key}"), "{service}", "{instance}", "{incarnation}"
+	const key, service, instance, incarnation, consumer = secret.Key("{key}"), "{service}", "{instance}", "{incarnation}", "{consumer}"
 	const notified = string(events.TypeStaged + " " + events.TypeRotated + " " + events.TypeRollout)
 	names, messages := events.Names{}, object{}
 	for _, k := range kinds {
@@ -139,6 +140,7 @@ func document() ([]byte, error) {
 	add("confirmation", names.Confirmation(), "That no users were lost with an earlier stream of uses; not signed.", "confirmation")
 	add("forgotten", names.Forgotten(service, instance), "What a person had forgotten of an instance; not signed.", "forgotten", "service", "instance")
 	add("receipt", names.Retired(key), "Why versions of a secret were retired: sealed, and each names the one before.", "receipt", "key")
+	add("confirmed", names.Confirmed(key, consumer), "Which version a consumer was confirmed to use; not signed.", "confirmed", "key", "consumer")
 	add("report", names.Report(service, instance), "What an instance with an older client runs; a lease, not signed.", "report", "service", "instance")
 	addReaders(add, names)
 	for _, r := range records {
@@ -176,6 +178,7 @@ var described = map[string]string{
 	"key":         "The secret's id, with every byte other than letters, digits, _ and - written as = and two hexadecimal digits.",
 	"service":     "Name of the service: 1 to 64 letters, digits, _ and -.",
 	"instance":    "Name of the process, likewise.",
+	"consumer":    "Name of a user without a client, likewise.",
 	"incarnation": "A nonce that no other process has, likewise.",
 }
 

@@ -63,6 +63,8 @@ func (w *writer) section(key string, p *jsonschema.Schema) {
 		w.stores()
 	case "policies":
 		w.table("", w.schema.Definitions["Policy"], nil)
+	case "services":
+		w.table("", w.schema.Definitions["Service"], nil)
 	case "agent":
 		w.table(key, w.resolve(p), nil)
 		fmt.Fprintf(w, "\nEach entry of `files` has these keys.\n")
@@ -72,6 +74,8 @@ func (w *writer) section(key string, p *jsonschema.Schema) {
 		w.table("", w.schema.Definitions["Secret"], w.schema.Definitions["Settings"])
 		fmt.Fprintf(w, "\nEach entry of `windows` has these keys.\n")
 		w.table("", w.schema.Definitions["Window"], nil)
+		fmt.Fprintf(w, "\nEach entry of `consumers` has these keys. An entry of `services` with settings has `name`, and the keys of [services](#services).\n")
+		w.table("", w.schema.Definitions["Consumer"], nil)
 	default:
 		w.table(key, w.resolve(p), nil)
 	}
@@ -139,6 +143,8 @@ func (w *writer) typeOf(p *jsonschema.Schema) string {
 		return "[file](#agent)"
 	case p.Ref != "":
 		return "[" + strings.ToLower(strings.TrimPrefix(p.Ref, "#/$defs/")) + "](#secrets)"
+	case p.If != nil && p.Then.Ref == "#/$defs/ServiceEntry":
+		return "name or [service](#services)"
 	case p.If != nil:
 		return "name or [policy](#policies)"
 	case len(p.Enum) > 0:
@@ -164,6 +170,7 @@ var formatWords = map[string]string{
 	"nats-url":         "URLs",
 	"subject-prefix":   "name",
 	"token":            "name",
+	"confirm":          "`manual` or `after` duration",
 	"secret-id":        "name",
 	"file":             "file",
 	"trusted-key":      "file or `ROLES=FILE`",

@@ -35,11 +35,12 @@ func newSchema() (schema, error) {
 	s.ID = schemaID
 	s.Title = "Configuration of rotator and notifier"
 	s.Definitions["Policy"] = s.definition(r, reflect.TypeFor[config.Policy]())
+	s.Definitions["ServiceEntry"] = s.definition(r, reflect.TypeFor[config.ServiceEntry]())
 	s.addStores(r)
 	one := uint64(1)
 	s.Definitions["Ref"].MinProperties, s.Definitions["Ref"].MaxProperties = &one, &one
 	names := &jsonschema.Schema{Type: "string", Format: "token"}
-	for _, key := range []string{"stores", "policies"} {
+	for _, key := range []string{"stores", "policies", "services"} {
 		s.property(key).PropertyNames = names
 	}
 	s.tidy(reflect.TypeFor[config.Config]())
@@ -54,7 +55,9 @@ func mapType(t reflect.Type) *jsonschema.Schema {
 	case reflect.TypeFor[config.DurationOrNone]():
 		return &jsonschema.Schema{Type: "string", Format: "duration-or-none", Pattern: "^(none|" + config.DurationPattern + ")$"}
 	case reflect.TypeFor[config.PolicyRef]():
-		return policyRef()
+		return nameOr("Policy")
+	case reflect.TypeFor[config.ServiceRef]():
+		return nameOr("ServiceEntry")
 	case reflect.TypeFor[config.Store]():
 		return &jsonschema.Schema{Ref: "#/$defs/Store"}
 	default:
@@ -62,12 +65,12 @@ func mapType(t reflect.Type) *jsonschema.Schema {
 	}
 }
 
-// policyRef is a name, or a policy in place. Not anyOf: its errors are those of
+// nameOr is a name, or a definition in place. Not anyOf: its errors are those of
 // both.
-func policyRef() *jsonschema.Schema {
+func nameOr(definition string) *jsonschema.Schema {
 	return &jsonschema.Schema{Extras: map[string]any{"type": []string{"string", "object"}},
 		If:   &jsonschema.Schema{Type: "object"},
-		Then: &jsonschema.Schema{Ref: "#/$defs/Policy"},
+		Then: &jsonschema.Schema{Ref: "#/$defs/" + definition},
 		Else: &jsonschema.Schema{Format: "token"},
 	}
 }
@@ -118,7 +121,7 @@ func (s schema) tidy(t reflect.Type) {
 		s.defaults(s.Definitions[t.Name()+"Store"], t)
 	}
 	for _, t := range []reflect.Type{
-		reflect.TypeFor[config.Policy](), reflect.TypeFor[config.Window](),
+		reflect.TypeFor[config.Policy](), reflect.TypeFor[config.Window](), reflect.TypeFor[config.Consumer](),
 		reflect.TypeFor[config.AgentFile](), reflect.TypeFor[config.AgentSignal](), reflect.TypeFor[config.AgentCommand](),
 	} {
 		s.defaults(s.Definitions[t.Name()], t)

@@ -9,8 +9,15 @@ type emit func(what string, who int, s state)
 // client yields what instance i and the network may do. A pause, a partition and a
 // lost message need no action of their own: the next one does not come.
 func (w *world) client(i int, s state, next emit) {
-	if w.plain {
+	switch {
+	case w.plain:
 		w.healthy(i, s, next)
+		return
+	case w.job:
+		w.run(i, s, next)
+		return
+	case w.consumer:
+		w.consume(i, s, next)
 		return
 	}
 	p := s.in[i]

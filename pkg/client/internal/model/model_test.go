@@ -21,6 +21,8 @@ func worlds() []*world {
 		{name: "full", n: 1, versions: 2, workersN: 1, startsAlone: true, full: true},
 		{name: "garbled", n: 1, versions: 2, workersN: 1, garbled: true},
 		{name: "two services", n: 1, versions: 2, workersN: 1, startsAlone: true, other: true},
+		{name: "job", n: 1, versions: 2, workersN: 1, job: true},
+		{name: "consumer", n: 1, versions: 3, workersN: 1, consumer: true},
 		{name: "log", n: 2, versions: 3, workersN: 1, refuse: true, notifiers: 2, plain: true},
 		{name: "rotations", n: 1, versions: 3, workersN: 2, refuse: true, notifiers: 1, rotations: true, plain: true},
 		{name: "rollout", n: 3, versions: 3, workersN: 2, refuse: true, kind: [3]uint8{0, 0, 1}, notifiers: 2, rotations: true, crashes: true, accepts: true},

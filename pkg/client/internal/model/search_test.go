@@ -25,6 +25,7 @@ type world struct {
 	restarts, crashes            bool
 	loses, full, purges, garbled bool // the stream is lost once, is full; records are purged, are not understood
 	other                        bool // instance 0 belongs to a service of its own
+	job, consumer                bool // instance 0 is a run of a job, a consumer without a client
 	notifiers                    int
 	rotations                    bool
 	plain                        bool // instances are healthy until they are killed
@@ -40,6 +41,9 @@ func (w *world) start0() state {
 	s := state{cur: 1, promoted: never, began: never, of: 1, is: 4, since: never, converged: never, calm: never}
 	for i := range w.n {
 		s.in[i] = begin()
+	}
+	if w.consumer {
+		s.in[0].phase, s.in[0].ver = up, 1
 	}
 	return s
 }

@@ -200,6 +200,9 @@ func (w *world) service(i int) string {
 	if w.other && i == 0 {
 		return "batch"
 	}
+	if w.job && i == 0 {
+		return "nightly"
+	}
 	return "api"
 }
 
@@ -208,6 +211,7 @@ func (w *world) service(i int) string {
 // without notifiers: its service is heard of.
 func (w *world) fleet(s state) (rollout.Question, events.Fleet) {
 	q := rollout.Question{Spec: w.spec(), VersionID: ids[s.cur], Promoted: ago(s.promoted), Unstaged: !w.accepts || s.unstaged+1 >= s.cur || w.off("the stage is taken before the proof")}
+	w.rule10(&q, s)
 	f := events.Fleet{SecretID: "S", At: now, Since: epoch, Confirmed: epoch, Full: w.full && !w.off("a full stream blocks")}
 	if s.lost == 1 && !w.off("a stream that was lost is unknown") {
 		f.Since = ago(s.began)
@@ -221,7 +225,7 @@ func (w *world) fleet(s state) (rollout.Question, events.Fleet) {
 		f.Users = append(f.Users, u)
 	}
 	for i := range w.n {
-		if s.in[i].rec == 0 {
+		if s.in[i].rec == 0 || w.consumer {
 			continue
 		}
 		u := w.user(i, s)

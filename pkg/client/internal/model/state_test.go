@@ -86,6 +86,7 @@ func (s *state) tick(w *world) {
 			older(age, 1)
 		}
 		p.rest()
+		w.runsOut(p)
 	}
 	for _, age := range []*uint8{&s.promoted, &s.began, &s.since, &s.converged, &s.calm, &s.pendAge[0], &s.pendAge[1]} {
 		older(age, 1)
