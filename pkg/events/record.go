@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"maps"
 	"time"
 
@@ -46,6 +47,9 @@ type Forgotten struct {
 	RenewedAt time.Time `json:"renewed_at,omitzero"`
 	// Used are the uses that were purged.
 	Used []Use `json:"used"`
+	// Done is false in the record that is written before the purge, and true in the
+	// one after it.
+	Done bool `json:"done,omitempty"`
 }
 
 // errUnconfirmed is returned where no stream was ever confirmed.
@@ -124,13 +128,29 @@ func (b *Bus) confirmed(ctx context.Context) (Confirmation, uint64, error) {
 	return c, m.Sequence, nil
 }
 
-// RecordForgotten writes that the records of an incarnation are about to be purged.
+// RecordForgotten writes that the records of an incarnation are about to be purged,
+// or were.
 func (b *Bus) RecordForgotten(ctx context.Context, f Forgotten) error {
 	err := errors.Join(validNames(f.Service, f.Instance, f.Incarnation), validText("by", f.By), validText("reason", f.Reason))
 	if err == nil {
 		err = b.putStanding(ctx, b.cfg.Names.Forgotten(f.Service, f.Instance), f)
 	}
 	return wrap("record what is forgotten", err)
+}
+
+// WatchForgotten calls fn with the last record of each instance that was forgotten, and
+// then with every new one, until ctx ends (it returns nil) or fn fails. One that is
+// not understood is left out.
+func (b *Bus) WatchForgotten(ctx context.Context, fn func(Forgotten) error) error {
+	n := b.cfg.Names
+	return b.watch(ctx, n.RecordStream(), []string{n.Forgotten("*", "*")}, watchFuncs{message: func(m jetstream.Msg) error {
+		var f Forgotten
+		if json.Unmarshal(m.Data(), &f) != nil || n.Forgotten(f.Service, f.Instance) != m.Subject() {
+			b.log.LogAttrs(ctx, slog.LevelWarn, "record.not_understood", slog.String("subject", m.Subject()))
+			return nil
+		}
+		return fn(f)
+	}})
 }
 
 func validText(name, s string) error {

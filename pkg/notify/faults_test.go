@@ -150,6 +150,31 @@ func TestAnInstanceThatWasForgottenIsNoStall(t *testing.T) {
 	})
 }
 
+// TestAForgottenInstanceHoldsNothingAnyLonger: the record that a person had it forgotten
+// is heard of.
+func TestAForgottenInstanceHoldsNothingAnyLonger(t *testing.T) {
+	onSite(t, func(t *testing.T, s *site) {
+		s.configure(secret.Spec{ID: id, Store: "mem", Services: []string{"api"}, Deadline: time.Hour})
+		s.ranOnce("ghost", id)
+		s.runs("api", "lives", "v2", id)
+		s.start().ready()
+		s.announce(id, "v2", "v1")
+		live(time.Minute)
+		f := events.Forgotten{Service: "api", Instance: "ghost", Incarnation: "ighost", By: "alice", Reason: "its host is gone", At: time.Now()}
+		for _, f.Done = range []bool{false, true} {
+			if f.Done {
+				s.becomes(id, "v2", rolling)
+				s.forget("api", "ghost", id)
+			}
+			if err := s.bus.RecordForgotten(t.Context(), f); err != nil {
+				t.Fatal(err)
+			}
+			live(10 * time.Second)
+		}
+		s.becomes(id, "v2", rolling, converged)
+	})
+}
+
 // TestAStalledRolloutFindsWhatWasForgotten: it reads the records again.
 func TestAStalledRolloutFindsWhatWasForgotten(t *testing.T) {
 	onSite(t, func(t *testing.T, s *site) {

@@ -42,6 +42,7 @@ type Fleet interface {
 	WatchFleet(ctx context.Context, fn func(events.FleetEvent) error) error
 	WatchReports(ctx context.Context, fn func(events.ReportEvent) error) error
 	WatchConfirmed(ctx context.Context, fn func(events.Confirmed) error) error
+	WatchForgotten(ctx context.Context, fn func(events.Forgotten) error) error
 	Join(ctx context.Context, p events.Presence) (uint64, error)
 	WriteUse(ctx context.Context, u events.Use) error
 	Forget(ctx context.Context, service, instance, incarnation string, ids []secret.ID, upTo uint64) error
@@ -124,7 +125,7 @@ func (n *Notifier) Run(ctx context.Context) (err error) {
 	defer func() { err = errors.Join(err, stop()) }()
 	g, ctx := errgroup.WithContext(ctx)
 	t := n.tracker
-	for _, part := range []func(context.Context) error{t.watchLog, t.watchFleet, t.recordOlder, t.watchConfirmed, t.forget, t.tellContradictions, t.run, n.consume} {
+	for _, part := range []func(context.Context) error{t.watchLog, t.watchFleet, t.recordOlder, t.watchConfirmed, t.watchForgotten, t.forget, t.tellContradictions, t.run, n.consume} {
 		g.Go(func() error { return part(ctx) })
 	}
 	if err := g.Wait(); err != nil {

@@ -138,3 +138,14 @@ func (t *tracker) wasLoaded(ctx context.Context) bool {
 		return false
 	}
 }
+
+// watchForgotten has the records read again after a person had some purged, until ctx
+// ends: those would hold rollouts back until the next refresh.
+func (t *tracker) watchForgotten(ctx context.Context) error {
+	return t.bus.WatchForgotten(ctx, func(f events.Forgotten) error {
+		if f.Done {
+			t.refresh()
+		}
+		return nil
+	})
+}

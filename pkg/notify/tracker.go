@@ -242,7 +242,7 @@ func (t *tracker) sync() {
 
 // refresh has the records read from their start, unless that is being done. An
 // instance that another process has forgotten would block for ever otherwise:
-// nothing announces that a record was purged.
+// nothing announces that a record was purged, see watchForgotten.
 func (t *tracker) refresh() {
 	t.mu.Lock()
 	defer t.mu.Unlock()

@@ -107,6 +107,10 @@ func forget(ctx context.Context, bus *events.Bus, all []Forgotten, upTo uint64) 
 		if err != nil {
 			return err
 		}
+		f.Done = true // notifiers wait for it: nothing announces a purge
+		if err := bus.RecordForgotten(ctx, f.Forgotten); err != nil {
+			return err
+		}
 	}
 	return nil
 }
