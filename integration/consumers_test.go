@@ -57,8 +57,9 @@ agent: {service: nightly, files: [{id: api/key, path: %q}]}
 	if w := s.Safe.Waiting[0]; s.Safe.Answer != "no" || !strings.Contains(s.Safe.Because, how) || w.Reason != "not_confirmed" || s.Wait != 4 {
 		t.Errorf("status says %+v, want %q and a wait of 4 s", s, how)
 	}
-	confirm := func(code int, says, consumer, version string) string {
-		return expect(t, code, says, "confirm", "api/key", "--consumer", consumer, "--version", version, "--config", cfg)
+	confirm := func(code int, says, consumer, version string) {
+		t.Helper()
+		expect(t, code, says, "confirm", "api/key", "--consumer", consumer, "--version", version, "--config", cfg)
 	}
 	confirm(1, "api/key has no consumer exp; it has erp", "exp", s.Version)
 	confirm(1, "is not current; bring erp to version "+s.Version, "erp", first.Version)

@@ -145,11 +145,12 @@ func (b *Bus) WatchForgotten(ctx context.Context, fn func(Forgotten) error) erro
 	n := b.cfg.Names
 	return b.watch(ctx, n.RecordStream(), []string{n.Forgotten("*", "*")}, watchFuncs{message: func(m jetstream.Msg) error {
 		var f Forgotten
-		if json.Unmarshal(m.Data(), &f) != nil || n.Forgotten(f.Service, f.Instance) != m.Subject() {
-			b.log.LogAttrs(ctx, slog.LevelWarn, "record.not_understood", slog.String("subject", m.Subject()))
-			return nil
+		err := json.Unmarshal(m.Data(), &f)
+		if err == nil && n.Forgotten(f.Service, f.Instance) == m.Subject() {
+			return fn(f)
 		}
-		return fn(f)
+		b.log.LogAttrs(ctx, slog.LevelWarn, "record.not_understood", slog.String("subject", m.Subject()))
+		return nil
 	}})
 }
 
