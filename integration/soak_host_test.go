@@ -61,14 +61,6 @@ type soakSpan struct {
 
 func (h *soakHost) String() string { return fmt.Sprintf("%s-%d", h.kind, h.n) }
 
-// lease returns how long after its last renewal the instance counts as live.
-func (h *soakHost) lease() time.Duration {
-	if h.kind == soakAgent {
-		return soakAgentLease
-	}
-	return soakLease
-}
-
 // launch starts a process; what it logs goes to a file of the instance.
 func (h *soakHost) launch(name string, cmd *exec.Cmd) (*soakProcess, error) {
 	log, err := os.OpenFile(filepath.Join(h.dir, "log"), os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
@@ -258,14 +250,15 @@ func (h *soakHost) stop(which string) (resume func() error, err error) {
 }
 
 // dial connects to the process that answers checks.
-func (h *soakHost) dial(ctx context.Context) (net.Conn, error) {
+func (h *soakHost) dial(ctx context.Context) (conn net.Conn, instance string, err error) {
 	h.mu.Lock()
-	address := h.address
+	address, main := h.address, h.main
 	h.mu.Unlock()
 	if address == "" {
-		return nil, errors.New("it does not run")
+		return nil, "", errors.New("it does not run")
 	}
-	return (&net.Dialer{}).DialContext(ctx, "tcp", address)
+	conn, err = (&net.Dialer{}).DialContext(ctx, "tcp", address)
+	return conn, main.name, err
 }
 
 // newSoakHost returns an instance that does not run.

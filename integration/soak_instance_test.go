@@ -143,7 +143,7 @@ func (o soakOrder) manager(ctx context.Context, nc *nats.Conn) (*client.Manager,
 	if err != nil {
 		return nil, err
 	}
-	st, err := store.New("embedded", d, &store.Options{Timeout: time.Second})
+	st, err := store.New("embedded", d, &store.Options{Timeout: time.Second, Circuit: store.Circuit{OpenFor: soakLease}})
 	if err != nil {
 		return nil, err
 	}

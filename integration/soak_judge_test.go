@@ -15,6 +15,7 @@ import (
 // soakCheck is one check that an instance has answered.
 type soakCheck struct {
 	host         *soakHost
+	instance     string // as it names itself on the bus
 	secret       secret.ID
 	version      secret.VersionID
 	began, ended time.Time
@@ -35,11 +36,40 @@ const soakRecovery = soakLease + soakFence + fenceReadTimeout
 // fenceReadTimeout bounds the read of the store that a use past the fence waits for.
 const fenceReadTimeout = 5 * time.Second
 
+// soakGap is the least time between two renewals on record that may let a fence end. A
+// fence counts from before a renewal is sent until the next one is acknowledged. Where
+// that is long, one of three is: the way to the bus, which puts off this renewal; the
+// time between the two; or the way back, which puts off the one after.
+const soakGap = soakFence / 3
+
 // soakVerdict is what a run has shown.
 type soakVerdict struct {
 	checks, accepted, straddling int
 	refused                      map[string]int // :: reason → checks
-	wrong                        []string
+	wrong                        []soakWrong
+}
+
+// soakWrong is one kind of check that should have gone otherwise: the first of them.
+type soakWrong struct {
+	what  string
+	check soakCheck
+	times int
+}
+
+func (v *soakVerdict) blame(what string, c soakCheck) {
+	i := slices.IndexFunc(v.wrong, func(w soakWrong) bool {
+		return w.what == what && w.check.instance == c.instance && w.check.host == c.host && w.check.version == c.version && w.check.secret == c.secret
+	})
+	if i < 0 {
+		i = len(v.wrong)
+		v.wrong = append(v.wrong, soakWrong{what: what, check: c})
+	}
+	v.wrong[i].times++
+}
+
+// String names what was wrong.
+func (w soakWrong) String() string {
+	return fmt.Sprintf("%s, %d times, first: %s; faults before it: %v", w.what, w.times, w.check, w.check.host.lately(w.check))
 }
 
 // judge looks at every check, now that it is known what became of each version.
@@ -53,14 +83,14 @@ func (s *soak) judge() soakVerdict {
 		}
 		for _, c := range s.checks {
 			if c.secret == spec.ID {
-				v.one(spec, all, at[c.version], c)
+				s.judgeOne(&v, spec, all, at[c.version], c)
 			}
 		}
 	}
 	return v
 }
 
-func (v *soakVerdict) one(spec secret.Spec, all []soakVersion, i int, c soakCheck) {
+func (s *soak) judgeOne(v *soakVerdict, spec secret.Spec, all []soakVersion, i int, c soakCheck) {
 	v.checks++
 	retired := first(all, i, retiresAt)
 	switch {
@@ -71,29 +101,28 @@ func (v *soakVerdict) one(spec secret.Spec, all []soakVersion, i int, c soakChec
 		case c.began.Before(retired):
 			v.straddling++
 		default:
-			v.wrong = append(v.wrong, fmt.Sprintf("accepted %s after its retirement: %s", c.began.Sub(retired), c))
+			v.blame("accepted a version that was retired at "+retired.Format(time.RFC3339Nano), c)
 		}
 	case !retired.IsZero() && !c.ended.Before(retired):
 		v.refused["retired"]++
 	default:
-		why, ok := whyRefused(spec, all, i, c)
+		why, ok := s.whyRefused(spec, all, i, c)
 		v.refused[why]++
 		if !ok {
-			v.wrong = append(v.wrong, fmt.Sprintf("refused a version that is not retired, %s: %s; faults %v", why, c, c.host.lately(c)))
+			v.blame("refused a version that is not retired: "+why, c)
 		}
 	}
 }
 
 // whyRefused returns why a version was refused that was not retired, and whether that
 // is as it should be.
-func whyRefused(spec secret.Spec, all []soakVersion, i int, c soakCheck) (why string, ok bool) {
-	faulted := c.host.faulted(c.began.Add(-soakRecovery), c.ended)
-	drains := first(all, i, drainsAt)
+func (s *soak) whyRefused(spec secret.Spec, all []soakVersion, i int, c soakCheck) (why string, ok bool) {
+	drains, lately := first(all, i, drainsAt), c.began.Add(-soakRecovery)
 	switch {
 	case c.answer.Use == soakFenced:
-		return "past fence", faulted
+		return "past fence", s.late(c, lately)
 	case c.host.kind == soakAgent:
-		return "one value in a file", !all[i].ran(c.began) || i+1 < len(all) && all[i+1].asked.Before(c.ended)
+		return "other value in file", !all[i].ran(c.began) || i+1 < len(all) && all[i+1].asked.Before(c.ended)
 	case c.answer.Use != "rejected" && c.answer.Use != "retired":
 		return "error", false
 	case !drains.IsZero() && drains.Before(c.ended):
@@ -103,12 +132,27 @@ func whyRefused(spec secret.Spec, all []soakVersion, i int, c soakCheck) (why st
 	case i+1 < len(all) && all[i+1].asked.Before(c.ended):
 		// What is accepted besides the version in use cannot be confirmed by the store,
 		// and once its fence is over nothing brings it back.
-		return "previous, after a fault", c.host.faulted(all[i+1].asked.Add(-soakRecovery), c.ended)
+		return "previous past fence", s.late(c, all[i+1].asked.Add(-soakRecovery))
 	case spec.Rollout != secret.RolloutPrepare && !all[i].ran(c.began):
 		return "not taken yet", true
 	default:
-		return "after a fault", faulted
+		return "after a fault", c.host.faulted(lately, c.ended) || s.late(c, lately)
 	}
+}
+
+// late reports whether the renewals of an instance had a gap between a time and the
+// end of a check: it was stopped or cut off, or the machine is busy.
+func (s *soak) late(c soakCheck, since time.Time) bool {
+	times := s.renewals[c.instance]
+	if len(times) == 0 {
+		return true
+	}
+	for i, at := range append(times[1:], c.ended) {
+		if at.After(since) && times[i].Before(c.ended) && at.Sub(times[i]) > soakGap {
+			return true
+		}
+	}
+	return false
 }
 
 // ran reports whether every instance ran the version at a time.

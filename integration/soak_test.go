@@ -58,6 +58,7 @@ type soak struct {
 	deaths   map[string]time.Time // :: instance that was killed → when it was gone
 	done     map[string]int       // :: kind of a fault → how many
 	problems []string
+	renewals map[string][]time.Time // :: instance → when each of its presences was stored
 }
 
 // TestRealProcesses has three services of ten instances each, with the client in Go,
@@ -92,9 +93,10 @@ func newSoak(t *testing.T) *soak {
 	t.Helper()
 	spec := secret.Spec{Store: "embedded", TTL: time.Hour, Grace: soakGrace, Fence: soakFence, Deadline: 10 * time.Second}
 	everywhere, checked := spec, spec
+	checked.Deadline = time.Minute // also of the wait for a version that is prepared
 	everywhere.ID, everywhere.Services = "EVERYWHERE", []string{soakGo, soakPy, soakAgent}
 	checked.ID, checked.Services, checked.Rollout = "CHECKED", []string{soakGo, soakPy}, secret.RolloutPrepare
-	s := &soak{t: t, site: newSite(t, startBroker(t, true), everywhere, checked), book: newSoakBook(), deaths: map[string]time.Time{}, done: map[string]int{}}
+	s := &soak{t: t, site: newSite(t, startBroker(t, true), everywhere, checked), book: newSoakBook(), deaths: map[string]time.Time{}, done: map[string]int{}, renewals: map[string][]time.Time{}}
 	s.backend = services["vault"](t)
 	soakTools(s)
 	s.seed()
@@ -112,7 +114,7 @@ func newSoak(t *testing.T) *soak {
 	}
 	p := s.run("rotator", s.scheduler(time.Minute), s.worker(2), s.site.notifier())
 	t.Cleanup(p.stop)
-	w := s.run("watch", s.watch)
+	w := s.run("watch", s.watch, s.watchRenewals)
 	t.Cleanup(w.stop)
 	return s
 }
@@ -127,6 +129,18 @@ func (s *soak) watch(ctx context.Context, nc *nats.Conn) error {
 		}
 		return nil
 	}, nil)
+}
+
+// watchRenewals notes when every presence was stored.
+func (s *soak) watchRenewals(ctx context.Context, nc *nats.Conn) error {
+	return s.site.bus(nc, "renewals").WatchFleet(ctx, func(e events.FleetEvent) error {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if p := e.Presence; p != nil {
+			s.renewals[p.Instance] = append(s.renewals[p.Instance], e.At)
+		}
+		return nil
+	})
 }
 
 // promoted reads the value of a version that is current, for callers.
@@ -224,7 +238,7 @@ func (s *soak) caller(ctx context.Context, h *soakHost, r *rand.Rand, old bool) 
 // ask has an instance check a version, and waits for the answer: of a process that is
 // stopped until it goes on, of one that is killed until the connection is gone.
 func (s *soak) ask(ctx context.Context, h *soakHost, id secret.ID, v soakVersion) {
-	conn, err := h.dial(ctx)
+	conn, instance, err := h.dial(ctx)
 	if err != nil {
 		return // it is about to be started again
 	}
@@ -236,7 +250,7 @@ func (s *soak) ask(ctx context.Context, h *soakHost, id secret.ID, v soakVersion
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.checks = append(s.checks, soakCheck{h, id, v.id, time.Unix(0, answer.Began), time.Unix(0, answer.Ended), answer})
+	s.checks = append(s.checks, soakCheck{h, instance, id, v.id, time.Unix(0, answer.Began), time.Unix(0, answer.Ended), answer})
 }
 
 func exchange(conn net.Conn, id secret.ID, token string) (answer soakAnswer, err error) {
@@ -353,6 +367,9 @@ func (s *soak) report() {
 	for _, spec := range s.specs {
 		all, _ := s.book.all(spec.ID)
 		rotations += len(all) - 1
+		for _, v := range all {
+			s.t.Logf("%s %s: asked %s rotated %s applied %s drains %s retires %s %s", spec.ID, v.id, v.asked.Format("05.000"), v.rotated.Format("05.000"), v.applied.Format("05.000"), v.drains.Format("05.000"), v.retires.Format("05.000"), v.state)
+		}
 		for _, what := range unaccounted(all) {
 			s.t.Errorf("the rollout of %s is not accounted for: %s", spec.ID, what)
 		}
@@ -362,8 +379,11 @@ func (s *soak) report() {
 			}
 		}
 	}
-	for _, what := range append(s.problems, v.wrong...) {
+	for _, what := range s.problems {
 		s.t.Error(what)
+	}
+	for _, what := range v.wrong {
+		s.t.Errorf("%s; it logged:\n%s", what, what.check.host.logged())
 	}
 	cuts := s.done[soakCutBus] + s.done[soakCutStore] + s.done[soakCutBoth]
 	s.t.Logf("%d rotations (states %v), %s; %d kills, %d stops, %d cuts", rotations, s.book.states, v, s.done[soakKill], s.done[soakStop], cuts)
