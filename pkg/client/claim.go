@@ -80,6 +80,20 @@ func (c *claim) accepting(since fence.Clock) (ok bool) {
 	return ok
 }
 
+// acceptingUnrecorded is accepting for a process whose use is not on record: only the
+// floor confirms the version.
+func (c *claim) acceptingUnrecorded(since fence.Clock) (ok bool) {
+	c.update(func() {
+		next := c.fence
+		next.Replaced(since)
+		if ok = next.OthersUsable(readClock()); ok {
+			c.fence = next
+			c.changes++
+		}
+	})
+	return ok
+}
+
 // changed notes that the next record says something else.
 func (c *claim) changed() { c.update(func() { c.changes++ }) }
 
