@@ -17,67 +17,87 @@ import (
 type older struct {
 	client.Source
 
-	afterPrevious func() // called after each read of a previous version; may be nil
+	afterPrevious func() // called after each read of the version before; may be nil
 }
 
 func (o older) Read(ctx context.Context, id secret.ID, sel store.Selector) (secret.Version, secret.Value, error) {
 	v, val, err := o.Source.Read(ctx, id, sel)
 	v.CreatedAt = v.CreatedAt.Add(-time.Hour)
-	if sel.Stage == secret.StagePrevious && o.afterPrevious != nil {
+	if v.Stage == secret.StagePrevious && o.afterPrevious != nil {
 		o.afterPrevious()
 	}
 	return v, val, err
 }
 
-// starts starts a process that checks the token, while its overlap lasts and its floor
-// is over, and returns what it says of the token before.
-func (r *rig) starts(source older) client.TokenUse {
+// starts are the users that accept the version before in a process that has just
+// started, by name.
+func (r *rig) starts(source older) map[string]func(before secret.VersionID) bool {
 	r.t.Helper()
 	source.Source = r.source
 	m := r.manager(func(c *client.Config) {
 		c.Source, c.IDs, c.CheckedAtUse, c.Fence = source, []secret.ID{token}, []secret.ID{token}, time.Minute
 	})
-	a, err := client.NewTokenAuthenticator(r.t.Context(), m, token, "admin", 2*time.Hour)
-	if err != nil {
-		r.t.Fatal(err)
-	}
-	r.t.Cleanup(a.Close)
-	use, err := a.Check(r.t.Context(), "first-token")
-	if err != nil {
-		r.t.Fatal(err)
-	}
-	return use
-}
-
-// TestAProcessThatStartsInAnOverlapAcceptsThePreviousToken at once, because that is on
-// record when the authenticator is there.
-func TestAProcessThatStartsInAnOverlapAcceptsThePreviousToken(t *testing.T) {
-	t.Parallel()
-	r := newRig(t)
-	v1, v2 := r.write(token, "first-token"), r.write(token, "second-token")
-	if use := r.starts(older{}); use != client.TokenPrevious {
-		t.Errorf("the token before is %s", use)
-	}
-	all := r.users(token)
-	if len(all) != 1 || all[0].Use.VersionID != v2 || !slices.Equal(all[0].Use.Accepts, []secret.VersionID{v1}) {
-		t.Errorf("on record is %+v, want that %s is used and %s accepted", all, v2, v1)
+	return map[string]func(secret.VersionID) bool{
+		"authenticator": func(secret.VersionID) bool {
+			a, err := client.NewTokenAuthenticator(r.t.Context(), m, token, "admin", 2*time.Hour)
+			if err != nil {
+				r.t.Fatal(err)
+			}
+			r.t.Cleanup(a.Close)
+			return accepted(r.t, a, "first-token")
+		},
+		"live key ring": func(before secret.VersionID) bool {
+			k, err := client.NewKeyring(r.t.Context(), m, token, client.KeysAcceptLive, 0)
+			if err != nil {
+				r.t.Fatal(err)
+			}
+			r.t.Cleanup(k.Close)
+			_, err = k.Fetch(r.t.Context(), before)
+			return err == nil
+		},
 	}
 }
 
-// TestAPreviousTokenIsReadAgainOnceItIsOnRecord: a worker that has taken its stage away
-// meanwhile may not have seen the record.
-func TestAPreviousTokenIsReadAgainOnceItIsOnRecord(t *testing.T) {
+// TestAProcessThatStartsAcceptsTheVersionBefore at once, although its floor is over:
+// that it accepts the version is on record by then.
+func TestAProcessThatStartsAcceptsTheVersionBefore(t *testing.T) {
 	t.Parallel()
-	r := newRig(t)
-	v1 := r.write(token, "first-token")
-	r.write(token, "second-token")
-	use := r.starts(older{afterPrevious: func() {
-		if err := r.mem.Retire(context.Background(), string(token), v1, secret.RetireKeep); err != nil {
-			t.Error(err)
-		}
-	}})
-	if use.Accepted() {
-		t.Errorf("the token that is being retired is %s", use)
+	for _, name := range []string{"authenticator", "live key ring"} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			r := newRig(t)
+			v1, v2 := r.write(token, "first-token"), r.write(token, "second-token")
+			users := r.starts(older{})
+			if !users[name](v1) {
+				t.Error("the version before is refused")
+			}
+			all := r.users(token)
+			if len(all) != 1 || all[0].Use.VersionID != v2 || !slices.Equal(all[0].Use.Accepts, []secret.VersionID{v1}) {
+				t.Errorf("on record is %+v, want that %s is used and %s accepted", all, v2, v1)
+			}
+		})
 	}
-	r.use("nothing is accepted besides what is current", token, func(u events.User) bool { return u.Use.VersionID != "" && u.Use.Accepts != nil && len(u.Use.Accepts) == 0 })
+}
+
+// TestTheVersionBeforeIsReadAgainOnceItIsOnRecord: a worker that has taken its stage
+// away meanwhile may not have seen the record.
+func TestTheVersionBeforeIsReadAgainOnceItIsOnRecord(t *testing.T) {
+	t.Parallel()
+	for _, name := range []string{"authenticator", "live key ring"} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			r := newRig(t)
+			v1, v2 := r.write(token, "first-token"), r.write(token, "second-token")
+			users := r.starts(older{afterPrevious: func() {
+				if err := r.mem.Retire(context.Background(), string(token), v1, secret.RetireKeep); err != nil {
+					t.Error(err)
+				}
+			}})
+			r.use("the version in use is on record", token, func(u events.User) bool { return u.Use.VersionID == v2 })
+			if users[name](v1) {
+				t.Error("a version that is being retired is accepted")
+			}
+			r.use("nothing is accepted besides", token, func(u events.User) bool { return u.Use.VersionID == v2 && len(u.Use.Accepts) == 0 })
+		})
+	}
 }
