@@ -34,6 +34,9 @@ type soakFault struct {
 // soakPlan draws the faults of a run. The instances are numbered, those with an agent
 // from agents on. No two faults of one instance overlap, and all are over at the end.
 //
+// Most faults come soon after each other. Now and then there is none for a while, so
+// that rollouts end.
+//
 // A process is stopped for longer than its lease, the grace period and the fence
 // together. The lease of an agent is long, and nothing is retired while an agent that
 // has not delivered is stopped: one at a time is, and then none for a while.
@@ -43,7 +46,7 @@ func soakPlan(seed uint64, length time.Duration, hosts, agents int) []soakFault 
 	var plan []soakFault
 	free := make([]time.Duration, hosts)
 	agentStop := time.Duration(0)
-	for at := soakLease; at < length; at += between(500*time.Millisecond, 1500*time.Millisecond) {
+	for at := soakLease; at < length; at += pause(r.IntN(4), between) {
 		f := soakFault{
 			at: at, host: r.IntN(hosts), last: between(soakFence/4, 4*soakFence),
 			kind:  []string{soakKill, soakStop, soakCutBus, soakCutStore, soakCutBoth}[r.IntN(5)],
@@ -63,4 +66,12 @@ func soakPlan(seed uint64, length time.Duration, hosts, agents int) []soakFault 
 		plan = append(plan, f)
 	}
 	return plan
+}
+
+// pause draws the time to the next fault.
+func pause(of4 int, between func(from, to time.Duration) time.Duration) time.Duration {
+	if of4 == 0 {
+		return between(4*time.Second, 10*time.Second)
+	}
+	return between(200*time.Millisecond, 1200*time.Millisecond)
 }

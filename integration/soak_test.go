@@ -92,11 +92,12 @@ func TestRealProcesses(t *testing.T) {
 func newSoak(t *testing.T) *soak {
 	t.Helper()
 	spec := secret.Spec{Store: "embedded", TTL: time.Hour, Grace: soakGrace, Fence: soakFence, Deadline: 10 * time.Second}
-	everywhere, checked := spec, spec
-	checked.Deadline = time.Minute // also of the wait for a version that is prepared
+	everywhere, checked, prepared := spec, spec, spec
 	everywhere.ID, everywhere.Services = "EVERYWHERE", []string{soakGo, soakPy, soakAgent}
-	checked.ID, checked.Services, checked.Rollout = "CHECKED", []string{soakGo, soakPy}, secret.RolloutPrepare
-	s := &soak{t: t, site: newSite(t, startBroker(t, true), everywhere, checked), book: newSoakBook(), deaths: map[string]time.Time{}, done: map[string]int{}, renewals: map[string][]time.Time{}}
+	checked.ID, checked.Services = "CHECKED", []string{soakGo, soakPy}
+	prepared.ID, prepared.Services, prepared.Rollout = "PREPARED", checked.Services, secret.RolloutPrepare
+	prepared.Deadline = time.Minute // also of the wait until every instance has it
+	s := &soak{t: t, site: newSite(t, startBroker(t, true), everywhere, checked, prepared), book: newSoakBook(), deaths: map[string]time.Time{}, done: map[string]int{}, renewals: map[string][]time.Time{}}
 	s.backend = services["vault"](t)
 	soakTools(s)
 	s.seed()
