@@ -62,15 +62,19 @@ func (s *soak) during(ctx context.Context, h *soakHost, f soakFault) error {
 		}
 		return resume()
 	}
-	for _, l := range h.cut(f.kind) {
+	lines := h.lines(f.kind)
+	for _, l := range lines {
 		l.pause()
-		defer l.resume()
 	}
 	waitFor(ctx, f.last)
+	for _, l := range lines {
+		l.resume()
+	}
 	return nil
 }
 
-func (h *soakHost) cut(kind string) []*line {
+// lines are those that a fault of the kind cuts.
+func (h *soakHost) lines(kind string) []*line {
 	switch kind {
 	case soakCutBus:
 		return []*line{h.bus}

@@ -114,7 +114,6 @@ func (o soakOrder) serveClient(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		defer auth.Close()
 		auths[string(spec.ID)] = auth
 	}
 	err = serveChecks(ctx, func(ctx context.Context, id, token string) string {

@@ -73,8 +73,8 @@ func (w soakWrong) String() string {
 }
 
 // judge looks at every check, now that it is known what became of each version.
-func (s *soak) judge() soakVerdict {
-	v := soakVerdict{refused: map[string]int{}}
+func (s *soak) judge() *soakVerdict {
+	v := &soakVerdict{refused: map[string]int{}}
 	for _, spec := range s.specs {
 		all, _ := s.book.all(spec.ID)
 		at := make(map[secret.VersionID]int, len(all))
@@ -83,7 +83,7 @@ func (s *soak) judge() soakVerdict {
 		}
 		for _, c := range s.checks {
 			if c.secret == spec.ID {
-				s.judgeOne(&v, spec, all, at[c.version], c)
+				s.judgeOne(v, spec, all, at[c.version], c)
 			}
 		}
 	}
@@ -177,7 +177,7 @@ func (h *soakHost) lately(c soakCheck) []string {
 }
 
 // String is one line of counts.
-func (v soakVerdict) String() string {
+func (v *soakVerdict) String() string {
 	var refused []string
 	for _, why := range slices.Sorted(maps.Keys(v.refused)) {
 		refused = append(refused, fmt.Sprintf("%d %s", v.refused[why], why))

@@ -89,7 +89,7 @@ func TestTheVersionBeforeIsReadAgainOnceItIsOnRecord(t *testing.T) {
 			r := newRig(t)
 			v1, v2 := r.write(token, "first-token"), r.write(token, "second-token")
 			users := r.starts(older{afterPrevious: func() {
-				if err := r.mem.Retire(context.Background(), string(token), v1, secret.RetireKeep); err != nil {
+				if err := r.mem.Retire(t.Context(), string(token), v1, secret.RetireKeep); err != nil {
 					t.Error(err)
 				}
 			}})
