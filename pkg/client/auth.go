@@ -169,8 +169,8 @@ func (a *TokenAuthenticator) withdraw(v secret.VersionID) {
 func (a *TokenAuthenticator) accepts() []secret.VersionID { return a.state.Load().accepted(time.Now()) }
 
 // drop implements acceptor.
-func (a *TokenAuthenticator) drop(keep func(secret.VersionID) bool) {
-	a.change(func(s *tokens) { s.drop(keep) })
+func (a *TokenAuthenticator) drop(keep func(secret.VersionID) bool, retired bool) {
+	a.change(func(s *tokens) { s.drop(keep, retired) })
 }
 
 // change replaces the tokens by a changed copy.

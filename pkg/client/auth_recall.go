@@ -22,6 +22,7 @@ func (a *TokenAuthenticator) recall(ctx context.Context) {
 	if a.overlap <= 0 || !time.Now().Before(until) || a.e.drained() {
 		return
 	}
+	a.e.lapse()
 	t, ok := a.readPrevious(ctx)
 	if !ok {
 		return
@@ -46,7 +47,7 @@ func (a *TokenAuthenticator) recall(ctx context.Context) {
 		s.recalled = token{}
 	})
 	if a.e.drained() { // meanwhile
-		a.drop(a.e.kept)
+		a.drop(a.e.kept, true)
 	}
 	a.m.renew()
 }

@@ -62,20 +62,17 @@ func (s *tokens) remember(t token, retired bool) {
 	s.old = append([]token{t}, s.old[:min(len(s.old), maxOld-1)]...)
 }
 
-// drop ends the acceptance of all that keep is false for: they are about to be
-// retired.
-func (s *tokens) drop(keep func(secret.VersionID) bool) {
-	if s.previous.version != "" && !keep(s.previous.version) {
-		s.remember(s.previous, true)
-		s.previous, s.until = token{}, time.Time{}
-	}
-	if s.recalled.version != "" && !keep(s.recalled.version) {
-		s.remember(s.recalled, true)
-		s.recalled = token{}
+// drop ends the acceptance of all that keep is false for.
+func (s *tokens) drop(keep func(secret.VersionID) bool, retired bool) {
+	for _, t := range []*token{&s.previous, &s.staged, &s.recalled} {
+		if t.version != "" && !keep(t.version) {
+			s.remember(*t, retired)
+			*t = token{}
+		}
 	}
 	s.old = slices.Clone(s.old)
 	for i, t := range s.old {
-		s.old[i].retired = t.retired || !keep(t.version)
+		s.old[i].retired = t.retired || retired && !keep(t.version)
 	}
 }
 

@@ -94,6 +94,21 @@ func (c *claim) acceptingUnrecorded(since fence.Clock) (ok bool) {
 	return ok
 }
 
+// lapsed reports whether versions are accepted besides the one in use, and none of them
+// may be used any more.
+func (c *claim) lapsed() bool {
+	f := c.shown.Load()
+	return f.Accepts && !f.OthersUsable(readClock())
+}
+
+// dropped notes that no version but the one in use is accepted.
+func (c *claim) dropped() {
+	c.update(func() {
+		c.fence.Dropped()
+		c.changes++
+	})
+}
+
 // changed notes that the next record says something else.
 func (c *claim) changed() { c.update(func() { c.changes++ }) }
 

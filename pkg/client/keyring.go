@@ -184,7 +184,7 @@ func (k *Keyring) accepts() (out []secret.VersionID) {
 }
 
 // drop implements acceptor.
-func (k *Keyring) drop(keep func(secret.VersionID) bool) {
+func (k *Keyring) drop(keep func(secret.VersionID) bool, retired bool) {
 	if k.kind == KeysVerifyHistory {
 		return
 	}
@@ -192,11 +192,11 @@ func (k *Keyring) drop(keep func(secret.VersionID) bool) {
 		for v := range r.keys {
 			if !keep(v) {
 				delete(r.keys, v)
-				r.end(v, true)
+				r.end(v, retired)
 			}
 		}
 		for _, v := range r.old {
-			r.retired[v] = r.retired[v] || !keep(v)
+			r.retired[v] = r.retired[v] || retired && !keep(v)
 		}
 	})
 }
@@ -306,6 +306,7 @@ func (k *Keyring) Fetch(ctx context.Context, v secret.VersionID) (Key, error) {
 func (k *Keyring) fetchLive(ctx context.Context, v secret.VersionID) (Key, error) {
 	k.fetching.Lock()
 	defer k.fetching.Unlock()
+	k.e.lapse()
 	add, stage, err := k.read(ctx, v)
 	if err != nil || !inUse(stage) {
 		return Key{}, k.notInUse(v, err)
@@ -325,7 +326,7 @@ func (k *Keyring) fetchLive(ctx context.Context, v secret.VersionID) (Key, error
 	k.change(func(r *ring) { r.keys[v] = add })
 	k.m.renew()
 	if k.e.drained() { // meanwhile
-		k.drop(k.e.kept)
+		k.drop(k.e.kept, true)
 		return k.Key(ctx, v)
 	}
 	return add.Key, nil

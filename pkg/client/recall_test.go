@@ -101,3 +101,38 @@ func TestTheVersionBeforeIsReadAgainOnceItIsOnRecord(t *testing.T) {
 		})
 	}
 }
+
+// TestWhatHasLapsedKeepsNoOtherVersionOut: the fence of a version that is accepted
+// besides the one in use is over for good, and that of the one in use is not.
+func TestWhatHasLapsedKeepsNoOtherVersionOut(t *testing.T) {
+	inFakeTime(t, 0, func(c *client.Config) { c.Fence = time.Hour }, func(c *clock) {
+		a, err := client.NewTokenAuthenticator(c.t.Context(), c.m, key, "admin", 24*time.Hour)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer a.Close()
+		rotate := func() {
+			c.write()
+			if err := c.m.Refresh(c.t.Context(), key); err != nil {
+				t.Fatal(err)
+			}
+		}
+		c.pass(time.Minute)
+		rotate()
+		if !accepted(c.t, a, "value-1") {
+			t.Error("the version before is refused")
+		}
+		c.pass(2 * time.Hour)
+		if !accepted(c.t, a, "value-2") || accepted(c.t, a, "value-1") {
+			t.Error("past the fence the store confirms the version in use, and nothing the one before")
+		}
+		c.pass(time.Minute)
+		rotate()
+		if !accepted(c.t, a, "value-3") || !accepted(c.t, a, "value-2") || accepted(c.t, a, "value-1") {
+			t.Error("the version before is refused, or the one before that accepted")
+		}
+		if c.metric("secret.retired_used") != 0 {
+			t.Error("a version that is not retired counts as retired")
+		}
+	})
+}

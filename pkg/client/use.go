@@ -138,9 +138,27 @@ func (e *entry) drop(v secret.VersionID) {
 	acceptors := e.acceptors
 	e.mu.Unlock()
 	for _, a := range acceptors {
-		a.drop(e.kept)
+		a.drop(e.kept, true)
 	}
 	e.claim.changed()
+	e.m.renew()
+}
+
+// lapse ends the acceptance of versions besides the one in use that nothing confirms
+// any more. It comes before another one is accepted: they share one confirmation, the
+// oldest of theirs.
+func (e *entry) lapse() {
+	if !e.claim.lapsed() {
+		return
+	}
+	inUse := e.current.Load().Version.ID
+	e.mu.Lock()
+	acceptors := e.acceptors
+	e.mu.Unlock()
+	for _, a := range acceptors {
+		a.drop(func(v secret.VersionID) bool { return v == inUse }, false)
+	}
+	e.claim.dropped()
 	e.m.renew()
 }
 
