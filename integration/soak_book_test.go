@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -147,6 +148,26 @@ func first(all []soakVersion, i int, of func(soakVersion) time.Time) time.Time {
 
 func drainsAt(v soakVersion) time.Time  { return v.drains }
 func retiresAt(v soakVersion) time.Time { return v.retires }
+
+// String is a line for each version. It holds no value.
+func (b *soakBook) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	var out strings.Builder
+	at := func(t time.Time) string {
+		if t.IsZero() {
+			return "never"
+		}
+		return t.Format("15:04:05.000")
+	}
+	for id, all := range b.versions {
+		for _, v := range all {
+			fmt.Fprintf(&out, "\n%s %s: asked for %s, rotated %s, applied %s, drains %s, retires %s, %s", id, v.id,
+				at(v.asked), at(v.rotated), at(v.applied), at(v.drains), at(v.retires), v.state)
+		}
+	}
+	return out.String()
+}
 
 // unaccounted returns what cannot be said to have become of a version.
 func unaccounted(all []soakVersion) []string {

@@ -133,7 +133,7 @@ func (s *soak) whyRefused(spec secret.Spec, all []soakVersion, i int, c soakChec
 		// What is accepted besides the version in use cannot be confirmed by the store,
 		// and once its fence is over nothing brings it back.
 		return "previous past fence", s.late(c, all[i+1].asked.Add(-soakRecovery))
-	case spec.Rollout != secret.RolloutPrepare && !all[i].ran(c.began):
+	case !all[i].ran(c.began) && (spec.Rollout != secret.RolloutPrepare || all[i].unprepared(spec)):
 		return "not taken yet", true
 	default:
 		return "after a fault", c.host.faulted(lately, c.ended) || s.late(c, lately)
@@ -158,6 +158,12 @@ func (s *soak) late(c soakCheck, since time.Time) bool {
 // ran reports whether every instance ran the version at a time.
 func (v soakVersion) ran(at time.Time) bool {
 	return v.asked.IsZero() || !v.applied.IsZero() && v.applied.Before(at)
+}
+
+// unprepared reports whether the rotation did not wait any longer for an instance that
+// had not loaded the version, which is loud.
+func (v soakVersion) unprepared(spec secret.Spec) bool {
+	return v.rotated.Sub(v.asked) >= spec.RolloutDeadline()
 }
 
 // faulted reports whether a fault of the instance overlaps a time.

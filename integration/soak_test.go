@@ -368,9 +368,6 @@ func (s *soak) report() {
 	for _, spec := range s.specs {
 		all, _ := s.book.all(spec.ID)
 		rotations += len(all) - 1
-		for _, v := range all {
-			s.t.Logf("%s %s: asked %s rotated %s applied %s drains %s retires %s %s", spec.ID, v.id, v.asked.Format("05.000"), v.rotated.Format("05.000"), v.applied.Format("05.000"), v.drains.Format("05.000"), v.retires.Format("05.000"), v.state)
-		}
 		for _, what := range unaccounted(all) {
 			s.t.Errorf("the rollout of %s is not accounted for: %s", spec.ID, what)
 		}
@@ -385,6 +382,9 @@ func (s *soak) report() {
 	}
 	for _, what := range v.wrong {
 		s.t.Errorf("%s; it logged:\n%s", what, what.check.host.logged())
+	}
+	if s.t.Failed() {
+		s.t.Log(s.book)
 	}
 	cuts := s.done[soakCutBus] + s.done[soakCutStore] + s.done[soakCutBoth]
 	s.t.Logf("%d rotations (states %v), %s; %d kills, %d stops, %d cuts", rotations, s.book.states, v, s.done[soakKill], s.done[soakStop], cuts)
