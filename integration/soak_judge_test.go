@@ -135,6 +135,8 @@ func (s *soak) whyRefused(spec secret.Spec, all []soakVersion, i int, c soakChec
 		return "previous past fence", s.late(c, all[i+1].asked.Add(-soakRecovery))
 	case !all[i].ran(c.began) && (spec.Rollout != secret.RolloutPrepare || all[i].unprepared(spec)):
 		return "not taken yet", true
+	case !all[i].ran(c.began) && s.late(c, all[i].asked):
+		return "prepared past fence", true // like the previous one, until the process reads that it is current
 	default:
 		return "after a fault", c.host.faulted(lately, c.ended) || s.late(c, lately)
 	}
