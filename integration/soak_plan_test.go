@@ -39,13 +39,18 @@ type soakFault struct {
 //
 // A process is stopped for longer than its lease, the grace period and the fence
 // together. The lease of an agent is long, and nothing is retired while an agent that
-// has not delivered is stopped: one at a time is, and then none for a while.
+// has not delivered is stopped: one at a time is, and then none for a while. The first
+// fault is such a stop if there is time for it. If its silence were taken for an end
+// the rollout would converge after one lease, and retire after another one.
 func soakPlan(seed uint64, length time.Duration, hosts, agents int) []soakFault {
 	r := rand.New(rand.NewPCG(seed, seed))
 	between := func(from, to time.Duration) time.Duration { return from + time.Duration(r.Int64N(int64(to-from))) }
 	var plan []soakFault
 	free := make([]time.Duration, hosts)
 	agentStop := time.Duration(0)
+	if f := (soakFault{host: agents + r.IntN(hosts-agents), kind: soakStop, which: soakTheAgent, last: 2*soakAgentLease + soakRecovery}); f.last < length {
+		plan, free[f.host], agentStop = append(plan, f), f.last+soakFence, f.last+soakAgentLease
+	}
 	for at := soakLease; at < length; at += pause(r.IntN(4), between) {
 		f := soakFault{
 			at: at, host: r.IntN(hosts), last: between(soakFence/4, 4*soakFence),
@@ -56,7 +61,7 @@ func soakPlan(seed uint64, length time.Duration, hosts, agents int) []soakFault 
 			f.last = soakLease + soakGrace + soakFence + between(soakFence/4, 2*soakFence)
 		}
 		if f.kind == soakStop && f.host >= agents && f.which != soakTheProgram && at >= agentStop {
-			f.last += soakAgentLease - soakLease
+			f.last += soakAgentLease - soakLease + time.Duration(r.IntN(2))*soakAgentLease
 			agentStop = at + f.last + soakAgentLease
 		}
 		if at < free[f.host] || at+f.last > length {

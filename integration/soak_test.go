@@ -80,6 +80,7 @@ func TestRealProcesses(t *testing.T) {
 	s.call(ctx, seed)
 	begin := time.Now()
 	s.harm(ctx, soakPlan(seed, *soakFor, len(s.hosts), 2*soakInstances))
+	waitFor(ctx, soakLease) // for the first fault
 	rotating, stop := context.WithDeadline(ctx, begin.Add(*soakFor))
 	defer stop()
 	s.rotateAll(rotating, seed)
