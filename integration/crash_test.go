@@ -49,6 +49,9 @@ func TestMain(m *testing.M) {
 	if order := os.Getenv(silentEnv); order != "" {
 		os.Exit(silentService(order))
 	}
+	if order := os.Getenv(soakEnv); order != "" {
+		os.Exit(soakInstance(order))
+	}
 	os.Exit(m.Run())
 }
 

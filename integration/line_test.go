@@ -8,9 +8,9 @@ import (
 	"testing"
 )
 
-// line carries bytes to a broker, and can be held up.
+// line carries bytes to a server, and can be held up.
 type line struct {
-	to     string // where the broker listens
+	to     string // where the server listens
 	listen net.Listener
 	mu     sync.Mutex
 	open   chan struct{} // closed while bytes pass
@@ -18,18 +18,25 @@ type line struct {
 
 func startLine(t *testing.T, b *broker) *line {
 	t.Helper()
+	return startLineTo(t, b.server.Load().Addr().String())
+}
+
+func startLineTo(t *testing.T, address string) *line {
+	t.Helper()
 	l, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	out := &line{to: b.server.Load().Addr().String(), listen: l, open: make(chan struct{})}
+	out := &line{to: address, listen: l, open: make(chan struct{})}
 	close(out.open)
 	t.Cleanup(func() { _ = l.Close() })
 	go out.serve(t.Context())
 	return out
 }
 
-func (l *line) url() string { return "nats://" + l.listen.Addr().String() }
+func (l *line) url() string { return "nats://" + l.address() }
+
+func (l *line) address() string { return l.listen.Addr().String() }
 
 func (l *line) pause() {
 	l.mu.Lock()
@@ -66,7 +73,7 @@ func (l *line) serve(ctx context.Context) {
 	}
 }
 
-// carry connects c with the broker until either end is closed or ctx ends.
+// carry connects c with the server until either end is closed or ctx ends.
 func (l *line) carry(ctx context.Context, c net.Conn) {
 	defer c.Close()
 	if !l.passes(ctx) {
@@ -74,7 +81,7 @@ func (l *line) carry(ctx context.Context, c net.Conn) {
 	}
 	to, err := (&net.Dialer{}).DialContext(ctx, "tcp", l.to)
 	if err != nil {
-		return // the broker is down, and the client tries again
+		return // the server is down, and the client tries again
 	}
 	defer to.Close()
 	defer context.AfterFunc(ctx, func() { _, _ = c.Close(), to.Close() })()

@@ -9,7 +9,7 @@ import (
 	"testing"
 )
 
-const invariants = 9
+const invariants = 10
 
 var (
 	// A row of the table: | number | invariant | tests |.

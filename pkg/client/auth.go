@@ -19,7 +19,6 @@ import (
 	"github.com/tradepulse/rotator/internal/telemetry"
 	"github.com/tradepulse/rotator/pkg/client/internal/fence"
 	"github.com/tradepulse/rotator/pkg/secret"
-	"github.com/tradepulse/rotator/pkg/store"
 )
 
 // maxToken bounds a bearer token, in bytes.
@@ -110,38 +109,6 @@ func NewTokenAuthenticator(ctx context.Context, m *Manager, id secret.ID, realm 
 	return a, nil
 }
 
-// recall accepts the previous token of the store, for a process that has just
-// started, if the overlap is not over and the token not about to be retired.
-func (a *TokenAuthenticator) recall(ctx context.Context) {
-	cur := a.e.current.Load().Version
-	until := cur.CreatedAt.Add(a.overlap)
-	if a.overlap <= 0 || !time.Now().Before(until) || a.e.drained() {
-		return
-	}
-	v, val, err := a.m.cfg.Source.Read(ctx, a.e.id, store.Selector{Stage: secret.StagePrevious, Primary: true})
-	switch {
-	case errors.Is(err, store.ErrNotFound), errors.Is(err, store.ErrNoValue):
-		return
-	case err != nil:
-		a.m.log.LogAttrs(ctx, slog.LevelWarn, "admin.token.no_previous", attrLogID(a.e.id), slog.String("error", err.Error()),
-			slog.String("message", "clients that still send the previous token are refused by this process"))
-		return
-	}
-	a.change(func(s *tokens) {
-		if s.current.version == cur.ID && s.previous.version == "" {
-			s.previous, s.until = token{version: v.ID, mac: a.mac(string(val.Reveal()))}, until
-		}
-	})
-	now := readClock()
-	if !a.e.claim.accepting(before(now, now.Wall.Sub(cur.CreatedAt))) {
-		a.change(func(s *tokens) { s.previous = token{} }) // it may be retired
-	}
-	if a.e.drained() { // meanwhile
-		a.drop(a.e.kept)
-	}
-	a.m.renew()
-}
-
 // ErrUnsendable is wrapped by what a [TokenAuthenticator] says of a token that no
 // client could send.
 var ErrUnsendable = errors.New("the value cannot stand in an Authorization header")
@@ -201,8 +168,8 @@ func (a *TokenAuthenticator) withdraw(v secret.VersionID) {
 func (a *TokenAuthenticator) accepts() []secret.VersionID { return a.state.Load().accepted(time.Now()) }
 
 // drop implements acceptor.
-func (a *TokenAuthenticator) drop(keep func(secret.VersionID) bool) {
-	a.change(func(s *tokens) { s.drop(keep) })
+func (a *TokenAuthenticator) drop(keep func(secret.VersionID) bool, retired bool) {
+	a.change(func(s *tokens) { s.drop(keep, retired) })
 }
 
 // change replaces the tokens by a changed copy.

@@ -31,6 +31,7 @@ type tokens struct {
 	current, previous token
 	until             time.Time // when previous ends
 	staged            token
+	recalled          token   // on record as accepted, and not accepted yet
 	prepared          token   // not accepted before every hook has taken it
 	old               []token // were accepted once, the latest first
 }
@@ -48,7 +49,7 @@ func (s *tokens) replace(next token, now time.Time, overlap time.Duration) {
 	if s.staged.version == next.version {
 		s.staged = token{}
 	}
-	s.current = next
+	s.current, s.recalled = next, token{}
 	s.old = slices.DeleteFunc(slices.Clone(s.old), func(t token) bool { return t.version == next.version })
 }
 
@@ -61,26 +62,30 @@ func (s *tokens) remember(t token, retired bool) {
 	s.old = append([]token{t}, s.old[:min(len(s.old), maxOld-1)]...)
 }
 
-// drop ends the acceptance of all that keep is false for: they are about to be
-// retired.
-func (s *tokens) drop(keep func(secret.VersionID) bool) {
-	if s.previous.version != "" && !keep(s.previous.version) {
-		s.remember(s.previous, true)
-		s.previous, s.until = token{}, time.Time{}
+// drop ends the acceptance of all that keep is false for.
+func (s *tokens) drop(keep func(secret.VersionID) bool, retired bool) {
+	for _, t := range []*token{&s.previous, &s.staged, &s.recalled} {
+		if t.version != "" && !keep(t.version) {
+			s.remember(*t, retired)
+			*t = token{}
+		}
 	}
 	s.old = slices.Clone(s.old)
 	for i, t := range s.old {
-		s.old[i].retired = t.retired || !keep(t.version)
+		s.old[i].retired = t.retired || retired && !keep(t.version)
 	}
 }
 
-// accepted returns the versions that are accepted besides the current one.
+// accepted returns the versions that are accepted besides the current one, and the
+// one that is about to be.
 func (s *tokens) accepted(now time.Time) (out []secret.VersionID) {
 	if s.previous.version != "" && now.Before(s.until) {
 		out = append(out, s.previous.version)
 	}
-	if s.staged.version != "" {
-		out = append(out, s.staged.version)
+	for _, t := range []token{s.staged, s.recalled} {
+		if t.version != "" {
+			out = append(out, t.version)
+		}
 	}
 	return out
 }

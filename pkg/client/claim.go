@@ -80,6 +80,35 @@ func (c *claim) accepting(since fence.Clock) (ok bool) {
 	return ok
 }
 
+// acceptingUnrecorded is accepting for a process whose use is not on record: only the
+// floor confirms the version.
+func (c *claim) acceptingUnrecorded(since fence.Clock) (ok bool) {
+	c.update(func() {
+		next := c.fence
+		next.Replaced(since)
+		if ok = next.OthersUsable(readClock()); ok {
+			c.fence = next
+			c.changes++
+		}
+	})
+	return ok
+}
+
+// lapsed reports whether versions are accepted besides the one in use, and none of them
+// may be used any more.
+func (c *claim) lapsed() bool {
+	f := c.shown.Load()
+	return f.Accepts && !f.OthersUsable(readClock())
+}
+
+// dropped notes that no version but the one in use is accepted.
+func (c *claim) dropped() {
+	c.update(func() {
+		c.fence.Dropped()
+		c.changes++
+	})
+}
+
 // changed notes that the next record says something else.
 func (c *claim) changed() { c.update(func() { c.changes++ }) }
 

@@ -70,8 +70,9 @@ type subscriber struct {
 type acceptor interface {
 	// accepts returns these versions.
 	accepts() []secret.VersionID
-	// drop ends the acceptance of every version that keep is false for.
-	drop(keep func(secret.VersionID) bool)
+	// drop ends the acceptance of every version that keep is false for. They are about
+	// to be retired, or nothing confirms them any more.
+	drop(keep func(secret.VersionID) bool, retired bool)
 }
 
 // Subscribe adds a hook and calls it with the version in use before it returns.

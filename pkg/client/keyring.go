@@ -54,6 +54,8 @@ type Keyring struct {
 
 	mu    sync.Mutex
 	state atomic.Pointer[ring] // replaced with mu held
+
+	fetching sync.Mutex // held while a live ring fetches a version
 }
 
 var _ acceptor = (*Keyring)(nil)
@@ -65,6 +67,7 @@ type ring struct {
 	keys     map[secret.VersionID]kept
 	old      []secret.VersionID // of a live ring, not accepted any more, the latest first
 	retired  map[secret.VersionID]bool
+	fetching secret.VersionID // on record as accepted, and not accepted yet
 }
 
 // kept is a key and when it stops to verify, zero for never.
@@ -111,17 +114,17 @@ func (k *Keyring) prepare(_ context.Context, c Change) error {
 	if _, has := k.state.Load().keys[key.ID]; has {
 		return nil
 	}
-	if !k.accept(kept{Key: key, staged: true}, fence.Clock{}) {
+	if !k.accept(kept{Key: key, staged: true}) {
 		return errUnrecorded
 	}
 	return nil
 }
 
-// accept adds a key. It reports false, and adds nothing, if the ring is live and
-// neither a record of the use nor the floor confirms the key, see [claim.accepting].
-func (k *Keyring) accept(key kept, since fence.Clock) bool {
+// accept adds a staged key. It reports false, and adds nothing, if the ring is live and
+// no record of the use confirms the key, see [claim.accepting].
+func (k *Keyring) accept(key kept) bool {
 	k.change(func(r *ring) { r.keys[key.ID] = key })
-	if k.kind == KeysVerifyHistory || k.e.claim.accepting(since) {
+	if k.kind == KeysVerifyHistory || k.e.claim.accepting(fence.Clock{}) {
 		return true
 	}
 	k.change(func(r *ring) { delete(r.keys, key.ID) })
@@ -164,17 +167,20 @@ func (k *Keyring) accepts() (out []secret.VersionID) {
 	if k.kind == KeysVerifyHistory {
 		return nil
 	}
-	now := time.Now()
-	for v, key := range k.state.Load().keys {
+	now, r := time.Now(), k.state.Load()
+	for v, key := range r.keys {
 		if !key.over(now) {
 			out = append(out, v)
 		}
+	}
+	if r.fetching != "" {
+		out = append(out, r.fetching)
 	}
 	return out
 }
 
 // drop implements acceptor.
-func (k *Keyring) drop(keep func(secret.VersionID) bool) {
+func (k *Keyring) drop(keep func(secret.VersionID) bool, retired bool) {
 	if k.kind == KeysVerifyHistory {
 		return
 	}
@@ -182,11 +188,11 @@ func (k *Keyring) drop(keep func(secret.VersionID) bool) {
 		for v := range r.keys {
 			if !keep(v) {
 				delete(r.keys, v)
-				r.end(v, true)
+				r.end(v, retired)
 			}
 		}
 		for _, v := range r.old {
-			r.retired[v] = r.retired[v] || !keep(v)
+			r.retired[v] = r.retired[v] || retired && !keep(v)
 		}
 	})
 }
@@ -276,29 +282,76 @@ func (k *Keyring) Fetch(ctx context.Context, v secret.VersionID) (Key, error) {
 	if live && (k.state.Load().retired[v] || k.e.drained()) {
 		return Key{}, err
 	}
-	found, val, err := k.m.cfg.Source.Read(ctx, k.e.id, store.Selector{Version: v, Primary: live})
+	if live {
+		return k.fetchLive(ctx, v)
+	}
+	add, _, err := k.read(ctx, v)
 	if err != nil {
 		return Key{}, err
 	}
-	add := kept{Key: Key{ID: v, Value: val}, staged: found.Stage == secret.StagePending}
-	if k.keep > 0 {
-		add.until = time.Now().Add(k.keep)
-	}
-	if live && (found.Stage == secret.StageRetired || found.Stage == "") || !k.accept(add, k.replacedAt(found)) {
-		return Key{}, fmt.Errorf("client: %s: %w: %s is not in use", k.e.id, ErrNoKey, v)
-	}
+	k.change(func(r *ring) { r.keys[v] = add })
 	k.m.renew()
-	if live && k.e.drained() { // meanwhile
-		k.drop(k.e.kept)
+	return add.Key, nil
+}
+
+// fetchLive fetches a version that is to be accepted. That is on record before the read
+// that counts, see [TokenAuthenticator.recall].
+func (k *Keyring) fetchLive(ctx context.Context, v secret.VersionID) (Key, error) {
+	k.fetching.Lock()
+	defer k.fetching.Unlock()
+	k.e.lapse()
+	add, stage, err := k.read(ctx, v)
+	if err != nil || !inUse(stage) {
+		return Key{}, k.notInUse(v, err)
+	}
+	k.change(func(r *ring) { r.fetching = v })
+	defer k.change(func(r *ring) { r.fetching = "" })
+	confirmed := k.e.claim.acceptingUnrecorded
+	if k.e.recordNow(ctx) {
+		confirmed = k.e.claim.accepting
+		if add, stage, err = k.read(ctx, v); err != nil || !inUse(stage) {
+			return Key{}, k.notInUse(v, err)
+		}
+	}
+	if !confirmed(k.replacedAt(stage)) {
+		return Key{}, k.notInUse(v, nil)
+	}
+	k.change(func(r *ring) { r.keys[v] = add })
+	k.m.renew()
+	if k.e.drained() { // meanwhile
+		k.drop(k.e.kept, true)
 		return k.Key(ctx, v)
 	}
 	return add.Key, nil
 }
 
-// replacedAt returns when the version in use replaced v, or earlier, and zero if it
-// did not.
-func (k *Keyring) replacedAt(v secret.Version) fence.Clock {
-	if v.Stage != secret.StagePrevious {
+// read reads a version from the store, for a live ring from its primary.
+func (k *Keyring) read(ctx context.Context, v secret.VersionID) (kept, secret.Stage, error) {
+	found, val, err := k.m.cfg.Source.Read(ctx, k.e.id, store.Selector{Version: v, Primary: k.kind == KeysAcceptLive})
+	if err != nil {
+		return kept{}, "", err
+	}
+	add := kept{Key: Key{ID: v, Value: val}, staged: found.Stage == secret.StagePending}
+	if k.keep > 0 {
+		add.until = time.Now().Add(k.keep)
+	}
+	return add, found.Stage, nil
+}
+
+// inUse reports whether a version with a stage may be accepted.
+func inUse(s secret.Stage) bool { return s != secret.StageRetired && s != "" }
+
+func (k *Keyring) notInUse(v secret.VersionID, err error) error {
+	if err != nil {
+		return err
+	}
+	return fmt.Errorf("client: %s: %w: %s is not in use", k.e.id, ErrNoKey, v)
+}
+
+// replacedAt returns when the version in use replaced the one with a stage, or earlier,
+// and zero if it did not.
+func (k *Keyring) replacedAt(s secret.Stage) fence.Clock {
+	if s != secret.StagePrevious {
 		return fence.Clock{}
 	}
 	now := readClock()

@@ -189,6 +189,7 @@ func (e *entry) hooked(ctx context.Context, ask *reload.Effect, got loaded, aske
 	if ask == nil || ask.Kind != reload.Prepare {
 		return ask
 	}
+	e.lapse()
 	defer e.offers(ctx, ask.Version)()
 	if err := e.prepare(ctx, *ask, got); err != nil {
 		return e.failed(ctx, reload.Refused, err)

@@ -74,6 +74,19 @@ func (e *entry) record(ctx context.Context) error {
 	return nil
 }
 
+// recordNow puts on record what the process does now, and reports whether it is
+// stored. A process that has not joined does not wait for the bus.
+func (e *entry) recordNow(ctx context.Context) bool {
+	if !e.m.connected() || !e.claim.recorded() {
+		return false
+	}
+	if err := e.record(ctx); err != nil {
+		e.logger().LogAttrs(ctx, slog.LevelWarn, "secret.report", slog.String("error", err.Error()))
+		return false
+	}
+	return true
+}
+
 // write stores the record of a use. A bus that panics has failed.
 func (m *Manager) write(ctx context.Context, u events.Use) (err error) {
 	defer func() {
@@ -91,11 +104,7 @@ func (m *Manager) write(ctx context.Context, u events.Use) (err error) {
 // on without a bus. The returned function ends it.
 func (e *entry) offers(ctx context.Context, v secret.VersionID) (end func()) {
 	e.offered(v)
-	if e.m.connected() && e.claim.recorded() {
-		if err := e.record(ctx); err != nil {
-			e.logger().LogAttrs(ctx, slog.LevelWarn, "secret.report", slog.String("error", err.Error()))
-		}
-	}
+	e.recordNow(ctx)
 	return func() {
 		e.offered("")
 		e.m.renew()
@@ -129,9 +138,27 @@ func (e *entry) drop(v secret.VersionID) {
 	acceptors := e.acceptors
 	e.mu.Unlock()
 	for _, a := range acceptors {
-		a.drop(e.kept)
+		a.drop(e.kept, true)
 	}
 	e.claim.changed()
+	e.m.renew()
+}
+
+// lapse ends the acceptance of versions besides the one in use that nothing confirms
+// any more. It comes before another one is accepted: they share one confirmation, the
+// oldest of theirs.
+func (e *entry) lapse() {
+	if !e.claim.lapsed() {
+		return
+	}
+	inUse := e.current.Load().Version.ID
+	e.mu.Lock()
+	acceptors := e.acceptors
+	e.mu.Unlock()
+	for _, a := range acceptors {
+		a.drop(func(v secret.VersionID) bool { return v == inUse }, false)
+	}
+	e.claim.dropped()
 	e.m.renew()
 }
 

@@ -539,6 +539,23 @@ async def test_the_previous_token_of_the_store_is_on_record_before_it_is_accepte
         assert auth.check("zero") is TokenUse.PREVIOUS
 
 
+async def test_the_previous_token_is_read_again_once_it_is_on_record(bus: TestBus, store: Store) -> None:
+    store.env["BEFORE"] = "zero"
+    async with running(bus, store) as manager:
+        read = manager.read_previous
+
+        async def retiring(secret_id: str) -> tuple[Version, SecretValue]:
+            try:
+                return await read(secret_id)
+            finally:
+                store.env.pop("BEFORE", None)
+
+        manager.read_previous = retiring  # type: ignore[method-assign]
+        auth = await TokenAuthenticator.open(manager, "KEY", overlap=timedelta(hours=1))
+        assert auth.check("zero") is TokenUse.REJECTED
+        await eventually(lambda: bus.running("KEY")["accepts"] == [])
+
+
 async def test_a_staged_version_that_is_given_up_is_withdrawn(bus: TestBus, bao: Bao, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tradepulse_rotator.machine.STAGED_PAUSE", 10_000_000)
     bao.put("given-up/key", {"value": "one"})

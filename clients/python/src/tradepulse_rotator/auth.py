@@ -113,7 +113,7 @@ class TokenAuthenticator:
             return
         token = self._loading = _Token(version.id, self._mac(value.reveal()))
         # It must not be accepted before rotator knows: it may be retired.
-        stored = await self._manager.accept(self.secret_id, token.version)
+        stored = await self._manager.accept(self.secret_id, token.version) and await self._is_previous(token.version)
         if self._loading is token and self._previous is self._none:  # no rotation came in between
             if stored:
                 self._set_previous(token, until)
@@ -121,6 +121,18 @@ class TokenAuthenticator:
                 self._log_no_previous("nothing confirms that it is not retired")
         self._loading = self._none
         self._manager.changed()
+
+    async def _is_previous(self, version_id: str) -> bool:
+        """Report whether the store still has the version before, now that its use is on record.
+
+        A worker takes the stage of a version away before it reads the records, so either this read shows that, or the worker
+        finds the record.
+        """
+        try:
+            version, _ = await self._manager.read_previous(self.secret_id)
+        except StoreError:
+            return False
+        return version.id == version_id
 
     def _log_no_previous(self, error: str) -> None:
         detail = "clients that still send the previous token are refused by this process"

@@ -319,12 +319,18 @@ class _Transition:
         self._fail(job.version, failure)
 
     def _use(self, job: Job) -> None:
-        """Note that a version is in use. Hooks hold no other version any more."""
+        """Note that a version is in use. Hooks hold no other version any more.
+
+        One whose staging failed may follow the one that came into use: it is tried again at once.
+        """
+        again = self._s.restage
         self._set(
             version=job.version, not_after=job.not_after, loaded_at=self._now, asked=self._now,
             stale=False, warned=False, mixed=False, offered=Offer(),
         )  # fmt: skip
         self._settle()
+        if again is not None and again.version != job.version:
+            self._set(restage=again, next_try=self._now)
         self._do(Do.INSTALLED, version=job.version, cause=job.cause)
 
     def _fail(self, wanted: str, failure: Failure) -> None:

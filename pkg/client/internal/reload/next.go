@@ -352,12 +352,17 @@ func (t *transition) refused(j job, f Failure) {
 	t.fail(j.version, f)
 }
 
-// use notes that a version is in use. Hooks hold no other version any more.
+// use notes that a version is in use. Hooks hold no other version any more. One whose
+// staging failed may follow the one that came into use: it is tried again at once.
 func (t *transition) use(j job) {
+	again := t.restage
 	t.Version, t.NotAfter, t.LoadedAt = j.version, j.notAfter, t.now
 	t.Stale, t.warned, t.mixed, t.asked = false, false, false, t.now
 	t.offered = offer{}
 	t.settle()
+	if again != nil && again.Version != j.version {
+		t.restage, t.nextTry = again, t.now
+	}
 	t.do(Effect{Kind: Installed, Version: j.version, Cause: j.cause})
 }
 
