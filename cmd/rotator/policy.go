@@ -1,17 +1,13 @@
 package main
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io"
-	"strings"
-	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/tradepulse/rotator/cmd/internal/cli"
-	"github.com/tradepulse/rotator/cmd/internal/config"
 	"github.com/tradepulse/rotator/cmd/internal/operator"
 	"github.com/tradepulse/rotator/pkg/gate"
 	"github.com/tradepulse/rotator/pkg/secret"
@@ -55,11 +51,11 @@ Exit codes:
   rotator policy check --json | jq -r '.violations[].remedy'`,
 		ValidArgsFunction: cli.CompleteIDs(path, 0),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			ids, err := parseIDs(args)
+			ids, err := operator.ParseIDs(args)
 			if err != nil {
 				return cli.UsageError{Err: err}
 			}
-			floors, err := parseFloors(minTTL)
+			floors, err := operator.ParseFloors(minTTL)
 			if err != nil {
 				return cli.UsageError{Err: fmt.Errorf("--min-ttl: %w", err)}
 			}
@@ -67,7 +63,7 @@ Exit codes:
 			if err != nil {
 				return err
 			}
-			found, err := check(cmd.Context(), secrets, floors)
+			found, err := operator.Check(cmd.Context(), secrets, floors)
 			if err := errors.Join(err, closeStores()); err != nil {
 				return err
 			}
@@ -77,53 +73,6 @@ Exit codes:
 	cmd.Flags().StringArrayVar(&minTTL, "min-ttl", nil, "floor of a secret in place of its own, as `ID=DURATION`; none is no floor")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print an object")
 	return cmd
-}
-
-func parseIDs(args []string) ([]secret.ID, error) {
-	var out []secret.ID
-	for _, a := range args {
-		id, err := secret.ParseID(a)
-		if err != nil {
-			return nil, err
-		}
-		out = append(out, id)
-	}
-	return out, nil
-}
-
-// parseFloors reads ID=DURATION; an id may have a = in it, a duration has none.
-func parseFloors(args []string) (map[secret.ID]time.Duration, error) {
-	out := map[secret.ID]time.Duration{}
-	for _, a := range args {
-		i := strings.LastIndexByte(a, '=')
-		if i < 0 {
-			return nil, fmt.Errorf("%q is not ID=DURATION", a)
-		}
-		id, err := secret.ParseID(a[:i])
-		if err != nil {
-			return nil, err
-		}
-		var d config.DurationOrNone
-		if err := d.UnmarshalText([]byte(a[i+1:])); err != nil {
-			return nil, fmt.Errorf("%s: %w; write it as 90s, 30m, 1h, 7d or none", id, err)
-		}
-		out[id] = time.Duration(d)
-	}
-	return out, nil
-}
-
-// check checks secrets, with floors in place of those that they have.
-func check(ctx context.Context, secrets []gate.Secret, floors map[secret.ID]time.Duration) ([]secret.Finding, error) {
-	for i, s := range secrets {
-		if d, ok := floors[s.Spec.ID]; ok {
-			secrets[i].MinTTL = d
-			delete(floors, s.Spec.ID)
-		}
-	}
-	for id := range floors {
-		return nil, cli.UsageError{Err: fmt.Errorf("--min-ttl: %s is not among the secrets that are checked", id)}
-	}
-	return gate.Check(ctx, time.Now(), secrets), ctx.Err()
 }
 
 // violation is a finding of the gate in JSON: the names are those that the gate

@@ -40,6 +40,8 @@ type contradiction struct {
 	first    bool      // of its key: another notifier, or this one before, may have told
 }
 
+// newContradictions returns an empty collection. What the log has of contradictions is
+// read when the first one of a secret is told.
 func newContradictions() contradictions {
 	return contradictions{seen: map[contradiction]int64{}, kick: make(chan struct{}, 1), told: map[secret.ID]time.Time{}}
 }
@@ -78,6 +80,7 @@ func (c *contradictions) note(of contradiction, uses int64, at time.Time) {
 	c.wake()
 }
 
+// wake has tellContradictions look at what is pending; t.mu is held.
 func (c *contradictions) wake() {
 	select {
 	case c.kick <- struct{}{}:

@@ -27,7 +27,8 @@ func (tr *tracked) before(at time.Time) bool {
 	return tr.rollout.StartedAt.Before(at) && (tr.next == nil || tr.next.OccurredAt.Before(at))
 }
 
-// deadlineQueue is a min-heap of rollouts by their next deadline.
+// deadlineQueue is a min-heap of rollouts by their next deadline. A rollout is in it
+// once at most, so that the queue is as long as the list of secrets whatever happens.
 type deadlineQueue []*tracked
 
 func (q *deadlineQueue) Len() int           { return len(*q) }

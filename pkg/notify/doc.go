@@ -11,6 +11,10 @@
 // sees the same, and a compare-and-set on the log lets one of them publish a
 // move. A notifier that dies leaves nothing to clean up.
 //
+// What a notifier knows of the fleet is an index of what it has heard, see fleet: it
+// says when to look, and never proves anything. The order to retire is a hint, too: a
+// worker reads the records behind a barrier before it follows it.
+//
 // The package has no access to any store and never sees a value. It retires
 // nothing itself: pkg/rotation does, after its own check.
 package notify

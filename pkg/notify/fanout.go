@@ -18,11 +18,15 @@ import (
 	"github.com/tradepulse/rotator/pkg/secret"
 )
 
-// maxFanOut bounds the services that are told of one announcement at once.
+// maxFanOut bounds the services that are told of one announcement at once. It is not
+// configured: each notification is one publication.
 const maxFanOut = 16
 
 // fanOut tells every subscriber of an announcement. All of them have been told
-// when it returns nil; it may be repeated, see [events.Bus.Notify].
+// when it returns nil; it may be repeated, see [events.Bus.Notify]. A service that
+// could not be told keeps no other one from being told, and the announcement is
+// delivered again until all were. The error is permanent only if trying again cannot
+// help any of them.
 func (n *Notifier) fanOut(ctx context.Context, d events.Delivery) error {
 	if d.Event.Type == events.TypeRotated {
 		n.tracker.delivered(d.Event.Data)
@@ -64,7 +68,8 @@ func (n *Notifier) failed(ctx context.Context, d events.Delivery, err error) {
 	n.cfg.Logger.LogAttrs(ctx, slog.LevelWarn, "notify.retry", attrs...)
 }
 
-// notify tells one service. A name that no subject can hold never will be told.
+// notify tells one service. The error is permanent for a name that no subject can
+// hold: such a service is never told.
 func (n *Notifier) notify(ctx context.Context, service string, d events.Delivery) error {
 	if err := events.ValidToken(service); err != nil {
 		return events.Permanent(fmt.Errorf("notify: service %w", err))

@@ -17,7 +17,9 @@ import (
 // costs as much as it says anew. It is not safe for concurrent use.
 //
 // It is built for 10,000 instances and a million uses: a renewal that changes no
-// state allocates nothing and names no secret.
+// state allocates nothing and names no secret. It holds what was heard, in whatever
+// order, and decides nothing: [rollout.StateOf] says what state an instance is in, and
+// the worker reads the records themselves before it retires anything.
 type fleet struct {
 	instances map[name]*instance
 	secrets   map[secret.ID]*users
@@ -26,8 +28,8 @@ type fleet struct {
 	// next is the earliest end of a lease, zero for none; looked is when leases were
 	// last looked at.
 	next, looked time.Time
-	round        uint64
-	scratch      []events.User
+	round        uint64        // see [fleet.begin]
+	scratch      []events.User // the result of the last call of of
 }
 
 // name tells one incarnation from another: the subject of a use has no more.
@@ -52,7 +54,8 @@ type users struct {
 	list []*use
 }
 
-// use is what one incarnation does with one secret.
+// use is what one incarnation does with one secret. Strings that repeat in thousands
+// of uses are held once, as handles.
 type use struct {
 	who             *instance
 	instance        string // as the record says, "" if it does not
@@ -73,7 +76,9 @@ func newFleet() *fleet {
 }
 
 // apply takes a record and calls changed with every secret of which it says
-// something new.
+// something new. A use may come before the presence of its incarnation; until that
+// comes, the user is not understood, and blocks. Strings are cloned where they are
+// kept: those of e share the memory of a whole message.
 func (f *fleet) apply(e events.FleetEvent, now time.Time, changed func(secret.ID)) {
 	switch {
 	case e.Presence != nil:
@@ -96,8 +101,10 @@ func (f *fleet) apply(e events.FleetEvent, now time.Time, changed func(secret.ID
 	}
 }
 
+// heard notes the sequence of a record, and that its incarnation exists in this round.
 func (f *fleet) heard(who *instance, seq uint64) { who.round, who.seq = f.round, max(who.seq, seq) }
 
+// instance returns the incarnation with a name, a silent one if it is new.
 func (f *fleet) instance(n name) *instance {
 	who := f.instances[n]
 	if who == nil {
@@ -125,7 +132,7 @@ func (f *fleet) count(who *instance, by int) {
 }
 
 // judge sets the state of an instance. If it has changed, judge names its secrets
-// and returns true.
+// and returns true. For a live one it also notes when its lease ends.
 func (f *fleet) judge(who *instance, now time.Time, changed func(secret.ID)) bool {
 	u := events.User{Presence: who.presence, RenewedAt: who.renewed, Problem: who.problem}
 	state := rollout.StateOf(u, now)
@@ -162,7 +169,8 @@ func (f *fleet) nextExpiry() time.Time {
 	return f.looked.Add(leastLook)
 }
 
-// expire finds the instances that have become silent.
+// expire finds the instances that have become silent. It looks at all of them, and so
+// at most once in leastLook: a lease that ended is noticed up to that much later.
 func (f *fleet) expire(now time.Time, changed func(secret.ID)) {
 	if at := f.nextExpiry(); at.IsZero() || now.Before(at) {
 		return
@@ -175,7 +183,8 @@ func (f *fleet) expire(now time.Time, changed func(secret.ID)) {
 	}
 }
 
-// put records what an instance does with a secret.
+// put records what an instance does with a secret. A record that repeats what is
+// known renews the time and names nothing.
 func (f *fleet) put(who *instance, e events.FleetEvent, changed func(secret.ID)) {
 	id := e.Use.SecretID
 	i, found := who.find(id)
@@ -215,6 +224,7 @@ func (u *use) same(e events.FleetEvent) bool {
 		u.problem == e.Problem && u.instance == n.Instance
 }
 
+// users returns the uses of a secret, an empty list if there were none.
 func (f *fleet) users(id secret.ID) *users {
 	of := f.secrets[id]
 	if of == nil {
@@ -224,7 +234,8 @@ func (f *fleet) users(id secret.ID) *users {
 	return of
 }
 
-// remove forgets an instance.
+// remove forgets an instance whose records were purged, and names its secrets: they
+// may be held back by one instance less.
 func (f *fleet) remove(who *instance, changed func(secret.ID)) {
 	for _, u := range who.uses {
 		f.drop(u)
@@ -234,7 +245,7 @@ func (f *fleet) remove(who *instance, changed func(secret.ID)) {
 	delete(f.instances, who.name)
 }
 
-// drop forgets a use.
+// drop forgets a use of its secret. The last one of the list takes its place.
 func (f *fleet) drop(u *use) {
 	last := len(u.of.list) - 1
 	moved := u.of.list[last]
@@ -259,7 +270,8 @@ func (f *fleet) sweep(changed func(secret.ID)) {
 }
 
 // of returns what is known of the users of a secret. The result is valid until the
-// next call.
+// next call. It proves nothing: what was written last may not have been heard yet, and
+// it does not know whether records were lost.
 func (f *fleet) of(id secret.ID, now time.Time) events.Fleet {
 	f.scratch = f.scratch[:0]
 	if of := f.secrets[id]; of != nil {
@@ -302,6 +314,7 @@ func (f *fleet) lagging(id secret.ID, want secret.VersionID) []string {
 	return f.servicesOf(id, func(u *use) bool { return u.version != v && u.who.state == rollout.InstanceLive })
 }
 
+// servicesOf returns the services of the uses that count, in order.
 func (f *fleet) servicesOf(id secret.ID, counts func(*use) bool) []string {
 	of := f.secrets[id]
 	if of == nil {

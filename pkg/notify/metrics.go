@@ -11,17 +11,24 @@ import (
 	"github.com/tradepulse/rotator/pkg/rollout"
 )
 
+// instruments are the metrics of a notifier. None has a label with a secret, a version
+// or an instance: their numbers have no bound.
 type instruments struct {
-	meter     metric.Meter
-	notified  metric.Int64Counter
-	moves     metric.Int64Counter
-	duration  metric.Float64Histogram
+	meter metric.Meter
+	// notified and moves count what this process did, not what the log says: their
+	// sums over all notifiers are right.
+	notified metric.Int64Counter
+	moves    metric.Int64Counter
+	duration metric.Float64Histogram
+	// rollouts and instances are what every notifier sees alike: take the maximum of
+	// them over notifiers, not the sum.
 	rollouts  metric.Int64ObservableGauge
 	instances metric.Int64ObservableGauge
 	// contradicted counts events, not what the log had already.
 	contradicted metric.Int64Counter
 }
 
+// newInstruments makes the instruments. The error says which of them could not be made.
 func newInstruments(m metric.Meter) (*instruments, error) {
 	made := telemetry.New(m)
 	i := &instruments{meter: m}
@@ -34,7 +41,8 @@ func newInstruments(m metric.Meter) (*instruments, error) {
 	return i, made.Err()
 }
 
-// moved records a published move.
+// moved records a published move. Only the notifier that won the race for it calls
+// moved.
 func (i *instruments) moved(ctx context.Context, r rollout.Rollout, why rollout.Reason) {
 	i.moves.Add(ctx, 1, metric.WithAttributes(attribute.String("state", string(r.State)), attribute.String("reason", string(why))))
 	if r.State == events.RolloutConverged && !r.StartedAt.IsZero() {

@@ -20,7 +20,11 @@ import (
 
 // Bus is what a notifier needs of the bus; *events.Bus is one.
 type Bus interface {
+	// Consume calls h with every announcement until ctx ends. One that h fails on is
+	// delivered again.
 	Consume(ctx context.Context, cfg events.ConsumeConfig, h events.Handler) error
+	// Notify publishes e where a service receives it, unless it was told of an event
+	// with a later sequence.
 	Notify(ctx context.Context, service string, e events.Event, seq uint64) error
 	Log
 	Fleet
@@ -29,9 +33,15 @@ type Bus interface {
 
 // Log follows and writes the log; *events.Bus does.
 type Log interface {
+	// WatchLog calls fn with every event of the types that the log holds, in order,
+	// and synced once after those that were there at the start.
 	WatchLog(ctx context.Context, types []events.Type, fn func(context.Context, events.Announcement) error, synced func()) error
+	// Last returns the last event of a type about a secret, read from the leader.
 	Last(ctx context.Context, t events.Type, id secret.ID) (events.Announcement, error)
+	// PublishAfter publishes e if the last event of its subject has the sequence after.
+	// The error wraps [events.ErrConflict] if it has not.
 	PublishAfter(ctx context.Context, e events.Event, after uint64) (uint64, error)
+	// Publish publishes e. The log keeps one of two events with one ID.
 	Publish(ctx context.Context, e events.Event) error
 	// Retirements returns the receipts of the retirements of a secret.
 	Retirements(ctx context.Context, id secret.ID) ([]events.Receipt, error)
@@ -39,18 +49,30 @@ type Log interface {
 
 // Fleet follows and keeps the records of the fleet; *events.Bus does.
 type Fleet interface {
+	// WatchFleet calls fn with every record of the stream of uses, and again with all
+	// of them after the stream or the connection was lost.
 	WatchFleet(ctx context.Context, fn func(events.FleetEvent) error) error
+	// WatchReports calls fn with what instances with an older client report.
 	WatchReports(ctx context.Context, fn func(events.ReportEvent) error) error
+	// WatchConfirmed and WatchForgotten call fn with what people have recorded, from
+	// the last record of each subject on.
 	WatchConfirmed(ctx context.Context, fn func(events.Confirmed) error) error
 	WatchForgotten(ctx context.Context, fn func(events.Forgotten) error) error
+	// Join and WriteUse store the records of an instance with an older client, which
+	// writes none itself.
 	Join(ctx context.Context, p events.Presence) (uint64, error)
 	WriteUse(ctx context.Context, u events.Use) error
+	// Forget purges the records of an incarnation up to a sequence. The error wraps
+	// [events.ErrConflict] if its presence was renewed after that.
 	Forget(ctx context.Context, service, instance, incarnation string, ids []secret.ID, upTo uint64) error
 }
 
 // Timers orders retirements and takes the orders back; *events.Bus does.
 type Timers interface {
+	// Arm has e delivered to a worker at the given time, in place of an order before.
 	Arm(ctx context.Context, e events.Event, at time.Time) (bool, error)
+	// Disarm takes the order about a secret back. It may have been delivered already:
+	// the worker decides by itself.
 	Disarm(ctx context.Context, t events.Type, id secret.ID) error
 }
 

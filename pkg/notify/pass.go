@@ -23,7 +23,8 @@ import (
 const (
 	// retryPause is how soon a move that failed is tried again.
 	retryPause = 2 * time.Second
-	// maxMoves bounds the moves of one rollout in one pass.
+	// maxMoves bounds the moves of one rollout in one pass, so that one rollout that
+	// is decided anew and anew leaves time for the others.
 	maxMoves = 8
 	// reconsider is how long to wait for something when there is no wake.
 	reconsider = time.Hour
@@ -42,7 +43,9 @@ func (t *tracker) run(ctx context.Context) error {
 	return nil
 }
 
-// wait returns true when a rollout is due and false when ctx ends.
+// wait returns true when a rollout is due and false when ctx ends. A rollout is due
+// when something about it was heard, when its own deadline is reached, and when the
+// lease of an instance ends: silence makes no message.
 func (t *tracker) wait(ctx context.Context) bool {
 	t.mu.Lock()
 	at, ok := t.deadlines.next()
@@ -67,7 +70,9 @@ func (t *tracker) wait(ctx context.Context) bool {
 }
 
 // pass decides once about every rollout that is due, carries the decisions out,
-// and returns how long it took to decide.
+// and returns how long it took to decide. What fails is logged once for all of them
+// and tried again after retryPause. Moves of different rollouts run side by side,
+// those of one rollout never do.
 func (t *tracker) pass(ctx context.Context) (deciding time.Duration) {
 	var (
 		g    errgroup.Group
@@ -118,22 +123,25 @@ func (t *tracker) due(now time.Time) []*tracked {
 	return out
 }
 
+// postpone has a rollout looked at again after retryPause, whatever its deadline was.
 func (t *tracker) postpone(tr *tracked) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.deadlines.set(tr, time.Now().Add(retryPause))
 }
 
-// decision is what has to be done about one rollout.
+// decision is what has to be done about one rollout. It is made with t.mu held and
+// carried out without it, so that by then tr may be in another state.
 type decision struct {
 	tr         *tracked
-	next       rollout.Rollout
-	facts      rollout.Facts
+	next       rollout.Rollout // after the actions
+	facts      rollout.Facts   // that led to it
 	actions    []rollout.Action
 	after      uint64   // sequence of the event before the next one
 	unnotified []string // services that use the secret and may not know
 }
 
+// idle reports whether there is nothing to do.
 func (d decision) idle() bool { return len(d.actions) == 0 && len(d.unnotified) == 0 }
 
 // waits reports whether nothing more can be decided before the reports have
@@ -143,7 +151,8 @@ func (d decision) waits() bool {
 }
 
 // decide returns what has to be done about a rollout now, and sets its next
-// deadline.
+// deadline. It only looks at the facts; [rollout.Advance] decides. A rollout that has
+// ended gives way to the one that was announced meanwhile, in the same call.
 func (t *tracker) decide(now time.Time, tr *tracked) decision {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -199,7 +208,8 @@ func (t *tracker) fullFacts(now time.Time, f rollout.Facts, tr *tracked) rollout
 }
 
 // settle carries a decision out, and what follows from it. What has been begun
-// is brought to its end when ctx ends.
+// is brought to its end when ctx ends: every call in it has a deadline of its own. An
+// error leaves the rollout as it was, and all of it is decided again.
 func (t *tracker) settle(ctx context.Context, d decision) error {
 	work := context.WithoutCancel(ctx)
 	for range maxMoves {
@@ -219,6 +229,10 @@ func (t *tracker) settle(ctx context.Context, d decision) error {
 	return nil
 }
 
+// perform carries the actions out in their order, and then takes the rollout into
+// its next state. When another notifier publishes the move first, the rest is left to
+// that one. Each action may be repeated: it is a publication at a fixed place of the
+// log, a timer that is set to a fixed time, or a notification with a fixed sequence.
 func (t *tracker) perform(ctx context.Context, d decision) error {
 	for _, a := range d.actions {
 		var err error
@@ -245,7 +259,9 @@ func (t *tracker) perform(ctx context.Context, d decision) error {
 	return t.tell(ctx, d)
 }
 
-// drain tells the subscribers to accept no version but the new one.
+// drain tells the subscribers to accept no version but the new one. What they are
+// told is the event in the log, so that they can verify it and order it by its
+// sequence.
 func (t *tracker) drain(ctx context.Context, d decision) error {
 	a, err := t.bus.Last(ctx, events.TypeRollout, d.next.SecretID)
 	if err != nil {
@@ -277,7 +293,8 @@ func (t *tracker) audience(spec secret.Spec) []string {
 }
 
 // publish says where the rollout is, directly after the event that the decision
-// knew of. It returns false when another notifier was quicker; what it said has
+// knew of: a compare-and-set on the log, so that of any number of notifiers one
+// publishes a move. It returns false when another notifier was quicker; what it said has
 // been adopted then.
 func (t *tracker) publish(ctx context.Context, d decision, why rollout.Reason) (won bool, err error) {
 	ctx, span := t.tracer.Start(ctx, "rollout."+string(d.next.State), trace.WithAttributes(
@@ -340,7 +357,8 @@ func (t *tracker) arm(ctx context.Context, d decision, a rollout.Action) error {
 }
 
 // applyIfUnchanged calls fn with t.mu held, and returns true, if the rollout is
-// still in the state that the decision led to.
+// still in the state that the decision led to. A watch may have brought a later state
+// while the decision was carried out, and that one stays.
 func (t *tracker) applyIfUnchanged(d decision, fn func()) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -375,7 +393,8 @@ func (t *tracker) tell(ctx context.Context, d decision) error {
 	return nil
 }
 
-// report tells people of a move.
+// report logs a move. A rollout that has stalled is an error that names the first
+// instances that hold it back; everything else is as planned.
 func (t *tracker) report(ctx context.Context, d decision, why rollout.Reason) {
 	attrs := []slog.Attr{slog.String("secret_id", string(d.next.SecretID)), slog.String("version_id", string(d.next.VersionID)),
 		slog.String("state", string(d.next.State)), slog.String("reason", string(why)), slog.Int("applied", d.facts.Applied), slog.Int("blocking_total", len(d.facts.Blocking))}

@@ -54,6 +54,8 @@ type tracker struct {
 	contradictions contradictions
 }
 
+// newTracker returns a tracker that knows nothing yet: nothing is decided before the
+// records and the log have been read, see [tracker.load].
 func newTracker(cfg Config, m *instruments, tracer trace.Tracer) *tracker {
 	return &tracker{
 		bus: cfg.Bus, catalog: cfg.Catalog, source: cfg.Source, log: cfg.Logger, tracer: tracer, metrics: m, limit: cfg.Concurrency,
@@ -63,7 +65,8 @@ func newTracker(cfg Config, m *instruments, tracer trace.Tracer) *tracker {
 	}
 }
 
-// watchLog follows announcements, rollouts and discoveries until ctx ends.
+// watchLog follows announcements, rollouts and discoveries until ctx ends. What it
+// hears changes only what is known; passes act on it.
 func (t *tracker) watchLog(ctx context.Context) error {
 	return t.bus.WatchLog(ctx, []events.Type{events.TypeRotated, events.TypeRollout, events.TypeDiscovered}, func(_ context.Context, a events.Announcement) error {
 		t.mu.Lock()
@@ -138,6 +141,7 @@ func (t *tracker) adopt(tr *tracked, a events.Announcement) {
 	}
 }
 
+// track begins to follow a rollout; t.mu is held.
 func (t *tracker) track(r rollout.Rollout) *tracked {
 	tr := &tracked{rollout: r.Shrunk(), at: -1}
 	t.secrets[r.SecretID] = tr
@@ -145,7 +149,8 @@ func (t *tracker) track(r rollout.Rollout) *tracked {
 	return tr
 }
 
-// set makes r the rollout of tr.
+// set makes r the rollout of tr; t.mu is held. Every change of a rollout goes through
+// set, so that the numbers of rollouts by state are right.
 func (t *tracker) set(tr *tracked, r rollout.Rollout) {
 	t.states[shown(tr.rollout.State)]--
 	t.states[shown(r.State)]++
@@ -164,7 +169,8 @@ func shown(s events.RolloutState) events.RolloutState {
 	return s
 }
 
-// touch has the next pass look at tr.
+// touch has the next pass look at tr; t.mu is held. One that has ended, with nothing
+// announced after it, needs no look and costs nothing any more.
 func (t *tracker) touch(tr *tracked) {
 	if tr.rollout.Ended() && tr.next == nil {
 		t.deadlines.set(tr, time.Time{})

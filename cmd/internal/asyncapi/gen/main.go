@@ -94,13 +94,15 @@ var records = []record{
 	{"own-reader", "An identity with which a program of ours reads a store.", events.OwnReader{}},
 }
 
+// adder adds a channel. message is one name or several.
+type adder func(name, address, title, message string, parameters ...string)
+
 func document() ([]byte, error) {
 	schemas, err := schemas()
 	if err != nil {
 		return nil, err
 	}
 	channels, operations := object{}, object{}
-	// message is one name or several.
 	add := func(name, address, title, message string, parameters ...string) {
 		params := object{}
 		for _, p := range parameters {
@@ -119,7 +121,7 @@ func document() ([]byte, error) {
 			item("send."+name, object{item("action", "send"), item("channel", ref("#/channels/"+name))}),
 			item("receive."+name, object{item("action", "receive"), item("channel", ref("#/channels/"+name))}))
 	}
-	const key, service, instance, incarnation, consumer = secret.Key("{key}"), "{service}", "{instance}", "{incarnation}", "{consumer}"
+	const key, service = secret.Key("{key}"), "{service}"
 	const notified = string(events.TypeStaged + " " + events.TypeRotated + " " + events.TypeRollout)
 	names, messages := events.Names{}, object{}
 	for _, k := range kinds {
@@ -135,13 +137,7 @@ func document() ([]byte, error) {
 	add("sweep.timer", names.SweepTimer(), "The schedule of the sweep.", string(events.TypeSweep))
 	add("notify", names.Notify(service, key), "The last notification to a service about a secret.", notified, "service", "key")
 	add("live", names.Live(service, key), "Where a running instance hears what is stored under notify.", notified, "service", "key")
-	add("presence", names.Presence(service, instance, incarnation), "That an incarnation of an instance lives; not signed.", "presence", "service", "instance", "incarnation")
-	add("use", names.Use(key, service, incarnation), "What an incarnation does with a secret; not signed.", "use", "key", "service", "incarnation")
-	add("confirmation", names.Confirmation(), "That no users were lost with an earlier stream of uses; not signed.", "confirmation")
-	add("forgotten", names.Forgotten(service, instance), "What a person had forgotten of an instance; not signed.", "forgotten", "service", "instance")
-	add("receipt", names.Retired(key), "Why versions of a secret were retired: sealed, and each names the one before.", "receipt", "key")
-	add("confirmed", names.Confirmed(key, consumer), "Which version a consumer was confirmed to use; not signed.", "confirmed", "key", "consumer")
-	add("report", names.Report(service, instance), "What an instance with an older client runs; a lease, not signed.", "report", "service", "instance")
+	addRecords(add, names)
 	addReaders(add, names)
 	for _, r := range records {
 		messages = append(messages, item(r.name, object{
@@ -161,8 +157,20 @@ func document() ([]byte, error) {
 	}, yaml.Indent(2), yaml.UseLiteralStyleIfMultiline(true))
 }
 
+// addRecords adds the channels of what instances and people have recorded.
+func addRecords(add adder, names events.Names) {
+	const key, service, instance, incarnation, consumer = secret.Key("{key}"), "{service}", "{instance}", "{incarnation}", "{consumer}"
+	add("presence", names.Presence(service, instance, incarnation), "That an incarnation of an instance lives; not signed.", "presence", "service", "instance", "incarnation")
+	add("use", names.Use(key, service, incarnation), "What an incarnation does with a secret; not signed.", "use", "key", "service", "incarnation")
+	add("confirmation", names.Confirmation(), "That no users were lost with an earlier stream of uses; not signed.", "confirmation")
+	add("forgotten", names.Forgotten(service, instance), "What a person had forgotten of an instance; not signed.", "forgotten", "service", "instance")
+	add("receipt", names.Retired(key), "Why versions of a secret were retired: sealed, and each names the one before.", "receipt", "key")
+	add("confirmed", names.Confirmed(key, consumer), "Which version a consumer was confirmed to use; not signed.", "confirmed", "key", "consumer")
+	add("report", names.Report(service, instance), "What an instance with an older client runs; a lease, not signed.", "report", "service", "instance")
+}
+
 // addReaders adds the channels of what is seen of readers.
-func addReaders(add func(name, address, title, message string, parameters ...string), names events.Names) {
+func addReaders(add adder, names events.Names) {
 	const key, store = secret.Key("{key}"), "{store}"
 	hashed := func(subject string) string { return subject[:strings.LastIndexByte(subject, '.')+1] + "{digest}" }
 	add("reader", hashed(names.Reader(key, "")), "The last read of an identity; not signed.", "sighting", "key", "digest")
