@@ -129,6 +129,8 @@ func (s *soak) whyRefused(spec secret.Spec, all []soakVersion, i int, c soakChec
 		return "draining", true
 	case i+2 < len(all) && all[i+2].asked.Before(c.ended):
 		return "two versions ago", true
+	case i+1 < len(all) && all[i+1].asked.Before(c.ended) && !all[i].ran(c.began):
+		return "passed over", true // an instance may have taken the next one into use instead
 	case i+1 < len(all) && all[i+1].asked.Before(c.ended):
 		// What is accepted besides the version in use cannot be confirmed by the store,
 		// and once its fence is over nothing brings it back.
