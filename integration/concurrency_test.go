@@ -52,7 +52,7 @@ func TestThousandRotationsTogether(t *testing.T) {
 	log := logOf(t, nc, events.TypeRotated)
 	for _, spec := range s.specs {
 		meta := describe(t, c, spec.ID)
-		if len(meta.Versions) != 2 || meta.Current().Token != spec.Token(before[spec.ID], 0) {
+		if len(meta.Versions) != 2 || meta.Current().Token != spec.TokenIn(meta.Incarnation, before[spec.ID], 0) {
 			t.Errorf("%s: %d versions, current %s", spec.ID, len(meta.Versions), meta.Current().ID)
 		}
 		if got := countVersion(log[spec.ID], meta.Current().ID); got != 1 {

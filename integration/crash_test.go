@@ -182,7 +182,7 @@ func (s *site) survived(t *testing.T, nc *nats.Conn, bus *events.Bus, spec secre
 		t.Errorf("%s: %s is left pending", what, p.ID)
 	}
 	prev, _ := meta.At(secret.StagePrevious)
-	if want := spec.Token(prev.ID, 0); meta.Current().Token != want {
+	if want := spec.TokenIn(meta.Incarnation, prev.ID, 0); meta.Current().Token != want {
 		t.Errorf("%s: current carries token %s, want %s", what, meta.Current().Token, want)
 	}
 	if got := countVersion(logOf(t, nc, events.TypeRotated)[spec.ID], meta.Current().ID); got != 1 {
