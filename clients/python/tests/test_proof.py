@@ -439,7 +439,8 @@ async def test_settings_of_the_proof_are_checked(bus: TestBus, store: Store) -> 
         Spec("KEY", ttl=timedelta(hours=2), fence=timedelta(hours=1))
     assert Spec("KEY", ttl=timedelta(hours=2)).fence_period == HOUR // 2
     assert Spec("KEY", ttl=timedelta(days=2)).fence_period == HOUR
-    assert options_from_env({"ROTATOR_CHECKED_AT_USE": "A: B", "ROTATOR_FENCE": "1h30m", "ROTATOR_JOIN": "required", "ROTATOR_FLEET": "eu"}) == {
+    variables = {"ROTATOR_CHECKED_AT_USE": "A: B", "ROTATOR_FENCE": "1h30m", "ROTATOR_JOIN": "required", "ROTATOR_FLEET": "eu"}
+    assert options_from_env(variables) == {
         "checked_at_use": ("A", "B"),
         "fence": timedelta(minutes=90),
         "join": "required",
