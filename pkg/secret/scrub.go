@@ -202,3 +202,12 @@ func leavesOf(node any, out []string) []string {
 	}
 	return out
 }
+
+// Redact returns what a credential in a plain string prints as: [redacted], or
+// nothing if there is none.
+func Redact(credential string) string {
+	if credential == "" {
+		return ""
+	}
+	return redacted
+}
