@@ -13,6 +13,9 @@ import (
 // not recognised: it would be found in any text.
 const scrubPiece = 6
 
+// leastScrubbed is the length of the shortest value that is looked for, in bytes.
+const leastScrubbed = 4
+
 // maxScrubbed bounds the text that is searched, in bytes. The rest of a longer one
 // is dropped.
 const maxScrubbed = 64 << 10
@@ -62,7 +65,8 @@ func (e scrubbedError) Is(target error) bool { return e.is(target) }
 // or more of its bytes in a row, as they are or escaped for JSON, Go, HTML or a URL,
 // in hexadecimal or in base64. Of a value that is a JSON document each string and
 // number counts as a value too, however the document is written. If a value is
-// shorter than a piece and the text holds it, nothing of the text is returned.
+// shorter than a piece and the text holds it, nothing of the text is returned. A
+// value of fewer than four bytes is in any text, and not looked for.
 func ScrubText(text string, values ...Value) string {
 	s := newScrubber(text)
 	for _, v := range values {
@@ -91,7 +95,7 @@ func newScrubber(text string) *scrubber {
 
 // value marks the pieces of a value and of the strings in it.
 func (s *scrubber) value(v []byte) {
-	if len(v) == 0 || s.text == "" {
+	if len(v) < leastScrubbed {
 		return
 	}
 	if len(v) < scrubPiece {

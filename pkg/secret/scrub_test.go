@@ -100,7 +100,7 @@ func TestScrubTextOfShortValues(t *testing.T) {
 		t.Errorf("a short value leaves %q", got)
 	}
 	for _, text := range []string{"", "permission denied", "é"} {
-		if got := secret.ScrubText(text, secret.Value{}, secret.NewValue([]byte("4711")), secret.NewValue([]byte(bird))); got != text {
+		if got := secret.ScrubText(text, secret.Value{}, secret.NewValue([]byte("é")), secret.NewValue([]byte("4711")), secret.NewValue([]byte(bird))); got != text {
 			t.Errorf("%q becomes %q", text, got)
 		}
 	}
