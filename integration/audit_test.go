@@ -108,7 +108,7 @@ func TestAuditVerify(t *testing.T) {
 	p.stop(t)
 
 	config := filepath.Join(dir, "rotator.yaml")
-	text := fmt.Sprintf("node: {data_dir: %q}\nstores: {main: {type: vault, address: %q}}\nsecrets: [{id: %s, path: audit-key, retire: keep, ttl: 30d}]\n", dir, bao.URL, auditID)
+	text := fmt.Sprintf("node: {data_dir: %q}\nstores: {main: {type: vault, address: %q}}\nsecrets: [{id: %s, path: audit-key, retire: keep, ttl: 30d, services: [audit-api]}]\n", dir, bao.URL, auditID)
 	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
