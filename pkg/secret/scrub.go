@@ -38,18 +38,24 @@ func Scrub(err error, values ...Value) error {
 
 // printed returns err and all that it wraps, in every way that they are printed.
 func printed(err error) string {
-	text := fmt.Sprintf("%+v\x00%#v\x00", err, err)
+	var b strings.Builder
+	printTree(&b, err)
+	return b.String()
+}
+
+func printTree(b *strings.Builder, err error) {
+	if err == nil {
+		return
+	}
+	fmt.Fprintf(b, "%+v\x00%#v\x00", err, err)
 	switch e := err.(type) { //nolint:errorlint // it walks the tree itself
 	case interface{ Unwrap() error }:
-		if inner := e.Unwrap(); inner != nil {
-			text += printed(inner)
-		}
+		printTree(b, e.Unwrap())
 	case interface{ Unwrap() []error }:
 		for _, inner := range e.Unwrap() {
-			text += printed(inner)
+			printTree(b, inner)
 		}
 	}
-	return text
 }
 
 // scrubbedError is an error without what its text quoted.

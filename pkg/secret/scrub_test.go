@@ -144,10 +144,10 @@ func (h *hidden) Unwrap() error { return h.why }
 func FuzzScrubText(f *testing.F) {
 	f.Add("status 400: ", []byte(bird))
 	f.Add("ü\xff", []byte("\x00\xff\x80abcdef"))
+	const shown = "[redacted]"
 	f.Fuzz(func(t *testing.T, text string, value []byte) {
-		v := secret.NewValue(value)
-		got := secret.ScrubText(text+string(value), v)
-		if len(value) >= 6 && len(text) < 1000 && len(value) < 1000 && strings.Contains(got, string(value)) && !strings.Contains("[redacted]", string(value)) {
+		got := secret.ScrubText(text+string(value), secret.NewValue(value))
+		if len(value) >= 6 && len(text)+len(value) < 1000 && strings.Contains(strings.ReplaceAll(got, shown, "\x00"), string(value)) {
 			t.Error("the value is still there")
 		}
 	})

@@ -320,7 +320,8 @@ def verify(
         heads[record.mac] = chain
         count, last = number, record
     if anchored:
-        raise AuditError(count + 1, f"the log has ended, and record {min(anchored)[0]}, which was anchored, is not in it: records were removed")
+        missing = min(anchored)[0]
+        raise AuditError(count + 1, f"the log has ended, and record {missing}, which was anchored, is not in it: records were removed")
     return Verified(count, last, unannounced)
 
 

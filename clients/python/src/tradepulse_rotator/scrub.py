@@ -52,10 +52,8 @@ def _forms(value: bytes, shown: str) -> Iterator[str]:
     yield from (value.hex(), value.hex().upper())
     yield from _base64(value)
     for text in (shown, *(leaf for leaf in _leaves(shown) if len(leaf) >= PIECE)):
-        plain = {
-            text, repr(text)[1:-1], json.dumps(text)[1:-1], json.dumps(text, ensure_ascii=False)[1:-1], quote(text), quote(text, safe=""), quote_plus(text),
-            html.escape(text),
-        }  # fmt: skip
+        plain = {text, repr(text)[1:-1], quote(text), quote(text, safe=""), quote_plus(text), html.escape(text)}
+        plain |= {json.dumps(text, ensure_ascii=ascii_only)[1:-1] for ascii_only in (True, False)}
         for form in plain:
             yield from (form, json.dumps(form)[1:-1], quote_plus(form))
             for coded in _base64(form.encode(errors="replace")):
