@@ -10,7 +10,6 @@ import (
 	"testing"
 
 	"github.com/tradepulse/rotator/internal/serverstest"
-	"github.com/tradepulse/rotator/pkg/settings"
 	"github.com/tradepulse/rotator/pkg/store/vault"
 )
 
@@ -21,7 +20,7 @@ func TestCredentialsNeverPrint(t *testing.T) {
 	for _, v := range []any{
 		vault.Config{Auth: vault.Token{Token: credential}}, vault.Config{Auth: vault.AppRole{RoleID: "role", SecretID: credential}},
 		vault.Token{Token: credential}, &vault.AppRole{SecretID: credential},
-		vault.Access{Token: credential, SecretID: credential}, settings.VaultAccess{Token: credential, SecretID: credential},
+		vault.Access{Token: credential, SecretID: credential},
 	} {
 		inJSON, err := json.Marshal(v)
 		if err != nil {
