@@ -108,7 +108,7 @@ func TestAuditVerify(t *testing.T) {
 	p.stop(t)
 
 	config := filepath.Join(dir, "rotator.yaml")
-	text := fmt.Sprintf("node: {data_dir: %q}\nstores: {main: {type: vault, address: %q}}\nsecrets: [{id: %s, path: audit-key, retire: keep, ttl: 30d, no_subscribers: hold}]\n", dir, bao.URL, auditID)
+	text := fmt.Sprintf("node: {data_dir: %q}\nstores: {main: {type: vault, address: %q}}\nsecrets: [{id: %s, path: audit-key, retire: keep, ttl: 30d, services: [audit-api]}]\n", dir, bao.URL, auditID)
 	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -119,7 +119,7 @@ func TestAuditVerify(t *testing.T) {
 		return p.out.String(), code
 	}
 	out, code := verify(log)
-	if code != 0 || !strings.Contains(out, "ok, 7 records; the last is 7:") {
+	if code != 0 || !strings.Contains(out, "ok, 9 records; the last is 9:") {
 		t.Errorf("exit %d:\n%s", code, out)
 	}
 	lines := strings.SplitAfter(readFile(t, log), "\n")
@@ -147,10 +147,21 @@ func TestAuditVerify(t *testing.T) {
 	if err := json.Unmarshal([]byte(lines[1]), &second); err != nil {
 		t.Fatal(err)
 	}
-	if out, code = verify(changed, "--after", "2:"+second.MAC); code != 0 || !strings.Contains(out, "ok, 5 records") {
+	if out, code = verify(changed, "--after", "2:"+second.MAC); code != 0 || !strings.Contains(out, "ok, 7 records") {
 		t.Errorf("after the second record: exit %d:\n%s", code, out)
 	}
-	for _, usage := range [][]string{{log, "--after", "soon"}, {log, "--secret", "NOT_CONFIGURED"}, {filepath.Join(dir, "none.log")}, {}} {
+	anchor := fmt.Sprintf("%d:%s", 9, strings.Repeat("0", 64))
+	if out, code = verify(log, "--anchor", "2:"+second.MAC); code != 0 {
+		t.Errorf("with an anchor: exit %d:\n%s", code, out)
+	}
+	if out, code = verify(log, "--anchor", anchor); code != 1 || !strings.Contains(out, "line 9: it is not the record") {
+		t.Errorf("with the anchor of another record: exit %d:\n%s", code, out)
+	}
+	writeFile(t, changed, lines[0])
+	if out, code = verify(changed, "--anchor", "2:"+second.MAC); code != 1 || !strings.Contains(out, "record 2, which was anchored, is not in it") {
+		t.Errorf("with its end cut off: exit %d:\n%s", code, out)
+	}
+	for _, usage := range [][]string{{log, "--after", "soon"}, {log, "--anchor", "9"}, {log, "--secret", "NOT_CONFIGURED"}, {filepath.Join(dir, "none.log")}, {}} {
 		if out, code = verify(usage...); code != 2 {
 			t.Errorf("%q: exit %d:\n%s", usage, code, out)
 		}

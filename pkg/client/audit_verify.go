@@ -3,11 +3,13 @@ package client
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"crypto/hmac"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 
 	"github.com/tradepulse/rotator/pkg/secret"
 	"github.com/tradepulse/rotator/pkg/store"
@@ -19,6 +21,8 @@ type AuditError struct {
 	Line int
 	// Reason says what is wrong with it.
 	Reason string
+	// Torn is whether it is a last line that was not written to its end.
+	Torn bool
 }
 
 func (e *AuditError) Error() string { return fmt.Sprintf("audit: line %d: %s", e.Line, e.Reason) }
@@ -36,6 +40,13 @@ type AuditVerifier struct {
 	// of its own. Then a chain that is missing from its first record to its last
 	// does not show: compare how many there are.
 	Merged bool
+	// Life, if set, says when a version of the key may have signed: see
+	// [AuditLives]. A record outside of that, and a key that is older than the key
+	// before it, is bad.
+	Life func(secret.VersionID) (KeyLife, bool)
+	// Anchors are positions that were kept elsewhere, such as in the log lines
+	// audit.head. A log without a record that one of them names is bad.
+	Anchors []AuditPosition
 }
 
 // AuditResult is what a log holds up to its end or its first bad record.
@@ -46,6 +57,12 @@ type AuditResult struct {
 	Last AuditRecord
 	// Chains are how many chains they form.
 	Chains int
+	// Unannounced are the changes of the key without a record of EventKeyRotated,
+	// which earlier releases did not write.
+	Unannounced int
+
+	size   int64                     // of the good records, in bytes
+	before map[secret.VersionID]bool // keys that were replaced in the chain of Last
 }
 
 // VerifyAudit reads the log of one process from its beginning and returns how
@@ -58,12 +75,13 @@ func VerifyAudit(r io.Reader, lookup func(secret.VersionID) (secret.Value, error
 
 // Verify reads an audit log. The error is an [*AuditError] for the first record
 // that was changed, removed, put elsewhere, or signed with a key that is not
-// there. Records missing at the end do not show: compare the last one with what
-// was handed over elsewhere.
+// there, or that was replaced before. Records missing at the end show against
+// Anchors only, and so does a log that the holder of an old key wrote anew with
+// times of that key's life.
 func (v AuditVerifier) Verify(r io.Reader) (AuditResult, error) {
-	c := auditChecker{v: v, heads: map[string]uint64{}, begun: map[string]bool{}, keys: map[secret.VersionID]secret.Value{}}
+	c := auditChecker{v: v, heads: map[string]*chain{}, begun: map[string]bool{}, keys: map[secret.VersionID]secret.Value{}, anchors: slices.Clone(v.Anchors)}
 	if v.After.Seq != 0 {
-		c.heads[v.After.MAC] = v.After.Seq
+		c.heads[v.After.MAC] = &chain{seq: v.After.Seq, key: v.After.KeyID}
 		c.res.Chains = 1
 	}
 	br := bufio.NewReaderSize(r, maxAuditLine+1)
@@ -71,9 +89,11 @@ func (v AuditVerifier) Verify(r io.Reader) (AuditResult, error) {
 		line, err := br.ReadSlice('\n')
 		switch {
 		case errors.Is(err, io.EOF) && len(line) == 0:
-			return c.res, nil
+			return c.res, c.cut()
 		case errors.Is(err, io.EOF):
-			return c.res, c.bad("it has no end: the log was cut off, or is being written")
+			bad := c.bad("it has no end: the log was cut off, or is being written")
+			bad.Torn = true
+			return c.res, bad
 		case errors.Is(err, bufio.ErrBufferFull):
 			return c.res, c.bad("the line is too long")
 		case err != nil:
@@ -86,6 +106,7 @@ func (v AuditVerifier) Verify(r io.Reader) (AuditResult, error) {
 		case reason != "":
 			return c.res, c.bad(reason)
 		}
+		c.res.size += int64(len(line))
 	}
 }
 
@@ -93,9 +114,11 @@ func (v AuditVerifier) Verify(r io.Reader) (AuditResult, error) {
 type auditChecker struct {
 	v     AuditVerifier
 	res   AuditResult
-	heads map[string]uint64 // :: MAC of the last record of a chain → its number
+	heads map[string]*chain // :: MAC of the last record of a chain → the chain
 	begun map[string]bool   // :: MACs of first records
 	keys  map[secret.VersionID]secret.Value
+
+	anchors []AuditPosition // those that were not met yet
 }
 
 // bad returns the error about the line that was read last.
@@ -122,15 +145,35 @@ func (c *auditChecker) take(line []byte) (reason string, err error) {
 	if reason := genuine(r, line, key); reason != "" {
 		return reason, nil
 	}
+	return c.follow(r), nil
+}
+
+// follow adds a genuine record to its chain, or returns what is wrong with it there.
+func (c *auditChecker) follow(r AuditRecord) string {
+	of := c.heads[r.Prev]
+	if of == nil {
+		of = &chain{}
+	}
+	reason, unannounced := of.successor(r)
+	if reason == "" {
+		reason = cmp.Or(c.alive(r, of.key), c.anchored(r))
+	}
+	if reason != "" {
+		return reason
+	}
+	if unannounced {
+		c.res.Unannounced++
+	}
 	if r.Prev == "" {
 		c.begun[r.MAC] = true
 		c.res.Chains++
 	}
 	delete(c.heads, r.Prev)
-	c.heads[r.MAC] = r.Seq
-	c.res.Last = r
+	of.add(r)
+	c.heads[r.MAC] = of
+	c.res.Last, c.res.before = r, of.before
 	c.res.Records++
-	return "", nil
+	return ""
 }
 
 // parseAudit returns the record of a line, and false for a line that is not the JSON
@@ -157,8 +200,8 @@ func (c *auditChecker) place(r AuditRecord) string {
 		return fmt.Sprintf("it has number %d where the first record was expected", r.Seq)
 	case !ok:
 		return "it does not follow the record before it: records were removed or moved"
-	case r.Seq != last+1:
-		return fmt.Sprintf("it has number %d where %d was expected", r.Seq, last+1)
+	case r.Seq != last.seq+1:
+		return fmt.Sprintf("it has number %d where %d was expected", r.Seq, last.seq+1)
 	}
 	return ""
 }

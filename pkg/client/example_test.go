@@ -164,7 +164,8 @@ func ExampleKeyring() {
 	// <nil> false
 }
 
-// A record that was changed shows, also after the key has been rotated.
+// A record that was changed shows, also after the key has been rotated. The new key
+// signs a record of its own first.
 func ExampleAuditLogger() {
 	eventstest.Example(func(t testing.TB) {
 		ctx := t.Context()
@@ -195,8 +196,8 @@ func ExampleAuditLogger() {
 	// Output:
 	// <nil>
 	// <nil>
-	// 2 <nil>
-	// 1 audit: line 2: its MAC does not fit: it was changed, or its key is another
+	// 3 <nil>
+	// 2 audit: line 3: its MAC does not fit: it was changed, or its key is another
 }
 
 // What several processes wrote into one log.

@@ -2,10 +2,8 @@ package client
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
-	"strings"
 
 	"github.com/tradepulse/rotator/pkg/client/internal/reload"
 	"github.com/tradepulse/rotator/pkg/secret"
@@ -137,7 +135,7 @@ func (e *entry) prepare(ctx context.Context, f reload.Effect, got loaded) error 
 			continue
 		}
 		if err := e.offer(ctx, s, c); err != nil {
-			return scrub(err, got.value)
+			return secret.Scrub(err, got.value)
 		}
 		if again {
 			e.commit(ctx, s, c)
@@ -210,13 +208,4 @@ func (e *entry) forget(ctx context.Context, s *subscriber, v secret.VersionID) {
 		}
 	}()
 	s.Withdraw(v)
-}
-
-// scrub returns err, or one without the value when its text has it: a hook may
-// pass on an error that quotes the credentials that it was given.
-func scrub(err error, val secret.Value) error {
-	if v := string(val.Reveal()); v != "" && strings.Contains(err.Error(), v) {
-		return errors.New(strings.ReplaceAll(err.Error(), v, val.String()))
-	}
-	return err
 }

@@ -54,11 +54,11 @@ func (c *Connector) Connect(ctx context.Context) (driver.Conn, error) {
 func (c *Connector) open(ctx context.Context, v secret.Value) (driver.Conn, error) {
 	name, err := c.dsn(v)
 	if err != nil {
-		return nil, fmt.Errorf("client: connect with %s: %w", c.h.ID(), scrub(err, v))
+		return nil, fmt.Errorf("client: connect with %s: %w", c.h.ID(), secret.Scrub(err, v))
 	}
 	conn, err := dial(ctx, c.drv, name)
 	if err != nil {
-		return nil, fmt.Errorf("client: connect with %s: %w", c.h.ID(), scrub(err, v))
+		return nil, fmt.Errorf("client: connect with %s: %w", c.h.ID(), secret.Scrub(err, v))
 	}
 	return conn, nil
 }

@@ -29,6 +29,26 @@ type auditVectors struct {
 	Broken []brokenChain `json:"broken"`
 	// Merged are logs of several processes; BadLine is 0 for a good one.
 	Merged []brokenChain `json:"merged"`
+	// Attacked are logs of one process that the holder of an old key has changed, or
+	// that were cut; BadLine is 0 for a good one, and one more than there are lines
+	// for a log that should not end there.
+	Attacked []attackedChain `json:"attacked"`
+}
+
+// attackedChain is a log with what its verifier knows beside the keys.
+type attackedChain struct {
+	brokenChain
+
+	// Lives are when keys may have signed, Anchors what was kept elsewhere.
+	Lives   map[secret.VersionID]vectorLife `json:"lives,omitempty"`
+	Anchors []AuditPosition                 `json:"anchors,omitempty"`
+	// Unannounced are the changes of the key without key.rotated in a good log.
+	Unannounced int `json:"unannounced"`
+}
+
+type vectorLife struct {
+	From  time.Time `json:"from,omitzero"`
+	Until time.Time `json:"until,omitzero"`
 }
 
 // auditChain is a log from its first record.
@@ -100,10 +120,70 @@ func vectorChains() []auditChain {
 		{Name: "fields are ordered by the bytes of their names", Records: []auditInput{
 			one("order", map[string]string{"b": "1", "a": "2", "B": "3", "aa": "4", "a b": "5", "10": "6", "9": "7", "é": "8", "\uffff": "9", "\U0001f511": "10", "_": "11", "": "12"}),
 		}},
-		{Name: "the key changes within a chain", Records: []auditInput{
-			other("v1", "one"), other("v1", "two"), other("b95d1402-5c0e-8d4b-9f5d-0c1f0b1f9a77", "three"),
-			other("3", "four"), other("b95d1402-5c0e-8d4b-9f5d-0c1f0b1f9a77", "five"),
+		{Name: "a key takes over from the key before", Records: []auditInput{
+			other("v1", "one"), takes("3", "v1", at), other("3", "two"), takes(newest, "3", at), other(newest, "three"),
 		}},
+		{Name: "the key changes within a chain, as releases without key.rotated wrote it", Records: []auditInput{
+			other("v1", "one"), other("v1", "two"), other(newest, "three"), other("3", "four"), other("3", "five"),
+		}},
+	}
+}
+
+// newest is the version of the key that replaced the others.
+const newest = secret.VersionID("b95d1402-5c0e-8d4b-9f5d-0c1f0b1f9a77")
+
+// takes is the first record of a key; the head is filled in.
+func takes(key, from secret.VersionID, at time.Time) auditInput {
+	return auditInput{Time: at.Add(time.Second), Event: EventKeyRotated, Fields: map[string]string{fieldFrom: string(from), fieldHead: ""}, KeyID: key}
+}
+
+// attacks are what somebody does who has the keys v1 and 3, after they were replaced.
+func attacks(t *testing.T, keys map[secret.VersionID][]byte, good []string) []attackedChain {
+	t.Helper()
+	at := time.Date(2026, 1, 31, 2, 0, 0, 0, time.UTC)
+	day := func(n int) time.Time { return at.AddDate(0, 0, n) }
+	lives := map[secret.VersionID]vectorLife{
+		"v1": {day(-30), day(1)}, "3": {day(0), day(2)}, newest: {day(0), time.Time{}},
+	}
+	heads := []auditPosition{{}}
+	for _, line := range good {
+		r, _ := parseAudit([]byte(line))
+		heads = append(heads, auditPosition{r.Seq, r.MAC})
+	}
+	// forge writes records behind the first n of the log.
+	forge := func(n int, records ...auditInput) []string {
+		c := auditChain{Records: records, Last: heads[n]}
+		c.write(t, keys)
+		return append(append([]string(nil), good[:n]...), c.Lines...)
+	}
+	forged := func(key secret.VersionID, when time.Time) auditInput {
+		return auditInput{Time: when, Event: "withdrawal.approved", KeyID: key}
+	}
+	log := func(name string, lines []string, bad int) attackedChain {
+		return attackedChain{brokenChain: brokenChain{name, lines, bad}, Lives: lives, Anchors: []AuditPosition{AuditPosition(heads[1]), AuditPosition(heads[4])}}
+	}
+	plain := func(c attackedChain) attackedChain { c.Lives, c.Anchors = nil, nil; return c }
+	elsewhere := takes("3", "v1", at)
+	elsewhere.Fields = map[string]string{fieldFrom: "v1", fieldHead: heads[2].MAC}
+	noLives := log("the end is cut off", good[:3], 4)
+	noLives.Lives = nil
+	fresh := forge(0, forged(newest, at), forged("v1", at.Add(time.Minute)))
+	older := log("a new log of an old key behind a new one, announced by nothing", fresh, 2)
+	older.Anchors = nil
+	return []attackedChain{
+		log("nothing is wrong", good, 0),
+		plain(log("an old key signs behind a newer one", forge(5, forged("v1", at)), 6)),
+		plain(log("an old key takes over again", forge(5, takes("3", newest, at)), 6)),
+		plain(log("the last record is replaced with one of an old key", forge(4, forged("3", at)), 5)),
+		plain(log("a new key signs unannounced behind one that was announced", forge(3, forged(newest, at)), 4)),
+		plain(log("a key takes over from another key than the one before", forge(1, takes(newest, "3", at)), 2)),
+		plain(log("a key takes over from another record than the last one", forge(1, elsewhere), 2)),
+		log("an old key goes on from before it was replaced", forge(1, forged("v1", at)), 3),
+		log("an old key writes all of it anew", forge(0, forged("v1", at), forged("v1", at), forged("v1", at), forged("v1", at)), 1),
+		log("an old key signs after its life", forge(1, forged("v1", day(3))), 2),
+		log("a key signs before it was made", forge(1, forged("v1", day(-31))), 2),
+		older,
+		noLives,
 	}
 }
 
@@ -111,6 +191,9 @@ func vectorChains() []auditChain {
 func (c *auditChain) write(t *testing.T, keys map[secret.VersionID][]byte) {
 	t.Helper()
 	for _, in := range c.Records {
+		if in.Fields[fieldHead] == "" && in.Event == EventKeyRotated {
+			in.Fields[fieldHead] = c.Last.MAC
+		}
 		r := AuditRecord{Seq: c.Last.Seq + 1, Time: in.Time, Event: in.Event, Fields: in.Fields, Prev: c.Last.MAC, KeyID: in.KeyID}
 		line, err := r.sign(secret.NewValue(keys[in.KeyID]))
 		if err != nil {
@@ -173,6 +256,7 @@ func TestAuditVectors(t *testing.T) {
 	}
 	v.Broken = brokenChains(v.Chains[len(v.Chains)-1].Lines)
 	v.Merged = mergedLogs(v.Chains[len(v.Chains)-1].Lines, v.Chains[2].Lines)
+	v.Attacked = attacks(t, v.Keys, v.Chains[len(v.Chains)-2].Lines)
 	var text bytes.Buffer
 	enc := json.NewEncoder(&text)
 	enc.SetEscapeHTML(false)
@@ -221,6 +305,17 @@ func (v auditVectors) check(t *testing.T) {
 		_, err := AuditVerifier{Key: lookup, Merged: merged}.Verify(strings.NewReader(strings.Join(c.Lines, "\n") + "\n"))
 		bad, is := errors.AsType[*AuditError](err)
 		if is != (c.BadLine > 0) || is && bad.Line != c.BadLine || !is && err != nil {
+			t.Errorf("%s: err %v, want the first bad line %d", c.Name, err, c.BadLine)
+		}
+	}
+	for _, c := range v.Attacked {
+		verifier := AuditVerifier{Key: lookup, Anchors: c.Anchors, Life: func(id secret.VersionID) (KeyLife, bool) {
+			life, ok := c.Lives[id]
+			return KeyLife(life), ok
+		}}
+		res, err := verifier.Verify(strings.NewReader(strings.Join(c.Lines, "\n") + "\n"))
+		bad, is := errors.AsType[*AuditError](err)
+		if is != (c.BadLine > 0) || is && bad.Line != c.BadLine || !is && (err != nil || res.Unannounced != c.Unannounced) {
 			t.Errorf("%s: err %v, want the first bad line %d", c.Name, err, c.BadLine)
 		}
 	}

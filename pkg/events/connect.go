@@ -29,7 +29,8 @@ type ConnectConfig struct {
 	CredsFile, NKeyFile, NKey string
 	Sign                      func(nonce []byte) ([]byte, error)
 	// User and Password are the least of the ways to log in.
-	User, Password string
+	User     string
+	Password string `json:"-"`
 	// TLS, if set, is used for every connection; 1.3 is the least version.
 	TLS *tls.Config
 	// Background returns a connection at once, also when no server can be reached
@@ -67,7 +68,7 @@ func Connect(ctx context.Context, cfg ConnectConfig) (*nats.Conn, error) {
 	w := &reconnects{log: log, url: cfg.url()}
 	opts, err := cfg.options(w)
 	if err != nil {
-		return nil, fmt.Errorf("connect to NATS: %w", err)
+		return nil, fmt.Errorf("connect to NATS: %w", cfg.scrub(err))
 	}
 	for wait := 500 * time.Millisecond; ; wait = min(wait*2, 30*time.Second) {
 		nc, err := nats.Connect(cfg.URL, opts...)
@@ -75,6 +76,7 @@ func Connect(ctx context.Context, cfg ConnectConfig) (*nats.Conn, error) {
 			w.conn.Store(nc)
 			return nc, nil
 		}
+		err = cfg.scrub(err)
 		if refused(err) {
 			w.refused(err, wait)
 		} else {
@@ -87,11 +89,15 @@ func Connect(ctx context.Context, cfg ConnectConfig) (*nats.Conn, error) {
 	}
 }
 
-// url returns the URL for people: without the password that one may have in it.
+// url returns the URL for people: without the password or token that one may have
+// in it.
 func (cfg ConnectConfig) url() string {
 	servers := strings.Split(cfg.URL, ",")
 	for i, s := range servers {
 		if u, err := url.Parse(strings.TrimSpace(s)); err == nil {
+			if _, has := u.User.Password(); u.User != nil && !has {
+				u.User = url.User("xxxxx") // a token
+			}
 			servers[i] = u.Redacted()
 		} else {
 			servers[i] = "a server whose URL does not parse"

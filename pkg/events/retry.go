@@ -14,13 +14,13 @@ type Retry struct {
 	Failure *Failure `json:"failure,omitempty"`
 }
 
-// Failure says what went wrong, in words that hold no value.
+// Failure says what went wrong. It never holds the text of a server.
 type Failure struct {
 	// Step of the rotation that failed.
 	Step string `json:"step"`
 	// Code is a short constant, fit for a metric.
 	Code FailureCode `json:"code"`
-	// Message is for people.
+	// Message is for people: one fixed sentence for each code.
 	Message string `json:"message"`
 }
 

@@ -41,14 +41,11 @@ type stepError struct {
 func (e stepError) Error() string { return "rotation: " + e.step + ": " + e.err.Error() }
 func (e stepError) Unwrap() error { return e.err }
 
-// maxMessage bounds the message of a failure in an event, in bytes. An error may
-// quote a whole page of a proxy, and an event that is too large cannot be
-// published.
-const maxMessage = 1 << 10
-
-// failure describes err for an event.
+// failure describes err for an event. Of err it takes the step and the code only:
+// its text may quote a server, and goes to the log.
 func failure(err error) *events.Failure {
-	f := &events.Failure{Code: code(err), Message: events.Clip(err.Error(), maxMessage)}
+	c := code(err)
+	f := &events.Failure{Code: c, Message: message(c)}
 	if s, ok := errors.AsType[stepError](err); ok {
 		f.Step = s.step
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"go.opentelemetry.io/otel/attribute"
@@ -39,6 +40,16 @@ type run struct {
 		token secret.Token
 		value secret.Value
 	}
+	// known are the values that this run has seen. Its errors are scrubbed of them.
+	known []secret.Value
+}
+
+// saw notes a value, and returns it.
+func (x *run) saw(v secret.Value) secret.Value {
+	if v.Len() > 0 && !slices.ContainsFunc(x.known, v.Equal) {
+		x.known = append(x.known, v)
+	}
+	return v
 }
 
 // newRun returns a run that has done nothing yet.
@@ -56,7 +67,7 @@ func (x *run) step(ctx context.Context) (Outcome, error) {
 	x.plan.steps = x.plan.steps[1:]
 	ctx, span := x.r.tracer.Start(ctx, "rotation."+s.name)
 	defer span.End()
-	err := s.do(x, ctx)
+	err := secret.Scrub(s.do(x, ctx), x.known...)
 	if err == nil {
 		return "", nil
 	}

@@ -74,7 +74,8 @@ func (x *run) propose(ctx context.Context) (secret.Value, error) {
 	if err != nil {
 		return secret.Value{}, err
 	}
-	return t.Propose(ctx, x.change())
+	v, err := t.Propose(ctx, x.change())
+	return x.saw(v), err
 }
 
 // change describes the rotation to a target.
@@ -90,7 +91,7 @@ func (x *run) change() target.Change {
 // into the new value.
 func (x *run) currentValue(ctx context.Context) (secret.Value, error) {
 	_, v, err := x.store.Get(ctx, x.state.spec.StorePath(), store.Selector{Version: x.state.try.From})
-	return v, err
+	return x.saw(v), err
 }
 
 // pendingValue returns the pending value. It is read back when an earlier run
@@ -107,7 +108,7 @@ func (x *run) pendingValue(ctx context.Context) (secret.Value, error) {
 	if err == nil {
 		x.made.token, x.made.value = p.Token, v
 	}
-	return v, err
+	return x.saw(v), err
 }
 
 // apply makes the pending value valid at the target. The current value stays
@@ -167,7 +168,7 @@ func (x *run) trial(ctx context.Context, pending secret.Value) (bool, error) {
 	if errors.Is(err, store.ErrNotFound) || errors.Is(err, store.ErrNoValue) {
 		return false, nil
 	}
-	return err == nil && cur.Equal(pending), err
+	return err == nil && x.saw(cur).Equal(pending), err
 }
 
 // promote makes the pending version the current one by compare-and-set: it fails

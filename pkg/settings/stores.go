@@ -115,7 +115,8 @@ func (a VaultAuth) Complete(lookup func(string) (string, bool)) (VaultAuth, erro
 type VaultAccess struct {
 	Address, Namespace, CA, Mount, Prefix, StatePrefix string
 	// Method is one of [VaultAuth]; the other fields are of its login.
-	Method, AuthMount, Role, RoleID, SecretID, Token, TokenFile string
+	Method, AuthMount, Role, RoleID, TokenFile string
+	SecretID, Token                            string `json:"-"`
 }
 
 // Access reads the secrets of the login.

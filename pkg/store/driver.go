@@ -17,7 +17,10 @@ import (
 //   - Every error wraps exactly one of the sentinels of this package where one
 //     fits, as fmt.Errorf("%w: %w", store.ErrNotFound, err), so that errors.As
 //     still reaches the error of the SDK. Context errors pass unwrapped.
-//   - No error and no log line contains a value.
+//   - No error and no log line contains a value. A server may quote what it is
+//     sent, so a call that sends a value has its error from [secret.Scrub]. Store
+//     does that for Write.Value, the driver for a value that only it has at hand,
+//     and for its own credentials.
 //   - Every method is safe for concurrent use and returns soon after ctx ends.
 //   - A path has been validated as a [secret.ID] alphabet string.
 type Driver interface { //nolint:interfacebloat // Features are data beside the seven operations

@@ -45,7 +45,8 @@ func (o Options) withDefaults() Options {
 // Store is one place where secrets are kept. It is safe for concurrent use.
 //
 // Its errors read "store NAME: OPERATION PATH: …", wrap one of the sentinels of
-// this package where one fits, and never hold a value.
+// this package where one fits, and never hold a value: what the driver passes on
+// of an answer is scrubbed of the value that the call has, see [secret.Scrub].
 type Store struct {
 	name    string
 	d       Driver
@@ -98,7 +99,7 @@ func (s *Store) Get(ctx context.Context, path string, sel Selector) (v secret.Ve
 			}
 		}
 		v, val, err = s.d.Get(ctx, path, sel)
-		return err
+		return secret.Scrub(err, val)
 	})
 	return v, val, err
 }
@@ -110,7 +111,7 @@ func (s *Store) Put(ctx context.Context, path string, w Write) (v secret.Version
 			return fmt.Errorf("%w: %w", ErrInvalid, err)
 		}
 		v, err = s.d.Put(ctx, path, w)
-		return err
+		return secret.Scrub(err, w.Value)
 	})
 	return v, err
 }

@@ -11,7 +11,11 @@
 // anything.
 //
 // A target receives values. It never puts one into an error, a log line, a
-// command line or a [Ref].
+// command line or a [Ref]. The rotation scrubs the errors of a target of the values
+// that went through it, since a server may quote them. A target scrubs what else it
+// sends, such as its own credentials or what it derives from a value, with
+// [secret.Scrub]. An error that quotes a value loses its type there, not the
+// sentinels that it wraps.
 //
 // The package knows no store and no bus. It does not decide when a method is
 // called (pkg/rotation).

@@ -6,7 +6,7 @@ import asyncio
 import base64
 import json
 from collections.abc import AsyncIterator, Callable
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -63,6 +63,21 @@ def test_the_first_bad_line_is_named(case: dict[str, Any]) -> None:
         return
     with pytest.raises(AuditError) as caught:
         verify(lines, KEYS.get, merged=merged)
+    assert caught.value.line == case["bad_line"]
+
+
+@pytest.mark.parametrize("case", VECTORS["attacked"], ids=lambda c: c["name"])
+def test_an_attacker_with_an_old_key_is_found(case: dict[str, Any]) -> None:
+    def life(version: str) -> audit.KeyLife | None:
+        held = case.get("lives", {}).get(version)
+        return held and audit.KeyLife(*(datetime.fromisoformat(held[end]) if end in held else None for end in ("from", "until")))
+
+    anchors = [(a["seq"], a["mac"]) for a in case.get("anchors", [])]
+    if not case["bad_line"]:
+        assert verify(lines_of(case), KEYS.get, life=life, anchors=anchors).unannounced == case["unannounced"]
+        return
+    with pytest.raises(AuditError) as caught:
+        verify(lines_of(case), KEYS.get, life=life, anchors=anchors)
     assert caught.value.line == case["bad_line"]
 
 
@@ -129,7 +144,20 @@ async def test_records_verify_across_rotations(
     with (tmp_path / "audit.jsonl").open("rb") as lines:
         assert audit.key_ids(lines) == ["env-1", "env-2", "env-3"]
         lines.seek(0)
-        assert verify(lines, keys.lookup).records == 6
+        verified = verify(lines, keys.lookup)
+        assert (verified.records, verified.unannounced) == (8, 0)
+    log.close()
+    heads = logged("audit.head")
+    assert [e["version_id"] for e in heads] == ["env-2", "env-3", "env-3"]
+    whole = (tmp_path / "audit.jsonl").read_bytes().splitlines(keepends=True)
+    anchors = [(e["seq"], e["mac"]) for e in heads]
+    assert verify(whole, keys.lookup, anchors=anchors).records == 8
+    with pytest.raises(AuditError, match="record 8, which was anchored") as caught:
+        verify(whole[:-1], keys.lookup, anchors=anchors)
+    assert caught.value.line == 8
+    env["TRADEPULSE_AUDIT_SECRET"] = "Audit-Key-For-Tests-4"
+    with pytest.raises(errors.ConfigurationError, match="by the logger only"):
+        log.log(audit.KEY_ROTATED)
     assert keys.lookup("env-9") is None
     assert [e["version_id"] for e in logged("audit.secret.loaded")] == ["env-1", "env-2", "env-3"]
     assert (tmp_path / "audit.jsonl").stat().st_mode & 0o777 == 0o600

@@ -153,7 +153,7 @@ func (o *output) Write(p []byte) (int, error) {
 func (o *output) text(v secret.Value) string {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if shares(o.b, v.Reveal()) {
+	if text := string(o.b); secret.ScrubText(text, v) != text {
 		return "(not shown: it has a piece of the value in it)"
 	}
 	text := string(bytes.ToValidUTF8(o.b, []byte("?")))
@@ -161,20 +161,4 @@ func (o *output) text(v secret.Value) string {
 		text += "…"
 	}
 	return text
-}
-
-// piece is how many bytes in a row of a value are a piece of it.
-const piece = 6
-
-// shares reports whether text has a piece of the value in it, or the value
-// itself when that is shorter. The end of a text that was cut may be the
-// beginning of a value.
-func shares(text, value []byte) bool {
-	n := min(piece, len(value))
-	for i := 0; n > 0 && i+n <= len(value); i++ {
-		if bytes.Contains(text, value[i:i+n]) {
-			return true
-		}
-	}
-	return false
 }

@@ -75,28 +75,41 @@ func ToCheck(cmd *cobra.Command, path string, ids []secret.ID) (secrets []gate.S
 // Versions returns how versions of one secret are read: from its store in the
 // configuration at path, or without a path from the environment. The stores stay
 // open until close is called.
-func Versions(cmd *cobra.Command, path string, id secret.ID) (read func(secret.VersionID) (secret.Value, error), closeStores func() error, err error) {
+func Versions(cmd *cobra.Command, path string, id secret.ID) (History, error) {
 	if path == "" {
 		d := environment()
-		return versionsAt(cmd.Context(), d, string(id)), d.Close, nil
+		return History{Read: versionsAt(cmd.Context(), d, string(id)), Close: d.Close}, nil
 	}
 	o, err := New(cmd, path)
 	if err != nil {
-		return nil, nil, err
+		return History{}, err
 	}
 	stores, err := o.Stores(cmd.Context())
 	if err != nil {
-		return nil, nil, err
+		return History{}, err
 	}
 	e, err := stores.Catalog.Find(cmd.Context(), id)
 	if err != nil {
-		return nil, nil, errors.Join(cli.UsageError{Err: fmt.Errorf("--secret: %w", err)}, stores.Close())
+		return History{}, errors.Join(cli.UsageError{Err: fmt.Errorf("--secret: %w", err)}, stores.Close())
 	}
 	st, ok := stores.Get(e.Spec.Store)
 	if !ok {
-		return nil, nil, errors.Join(fmt.Errorf("--secret: there is no store %q", e.Spec.Store), stores.Close())
+		return History{}, errors.Join(fmt.Errorf("--secret: there is no store %q", e.Spec.Store), stores.Close())
 	}
-	return versionsAt(cmd.Context(), st, e.Spec.StorePath()), stores.Close, nil
+	m, err := st.Describe(cmd.Context(), e.Spec.StorePath())
+	if err != nil {
+		return History{}, errors.Join(err, stores.Close())
+	}
+	return History{Read: versionsAt(cmd.Context(), st, e.Spec.StorePath()), Metadata: m, Close: stores.Close}, nil
+}
+
+// History is the versions of a secret.
+type History struct {
+	// Read returns the value of a version.
+	Read func(secret.VersionID) (secret.Value, error)
+	// Metadata is zero for a secret in the environment.
+	Metadata secret.Metadata
+	Close    func() error
 }
 
 func versionsAt(ctx context.Context, r gate.Reader, path string) func(secret.VersionID) (secret.Value, error) {

@@ -14,6 +14,7 @@ import (
 	sm "github.com/aws/aws-sdk-go-v2/service/secretsmanager"
 	"github.com/aws/aws-sdk-go-v2/service/secretsmanager/types"
 	"github.com/aws/aws-sdk-go-v2/service/sts"
+	"github.com/aws/smithy-go/middleware"
 
 	"github.com/tradepulse/rotator/pkg/store"
 )
@@ -99,6 +100,7 @@ func Open(ctx context.Context, cfg Config) (*Driver, error) {
 func Load(ctx context.Context, cfg Config) (aws.Config, error) {
 	options := []func(*config.LoadOptions) error{
 		config.WithRetryMode(aws.RetryModeAdaptive), config.WithRetryMaxAttempts(attempts(cfg.Attempts)), config.WithAppID("rotator"),
+		config.WithAPIOptions([]func(*middleware.Stack) error{redactCredentials}),
 	}
 	if cfg.Region != "" {
 		options = append(options, config.WithRegion(cfg.Region))

@@ -148,6 +148,12 @@ func conformance(t *testing.T, endpoint string, h storetest.Harness, api func(en
 			}
 			return aws.ToString(out.ARN)
 		}
+		h.Quoting = func(t *testing.T, answer func([]byte) (int, []byte)) store.Driver {
+			t.Helper()
+			front := serverstest.StartProxy(t, endpoint)
+			front.Inject(-1, nil, serverstest.Quoting(answer))
+			return open(t, front.URL)
+		}
 		h.Another = func(t *testing.T) store.Driver { t.Helper(); return open(t, endpoint) }
 		h.Delete = func(ctx context.Context, path string) error {
 			_, err := client(endpoint, root).DeleteSecret(ctx, &sm.DeleteSecretInput{SecretId: &path, ForceDeleteWithoutRecovery: aws.Bool(true)})

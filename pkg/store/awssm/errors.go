@@ -1,7 +1,6 @@
 package awssm
 
 import (
-	"bytes"
 	"cmp"
 	"context"
 	"errors"
@@ -150,21 +149,4 @@ func statusReason(err error) error {
 // the label was elsewhere. AWS documents that it fails, not with which code.
 func contested(err error) bool {
 	return errors.Is(err, store.ErrInvalid) || errors.Is(err, store.ErrNotFound)
-}
-
-// discreet returns err, unless its text holds the value or the rotation token,
-// as an error that quotes the request might: then only its reason is left.
-func discreet(err error, value []byte, token *string) error {
-	if err == nil {
-		return nil
-	}
-	text := []byte(err.Error())
-	if !bytes.Contains(text, value) && (token == nil || !bytes.Contains(text, []byte(*token))) {
-		return err
-	}
-	why := reason(err)
-	if why == nil {
-		why = store.ErrInvalid
-	}
-	return fmt.Errorf("%w: the answer quotes the request and is withheld", why)
 }

@@ -8,6 +8,7 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"github.com/aws/aws-sdk-go-v2/aws"
 	sm "github.com/aws/aws-sdk-go-v2/service/secretsmanager"
 
 	"github.com/tradepulse/rotator/pkg/secret"
@@ -77,7 +78,7 @@ func (d *Driver) put(ctx context.Context, path string, w store.Write, l labels) 
 	out, err := d.api.PutSecretValue(ctx, in, d.write)
 	if err != nil {
 		d.memory.saw(path, nil, time.Now()) // it may have been written all the same
-		return secret.Version{}, discreet(classify(ctx, err), w.Value.Reveal(), in.RotationToken)
+		return secret.Version{}, secret.Scrub(classify(ctx, err), w.Value, secret.NewValue([]byte(aws.ToString(in.RotationToken))))
 	}
 	id := secret.VersionID(w.Token)
 	k := known{filled: true}

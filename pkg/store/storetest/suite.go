@@ -49,6 +49,10 @@ type Harness struct {
 	// Throttle returns a driver on the same store whose next call is refused
 	// for its rate; nil when the service does not do so.
 	Throttle func(t *testing.T) store.Driver
+	// Quoting returns a driver on the same store whose server is behind a proxy:
+	// that has answer reply to each request, as it came over the wire, or pass it
+	// on when the status is 0. Required for a driver that sends values over HTTP.
+	Quoting func(t *testing.T, answer func(request []byte) (status int, body []byte)) store.Driver
 	// Differs names the cases that the server under test cannot pass because it
 	// does not do what the service that it stands for documents, with the reason.
 	// A driver is never bent to pass them.
@@ -127,6 +131,7 @@ var cases = []struct {
 	{"a missing permission is access denied", denied},
 	{"throttling is told as such, and passes", throttled},
 	{"no error holds a value", canary},
+	{"a server that quotes the request gives no value away", quoting},
 }
 
 // bench is one case's view of a driver: one path on it.

@@ -11,7 +11,8 @@ type Access struct {
 	Address, Namespace, CA, Mount, Prefix, StatePrefix string
 	// Method is token, approle, kubernetes or jwt; the other fields are of its
 	// login. The method token without a token takes that of the environment.
-	Method, AuthMount, Role, RoleID, SecretID, Token, TokenFile string
+	Method, AuthMount, Role, RoleID, TokenFile string
+	SecretID, Token                            string `json:"-"`
 }
 
 // Config returns the configuration of a driver that is reached so. The variables

@@ -12,6 +12,7 @@ import (
 
 	"github.com/hashicorp/vault/api"
 
+	"github.com/tradepulse/rotator/pkg/secret"
 	"github.com/tradepulse/rotator/pkg/store"
 )
 
@@ -19,10 +20,14 @@ import (
 type Auth interface {
 	// login returns a fresh token. c carries no token.
 	login(ctx context.Context, c *api.Client) (*api.Secret, error)
+	// confidential returns what login sends, as far as it must not show.
+	confidential() []secret.Value
 }
 
 // Token is a token that was made elsewhere. It is renewed while it can be.
-type Token struct{ Token string }
+type Token struct {
+	Token string `json:"-"`
+}
 
 // EnvironmentToken returns the token in VAULT_TOKEN or BAO_TOKEN, nil when there
 // is none: then calls are made without one, which suits a local agent that adds
@@ -58,7 +63,7 @@ type AppRole struct {
 	// Mount of the method. "" means approle.
 	Mount    string
 	RoleID   string
-	SecretID string
+	SecretID string `json:"-"`
 }
 
 func (a AppRole) login(ctx context.Context, c *api.Client) (*api.Secret, error) {
@@ -265,15 +270,24 @@ func (s *session) postpone() {
 // call makes one call, and makes it again with a fresh token when the one it
 // had was refused.
 func (d *Driver) call(ctx context.Context, do func(*api.Logical) (*api.Secret, error)) (*api.Secret, error) {
+	before := d.session.c.Token()
+	s, err := d.try(ctx, do)
+	if err == nil {
+		return s, nil
+	}
+	return s, secret.Scrub(classify(ctx, err), d.session.confidential(before)...)
+}
+
+func (d *Driver) try(ctx context.Context, do func(*api.Logical) (*api.Secret, error)) (*api.Secret, error) {
 	c, err := d.session.client(ctx)
 	if err != nil {
-		return nil, classify(ctx, err)
+		return nil, err
 	}
 	used := c.Token()
 	s, err := do(c.Logical())
 	if refused(err) {
 		if err := d.session.again(ctx, used); err != nil {
-			return nil, classify(ctx, err)
+			return nil, err
 		}
 		if c.Token() != used {
 			if s, err = do(c.Logical()); refused(err) {
@@ -281,7 +295,7 @@ func (d *Driver) call(ctx context.Context, do func(*api.Logical) (*api.Secret, e
 			}
 		}
 	}
-	return s, classify(ctx, err)
+	return s, err
 }
 
 // loginRefused marks what a server says of a login that it does not accept. Vault

@@ -56,6 +56,13 @@ func TestConformance(t *testing.T) {
 				cfg.Transport = &wire{refuse: http.StatusTooManyRequests}
 				return open(t, cfg)
 			},
+			Quoting: func(t *testing.T, answer func([]byte) (int, []byte)) store.Driver {
+				t.Helper()
+				cfg, front := asRoot(bao), serverstest.StartProxy(t, bao.URL)
+				front.Inject(-1, nil, serverstest.Quoting(answer))
+				cfg.Address = front.URL
+				return open(t, cfg)
+			},
 		}
 	})
 }

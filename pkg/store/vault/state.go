@@ -49,6 +49,16 @@ func (p *pending) value() (secret.Value, error) {
 	return v, err
 }
 
+// scrub returns err without the value, which a server may quote.
+func (p *pending) scrub(err error) error {
+	if p == nil || err == nil {
+		return err
+	}
+	v, _ := p.value()
+	doc, _ := json.Marshal(p.Data)
+	return secret.Scrub(err, v, secret.NewValue(doc))
+}
+
 func versionID(n int) secret.VersionID { return secret.VersionID(strconv.Itoa(n)) }
 
 // number returns the number of a version, 0 when the id is none.
@@ -119,10 +129,11 @@ func (d *Driver) writeState(ctx context.Context, path string, s *state) error {
 		}
 	}
 	n, err := d.writeData(ctx, d.cfg.state(path), map[string]any{"state": string(raw)}, s.revision)
-	if err == nil {
-		s.revision = n
+	if err != nil {
+		return s.Pending.scrub(err)
 	}
-	return err
+	s.revision = n
+	return nil
 }
 
 // writeData writes a version by compare-and-set and returns its number.

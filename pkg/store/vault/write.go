@@ -152,7 +152,7 @@ func (d *Driver) Promote(ctx context.Context, path string, from, to secret.Versi
 			return d.promoted(ctx, path, v.info, p)
 		}
 		if !errors.Is(err, store.ErrConflict) {
-			return err
+			return p.scrub(err)
 		}
 		remembered = false
 	}

@@ -12,7 +12,8 @@ import json
 import logging
 import os
 import threading
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Protocol
 
@@ -23,13 +24,20 @@ from tradepulse_rotator.users import Change, Hooks
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
-    from tradepulse_rotator.keyring import Keyring
+    from tradepulse_rotator.keyring import Key, Keyring
     from tradepulse_rotator.manager import Manager
     from tradepulse_rotator.value import SecretValue
 
 MAX_LINE: Final = 1 << 20
 """The longest line, in bytes."""
 
+KEY_ROTATED: Final = "key.rotated"
+"""The event of the record with which a key takes over a chain: its fields are ``from``, the key before, and ``head``, the MAC before."""
+
+ANCHOR_EVERY: Final = 1000
+"""After how many records the position of the last one is logged as ``audit.head``."""
+
+_SKEW: Final = timedelta(minutes=5)
 _MAX_SEQ: Final = (1 << 64) - 1
 
 
@@ -97,14 +105,20 @@ class Writer(Protocol):
 class AuditLogger:
     """Writes records that show whether they were changed, removed or put in another order.
 
-    It signs with the current version of its key, also right after that has been rotated. It can be used in any thread.
+    It signs with the current version of its key, also right after that has been rotated: the new key takes the chain over with a
+    record of its own. It can be used in any thread.
+
+    It logs ``audit.head`` with the position of its last record after each 1,000 records, when the key has changed, and at the end:
+    an anchor for :func:`verify` if the log of the program is kept where the program cannot change it.
     """
 
     def __init__(self, keys: Keyring, writer: Writer) -> None:
         self._keys = keys
         self._writer = writer
         self._lock = threading.Lock()
-        self._seq, self._prev = 0, ""
+        self._seq, self._prev, self._key = 0, "", ""
+        self._before: set[str] = set()  # :: keys that were replaced in this chain
+        self._shown = 0
         self._stop: Callable[[], None] | None = None
 
     @classmethod
@@ -117,28 +131,53 @@ class AuditLogger:
     def resume(self, last: AuditRecord) -> None:
         """Continue the chain of an earlier process after its last record."""
         with self._lock:
-            self._seq, self._prev = last.seq, last.mac
+            self._seq, self._prev, self._key = last.seq, last.mac, last.key_id
+            self._before = set()
 
     def log(self, event: str, fields: Mapping[str, str] | None = None) -> AuditRecord:
         """Append one record and return it. Fields hold text; never put a value of a secret there.
 
-        It raises :class:`~tradepulse_rotator.errors.FenceError` when the key may be retired: see :class:`Keyring`.
+        It raises :class:`~tradepulse_rotator.errors.FenceError` when the key may be retired: see :class:`Keyring`. A key that was
+        replaced in the chain before signs nothing: write its value as a new version, or begin a new log.
         """
         fields = dict(fields or {})
         if not all(isinstance(k, str) and isinstance(v, str) for k, v in fields.items()):
             raise TypeError("audit: the fields of a record are texts")
+        if event == KEY_ROTATED:
+            raise ConfigurationError(f"audit: the event {KEY_ROTATED} is written by the logger only")
         with self._lock:
             key = self._keys.current()
-            record = AuditRecord(self._seq + 1, times.write(times.now_ns()), event, fields, self._prev, key.id).signed(key.value)
-            line = record.encode()
-            if len(line) >= MAX_LINE:
-                raise ConfigurationError(f"audit: the record has {len(line) + 1} bytes, the limit is {MAX_LINE}")
-            self._writer.write(line + b"\n")
-            self._seq, self._prev = record.seq, record.mac
+            if key.id in self._before:
+                raise ConfigurationError(
+                    f"audit: the key {key.id} was replaced in this log before; write its value as a new version, or begin a new log"
+                )
+            if self._key not in ("", key.id):
+                self._append(key, KEY_ROTATED, {"from": self._key, "head": self._prev})
+            return self._append(key, event, fields)
+
+    def _append(self, key: Key, event: str, fields: Mapping[str, str]) -> AuditRecord:
+        record = AuditRecord(self._seq + 1, times.write(times.now_ns()), event, fields, self._prev, key.id).signed(key.value)
+        line = record.encode()
+        if len(line) >= MAX_LINE:
+            raise ConfigurationError(f"audit: the record has {len(line) + 1} bytes, the limit is {MAX_LINE}")
+        self._writer.write(line + b"\n")
+        changed = self._key not in ("", key.id)
+        if changed:
+            self._before.add(self._key)
+        self._seq, self._prev, self._key = record.seq, record.mac, key.id
+        if changed or self._seq - self._shown >= ANCHOR_EVERY:
+            self._anchor()
         return record
+
+    def _anchor(self) -> None:
+        if self._seq not in (0, self._shown):
+            self._shown = self._seq
+            logs.event(logging.INFO, "audit.head", secret_id=self._keys.secret_id, version_id=self._key, seq=self._seq, mac=self._prev)
 
     def close(self) -> None:
         """Take the logger off its secret. It does not close what it writes to."""
+        with self._lock:
+            self._anchor()
         if self._stop is not None:
             self._stop()
 
@@ -210,27 +249,112 @@ class Verified:
 
     records: int
     last: AuditRecord | None
+    unannounced: int = 0
+    """The changes of the key without a record of :data:`KEY_ROTATED`, which earlier releases did not write."""
 
 
-def verify(lines: Iterable[bytes], key: Callable[[str], SecretValue | None], *, merged: bool = False) -> Verified:
+@dataclass(frozen=True)
+class KeyLife:
+    """When a version of a key may have signed. None is unknown."""
+
+    start: datetime | None = None
+    until: datetime | None = None
+
+
+@dataclass
+class _Chain:
+    """One chain up to its last record."""
+
+    seq: int = 0
+    key: str = ""
+    before: set[str] = field(default_factory=set)
+    announced: bool = False
+
+    def successor(self, record: AuditRecord) -> str:
+        """Return what is wrong with the key of a record that follows."""
+        if self.key in ("", record.key_id):
+            return ""
+        if record.key_id in self.before:
+            return f"its key {record.key_id!r} was replaced before in this chain"
+        if record.event == KEY_ROTATED:
+            meant = (record.fields.get("from"), record.fields.get("head")) == (self.key, record.prev)
+            return "" if meant else "it takes over from another key or another record than the one before it"
+        return f"its key is another one, and no {KEY_ROTATED} announces it" if self.announced else ""
+
+    def add(self, record: AuditRecord) -> bool:
+        """Make the record the last one, and return whether it changes the key unannounced."""
+        changed = self.key not in ("", record.key_id)
+        if changed:
+            self.before.add(self.key)
+            self.announced = self.announced or record.event == KEY_ROTATED
+        self.seq, self.key = record.seq, record.key_id
+        return changed and record.event != KEY_ROTATED
+
+
+def verify(
+    lines: Iterable[bytes],
+    key: Callable[[str], SecretValue | None],
+    *,
+    merged: bool = False,
+    life: Callable[[str], KeyLife | None] | None = None,
+    anchors: Iterable[tuple[int, str]] = (),
+) -> Verified:
     """Check a log and raise :class:`AuditError` for the first record that was changed, removed, put elsewhere, or signed
-    with a key that ``key`` does not know.
+    with a key that ``key`` does not know or that was replaced before.
 
-    ``lines`` is a file opened in binary mode, for one. With ``merged`` the log holds the chains of several processes. Records
-    that are missing at the end do not show; compare the last one with what was handed over elsewhere.
+    ``lines`` is a file opened in binary mode, for one. With ``merged`` the log holds the chains of several processes. ``life`` says
+    when a version of the key may have signed; a record outside of that is bad. Records that are missing at the end, and a log that
+    the holder of an old key wrote anew, show against ``anchors`` only: number and MAC of records, kept elsewhere.
     """  # noqa: D205  # one sentence
-    heads: dict[str, int] = {}  # :: MAC of the last record of a chain → its number
+    heads: dict[str, _Chain] = {}  # :: MAC of the last record of a chain → the chain
     begun: set[str] = set()  # :: MACs of first records, which might come twice
-    count, last = 0, None
+    anchored = set(anchors)
+    count, last, unannounced = 0, None, 0
     for number, raw in enumerate(lines, start=1):
         record = _check(number, raw.removesuffix(b"\n"), key)
-        if record.seq == 1 and record.prev == "" and (merged or not begun) and record.mac not in begun:
-            begun.add(record.mac)
-        elif heads.pop(record.prev, None) != record.seq - 1:
-            raise AuditError(number, "it does not follow the record before it: records were removed or moved")
-        heads[record.mac] = record.seq
+        chain = _chain(number, record, heads, begun, merged=merged)
+        if reason := chain.successor(record) or _alive(record, chain.key, life) or _differs(record, anchored, merged=merged):
+            raise AuditError(number, reason)
+        anchored.discard((record.seq, record.mac))
+        unannounced += chain.add(record)
+        heads[record.mac] = chain
         count, last = number, record
-    return Verified(count, last)
+    if anchored:
+        missing = min(anchored)[0]
+        raise AuditError(count + 1, f"the log has ended, and record {missing}, which was anchored, is not in it: records were removed")
+    return Verified(count, last, unannounced)
+
+
+def _chain(number: int, record: AuditRecord, heads: dict[str, _Chain], begun: set[str], *, merged: bool) -> _Chain:
+    if record.seq == 1 and record.prev == "" and (merged or not begun) and record.mac not in begun:
+        begun.add(record.mac)
+        return _Chain()
+    chain = heads.pop(record.prev, None)
+    if chain is None or chain.seq != record.seq - 1:
+        raise AuditError(number, "it does not follow the record before it: records were removed or moved")
+    return chain
+
+
+def _alive(record: AuditRecord, before: str, life: Callable[[str], KeyLife | None] | None) -> str:
+    """Return what is wrong with the time of a record, or with the order of its key and the key before."""
+    own = life(record.key_id) if life is not None else None
+    if life is None or own is None:
+        return ""
+    at = datetime.fromtimestamp(times.parse(record.time) / 1_000_000_000, UTC)
+    if own.start is not None and at < own.start - _SKEW:
+        return "its time is before its key was made"
+    if own.until is not None and at > own.until + _SKEW:
+        return "its time is after the life of its key"
+    last = life(before) if before not in ("", record.key_id) else None
+    if last is not None and last.start is not None and own.start is not None and own.start < last.start:
+        return f"its key is older than the key {before!r} before it"
+    return ""
+
+
+def _differs(record: AuditRecord, anchored: set[tuple[int, str]], *, merged: bool) -> str:
+    if merged or not any(seq == record.seq and mac != record.mac for seq, mac in anchored):
+        return ""
+    return "it is not the record with this number that was anchored"
 
 
 def _check(number: int, line: bytes, key: Callable[[str], SecretValue | None]) -> AuditRecord:

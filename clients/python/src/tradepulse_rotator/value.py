@@ -5,13 +5,12 @@ from __future__ import annotations
 import hmac
 from typing import TYPE_CHECKING, Final, NoReturn, Self, SupportsIndex
 
+from tradepulse_rotator import scrub
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 REDACTED: Final = "[redacted]"
-
-# Shorter texts are not looked for: they stand in half of all messages.
-_LEAST_SCRUBBED: Final = 4
 
 
 class SecretValue:
@@ -43,13 +42,8 @@ class SecretValue:
             raise ValueError("the value is not UTF-8 text") from None
 
     def scrub(self, text: str) -> str:
-        """Return ``text`` without the value in it."""
-        shown = self._door().decode(errors="replace")
-        if len(shown) < _LEAST_SCRUBBED:
-            return text
-        for form in (shown, repr(shown)[1:-1], repr(self._door())[2:-1]):
-            text = text.replace(form, REDACTED)
-        return text
+        """Return ``text`` without any piece of the value, as it is or escaped: see :func:`tradepulse_rotator.scrub.scrub`."""
+        return scrub.scrub(text, self._door(), REDACTED)
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, SecretValue):
