@@ -70,7 +70,7 @@ func (n *node) work(ctx context.Context) error {
 		defer n.server.Close()
 	}
 	parts, err := wire.Open(ctx, wire.Options{
-		Config: n.cfg, Role: strings.Join(n.roles, "+"), Connect: connect, DataDir: dir, Make: true, Stores: true, Logger: n.log,
+		Config: n.cfg, Role: strings.Join(n.roles, "+"), Connect: connect, DataDir: dir, Make: true, Stores: true, Logger: n.log, Waiting: &n.ready.waiting,
 		Forwards: n.cfg.SingleNode() || slices.Contains(n.roles, Notifier), // a notifier beside a single node makes nothing itself
 	})
 	if err != nil {

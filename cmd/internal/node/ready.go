@@ -10,7 +10,10 @@ import (
 )
 
 // readiness answers /readyz: connected, and working.
-type readiness struct{ parts atomic.Pointer[wire.Parts] }
+type readiness struct {
+	waiting wire.Waiting
+	parts   atomic.Pointer[wire.Parts]
+}
 
 func (r *readiness) set(p *wire.Parts) { r.parts.Store(p) }
 
@@ -19,7 +22,7 @@ func (r *readiness) checks() []httpd.Check {
 		p := r.parts.Load()
 		switch {
 		case p == nil:
-			return errors.New("not connected yet, or draining")
+			return r.waiting.Err()
 		case !p.Bus.Connected():
 			return errors.New("the connection is lost; it is tried again")
 		default:
