@@ -20,6 +20,7 @@ import (
 
 	"github.com/tradepulse/rotator/cmd/internal/cli"
 	"github.com/tradepulse/rotator/cmd/internal/config"
+	"github.com/tradepulse/rotator/cmd/internal/health"
 	"github.com/tradepulse/rotator/cmd/internal/httpd"
 	"github.com/tradepulse/rotator/cmd/internal/telemetry"
 	"github.com/tradepulse/rotator/cmd/internal/wire"
@@ -83,6 +84,7 @@ func run(ctx context.Context, cfg *config.Config) (err error) {
 type readiness struct {
 	waiting  wire.Waiting
 	notifier atomic.Pointer[notify.Notifier]
+	monitor  *health.Monitor // set before notifier
 }
 
 func (r *readiness) check() httpd.Check {
@@ -94,7 +96,7 @@ func (r *readiness) check() httpd.Check {
 		case !n.Ready():
 			return errors.New("the fleet is not known yet")
 		default:
-			return nil
+			return r.monitor.Err()
 		}
 	}}
 }
@@ -116,11 +118,15 @@ func serve(ctx context.Context, cfg *config.Config, tel *telemetry.Telemetry, re
 	if err != nil {
 		return errors.Join(err, p.Close())
 	}
+	if ready.monitor, err = health.New(health.Config{Bus: p.Bus, Logger: tel.Logger}); err != nil {
+		return errors.Join(err, p.Close())
+	}
 	ready.notifier.Store(n)
 	tel.Logger.LogAttrs(ctx, slog.LevelInfo, "notifier.started", slog.String("version", cli.Version()), slog.Int("secrets", len(p.Specs())))
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return events.AwaitClose(ctx, p.Conn) })
 	g.Go(func() error { return n.Run(ctx) })
+	g.Go(func() error { return ready.monitor.Run(ctx) })
 	g.Go(func() error { return p.Forward(ctx, cfg.EventBridge, tel.Logger) })
 	g.Go(func() error { return p.CountReaders(ctx, cfg, tel.Logger) })
 	return errors.Join(g.Wait(), p.Close())

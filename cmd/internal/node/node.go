@@ -76,10 +76,14 @@ func (n *node) work(ctx context.Context) error {
 	if err != nil {
 		return startup(ctx, err)
 	}
-	n.ready.set(parts)
+	monitor, err := n.watch(parts)
+	if err != nil {
+		return errors.Join(err, parts.Close())
+	}
+	n.ready.set(monitor)
 	n.log.LogAttrs(ctx, slog.LevelInfo, "rotator.started", slog.String("version", cli.Version()), slog.String("roles", strings.Join(n.roles, ",")),
 		slog.Int("secrets", len(parts.Specs())), slog.Bool("single_node", n.cfg.SingleNode()))
-	err = n.serve(ctx, parts)
+	err = n.serve(ctx, parts, monitor)
 	n.ready.set(nil)
 	n.log.LogAttrs(ctx, slog.LevelInfo, "rotator.drained")
 	return errors.Join(err, parts.Close())

@@ -11,6 +11,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/tradepulse/rotator/cmd/internal/config"
+	"github.com/tradepulse/rotator/pkg/events"
 	"github.com/tradepulse/rotator/pkg/store/natskv"
 )
 
@@ -28,6 +29,19 @@ func (o Options) bucket(ctx context.Context, nc *nats.Conn, s *config.NATSKV) (*
 		JS: js, Bucket: s.Bucket, Replicas: cmp.Or(s.Replicas, o.Config.NATS.Replicas), MasterKey: key,
 		Reread: func() ([]byte, error) { return o.masterKey(s) }, Existing: !o.Make,
 	})
+}
+
+// probes returns what is probed of the buckets that o opens.
+func (o Options) probes() []events.Probe {
+	if !o.Stores || !o.Make {
+		return nil
+	}
+	var out []events.Probe
+	for _, s := range config.StoresOf[*config.NATSKV](o.Config) {
+		stream, subject := natskv.Probe(s.Bucket)
+		out = append(out, events.Probe{Stream: stream, Subject: subject})
+	}
+	return out
 }
 
 // Bucket is one embedded store, without what else a program works with.

@@ -59,6 +59,8 @@ type Parts struct {
 	Catalog *catalog.Catalog
 	Stores  *store.Set // empty without Options.Stores
 	Source  string
+	// Probes are the buckets of the embedded stores that were opened.
+	Probes []events.Probe
 }
 
 // Open returns the parts. It waits for the bus as long as ctx lives, and for what is
@@ -104,7 +106,7 @@ func (o Options) assemble(ctx context.Context, p *Parts) error {
 	if err != nil {
 		return errors.Join(err, stores.Close())
 	}
-	p.Catalog, p.Stores = c, stores
+	p.Catalog, p.Stores, p.Probes = c, stores, o.probes()
 	return nil
 }
 
