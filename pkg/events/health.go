@@ -51,7 +51,9 @@ func (b *Bus) Health(ctx context.Context, others ...Probe) []StreamHealth {
 	out := make([]StreamHealth, len(own)+len(others))
 	var wg sync.WaitGroup
 	for i, c := range own {
-		wg.Go(func() { out[i] = b.probe(ctx, Probe{Stream: c.Name, Subject: b.cfg.Names.Probe(c.Name)}, c.AllowMsgTTL) })
+		wg.Go(func() {
+			out[i] = b.probe(ctx, Probe{Stream: c.Name, Subject: b.cfg.Names.Probe(c.Name)}, c.AllowMsgTTL)
+		})
 	}
 	for i, p := range others {
 		wg.Go(func() { out[len(own)+i] = b.probe(ctx, p, false) })

@@ -64,7 +64,7 @@ type Monitor struct {
 	state state
 	said  string
 	wrong bool // the clock, as was logged last
-	stuck int // looks in a row that failed on a disk that takes files
+	stuck int  // looks in a row that failed on a disk that takes files
 }
 
 // state is what the last look found.

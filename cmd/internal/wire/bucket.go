@@ -21,7 +21,7 @@ func (o Options) bucket(ctx context.Context, nc *nats.Conn, s *config.NATSKV) (*
 	if err != nil {
 		return nil, err
 	}
-	key, err := o.masterKey(s)
+	key, err := o.firstMasterKey(ctx, js, s)
 	if err != nil {
 		return nil, err
 	}
@@ -79,14 +79,29 @@ func (b *Bucket) Close() error {
 	return err
 }
 
-func (o Options) masterKey(s *config.NATSKV) ([]byte, error) {
+// firstMasterKey is masterKey for the start. A single node without a key makes one,
+// unless the bucket is sealed already: another key opens nothing, and lies in the way
+// of the right one.
+func (o Options) firstMasterKey(ctx context.Context, js jetstream.JetStream, s *config.NATSKV) ([]byte, error) {
+	key, err := o.masterKey(s)
 	ref, own := s.Key(o.DataDir)
-	if ref.File != "" {
-		key, err := natskv.LoadMasterKey(ref.File)
-		if errors.Is(err, os.ErrNotExist) && own && o.Make {
-			return natskv.GenerateMasterKey(ref.File)
-		}
+	if !errors.Is(err, os.ErrNotExist) || ref.File == "" || !own || !o.Make {
 		return key, err
+	}
+	sealed, serr := natskv.Sealed(ctx, js, s.Bucket)
+	if serr != nil {
+		return nil, serr
+	}
+	if sealed {
+		return nil, fmt.Errorf("%w: the bucket is sealed by the key that was there; put that back", err)
+	}
+	return natskv.GenerateMasterKey(ref.File)
+}
+
+func (o Options) masterKey(s *config.NATSKV) ([]byte, error) {
+	ref, _ := s.Key(o.DataDir)
+	if ref.File != "" {
+		return natskv.LoadMasterKey(ref.File)
 	}
 	v, err := ref.Read(o.lookup())
 	if err != nil {
