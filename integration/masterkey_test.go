@@ -72,3 +72,23 @@ func TestKeysOfTheEmbeddedStore(t *testing.T) {
 		t.Errorf("a start with the old master key: %s", out)
 	}
 }
+
+// TestAMasterKeyIsNotMadeBesideASealedBucket: a key that is missing at a start, on a
+// volume that is not mounted yet, is not replaced by another one.
+func TestAMasterKeyIsNotMadeBesideASealedBucket(t *testing.T) {
+	t.Parallel()
+	cfg, health := singleNode(t, "  - {id: api/key, ttl: 1h, create: true}\n")
+	master := filepath.Join(filepath.Dir(cfg), "data", "master.key")
+	node := start(t, "run", "--config", cfg)
+	ready(t, health)
+	node.drain(t)
+	if err := os.Rename(master, master+".kept"); err != nil {
+		t.Fatal(err)
+	}
+	if out, code := rotator(t, "run", "--config", cfg); code != 1 || !strings.Contains(out, "put that back") {
+		t.Errorf("exit %d: %s", code, out)
+	}
+	if _, err := os.Stat(master); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("another key was made: %v", err)
+	}
+}

@@ -137,10 +137,10 @@ func runAgent(ctx context.Context, cfg *config.Config) (err error) {
 	if err != nil {
 		return err
 	}
-	var a atomic.Pointer[agent.Agent]
+	var a agentState
 	g, ctx := errgroup.WithContext(ctx)
 	if listen := cfg.HTTP.AgentListen; listen != "none" {
-		srv, err := httpd.Listen(ctx, httpd.Config{Listen: listen, Metrics: tel.Metrics, Checks: []httpd.Check{delivered(&a)}, Logger: tel.Logger})
+		srv, err := httpd.Listen(ctx, httpd.Config{Listen: listen, Metrics: tel.Metrics, Checks: []httpd.Check{a.check()}, Logger: tel.Logger})
 		if err != nil {
 			return fmt.Errorf("http.agent_listen: %w; choose another address, or none", err)
 		}
@@ -151,21 +151,27 @@ func runAgent(ctx context.Context, cfg *config.Config) (err error) {
 	return g.Wait()
 }
 
-func delivered(a *atomic.Pointer[agent.Agent]) httpd.Check {
+// agentState answers /readyz.
+type agentState struct {
+	waiting wire.Waiting
+	agent   atomic.Pointer[agent.Agent]
+}
+
+func (s *agentState) check() httpd.Check {
 	return httpd.Check{Name: "files", Probe: func(context.Context) error {
-		if p := a.Load(); p != nil {
-			return p.Ready()
+		if a := s.agent.Load(); a != nil {
+			return a.Ready()
 		}
-		return errors.New("not connected yet")
+		return s.waiting.Err()
 	}}
 }
 
-func keepFiles(ctx context.Context, cfg *config.Config, keep []agent.File, tel *telemetry.Telemetry, running *atomic.Pointer[agent.Agent]) error {
+func keepFiles(ctx context.Context, cfg *config.Config, keep []agent.File, tel *telemetry.Telemetry, running *agentState) error {
 	o, err := options(cfg, "agent", tel.Logger)
 	if err != nil {
 		return err
 	}
-	o.Stores, o.Listen = true, true
+	o.Stores, o.Listen, o.Waiting = true, true, &running.waiting
 	p, err := wire.Open(ctx, o)
 	if err != nil {
 		if ctx.Err() != nil {
@@ -181,7 +187,7 @@ func keepFiles(ctx context.Context, cfg *config.Config, keep []agent.File, tel *
 		Service: cfg.Agent.Service, Fleet: cfg.Agent.Fleet, Files: keep, Source: source, Bus: p.Bus,
 		PollInterval: time.Duration(cfg.Agent.PollEvery), Logger: tel.Logger,
 	})
-	running.Store(a)
+	running.agent.Store(a)
 	tel.Logger.LogAttrs(ctx, slog.LevelInfo, "agent.started", slog.String("version", cli.Version()), slog.Int("files", len(keep)))
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return events.AwaitClose(ctx, p.Conn) })
@@ -205,6 +211,7 @@ func writeOnce(ctx context.Context, cfg *config.Config, wait time.Duration) erro
 	if err != nil {
 		return err
 	}
+	o.Waiting = new(wire.Waiting)
 	stores, err := wire.OpenStores(ctx, o)
 	if err != nil {
 		return err

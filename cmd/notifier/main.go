@@ -20,6 +20,7 @@ import (
 
 	"github.com/tradepulse/rotator/cmd/internal/cli"
 	"github.com/tradepulse/rotator/cmd/internal/config"
+	"github.com/tradepulse/rotator/cmd/internal/health"
 	"github.com/tradepulse/rotator/cmd/internal/httpd"
 	"github.com/tradepulse/rotator/cmd/internal/telemetry"
 	"github.com/tradepulse/rotator/cmd/internal/wire"
@@ -65,10 +66,10 @@ func run(ctx context.Context, cfg *config.Config) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, tel.Shutdown(context.WithoutCancel(ctx))) }()
-	var ready atomic.Pointer[notify.Notifier]
+	var ready readiness
 	g, ctx := errgroup.WithContext(ctx)
 	if listen := cfg.HTTP.NotifierListen; listen != "none" {
-		srv, err := httpd.Listen(ctx, httpd.Config{Listen: listen, Metrics: tel.Metrics, Checks: []httpd.Check{check(&ready)}, Logger: tel.Logger})
+		srv, err := httpd.Listen(ctx, httpd.Config{Listen: listen, Metrics: tel.Metrics, Checks: []httpd.Check{ready.check()}, Logger: tel.Logger})
 		if err != nil {
 			return fmt.Errorf("http.notifier_listen: %w; choose another address, or none", err)
 		}
@@ -79,21 +80,33 @@ func run(ctx context.Context, cfg *config.Config) (err error) {
 	return g.Wait()
 }
 
-func check(n *atomic.Pointer[notify.Notifier]) httpd.Check {
+// readiness answers /readyz.
+type readiness struct {
+	waiting  wire.Waiting
+	notifier atomic.Pointer[notify.Notifier]
+	monitor  *health.Monitor // set before notifier
+}
+
+func (r *readiness) check() httpd.Check {
 	return httpd.Check{Name: "nats", Probe: func(context.Context) error {
-		if p := n.Load(); p == nil || !p.Ready() {
-			return errors.New("not connected yet, or the fleet is not known yet")
+		n := r.notifier.Load()
+		switch {
+		case n == nil:
+			return r.waiting.Err()
+		case !n.Ready():
+			return errors.New("the fleet is not known yet")
+		default:
+			return r.monitor.Err()
 		}
-		return nil
 	}}
 }
 
-func serve(ctx context.Context, cfg *config.Config, tel *telemetry.Telemetry, ready *atomic.Pointer[notify.Notifier]) error {
+func serve(ctx context.Context, cfg *config.Config, tel *telemetry.Telemetry, ready *readiness) error {
 	o, err := options(cfg, "notifier", tel.Logger)
 	if err != nil {
 		return err
 	}
-	o.Make, o.Forwards = !cfg.SingleNode(), true
+	o.Make, o.Forwards, o.Waiting = !cfg.SingleNode(), true, &ready.waiting
 	p, err := wire.Open(ctx, o)
 	if err != nil {
 		if ctx.Err() != nil {
@@ -105,11 +118,15 @@ func serve(ctx context.Context, cfg *config.Config, tel *telemetry.Telemetry, re
 	if err != nil {
 		return errors.Join(err, p.Close())
 	}
-	ready.Store(n)
+	if ready.monitor, err = health.New(health.Config{Bus: p.Bus, Logger: tel.Logger}); err != nil {
+		return errors.Join(err, p.Close())
+	}
+	ready.notifier.Store(n)
 	tel.Logger.LogAttrs(ctx, slog.LevelInfo, "notifier.started", slog.String("version", cli.Version()), slog.Int("secrets", len(p.Specs())))
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return events.AwaitClose(ctx, p.Conn) })
 	g.Go(func() error { return n.Run(ctx) })
+	g.Go(func() error { return ready.monitor.Run(ctx) })
 	g.Go(func() error { return p.Forward(ctx, cfg.EventBridge, tel.Logger) })
 	g.Go(func() error { return p.CountReaders(ctx, cfg, tel.Logger) })
 	return errors.Join(g.Wait(), p.Close())

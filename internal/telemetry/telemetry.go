@@ -77,9 +77,13 @@ func (i *Instruments) Observable(name, unit, description string, callbacks ...me
 	return g
 }
 
-// ObservableTime makes a gauge of a time that a callback observes.
-func (i *Instruments) ObservableTime(name, unit, description string) metric.Float64ObservableGauge {
-	g, err := i.meter.Float64ObservableGauge(name, metric.WithUnit(unit), metric.WithDescription(description))
+// ObservableTime makes a gauge of a time that callbacks observe.
+func (i *Instruments) ObservableTime(name, unit, description string, callbacks ...metric.Float64Callback) metric.Float64ObservableGauge {
+	opts := []metric.Float64ObservableGaugeOption{metric.WithUnit(unit), metric.WithDescription(description)}
+	for _, c := range callbacks {
+		opts = append(opts, metric.WithFloat64Callback(c))
+	}
+	g, err := i.meter.Float64ObservableGauge(name, opts...)
 	i.errs = append(i.errs, err)
 	return g
 }

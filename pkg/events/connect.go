@@ -4,15 +4,18 @@ import (
 	"cmp"
 	"context"
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net/url"
+	"os"
 	"slices"
 	"strings"
 	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nkeys"
 
 	"github.com/tradepulse/rotator/internal/backoff"
 )
@@ -36,6 +39,8 @@ type ConnectConfig struct {
 	// Background returns a connection at once, also when no server can be reached
 	// yet: it comes about by itself, as it comes back later.
 	Background bool
+	// Waiting, if set, is called with the error of each try of [Connect] that failed.
+	Waiting func(error)
 	// InProcess reaches a server in this process without a socket.
 	InProcess nats.InProcessConnProvider
 	// Timeout bounds one try to reach one server. 0 means 5 s.
@@ -55,8 +60,9 @@ const (
 
 // Connect returns a connection that comes back by itself for ever, also after
 // its credentials were refused: they may be in force again, and files are read
-// anew with each try. When no server can be reached yet it says so in the log,
-// again and again with growing pauses, and waits until one can or ctx ends.
+// anew with each try. When no server can be reached yet it waits until one can or
+// ctx ends, with growing pauses, and logs each new reason once. A credentials file
+// that cannot be read, or holds none, is an error at once.
 //
 // A server can still close the connection for good, for a breach of the
 // protocol. That is logged as nats.closed, and [AwaitClose] returns.
@@ -66,21 +72,27 @@ func Connect(ctx context.Context, cfg ConnectConfig) (*nats.Conn, error) {
 		log = slog.Default()
 	}
 	w := &reconnects{log: log, url: cfg.url()}
+	if err := cfg.checkFiles(); err != nil {
+		return nil, fmt.Errorf("connect to NATS: %w", err)
+	}
 	opts, err := cfg.options(w)
 	if err != nil {
 		return nil, fmt.Errorf("connect to NATS: %w", cfg.scrub(err))
 	}
-	for wait := 500 * time.Millisecond; ; wait = min(wait*2, 30*time.Second) {
+	said := ""
+	for wait := 500 * time.Millisecond; ; wait = min(wait*2, maxRefusedWait) {
 		nc, err := nats.Connect(cfg.URL, opts...)
 		if err == nil {
 			w.conn.Store(nc)
 			return nc, nil
 		}
 		err = cfg.scrub(err)
-		if refused(err) {
-			w.refused(err, wait)
-		} else {
-			log.LogAttrs(ctx, slog.LevelWarn, "nats.unreachable", slog.String("url", cfg.url()), slog.String("error", err.Error()), slog.Duration("again_in", wait))
+		if cfg.Waiting != nil {
+			cfg.Waiting(err)
+		}
+		if why := reason(err); why != said {
+			said = why
+			w.unreachable(ctx, err, wait)
 		}
 		backoff.Pause(ctx, wait)
 		if ctx.Err() != nil {
@@ -111,6 +123,7 @@ type reconnects struct {
 	log  *slog.Logger
 	url  string
 	conn atomic.Pointer[nats.Conn] // nil until nats.Connect has returned
+	last atomic.Pointer[string]    // the last asynchronous error
 }
 
 // wait returns the pause after n tries, and logs a refusal of the last one. It
@@ -122,6 +135,15 @@ func (w *reconnects) wait(n int) time.Duration {
 		w.refused(nc.LastError(), wait)
 	}
 	return wait
+}
+
+// unreachable logs why the first connection does not come about.
+func (w *reconnects) unreachable(ctx context.Context, err error, wait time.Duration) {
+	if refused(err) {
+		w.refused(err, wait)
+		return
+	}
+	w.log.LogAttrs(ctx, slog.LevelWarn, "nats.unreachable", slog.String("url", w.url), slog.String("error", err.Error()), slog.Duration("again_in", wait))
 }
 
 func (w *reconnects) refused(err error, wait time.Duration) {
@@ -154,11 +176,17 @@ func AwaitClose(ctx context.Context, nc *nats.Conn) error {
 	return fmt.Errorf("the connection to NATS was closed: %w; start the program again", cmp.Or(nc.LastError(), nats.ErrConnectionClosed))
 }
 
-// failed logs an asynchronous error. A refusal is logged by wait.
+// failed logs an asynchronous error. A refusal is logged by wait, and what is not
+// permitted only when it differs from the error before: a program tries again.
 func (w *reconnects) failed(err error) {
-	if !refused(err) {
-		w.log.Error("nats.error", slog.String("error", err.Error()))
+	if refused(err) {
+		return
 	}
+	text := err.Error()
+	if last := w.last.Swap(&text); last != nil && *last == text && errors.Is(err, nats.ErrPermissionViolation) {
+		return
+	}
+	w.log.Error("nats.error", slog.String("error", text))
 }
 
 // refused reports whether the server has refused the credentials. It also knows
@@ -202,6 +230,25 @@ func (cfg ConnectConfig) options(w *reconnects) ([]nats.Option, error) {
 	}
 	identity, err := cfg.identity()
 	return append(opts, identity...), err
+}
+
+// checkFiles reads the file of credentials once, so that a mistake is an error and
+// not a server that is waited for.
+func (cfg ConnectConfig) checkFiles() error {
+	if cfg.CredsFile == "" {
+		return nil
+	}
+	b, err := os.ReadFile(cfg.CredsFile)
+	if err != nil {
+		return fmt.Errorf("credentials file: %w", err)
+	}
+	if _, err := nkeys.ParseDecoratedJWT(b); err != nil {
+		return fmt.Errorf("credentials file %s has no user JWT: write one that nsc or the operator of the servers has made", cfg.CredsFile)
+	}
+	if _, err := nkeys.ParseDecoratedNKey(b); err != nil {
+		return fmt.Errorf("credentials file %s has no user key: write one that nsc or the operator of the servers has made", cfg.CredsFile)
+	}
+	return nil
 }
 
 // identity returns the option that authenticates the connection, if any.

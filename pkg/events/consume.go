@@ -28,6 +28,8 @@ type Delivery struct {
 	Event Event
 	// Seq is the sequence of the message in its stream.
 	Seq uint64
+	// At is when the server stored the message, by its own clock.
+	At time.Time
 	// Attempt is how often the message has been handed out, from 1.
 	Attempt int
 	// Trace is that of the event's cause; a [Handler] finds it in its context.
@@ -220,7 +222,7 @@ func (c *consumer) delivery(m jetstream.Msg) (Delivery, bool) {
 		c.settle(m, "terminate", func() error { return m.TermWithReason("rejected") })
 		return Delivery{}, false
 	}
-	return Delivery{Event: e, Seq: meta.Sequence.Stream, Attempt: int(meta.NumDelivered), Trace: c.b.traceOf(c.work, m.Headers())}, true
+	return Delivery{Event: e, Seq: meta.Sequence.Stream, At: meta.Timestamp, Attempt: int(meta.NumDelivered), Trace: c.b.traceOf(c.work, m.Headers())}, true
 }
 
 func (c *consumer) process(m jetstream.Msg) {

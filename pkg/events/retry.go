@@ -53,6 +53,10 @@ const (
 	CodeUnknownSecret FailureCode = "unknown_secret"
 	// CodeInvalidTags: the tags of a discovered secret cannot be carried out.
 	CodeInvalidTags FailureCode = "invalid_tags"
+	// CodeTooSoon: the last rotation of the secret is less than a tenth of its
+	// lifetime ago, by the clock of the log. A clock is wrong, or the margin is longer
+	// than the lifetime.
+	CodeTooSoon FailureCode = "too_soon"
 	// CodeConflict: another process changed the secret or the log first.
 	CodeConflict FailureCode = "conflict"
 )

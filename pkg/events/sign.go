@@ -12,6 +12,8 @@ import (
 	"fmt"
 	"os"
 	"strconv"
+
+	"github.com/tradepulse/rotator/internal/newfile"
 )
 
 // ErrUntrusted is wrapped by the error for an event whose signature is missing,
@@ -191,9 +193,5 @@ func (s *Signer) Save(path string) error {
 }
 
 func writeNew(path, kind string, der []byte, mode os.FileMode) error {
-	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, mode)
-	if err != nil {
-		return err
-	}
-	return errors.Join(pem.Encode(f, &pem.Block{Type: kind, Bytes: der}), f.Sync(), f.Close())
+	return newfile.Write(path, pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der}), mode)
 }

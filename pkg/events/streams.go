@@ -55,7 +55,7 @@ func (n Names) StreamConfigs(o StreamOptions) []jetstream.StreamConfig {
 		storage = jetstream.MemoryStorage
 	}
 	replicas := cmp.Or(o.Replicas, 1)
-	return []jetstream.StreamConfig{
+	configs := []jetstream.StreamConfig{
 		{
 			Name: n.RotationStream(), Description: "timers, due secrets, retirements and sweeps",
 			Subjects:  []string{n.prefix + "timer.>", n.prefix + "sweep.>", n.prefix + string(TypeNearExpiry) + ".>", n.prefix + string(TypeRetire) + ".>"},
@@ -100,6 +100,10 @@ func (n Names) StreamConfigs(o StreamOptions) []jetstream.StreamConfig {
 		},
 		n.readersConfig(storage, replicas),
 	}
+	for i := range configs {
+		configs[i].Subjects = append(configs[i].Subjects, n.Probe(configs[i].Name))
+	}
+	return configs
 }
 
 // ConsumerConfigs returns the durable consumers by the stream they are on.

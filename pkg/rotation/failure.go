@@ -60,6 +60,7 @@ var codes = []struct {
 	{errQuarantined, events.CodeQuarantined},
 	{errStuck, events.CodeStuck},
 	{errRunning, events.CodeRunning},
+	{errTooSoon, events.CodeTooSoon},
 	{target.ErrRejected, events.CodeRejected},
 	{ErrAwaiting, events.CodeAwaiting},
 	{errBlocked, events.CodeBlocked},

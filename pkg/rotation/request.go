@@ -76,6 +76,9 @@ type Try struct {
 	Phase Phase
 	// Retry is what earlier attempts left behind; zero for the first one.
 	Retry events.Retry
+	// Delivered is when the server stored the request, by the clock of the log. Zero
+	// is for a caller that has no log; its rotations are not spaced.
+	Delivered time.Time
 }
 
 // expired returns what is left of a request that was not handled in time: a

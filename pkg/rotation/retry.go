@@ -28,7 +28,11 @@ func (r *Rotator) Retry(ctx context.Context, d events.Delivery, cause error) err
 	if !ok {
 		delay = retryDelay(e.Data.SecretID, e.Data.Attempt, r.cfg.RetryBase, r.cfg.RetryCap)
 	}
-	_, err := r.cfg.Timers.Arm(ctx, e, e.Time.Add(delay))
+	from := e.Time
+	if errors.Is(cause, errTooSoon) {
+		from = d.At // the clock that the delay was counted on
+	}
+	_, err := r.cfg.Timers.Arm(ctx, e, from.Add(delay))
 	return err
 }
 

@@ -168,6 +168,7 @@ func (r *Rotator) Handle(ctx context.Context, d events.Delivery) error {
 	switch d.Event.Type {
 	case events.TypeNearExpiry:
 		t := tryOf(d.Event.Data)
+		t.Delivered = d.At
 		if d.Event.Expired(time.Now()) {
 			t = r.expired(ctx, t)
 		}

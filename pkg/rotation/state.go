@@ -127,10 +127,8 @@ func (s state) unannounced() bool {
 // shows. One that was asked for always may, and so may the first version. A
 // scheduled one may from [secret.Spec.DueAt] on.
 func (s state) dueAt(m secret.Metadata, now time.Time) (bool, error) {
-	switch s.try.Reason {
-	case events.ReasonManual, events.ReasonEmergency, events.ReasonLambda:
+	if s.requested() {
 		return true, nil
-	default:
 	}
 	if m.Current().ID == "" {
 		return true, nil

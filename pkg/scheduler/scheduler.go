@@ -93,13 +93,11 @@ func (s *Scheduler) instruments(m metric.Meter) error {
 }
 
 // Run sweeps once and then whenever the bus says so, until ctx ends. It returns
-// nil then; an error means that it could not start.
+// nil then. It waits for the bus to take the first sweep; an error means that
+// waiting does not mend what is wrong.
 func (s *Scheduler) Run(ctx context.Context) error {
-	if _, err := s.cfg.Bus.ArmSweep(ctx, s.cfg.SweepEvery); err != nil {
-		return fmt.Errorf("scheduler: arm the sweep: %w", err)
-	}
-	if err := s.cfg.Bus.SweepNow(ctx); err != nil {
-		return fmt.Errorf("scheduler: ask for the first sweep: %w", err)
+	if err := s.cfg.Bus.Await(ctx, s.begin); err != nil {
+		return err
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -112,6 +110,17 @@ func (s *Scheduler) Run(ctx context.Context) error {
 		_, err := s.sweep(ctx, d.Attempt > 1)
 		return err
 	})
+}
+
+// begin asks for the first sweep, and for the regular ones.
+func (s *Scheduler) begin(ctx context.Context) error {
+	if _, err := s.cfg.Bus.ArmSweep(ctx, s.cfg.SweepEvery); err != nil {
+		return fmt.Errorf("scheduler: arm the sweep: %w", err)
+	}
+	if err := s.cfg.Bus.SweepNow(ctx); err != nil {
+		return fmt.Errorf("scheduler: ask for the first sweep: %w", err)
+	}
+	return nil
 }
 
 // rearm arms the timer of the sweep again where it is missing, because the sweep

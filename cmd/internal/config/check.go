@@ -105,6 +105,9 @@ func (k *checker) single() {
 		k.warn([]string{"node", "listen"}, "other hosts reach the embedded server without TLS, and every service logs in with operator.nk, which may do everything",
 			"listen on a loopback address, or set nats.url and run NATS servers with deployments/nats")
 	}
+	if k.cfg.Node.SyncInterval != "always" && k.whole("node") {
+		k.warn([]string{"node", "sync_interval"}, "a write that was acknowledged may be lost when the machine stops, and a rotation with it", "use always")
+	}
 	if k.cfg.NATS.Replicas > 1 && k.whole("nats") {
 		k.report([]string{"nats", "replicas"}, "a single node keeps one copy", "remove it, or set nats.url")
 	}

@@ -286,6 +286,7 @@ func TestWarnings(t *testing.T) {
 		"a node by its name":             {"node: {listen: 'node-1:4222'}\n", []string{"test.yaml:1:16: node.listen: other hosts reach the embedded server without TLS, and every service logs in with operator.nk, which may do everything; listen on a loopback address, or set nats.url and run NATS servers with deployments/nats"}},
 		"a node on another loopback":     {"node: {listen: '[::1]:4222'}\n", nil},
 		"a node that listens on nothing": {"node: {listen: none}\n", nil},
+		"a node that syncs later":        {"node: {sync_interval: default}\n", []string{"test.yaml:1:23: node.sync_interval: a write that was acknowledged may be lost when the machine stops, and a rotation with it; use always"}},
 		"a cluster with settings of a node": {
 			"nats: {url: 'nats://a:4222'}\nnode: {listen: none}\nsigning: {trusted_keys: [a.pub]}\n",
 			[]string{"test.yaml:2:7: node: listen and sync_interval have no effect with nats.url; remove them; the cluster has its own settings"},

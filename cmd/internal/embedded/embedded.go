@@ -20,6 +20,8 @@ import (
 
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nkeys"
+
+	"github.com/tradepulse/rotator/internal/newfile"
 )
 
 // Options say how to run the server. StoreDir is required.
@@ -187,12 +189,7 @@ func createKey(path string) ([]byte, error) {
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return nil, err
 	}
-	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
-	if err != nil {
-		return nil, err
-	}
-	_, err = f.Write(seed)
-	return seed, errors.Join(err, f.Sync(), f.Close())
+	return seed, newfile.Write(path, seed, 0o600)
 }
 
 // logger passes on what a person has to see. The server's own Fatal does not

@@ -70,16 +70,20 @@ func (n *node) work(ctx context.Context) error {
 		defer n.server.Close()
 	}
 	parts, err := wire.Open(ctx, wire.Options{
-		Config: n.cfg, Role: strings.Join(n.roles, "+"), Connect: connect, DataDir: dir, Make: true, Stores: true, Logger: n.log,
+		Config: n.cfg, Role: strings.Join(n.roles, "+"), Connect: connect, DataDir: dir, Make: true, Stores: true, Logger: n.log, Waiting: &n.ready.waiting,
 		Forwards: n.cfg.SingleNode() || slices.Contains(n.roles, Notifier), // a notifier beside a single node makes nothing itself
 	})
 	if err != nil {
 		return startup(ctx, err)
 	}
-	n.ready.set(parts)
+	monitor, err := n.watch(parts)
+	if err != nil {
+		return errors.Join(err, parts.Close())
+	}
+	n.ready.set(monitor)
 	n.log.LogAttrs(ctx, slog.LevelInfo, "rotator.started", slog.String("version", cli.Version()), slog.String("roles", strings.Join(n.roles, ",")),
 		slog.Int("secrets", len(parts.Specs())), slog.Bool("single_node", n.cfg.SingleNode()))
-	err = n.serve(ctx, parts)
+	err = n.serve(ctx, parts, monitor)
 	n.ready.set(nil)
 	n.log.LogAttrs(ctx, slog.LevelInfo, "rotator.drained")
 	return errors.Join(err, parts.Close())

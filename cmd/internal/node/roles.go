@@ -8,6 +8,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/tradepulse/rotator/cmd/internal/config"
+	"github.com/tradepulse/rotator/cmd/internal/health"
 	"github.com/tradepulse/rotator/cmd/internal/wire"
 	"github.com/tradepulse/rotator/pkg/events"
 	"github.com/tradepulse/rotator/pkg/notify"
@@ -34,8 +35,9 @@ func DefaultRoles(cfg *config.Config) []string {
 	return []string{Scheduler, Worker}
 }
 
-func (n *node) serve(ctx context.Context, p *wire.Parts) error {
+func (n *node) serve(ctx context.Context, p *wire.Parts, m *health.Monitor) error {
 	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return m.Run(ctx) })
 	g.Go(func() error { return events.AwaitClose(ctx, p.Conn) })
 	if slices.ContainsFunc(n.roles, func(role string) bool { return role != Notifier }) { // a notifier reads no store
 		g.Go(func() error { return p.Identify(ctx, n.cfg, n.log) })

@@ -11,6 +11,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/tradepulse/rotator/cmd/internal/config"
+	"github.com/tradepulse/rotator/pkg/events"
 	"github.com/tradepulse/rotator/pkg/store/natskv"
 )
 
@@ -20,7 +21,7 @@ func (o Options) bucket(ctx context.Context, nc *nats.Conn, s *config.NATSKV) (*
 	if err != nil {
 		return nil, err
 	}
-	key, err := o.masterKey(s)
+	key, err := o.firstMasterKey(ctx, js, s)
 	if err != nil {
 		return nil, err
 	}
@@ -28,6 +29,19 @@ func (o Options) bucket(ctx context.Context, nc *nats.Conn, s *config.NATSKV) (*
 		JS: js, Bucket: s.Bucket, Replicas: cmp.Or(s.Replicas, o.Config.NATS.Replicas), MasterKey: key,
 		Reread: func() ([]byte, error) { return o.masterKey(s) }, Existing: !o.Make,
 	})
+}
+
+// probes returns what is probed of the buckets that o opens.
+func (o Options) probes() []events.Probe {
+	if !o.Stores || !o.Make {
+		return nil
+	}
+	var out []events.Probe
+	for _, s := range config.StoresOf[*config.NATSKV](o.Config) {
+		stream, subject := natskv.Probe(s.Bucket)
+		out = append(out, events.Probe{Stream: stream, Subject: subject})
+	}
+	return out
 }
 
 // Bucket is one embedded store, without what else a program works with.
@@ -65,14 +79,29 @@ func (b *Bucket) Close() error {
 	return err
 }
 
-func (o Options) masterKey(s *config.NATSKV) ([]byte, error) {
+// firstMasterKey is masterKey for the start. A single node without a key makes one,
+// unless the bucket is sealed already: another key opens nothing, and lies in the way
+// of the right one.
+func (o Options) firstMasterKey(ctx context.Context, js jetstream.JetStream, s *config.NATSKV) ([]byte, error) {
+	key, err := o.masterKey(s)
 	ref, own := s.Key(o.DataDir)
-	if ref.File != "" {
-		key, err := natskv.LoadMasterKey(ref.File)
-		if errors.Is(err, os.ErrNotExist) && own && o.Make {
-			return natskv.GenerateMasterKey(ref.File)
-		}
+	if !errors.Is(err, os.ErrNotExist) || ref.File == "" || !own || !o.Make {
 		return key, err
+	}
+	sealed, serr := natskv.Sealed(ctx, js, s.Bucket)
+	if serr != nil {
+		return nil, serr
+	}
+	if sealed {
+		return nil, fmt.Errorf("%w: the bucket is sealed by the key that was there; put that back", err)
+	}
+	return natskv.GenerateMasterKey(ref.File)
+}
+
+func (o Options) masterKey(s *config.NATSKV) ([]byte, error) {
+	ref, _ := s.Key(o.DataDir)
+	if ref.File != "" {
+		return natskv.LoadMasterKey(ref.File)
 	}
 	v, err := ref.Read(o.lookup())
 	if err != nil {

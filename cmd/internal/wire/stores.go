@@ -41,7 +41,21 @@ func OpenStores(ctx context.Context, o Options) (*Stores, error) {
 			return nil, err
 		}
 	}
-	if s.Catalog, err = o.catalog(ctx, s.conn, s.Set, nil); err != nil {
+	open := func(ctx context.Context) error {
+		set := new(store.Set)
+		c, err := o.catalog(ctx, s.conn, set, nil)
+		if err != nil {
+			return errors.Join(err, set.Close())
+		}
+		s.Catalog, s.Set = c, set
+		return nil
+	}
+	if s.conn == nil {
+		err = open(ctx)
+	} else {
+		err = o.reach(ctx, s.conn, open)
+	}
+	if err != nil {
 		return nil, errors.Join(err, s.Close())
 	}
 	return s, nil

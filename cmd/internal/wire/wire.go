@@ -44,6 +44,9 @@ type Options struct {
 	// signing key.
 	Listen bool
 	Logger *slog.Logger
+	// Waiting makes Open and OpenStores wait for what is not available yet: quorum,
+	// streams, buckets, permissions. Nil is for a command, which tries once.
+	Waiting *Waiting
 	// LookupEnv reads the environment variables that hold secrets of the program
 	// itself. Nil means os.LookupEnv.
 	LookupEnv func(string) (string, bool)
@@ -56,9 +59,12 @@ type Parts struct {
 	Catalog *catalog.Catalog
 	Stores  *store.Set // empty without Options.Stores
 	Source  string
+	// Probes are the buckets of the embedded stores that were opened.
+	Probes []events.Probe
 }
 
-// Open returns the parts. It waits for the bus as long as ctx lives.
+// Open returns the parts. It waits for the bus as long as ctx lives, and for what is
+// on the bus with [Options.Waiting].
 func Open(ctx context.Context, o Options) (*Parts, error) {
 	signer, trusted, err := o.keys()
 	if err != nil {
@@ -78,16 +84,30 @@ func Open(ctx context.Context, o Options) (*Parts, error) {
 	}
 	p := &Parts{Conn: nc, Stores: new(store.Set), Source: "/rotator/" + o.Role + "/" + host}
 	p.Bus, err = events.New(nc, events.Config{Names: names, Source: p.Source, Signer: signer, Verifier: trusted, APIPrefix: o.Config.NATS.APIPrefix, Logger: o.Logger})
-	if err == nil && o.Make {
-		err = p.Bus.EnsureStreams(ctx, o.streams())
-	}
 	if err == nil {
-		p.Catalog, err = o.catalog(ctx, nc, p.Stores, locator(p.Bus))
+		err = o.reach(ctx, nc, func(ctx context.Context) error { return o.assemble(ctx, p) })
 	}
 	if err != nil {
 		return nil, errors.Join(err, p.Close())
 	}
 	return p, nil
+}
+
+// assemble makes the streams if o says so, and opens the stores. It can be repeated
+// after an error.
+func (o Options) assemble(ctx context.Context, p *Parts) error {
+	if o.Make {
+		if err := p.Bus.EnsureStreams(ctx, o.streams()); err != nil {
+			return err
+		}
+	}
+	stores := new(store.Set)
+	c, err := o.catalog(ctx, p.Conn, stores, locator(p.Bus))
+	if err != nil {
+		return errors.Join(err, stores.Close())
+	}
+	p.Catalog, p.Stores, p.Probes = c, stores, o.probes()
+	return nil
 }
 
 // streams returns how the streams are kept.
@@ -181,5 +201,8 @@ func (o Options) connect(ctx context.Context) (*nats.Conn, error) {
 		c.Timeout = o.Connect.Timeout
 	}
 	c.Name, c.Logger = "rotator "+o.Role, o.Logger
+	if o.Waiting != nil {
+		c.Waiting = o.Waiting.set
+	}
 	return events.Connect(ctx, c)
 }

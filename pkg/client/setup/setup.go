@@ -42,8 +42,9 @@ type Options struct {
 	File string
 	// Lookup finds environment variables. Nil means os.LookupEnv.
 	Lookup func(name string) (string, bool)
-	// ConnectTimeout bounds how long a store on the bus is waited for. 0 means
-	// 30 s. Without such a store nothing waits for the bus.
+	// ConnectTimeout bounds how long Open waits for the bus and then for the bucket
+	// of a store on the bus. 0 means as long as its context lives; the log says what
+	// it waits for. Without such a store nothing waits for the bus.
 	ConnectTimeout time.Duration
 
 	// Nil means slog.Default and the global providers.
@@ -154,7 +155,7 @@ func (c *Client) open(ctx context.Context, o Options, cfg *Config, p Provider) e
 	}
 	slices.Sort(ids)
 	ids = slices.Compact(ids)
-	d, err := p.Open(ctx, &Session{Config: cfg, Lookup: o.Lookup, Conn: conn, IDs: ids})
+	d, err := o.driver(ctx, p, &Session{Config: cfg, Lookup: o.Lookup, Conn: conn, IDs: ids})
 	if err != nil {
 		return fmt.Errorf("setup: store %s: %w", cfg.Store, err)
 	}
@@ -176,6 +177,30 @@ func (c *Client) open(ctx context.Context, o Options, cfg *Config, p Provider) e
 		Logger: o.Logger, MeterProvider: o.MeterProvider, TracerProvider: o.TracerProvider,
 	})
 	return err
+}
+
+// driver opens a store. It waits for one on the bus.
+func (o Options) driver(ctx context.Context, p Provider, s *Session) (d store.Driver, err error) {
+	open := func(ctx context.Context) error {
+		d, err = p.Open(ctx, s)
+		return err
+	}
+	if s.Conn == nil || s.Config.Store != "natskv" {
+		err = open(ctx)
+		return d, err
+	}
+	ctx, cancel := o.wait(ctx)
+	defer cancel()
+	err = events.Await(ctx, s.Conn, events.AwaitConfig{Logger: o.Logger}, open)
+	return d, err
+}
+
+// wait returns ctx with the limit of the options.
+func (o Options) wait(ctx context.Context) (context.Context, context.CancelFunc) {
+	if o.ConnectTimeout > 0 {
+		return context.WithTimeout(ctx, o.ConnectTimeout)
+	}
+	return context.WithCancel(ctx)
 }
 
 // path returns where a secret is. The env store follows an identifier by itself.
@@ -201,7 +226,7 @@ func (c *Client) connect(ctx context.Context, o Options, cfg *Config) error {
 		return err
 	}
 	dial := func(ctx context.Context, cc events.ConnectConfig) (*nats.Conn, *events.Bus, error) {
-		wait, cancel := context.WithTimeout(ctx, cmp.Or(o.ConnectTimeout, 30*time.Second))
+		wait, cancel := o.wait(ctx)
 		defer cancel()
 		conn, err := events.Connect(wait, cc)
 		if err != nil {

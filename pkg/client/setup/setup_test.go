@@ -15,6 +15,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/tradepulse/rotator/internal/serverstest"
+	"github.com/tradepulse/rotator/internal/waittest"
 	"github.com/tradepulse/rotator/pkg/client/setup"
 	"github.com/tradepulse/rotator/pkg/client/setup/all"
 	"github.com/tradepulse/rotator/pkg/client/setup/vault"
@@ -256,6 +257,21 @@ path "secret/data/rotator-state/team/*" { capabilities = ["read"] }`
 	}
 }
 
+// waitsForABucket opens, and returns once the service waits. Its answer comes once
+// there is a bucket.
+func waitsForABucket(t *testing.T, o setup.Options) <-chan error {
+	t.Helper()
+	log := &waittest.Buffer{}
+	o.Logger = slog.New(slog.NewTextHandler(log, nil))
+	answer := make(chan error, 1)
+	go func() {
+		_, err := setup.Open(t.Context(), o)
+		answer <- err
+	}()
+	eventually(t, "the service waits", func() bool { return strings.Contains(log.String(), "nats.waiting") })
+	return answer
+}
+
 // TestNATSKV: the store is on the bus, and a rotation is heard of over it.
 func TestNATSKV(t *testing.T) {
 	t.Parallel()
@@ -273,12 +289,18 @@ func TestNATSKV(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := setup.Open(t.Context(), options(vars)); !errors.Is(err, jetstream.ErrStreamNotFound) {
+	impatient := options(vars)
+	impatient.ConnectTimeout = time.Second
+	if _, err := setup.Open(t.Context(), impatient); !errors.Is(err, jetstream.ErrStreamNotFound) {
 		t.Errorf("a service makes the bucket itself: %v", err)
 	}
+	early := waitsForABucket(t, options(vars))
 	d, err := natskv.Open(t.Context(), natskv.Config{JS: js, MasterKey: key})
 	if err != nil {
 		t.Fatal(err)
+	}
+	if err := <-early; err == nil || !errors.Is(err, store.ErrNotFound) {
+		t.Errorf("with the bucket: %v, want that the secret is not in it", err)
 	}
 	rotates(t, d, maps.Clone(vars))
 	c, _ := open(t, options(vars))

@@ -1,0 +1,33 @@
+// Package newfile makes files that are whole from the moment they exist.
+package newfile
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"runtime"
+)
+
+// Write makes a file with the content b, on the disk when it returns. It fails with
+// [os.ErrExist] if there is one. A crash leaves no file, or the whole one.
+func Write(path string, b []byte, mode os.FileMode) error {
+	dir := filepath.Dir(path)
+	f, err := os.CreateTemp(dir, "."+filepath.Base(path)+"-")
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(b)
+	err = errors.Join(err, f.Chmod(mode), f.Sync(), f.Close())
+	if err == nil {
+		err = os.Link(f.Name(), path) // unlike a rename it replaces nothing
+	}
+	err = errors.Join(err, os.Remove(f.Name()))
+	if err != nil || runtime.GOOS == "windows" { // which syncs no directory
+		return err
+	}
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
+}

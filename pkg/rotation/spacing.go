@@ -1,0 +1,45 @@
+package rotation
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/tradepulse/rotator/pkg/events"
+)
+
+// spacing is the share of its lifetime, as a divisor, that lies at least between a
+// rotation of a secret and the next scheduled one.
+const spacing = 10
+
+// errTooSoon is the error of a scheduled rotation that comes too soon after the last.
+var errTooSoon = errors.New("the last rotation is less than a tenth of the lifetime ago: the clock of the store or of this worker is wrong, or the refresh margin is not shorter than the lifetime")
+
+// tooSoon returns how long a scheduled rotation has to wait. Both ends of the time
+// since the last rotation are by the clock of the log: those of the worker and of the
+// store may be wrong. A rotation that has begun goes on.
+func (s state) tooSoon() time.Duration {
+	life := s.spec.Lifetime(s.meta)
+	switch {
+	case s.requested(), s.noLog, s.try.From == "", s.try.Delivered.IsZero(), s.log.At.IsZero(), life <= 0, s.hasPending():
+		return 0
+	}
+	return max(life/spacing-s.try.Delivered.Sub(s.log.At), 0)
+}
+
+// requested reports whether a person or the store asked for the rotation.
+func (s state) requested() bool {
+	switch s.try.Reason {
+	case events.ReasonManual, events.ReasonEmergency, events.ReasonLambda:
+		return true
+	default:
+		return false
+	}
+}
+
+// postpone puts the rotation off.
+func (x *run) postpone(context.Context) error {
+	wait := x.state.tooSoon()
+	return events.RetryAfter(fmt.Errorf("%w; it is tried again in %s", errTooSoon, wait.Round(time.Second)), wait)
+}
