@@ -29,11 +29,10 @@ func Scrub(err error, values ...Value) error {
 		return nil
 	}
 	text := err.Error()
-	clean := ScrubText(text, values...)
-	if printed := printed(err); clean == text && ScrubText(printed, values...) == printed {
+	if all := text + "\x00" + printed(err); ScrubText(all, values...) == all {
 		return err
 	}
-	return scrubbedError{clean, func(target error) bool { return errors.Is(err, target) }}
+	return scrubbedError{ScrubText(text, values...), func(target error) bool { return errors.Is(err, target) }}
 }
 
 // printed returns err and all that it wraps, in every way that they are printed.

@@ -46,4 +46,8 @@ require (
 	golang.org/x/sys v0.49.0 // indirect
 )
 
-require github.com/netresearch/go-cron v0.9.1 // indirect
+require (
+	github.com/google/uuid v1.6.0 // indirect
+	github.com/netresearch/go-cron v0.9.1 // indirect
+	go.opentelemetry.io/otel/sdk v1.47.0 // indirect
+)
