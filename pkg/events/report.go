@@ -117,18 +117,20 @@ func BlockReasons() []BlockReason {
 
 // String returns a line for people, such as "api/7f3 runs_other_version".
 func (b Blocker) String() string {
-	if b.Reason == BlockUnconfirmed {
-		return "the consumer " + b.Service + " (not_confirmed): " + b.Detail
-	}
-	if b.Reason == BlockFleet {
-		return "the fleet " + b.Service + " (fleet_not_heard): " + b.Detail
-	}
 	who := b.Service
 	if b.Instance != "" {
 		who += "/" + b.Instance
 	}
-	if who == "" {
+	switch {
+	case b.Reason == BlockUnconfirmed:
+		return "the consumer " + b.Service + " (not_confirmed): " + b.Detail
+	case b.Reason == BlockFleet:
+		return "the fleet " + b.Service + " (fleet_not_heard): " + b.Detail
+	case b.Reason == BlockNoSubscriber:
+		return "its missing users (no_subscriber): none is known; list them under services or consumers, or set no_subscribers"
+	case who == "":
 		return string(b.Reason)
+	default:
+		return who + " " + string(b.Reason)
 	}
-	return who + " " + string(b.Reason)
 }
