@@ -55,7 +55,7 @@ func TestWhoHasNoLiveInstance(t *testing.T) {
 		"a consumer has time":                                  {[]events.User{good}, []func(*Question){consumer(3 * time.Hour)}, "the consumer erp (not_confirmed): rotator confirm S --consumer erp --version v2 until", AnswerNo, "until 2026-03-01T13:00:00Z"},
 		"the time of a consumer is over":                       {[]events.User{good}, []func(*Question){consumer(2 * time.Hour)}, "", AnswerUnknown, "the consumer erp was not confirmed, and counts as moved 2h after the promotion"},
 		"a secret has only a consumer":                         {nil, []func(*Question){none, consumer(0), func(q *Question) { q.Confirmed = map[string]events.Confirmed{"erp": {VersionID: "v2"}} }}, "", AnswerYes, "no instance uses"},
-		"no user is known":                                     {nil, []func(*Question){none}, "no_subscriber", AnswerNo, "no_subscriber"},
+		"no user is known":                                     {nil, []func(*Question){none}, events.Blocker{Reason: events.BlockNoSubscriber}.String(), AnswerNo, "no_subscriber"},
 		"no user is known, and the secret goes by time":        {nil, []func(*Question){none, func(q *Question) { q.Spec.Proof.NoSubscribers = secret.NoSubscribersRetire }}, "", AnswerUnknown, "no user of the secret is known"},
 		"a user is known of a secret that would go by time":    {[]events.User{using("v1")}, []func(*Question){none, func(q *Question) { q.Spec.Proof.NoSubscribers = secret.NoSubscribersRetire }}, "api/1 runs_other_version", AnswerNo, "api/1"},
 		"a fleet was never heard from":                         {[]events.User{user(good, inEU)}, []func(*Question){fleets}, "the fleet us (fleet_not_heard): it was never heard from", AnswerNo, "never heard"},
