@@ -198,7 +198,7 @@ func (s *silentSite) gone(v secret.VersionID) {
 
 // stopProcess is SIGSTOP, as a debugger, a snapshot or a starved host would have it.
 func (s *silentSite) stopProcess() {
-	s.two.signal(s.t, syscall.SIGSTOP)
+	waittest.Stop(s.t, s.two.cmd.Process)
 	s.heal = func() { s.two.signal(s.t, syscall.SIGCONT) }
 }
 

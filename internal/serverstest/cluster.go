@@ -14,6 +14,8 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/tradepulse/rotator/internal/waittest"
 )
 
 // ClusterSize is how many servers a [Cluster] has.
@@ -167,7 +169,10 @@ func (c *Cluster) Lead(nc *nats.Conn, stream string, i int) {
 
 // Stop stops a server until Continue, as a paused machine is: its connections
 // stay.
-func (c *Cluster) Stop(i int) { c.signal(i, syscall.SIGSTOP) }
+func (c *Cluster) Stop(i int) {
+	c.t.Helper()
+	waittest.Stop(c.t, c.nodes[i].process.cmd.Process)
+}
 
 // Continue lets a server that was stopped go on.
 func (c *Cluster) Continue(i int) { c.signal(i, syscall.SIGCONT) }

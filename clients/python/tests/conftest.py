@@ -89,8 +89,9 @@ class Server:
         self.process.wait()
 
     def hang(self) -> None:
-        """Let it answer nothing."""
+        """Let it answer nothing. It has stopped when this returns, and not just been told to."""
         self.process.send_signal(signal.SIGSTOP)
+        os.waitid(os.P_PID, self.process.pid, os.WSTOPPED)
 
     def go_on(self) -> None:
         """End :meth:`hang`."""
