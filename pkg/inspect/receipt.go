@@ -30,7 +30,7 @@ const (
 	TrustYes Trust = "yes"
 	// TrustNo: the reader named other keys.
 	TrustNo Trust = "no"
-	// TrustUnchecked: the reader named no key. Anybody can have signed the receipt.
+	// TrustUnchecked: the reader named no key. Any key can have signed the receipt.
 	TrustUnchecked Trust = "not_checked"
 )
 

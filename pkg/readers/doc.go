@@ -7,6 +7,6 @@
 // programs read. The rule that tells a known reader from an unknown one is in
 // pkg/rollout.
 //
-// It retires nothing and blocks nothing. Anybody who reaches a queue or a socket can
+// It retires nothing and blocks nothing. A program that reaches a queue or a socket can
 // forge what arrives there, so all of it can make an answer unknown, and no more.
 package readers

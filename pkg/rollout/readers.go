@@ -171,7 +171,7 @@ func (u UnknownReaders) Because() string {
 
 // Among returns the answer of a fleet with what the logs of the store add to it. It
 // turns a yes into unknown, and changes no other answer: what the logs say is a hint
-// that anybody may have forged.
+// that any program may have forged.
 func (s SafeToRevoke) Among(u UnknownReaders) SafeToRevoke {
 	s.UnknownReaders = u.Readers
 	if why := u.Because(); why != "" && s.Answer == AnswerYes {

@@ -72,7 +72,7 @@ var errConfirm = errors.New("it is neither manual nor a time")
 func (c Consumer) after() time.Duration {
 	var d Duration
 	if text, ok := strings.CutPrefix(c.Confirm, "after "); ok {
-		_ = d.UnmarshalText([]byte(text)) // the schema has checked it
+		_ = d.UnmarshalText([]byte(text)) // the schema has checked it; 0 would wait for ever
 	}
 	return time.Duration(d)
 }
