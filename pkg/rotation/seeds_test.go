@@ -3,4 +3,4 @@
 package rotation
 
 // defaultSeeds is how many seeds TestSimulation runs.
-const defaultSeeds = 10_000
+const defaultSeeds = 4_000

@@ -80,13 +80,11 @@ func ScrubText(text string, values ...Value) string {
 	return s.String()
 }
 
-type gram [scrubPiece]byte
-
 // scrubber marks the pieces of values in one text.
 type scrubber struct {
 	text  string
-	at    map[gram][]int // where each gram of the text is, until it is found in a value
-	drop  []bool         // by byte of the text
+	at    places
+	drop  []bool // by byte of the text
 	found bool
 	all   bool
 }
@@ -119,28 +117,18 @@ func (s *scrubber) value(v []byte) {
 	}
 }
 
-// mark marks the grams of one form of a value.
+// mark marks the pieces of one form of a value.
 func (s *scrubber) mark(form string) {
-	if s.at == nil {
-		s.index()
+	if s.drop == nil {
+		s.at, s.drop = placesIn(s.text), make([]bool, len(s.text))
 	}
-	for i := 0; i+scrubPiece <= len(form); i++ {
-		g := gram([]byte(form[i : i+scrubPiece]))
-		for _, at := range s.at[g] {
+	for _, g := range grams(form) {
+		for at := range s.at.take(g) {
 			s.found = true
 			for j := range scrubPiece {
 				s.drop[at+j] = true
 			}
 		}
-		delete(s.at, g)
-	}
-}
-
-func (s *scrubber) index() {
-	s.at, s.drop = map[gram][]int{}, make([]bool, len(s.text))
-	for i := 0; i+scrubPiece <= len(s.text); i++ {
-		g := gram([]byte(s.text[i : i+scrubPiece]))
-		s.at[g] = append(s.at[g], i)
 	}
 }
 

@@ -9,7 +9,6 @@ import (
 	"html"
 	"maps"
 	"net/url"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -47,20 +46,38 @@ func escaped(v []byte) []string {
 // base64Of returns what of a text is in the base64 of a longer one, wherever it
 // begins there. The characters at both ends that depend on the rest are left out.
 func base64Of(text string) (out []string) {
+	padded := append(make([]byte, 2), text...)
 	for before := range 3 {
-		padded := append(make([]byte, before), text...)
-		whole := len(padded) * 8 / 6 // characters that depend on nothing behind
+		b := padded[2-before:]
+		whole := len(b) * 8 / 6 // characters that depend on nothing behind
 		skip := (before*8 + 5) / 6
 		if whole <= skip {
 			continue
 		}
-		out = append(out, base64.RawStdEncoding.EncodeToString(padded)[skip:whole], base64.RawURLEncoding.EncodeToString(padded)[skip:whole])
+		coded := base64.RawStdEncoding.EncodeToString(b)[skip:whole]
+		out = append(out, coded)
+		if strings.ContainsAny(coded, "+/") {
+			out = append(out, base64.RawURLEncoding.EncodeToString(b)[skip:whole])
+		}
 	}
 	return out
 }
 
+// printable reports whether no encoder of JSON and no syntax of strings changes s.
+func printable(s string) bool {
+	for i := range len(s) {
+		if c := s[i]; c < ' ' || c > '~' || c == '"' || c == '\\' || c == '<' || c == '>' || c == '&' {
+			return false
+		}
+	}
+	return true
+}
+
 func jsonEscaped(forHTML bool) func(string) string {
 	return func(s string) string {
+		if printable(s) {
+			return s
+		}
 		var b bytes.Buffer
 		enc := json.NewEncoder(&b)
 		enc.SetEscapeHTML(forHTML)
@@ -71,6 +88,9 @@ func jsonEscaped(forHTML bool) func(string) string {
 
 // asciiJSON escapes as those encoders of JSON do that write ASCII only.
 func asciiJSON(s string) string {
+	if printable(s) {
+		return s
+	}
 	var b strings.Builder
 	for _, r := range jsonEscaped(false)(s) {
 		switch {
@@ -90,10 +110,16 @@ func goEscaped(s string) string { return unquoted(strconv.Quote(s)) }
 
 func unquoted(s string) string { return s[1 : len(s)-1] }
 
-var percent = regexp.MustCompile("%[0-9A-F]{2}")
-
 func lowerURL(escape func(string) string) func(string) string {
-	return func(s string) string { return percent.ReplaceAllStringFunc(escape(s), strings.ToLower) }
+	return func(s string) string {
+		b := []byte(escape(s))
+		for i := 0; i+2 < len(b); i++ {
+			if b[i] == '%' {
+				copy(b[i+1:], bytes.ToLower(b[i+1:i+3]))
+			}
+		}
+		return string(b)
+	}
 }
 
 // otherHTML escapes as Python does.
