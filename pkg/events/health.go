@@ -37,8 +37,9 @@ func (n Names) Probe(stream string) string { return n.prefix + "probe." + stream
 // probeTTL is how long a stream that allows it keeps a probe.
 const probeTTL = "1m"
 
-// probeTimeout bounds each call of a probe.
-const probeTimeout = 5 * time.Second
+// probeTimeout bounds each call of a probe. A server that cannot store a message gives
+// no answer.
+const probeTimeout = 3 * time.Second
 
 // Health publishes a probe to each stream of the bus and to the others given, and
 // reads their state.

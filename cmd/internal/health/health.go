@@ -32,7 +32,8 @@ type Config struct {
 	Dir string
 	// SweepEvery is how often this program's role sweeps; 0 for one that does not.
 	SweepEvery time.Duration
-	// Every is the time between two looks. 0 means 5 s.
+	// Every is the time between two looks, at most a second after one that found
+	// something wrong. 0 means 5 s.
 	Every time.Duration
 
 	// Nil means slog.Default and the global provider.
@@ -100,10 +101,20 @@ func (m *Monitor) Run(ctx context.Context) error {
 		if err := m.Look(ctx); err != nil {
 			return err
 		}
-		if !backoff.Pause(ctx, m.cfg.Every) {
+		if !backoff.Pause(ctx, m.pause()) {
 			return nil
 		}
 	}
+}
+
+// pause returns the time to the next look.
+func (m *Monitor) pause() time.Duration {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.state.err != nil {
+		return min(m.cfg.Every, time.Second)
+	}
+	return m.cfg.Every
 }
 
 // Look looks once. Its error is that of [Monitor.Run].
