@@ -2,7 +2,9 @@ package client
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"log/slog"
 	"slices"
 
 	"github.com/tradepulse/rotator/pkg/client/internal/reload"
@@ -12,7 +14,8 @@ import (
 // Hook takes a version into use in one step. When it fails, the version before stays
 // in use, in this hook too, and the hook is called again later. It is not called
 // concurrently for one secret. Its context carries the span of the reload, which
-// continues the trace of the announcement. It must not wait for [Manager.Refresh] or
+// continues the trace of the announcement and ends after [Config.HookTimeout]; a hook
+// that does not return then has failed, and is called again once it has. It must not wait for [Manager.Refresh] or
 // [Manager.Subscribe] of the same secret, which wait for the hook.
 //
 // A later hook may refuse what this one has taken. This one is then called with the
@@ -61,6 +64,9 @@ type subscriber struct {
 	// [oneStep] change with Prepare. It is written with mu of the entry held, by the
 	// holder of hooking.
 	holds secret.VersionID
+	// late is a call that did not return in time, nil for none. The holder of hooking
+	// has it.
+	late *lateCall
 }
 
 // acceptor authorises something new with versions besides the one in use. Its
@@ -117,11 +123,21 @@ func (m *Manager) subscribe(ctx context.Context, id secret.ID, hook TwoPhase) (s
 // unsubscribe takes a hook away. It waits for a reload that calls hooks, so that the
 // hook is not called after it returns. It does nothing the second time.
 func (e *entry) unsubscribe(s *subscriber) {
+	if late := e.remove(s); late != nil {
+		<-late.done
+	}
+}
+
+// remove takes a hook away and returns its call that has not returned.
+func (e *entry) remove(s *subscriber) *lateCall {
 	_ = e.lockHooks(context.Background()) // which does not end
 	defer e.unlockHooks()
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.hooks = slices.DeleteFunc(slices.Clone(e.hooks), func(h *subscriber) bool { return h == s })
+	late := s.late
+	s.late = nil
+	return late
 }
 
 // prepare offers a version to the hooks in the order in which they were added, until
@@ -152,32 +168,27 @@ func (e *entry) commitAll(ctx context.Context, f reload.Effect, got loaded) {
 	}
 }
 
-// offer calls Prepare. A hook that panics has refused.
-func (e *entry) offer(ctx context.Context, s *subscriber, c Change) (err error) {
-	defer func() {
-		if p := recover(); p != nil {
-			err = e.m.panicked(ctx, "hook", p, attrLogID(c.ID))
-		}
-	}()
-	if err := s.Prepare(ctx, c); err != nil {
-		return err
-	}
-	if _, ok := s.TwoPhase.(oneStep); ok && !c.Staged {
-		e.took(s, c.Version.ID)
-	}
-	return nil
+// offer calls Prepare. A hook that panics, or does not return in time, has refused.
+func (e *entry) offer(ctx context.Context, s *subscriber, c Change) error {
+	_, single := s.TwoPhase.(oneStep)
+	return e.call(ctx, s, c.Version.ID, single && !c.Staged, func(ctx context.Context) error { return s.Prepare(ctx, c) })
 }
 
-// commit calls Commit. A hook that panics has taken the version all the same: the
-// panic is logged and counted.
+// commit calls Commit. A hook that panics, or does not return in time, has taken the
+// version all the same: that is logged.
 func (e *entry) commit(ctx context.Context, s *subscriber, c Change) {
-	defer func() {
-		if p := recover(); p != nil {
-			_ = e.m.panicked(ctx, "hook", p, attrLogID(c.ID))
-		}
-	}()
+	if _, ok := s.TwoPhase.(oneStep); !ok {
+		e.instruct(ctx, s, c.Version.ID, func(ctx context.Context) { s.Commit(ctx, c) })
+	}
 	e.took(s, c.Version.ID)
-	s.Commit(ctx, c)
+}
+
+// instruct calls a method of a hook that cannot fail.
+func (e *entry) instruct(ctx context.Context, s *subscriber, v secret.VersionID, do func(context.Context)) {
+	err := e.call(ctx, s, v, false, func(ctx context.Context) error { do(ctx); return nil })
+	if errors.Is(err, errHookTimeout) {
+		e.m.log.LogAttrs(ctx, slog.LevelError, "secret.hook.timeout", attrLogID(e.id), slog.String("error", err.Error()))
+	}
 }
 
 // took notes which version a hook uses.
@@ -202,10 +213,5 @@ func (e *entry) withdraw(ctx context.Context) {
 }
 
 func (e *entry) forget(ctx context.Context, s *subscriber, v secret.VersionID) {
-	defer func() {
-		if p := recover(); p != nil {
-			_ = e.m.panicked(ctx, "hook", p, attrLogID(e.id))
-		}
-	}()
-	s.Withdraw(v)
+	e.instruct(ctx, s, v, func(context.Context) { s.Withdraw(v) })
 }

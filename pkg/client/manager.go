@@ -72,6 +72,8 @@ type Config struct {
 	// Retry is how soon a reload that failed is tried again; it doubles up to a
 	// minute. 0 means DefaultRetry.
 	Retry time.Duration
+	// HookTimeout bounds each call of a hook. 0 means DefaultHookTimeout.
+	HookTimeout time.Duration
 	// Fence is how long a version may be used without being confirmed by the bus or
 	// the primary of the store, see [FenceError]. 0 means that of the secret's spec.
 	Fence time.Duration
@@ -186,6 +188,7 @@ func (c Config) withDefaults() Config {
 	if c.Instance == "" {
 		c.Instance = instanceName()
 	}
+	c.HookTimeout = cmp.Or(c.HookTimeout, DefaultHookTimeout)
 	c.Lease, c.PollInterval, c.Retry = cmp.Or(c.Lease, DefaultLease), cmp.Or(c.PollInterval, DefaultPollInterval), cmp.Or(c.Retry, DefaultRetry)
 	if c.Lookup == nil {
 		c.Lookup = os.LookupEnv

@@ -47,6 +47,9 @@ type ConsumeConfig struct {
 	Consumer string
 	// Concurrency is how many events are handled at once. 0 means 1.
 	Concurrency int
+	// Timeout is how long a handler may take. Its context ends then, and one that does
+	// not return is left alone: its event comes again. 0 means DefaultHandlerTimeout.
+	Timeout time.Duration
 	// DrainTimeout is how long handlers may go on after ctx has ended. 0 means
 	// 30 s.
 	DrainTimeout time.Duration
@@ -104,6 +107,7 @@ const reconnectPause = 500 * time.Millisecond
 func (b *Bus) Consume(ctx context.Context, cfg ConsumeConfig, h Handler) error {
 	cfg.Concurrency = cmp.Or(cfg.Concurrency, 1)
 	cfg.DrainTimeout = cmp.Or(cfg.DrainTimeout, 30*time.Second)
+	cfg.Timeout = cmp.Or(cfg.Timeout, DefaultHandlerTimeout)
 	stream, err := b.streamOf(cfg.Consumer)
 	if err != nil {
 		return err
@@ -200,8 +204,8 @@ func (c *consumer) begin(ctx context.Context) bool {
 	}
 }
 
-// drain waits for the handlers that run, cancels them after the drain timeout,
-// and then waits for their end.
+// drain waits for the handlers that run, and cancels them after the drain timeout. One
+// that does not return then is left alone.
 func (c *consumer) drain(cancel func()) error {
 	t := time.AfterFunc(c.cfg.DrainTimeout, cancel)
 	defer t.Stop()
@@ -244,12 +248,10 @@ func (c *consumer) process(m jetstream.Msg) {
 	c.b.handled.Record(ctx, time.Since(begin).Seconds(), metric.WithAttributes(attribute.String("type", string(e.Type))))
 }
 
-// guarded calls the handler, shows the server signs of life meanwhile, and
-// turns a panic into an error.
-func (c *consumer) guarded(ctx context.Context, m jetstream.Msg, d Delivery) (err error) {
+// guarded calls the handler and shows the server signs of life meanwhile.
+func (c *consumer) guarded(ctx context.Context, m jetstream.Msg, d Delivery) error {
 	defer c.keepAlive(ctx, m)()
-	defer c.b.recovered(ctx, "handler of "+string(d.Event.Type), &err)
-	return c.handle(ctx, d)
+	return c.bounded(ctx, d)
 }
 
 // retry asks for a later delivery. A Retry that panics has failed.

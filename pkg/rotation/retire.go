@@ -191,7 +191,7 @@ func (r *Rotator) retireVersions(ctx context.Context, spec secret.Spec, st *stor
 		if err := stillCurrent(ctx, st, spec.StorePath(), order.VersionID); err != nil {
 			return stepError{stepRevoke, err}
 		}
-		if err := t.Revoke(ctx, target.Ref{Secret: spec.ID, Version: v.ID}, target.Drain{}); err != nil {
+		if err := r.revoke(ctx, t, target.Ref{Secret: spec.ID, Version: v.ID}); err != nil {
 			return stepError{stepRevoke, err}
 		}
 		if err := st.RetireWhile(ctx, spec.StorePath(), v.ID, spec.RetireMode(), order.VersionID); err != nil {
@@ -202,6 +202,12 @@ func (r *Rotator) retireVersions(ctx context.Context, spec secret.Spec, st *stor
 			slog.String("mode", string(spec.RetireMode())))
 	}
 	return nil
+}
+
+func (r *Rotator) revoke(ctx context.Context, t target.Target, ref target.Ref) error {
+	ctx, cancel := context.WithTimeout(ctx, r.cfg.TargetTimeout)
+	defer cancel()
+	return t.Revoke(ctx, ref, target.Drain{})
 }
 
 // stillCurrent returns a conflict unless the version is the current one. No target

@@ -82,6 +82,9 @@ type Config struct {
 	// TargetFor means that no secret has a target. A secret without one has
 	// [target.ValueOnly].
 	TargetFor func(ctx context.Context, s secret.Spec) (target.Target, error)
+	// TargetTimeout bounds each call of a target, and in Verify its lag comes on top. 0
+	// means a minute.
+	TargetTimeout time.Duration
 	// Random is the source of values for secrets without a target. Nil means
 	// crypto/rand.
 	Random io.Reader
@@ -104,6 +107,7 @@ type Config struct {
 // withDefaults returns c with its zero values replaced.
 func (c Config) withDefaults() Config {
 	c.TakeoverAttempts = cmp.Or(c.TakeoverAttempts, 3)
+	c.TargetTimeout = cmp.Or(c.TargetTimeout, time.Minute)
 	c.ExternalDeadline = cmp.Or(c.ExternalDeadline, DefaultExternalDeadline)
 	c.RetryBase = cmp.Or(c.RetryBase, 5*time.Second)
 	c.RetryCap = cmp.Or(c.RetryCap, 15*time.Minute)

@@ -70,6 +70,8 @@ func (x *run) propose(ctx context.Context) (secret.Value, error) {
 	if x.made.token == x.state.token() {
 		return x.made.value, nil
 	}
+	ctx, cancel := context.WithTimeout(ctx, x.r.cfg.TargetTimeout)
+	defer cancel()
 	t, err := x.r.targetFor(ctx, x.state.spec)
 	if err != nil {
 		return secret.Value{}, err
@@ -114,6 +116,8 @@ func (x *run) pendingValue(ctx context.Context) (secret.Value, error) {
 // apply makes the pending value valid at the target. The current value stays
 // valid, as far as the target has room for two.
 func (x *run) apply(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, x.r.cfg.TargetTimeout)
+	defer cancel()
 	t, err := x.r.targetFor(ctx, x.state.spec)
 	if err != nil {
 		return err
@@ -135,6 +139,8 @@ func (x *run) verify(ctx context.Context) error {
 	if err := x.checkPolicy(ctx); err != nil {
 		return err
 	}
+	ctx, cancel := context.WithTimeout(ctx, x.r.cfg.TargetTimeout+t.Capabilities().Lag)
+	defer cancel()
 	return t.Verify(ctx, x.change())
 }
 

@@ -92,6 +92,9 @@ func (s *Scheduler) instruments(m metric.Meter) error {
 	return i.Err()
 }
 
+// sweepTimeout bounds a sweep, of a million secrets too.
+const sweepTimeout = 2 * time.Hour
+
 // Run sweeps once and then whenever the bus says so, until ctx ends. It returns
 // nil then. It waits for the bus to take the first sweep; an error means that
 // waiting does not mend what is wrong.
@@ -106,7 +109,7 @@ func (s *Scheduler) Run(ctx context.Context) error {
 	rearming.Go(func() { s.rearm(ctx) })
 	// A sweep that waits for a dead store leaves room for those of the others.
 	concurrency := len(s.stores) + 1
-	return s.cfg.Bus.Consume(ctx, events.ConsumeConfig{Consumer: events.SchedulerConsumer, Concurrency: concurrency}, func(ctx context.Context, d events.Delivery) error {
+	return s.cfg.Bus.Consume(ctx, events.ConsumeConfig{Consumer: events.SchedulerConsumer, Concurrency: concurrency, Timeout: sweepTimeout}, func(ctx context.Context, d events.Delivery) error {
 		_, err := s.sweep(ctx, d.Attempt > 1)
 		return err
 	})

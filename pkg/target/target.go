@@ -38,7 +38,9 @@ var ErrRejected = errors.New("value rejected")
 // implement the interface.
 var ErrUnsupported = errors.New("not supported by the target")
 
-// Target makes values valid in one place. It is safe for concurrent use.
+// Target makes values valid in one place. It is safe for concurrent use. Each method
+// has a deadline and returns soon after its context ends: until then it holds a slot of
+// the worker.
 //
 // A target that can do more also implements [Inspector], [Suspender] or
 // [Lister].

@@ -126,7 +126,7 @@ func (a *Agent) manager(ctx context.Context, k *kept) *client.Manager {
 	for wait := retryBase; ctx.Err() == nil; wait = min(wait*2, retryCap) {
 		m, err := client.New(ctx, client.Config{
 			Service: a.cfg.Service, Instance: k.instance, Fleet: a.cfg.Fleet, Source: a.cfg.Source, IDs: []secret.ID{k.file.ID}, Bus: k.bus,
-			PollInterval: a.cfg.PollInterval, Logger: a.log,
+			PollInterval: a.cfg.PollInterval, HookTimeout: k.file.patience(), Logger: a.log,
 		})
 		if err == nil {
 			return m

@@ -80,6 +80,14 @@ func (f File) program() int {
 	return pid
 }
 
+// patience returns how long a delivery of the file may take.
+func (f File) patience() time.Duration {
+	if c, ok := f.Reload.(Command); ok {
+		return c.Timeout + client.DefaultHookTimeout
+	}
+	return client.DefaultHookTimeout
+}
+
 // Command runs a program.
 type Command struct {
 	Argv []string
