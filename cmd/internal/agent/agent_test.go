@@ -295,7 +295,7 @@ func TestACommandThatHangsIsKilled(t *testing.T) {
 	if err := c.Reload(t.Context(), "", change("v1", "one")); err == nil || !strings.Contains(err.Error(), "killed after 2s") {
 		t.Errorf("err %v", err)
 	}
-	child, err := Signal{PIDFile: pid}.pid()
+	child, _, err := Signal{PIDFile: pid}.pid()
 	if err != nil {
 		t.Fatal(err)
 	}

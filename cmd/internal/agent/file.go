@@ -70,16 +70,30 @@ func (f File) owns(info fs.FileInfo) bool {
 
 // read returns what is in a file, and an error when that is more than limit.
 func read(path string, limit int64) ([]byte, error) {
-	r, err := os.Open(path)
+	b, _, err := readOwned(path, limit)
+	return b, err
+}
+
+// readOwned is read with what is known of the file. Another user may own its
+// directory: a link is not followed, and a pipe that is never written to does not block.
+func readOwned(path string, limit int64) ([]byte, fs.FileInfo, error) {
+	r, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	defer r.Close()
+	info, err := r.Stat()
+	if err != nil {
+		return nil, nil, err
+	}
+	if !info.Mode().IsRegular() {
+		return nil, nil, fmt.Errorf("%s is not a regular file", path)
+	}
 	b, err := io.ReadAll(io.LimitReader(r, limit+1))
 	if err == nil && int64(len(b)) > limit {
 		err = fmt.Errorf("%s is longer than %d bytes", path, limit)
 	}
-	return b, err
+	return b, info, err
 }
 
 // write puts a value into the file in one step; when it fails the file is as it
@@ -114,22 +128,34 @@ func (f File) untell() error {
 }
 
 // replace puts b into the file at path by way of a temporary one in the same
-// directory. Other users can read it at no time.
-func replace(path, temporary string, b []byte, mode fs.FileMode, uid, gid int) (err error) {
-	if err := os.Remove(temporary); err != nil && !errors.Is(err, fs.ErrNotExist) {
+// directory, which is the same one all the time. Other users can read it at no time.
+func replace(path, temporary string, b []byte, mode fs.FileMode, uid, gid int) error {
+	dir, err := os.OpenRoot(filepath.Dir(path))
+	if err != nil {
+		return err
+	}
+	return errors.Join(replaceIn(dir, filepath.Base(path), filepath.Base(temporary), b, mode, uid, gid), dir.Close())
+}
+
+func replaceIn(dir *os.Root, name, temporary string, b []byte, mode fs.FileMode, uid, gid int) error {
+	if err := dir.Remove(temporary); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err // one that a crash left
 	}
-	w, err := os.OpenFile(temporary, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	w, err := dir.OpenFile(temporary, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
 		return err
 	}
 	if err := errors.Join(fill(w, b, mode, uid, gid), w.Close()); err != nil {
-		return errors.Join(err, os.Remove(temporary))
+		return errors.Join(err, dir.Remove(temporary))
 	}
-	if err := os.Rename(temporary, path); err != nil {
-		return errors.Join(err, os.Remove(temporary))
+	if err := dir.Rename(temporary, name); err != nil {
+		return errors.Join(err, dir.Remove(temporary))
 	}
-	return syncDir(filepath.Dir(path))
+	d, err := dir.Open(".")
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
 }
 
 func fill(w *os.File, b []byte, mode fs.FileMode, uid, gid int) error {

@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"os"
 	"os/exec"
+	"slices"
 	"strconv"
 	"sync"
 	"syscall"
@@ -40,30 +41,62 @@ const maxPIDFile = 64
 
 // Reload implements [Reload].
 func (s Signal) Reload(context.Context, string, client.Change) error {
-	pid, err := s.pid()
+	pid, owner, err := s.pid()
 	if err != nil {
 		return err
 	}
-	if err := syscall.Kill(pid, s.Signal); err != nil {
+	p, err := os.FindProcess(pid) // the same process from here on, whatever takes the number next
+	if err != nil {
+		return fmt.Errorf("signal process %d: %w", pid, err)
+	}
+	defer func() { _ = p.Release() }()
+	if err := s.permitted(pid, owner); err != nil {
+		return fmt.Errorf("signal process %d: %w", pid, err)
+	}
+	if err := p.Signal(s.Signal); errors.Is(err, os.ErrProcessDone) {
+		return fmt.Errorf("signal process %d: %w", pid, syscall.ESRCH)
+	} else if err != nil {
 		return fmt.Errorf("signal process %d: %w", pid, err)
 	}
 	return nil
 }
 
-func (s Signal) pid() (int, error) {
-	if s.PIDFile == "" {
-		return s.PID, nil
+// permitted returns an error unless the owner of the PID file may signal the process:
+// a user that writes the file must not reach, by way of an agent with more rights, what
+// is not its own.
+func (s Signal) permitted(pid, owner int) error {
+	if s.PIDFile == "" || owner == 0 || owner == os.Geteuid() {
+		return nil
 	}
-	b, err := read(s.PIDFile, maxPIDFile)
+	users, err := usersOf(pid)
 	if err != nil {
-		return 0, fmt.Errorf("pid file: %w", err)
+		return err
+	}
+	if !slices.Contains(users, owner) {
+		return fmt.Errorf("%s belongs to user %d, who may not signal that process; let root own the file, or run the program as that user", s.PIDFile, owner)
+	}
+	return nil
+}
+
+// pid returns the number of the process, and who owns the file that it is from.
+func (s Signal) pid() (pid, owner int, err error) {
+	if s.PIDFile == "" {
+		return s.PID, 0, nil
+	}
+	b, info, err := readOwned(s.PIDFile, maxPIDFile)
+	if err != nil {
+		return 0, 0, fmt.Errorf("pid file: %w", err)
+	}
+	st, ok := info.Sys().(*syscall.Stat_t)
+	if !ok || info.Mode().Perm()&0o002 != 0 {
+		return 0, 0, fmt.Errorf("pid file: every user can write %s", s.PIDFile)
 	}
 	// 0 and below would be groups of processes.
-	pid, err := strconv.ParseUint(string(bytes.TrimSpace(b)), 10, 31)
-	if err != nil || pid == 0 {
-		return 0, fmt.Errorf("pid file: %s holds no number of a process", s.PIDFile)
+	n, err := strconv.ParseUint(string(bytes.TrimSpace(b)), 10, 31)
+	if err != nil || n == 0 {
+		return 0, 0, fmt.Errorf("pid file: %s holds no number of a process", s.PIDFile)
 	}
-	return int(pid), nil
+	return int(n), int(st.Uid), nil
 }
 
 // program returns the PID of the program that uses the file, 0 where that is not
@@ -73,7 +106,7 @@ func (f File) program() int {
 	if !ok {
 		return 0
 	}
-	pid, err := s.pid()
+	pid, _, err := s.pid()
 	if err != nil {
 		return 0
 	}
