@@ -45,6 +45,9 @@ const (
 	ReasonExpired    Reason = "expired"
 	ReasonManual     Reason = "manual"
 	ReasonEmergency  Reason = "emergency"
+	// ReasonSupplied: a person wrote a value of their own, as the pending version that
+	// the request names by its token. The worker generates none in its place.
+	ReasonSupplied Reason = "supplied"
 	// ReasonExternal: another program than a rotator, or a person, wrote the version.
 	ReasonExternal Reason = "external"
 	ReasonLambda   Reason = "lambda"

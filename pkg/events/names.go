@@ -138,6 +138,9 @@ func (n Names) Confirmation() string { return n.prefix + "record.uses" }
 // Retired is the subject of the receipts of retirements of a secret.
 func (n Names) Retired(k secret.Key) string { return n.prefix + "record.retired." + string(k) }
 
+// Acts is the subject of what people did to a secret, see [Act].
+func (n Names) Acts(k secret.Key) string { return n.prefix + "record.acts." + string(k) }
+
 // Forgotten is the subject of what was [Forgotten] of an instance.
 func (n Names) Forgotten(service, instance string) string {
 	return n.prefix + "record.forgotten." + service + "." + instance

@@ -52,16 +52,18 @@ func (b *Bus) recordRetirement(ctx context.Context, r Receipt) error {
 	if err != nil {
 		return err
 	}
-	return b.putReceipt(ctx, subject, sealed, after)
+	return b.putSealed(ctx, subject, sealed, after, MaxReceiptSize)
 }
 
-func (b *Bus) putReceipt(ctx context.Context, subject string, s Sealed, after uint64) error {
+// putSealed stores a sealed record of at most limit bytes after the one with a
+// sequence on its subject.
+func (b *Bus) putSealed(ctx context.Context, subject string, s Sealed, after uint64, limit int) error {
 	body, err := json.Marshal(s)
 	if err != nil {
 		return err
 	}
-	if len(body) > MaxReceiptSize {
-		return fmt.Errorf("the receipt has %d bytes, the limit is %d", len(body), MaxReceiptSize)
+	if len(body) > limit {
+		return fmt.Errorf("the record has %d bytes, the limit is %d", len(body), limit)
 	}
 	opts := []jetstream.PublishOpt{jetstream.WithExpectLastSequencePerSubject(after)}
 	if o := b.ensured.Load(); o != nil && o.RecordRetention > 0 {
@@ -70,7 +72,7 @@ func (b *Bus) putReceipt(ctx context.Context, subject string, s Sealed, after ui
 	_, err = b.js.PublishMsg(ctx, &nats.Msg{Subject: subject, Data: body}, opts...)
 	var api *jetstream.APIError
 	if errors.As(err, &api) && strings.Contains(api.Description, "maximum bytes exceeded") {
-		return fmt.Errorf("%w: stream %s takes no receipt until nats.record_bytes is raised: %w", ErrFull, b.cfg.Names.RecordStream(), err)
+		return fmt.Errorf("%w: stream %s takes no record until nats.record_bytes is raised: %w", ErrFull, b.cfg.Names.RecordStream(), err)
 	}
 	return conflict(err)
 }
@@ -116,14 +118,17 @@ func (b *Bus) Receipts(ctx context.Context, id secret.ID) ([]json.RawMessage, er
 	if err := id.Validate(); err != nil {
 		return nil, fmt.Errorf("read receipts: %w", err)
 	}
+	all, err := b.records(ctx, b.cfg.Names.Retired(id.Key()))
+	return all, wrap("read the receipts of "+string(id), err)
+}
+
+// records returns the records on a subject, the oldest first.
+func (b *Bus) records(ctx context.Context, subject string) ([]json.RawMessage, error) {
 	var out []json.RawMessage
 	for from := uint64(1); ; {
-		body, seq, err := b.nextReceipt(ctx, b.cfg.Names.Retired(id.Key()), from)
-		if err != nil {
-			return nil, wrap("read the receipts of "+string(id), err)
-		}
-		if body == nil {
-			return out, nil
+		body, seq, err := b.nextRecord(ctx, subject, from)
+		if err != nil || body == nil {
+			return out, err
 		}
 		out, from = append(out, body), seq+1
 	}
@@ -145,9 +150,9 @@ func (b *Bus) Retirements(ctx context.Context, id secret.ID) ([]Receipt, error) 
 	return out, nil
 }
 
-// nextReceipt returns the first record of a subject at or after a sequence, nil for
+// nextRecord returns the first record of a subject at or after a sequence, nil for
 // none. The leader of the stream answers.
-func (b *Bus) nextReceipt(ctx context.Context, subject string, from uint64) (body []byte, seq uint64, err error) {
+func (b *Bus) nextRecord(ctx context.Context, subject string, from uint64) (body []byte, seq uint64, err error) {
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
 	ask, err := json.Marshal(map[string]any{"seq": from, "next_by_subj": subject})

@@ -57,6 +57,8 @@ const (
 	// lifetime ago, by the clock of the log. A clock is wrong, or the margin is longer
 	// than the lifetime.
 	CodeTooSoon FailureCode = "too_soon"
+	// CodeWithdrawn: the value that a person supplied is no longer pending.
+	CodeWithdrawn FailureCode = "withdrawn"
 	// CodeConflict: another process changed the secret or the log first.
 	CodeConflict FailureCode = "conflict"
 )

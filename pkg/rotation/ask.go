@@ -25,6 +25,15 @@ func Manual(at time.Time, by string, spec secret.Spec, m secret.Metadata, err er
 	return Request{Secret: spec.ID, Store: spec.Store, From: m.Current().ID, Incarnation: m.Incarnation, Reason: events.ReasonManual, By: by, At: at}, nil
 }
 
+// Supplied returns the request to make the version with a token current: a pending
+// one that a person has written.
+func Supplied(at time.Time, by, ticket string, spec secret.Spec, m secret.Metadata, t secret.Token) Request {
+	return Request{
+		Secret: spec.ID, Store: spec.Store, From: m.Current().ID, Incarnation: m.Incarnation,
+		Reason: events.ReasonSupplied, By: by, Ticket: ticket, At: at, Token: t,
+	}
+}
+
 // Log is what [Await] follows; *events.Bus is one.
 type Log interface {
 	WatchLog(ctx context.Context, types []events.Type, fn func(context.Context, events.Announcement) error, synced func()) error

@@ -28,6 +28,11 @@ var (
 	// errSpent: another writer took the pending stage from the version of this
 	// rotation.
 	errSpent = fmt.Errorf("%w: its version is not pending any more", target.ErrRejected)
+	// errWithdrawn ends a request for a value that a person supplied: it is not
+	// pending, and no other value may take its place.
+	errWithdrawn = errors.New("the supplied value is not pending any more")
+	// errRefused ends a request whose supplied value was refused.
+	errRefused = errors.New("the supplied value was refused, and no other may take its place")
 	// errGone ends a request for a secret that no worker has configured.
 	errGone = errors.New("not configured on any worker that was asked")
 )
@@ -67,6 +72,7 @@ var codes = []struct {
 	{secret.ErrInvalidPolicy, events.CodeInvalidPolicy},
 	{catalog.ErrUnknownSecret, events.CodeUnknownSecret},
 	{catalog.ErrInvalidTags, events.CodeInvalidTags},
+	{errWithdrawn, events.CodeWithdrawn},
 	{events.ErrConflict, events.CodeConflict},
 }
 
@@ -83,6 +89,7 @@ func code(err error) events.FailureCode {
 // permanent reports whether no later try can succeed until an operator acts.
 func permanent(err error) bool {
 	return errors.Is(err, errQuarantined) || errors.Is(err, errStuck) || errors.Is(err, secret.ErrInvalidPolicy) || errors.Is(err, errGone) ||
+		errors.Is(err, errWithdrawn) || errors.Is(err, errRefused) ||
 		missing(err) || store.Permanent(err)
 }
 
@@ -93,11 +100,19 @@ func missing(err error) bool {
 	return ok && s.step == stepRead && errors.Is(err, store.ErrNotFound) && !errors.Is(err, errLostRace)
 }
 
+// final marks the refusal of a value that a person supplied.
+func (q Request) final(err error) error {
+	if q.Reason == events.ReasonSupplied && errors.Is(err, target.ErrRejected) {
+		return fmt.Errorf("%w: %w", errRefused, err)
+	}
+	return err
+}
+
 // escalate makes an error permanent once the retry budget is spent: refusals end
 // in quarantine, and an unknown secret in errGone.
 func escalate(r events.Retry, err error) error {
 	switch {
-	case errors.Is(err, context.Canceled):
+	case errors.Is(err, context.Canceled), errors.Is(err, errRefused):
 		return err
 	case errors.Is(err, target.ErrRejected) && r.Rejections+1 >= maxRejections:
 		return errors.Join(errQuarantined, err)

@@ -15,6 +15,7 @@ var messages = map[events.FailureCode]string{
 	events.CodeUnknownSecret: "the secret is not configured on the worker",
 	events.CodeInvalidTags:   "the tags of the secret cannot be carried out; correct them in the store",
 	events.CodeTooSoon:       errTooSoon.Error(),
+	events.CodeWithdrawn:     errWithdrawn.Error(),
 	events.CodeConflict:      "another process changed the secret or the log first",
 	"not_found":              "the store has no such secret or version; create it there, or set create: true",
 	"no_value":               "the version has no value in the store",

@@ -214,7 +214,7 @@ func (r *Rotator) Rotate(ctx context.Context, t Try) (Outcome, error) {
 		out, err = x.step(ctx)
 	}
 	if err != nil {
-		err = escalate(t.Retry, err)
+		err = escalate(t.Retry, t.final(err))
 		span.SetStatus(otelcodes.Error, string(code(err)))
 		return "", r.fail(ctx, t, err)
 	}

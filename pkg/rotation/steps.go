@@ -9,6 +9,7 @@ import (
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/trace"
 
+	"github.com/tradepulse/rotator/pkg/events"
 	"github.com/tradepulse/rotator/pkg/secret"
 	"github.com/tradepulse/rotator/pkg/store"
 	"github.com/tradepulse/rotator/pkg/target"
@@ -20,6 +21,9 @@ func (x *run) create(ctx context.Context) error {
 	if p, ok := x.state.reusable(); ok {
 		x.state.pending = p
 		return nil
+	}
+	if x.state.try.Reason == events.ReasonSupplied {
+		return errWithdrawn
 	}
 	value, err := x.propose(ctx)
 	if err != nil {

@@ -87,6 +87,7 @@ var records = []record{
 	{"confirmation", "No user of a secret was lost with a stream of uses before the one that is named.", events.Confirmation{}},
 	{"forgotten", "A person had the records of an incarnation purged.", events.Forgotten{}},
 	{"receipt", "A sealed receipt of a retirement; its body is a Receipt.", events.Sealed{}},
+	{"act", "A sealed record of what a person did to a secret; its body is an Act.", events.Sealed{}},
 	{"confirmed", "A consumer without a client uses a version of a secret.", events.Confirmed{}},
 	{"report", "What one running process with an older client runs.", events.Report{}},
 	{"sighting", "An identity has read a secret, by the log of its store.", events.Sighting{}},
@@ -165,6 +166,7 @@ func addRecords(add adder, names events.Names) {
 	add("confirmation", names.Confirmation(), "That no users were lost with an earlier stream of uses; not signed.", "confirmation")
 	add("forgotten", names.Forgotten(service, instance), "What a person had forgotten of an instance; not signed.", "forgotten", "service", "instance")
 	add("receipt", names.Retired(key), "Why versions of a secret were retired: sealed, and each names the one before.", "receipt", "key")
+	add("act", names.Acts(key), "What people did to a secret: sealed, and each names the one before.", "act", "key")
 	add("confirmed", names.Confirmed(key, consumer), "Which version a consumer was confirmed to use; not signed.", "confirmed", "key", "consumer")
 	add("report", names.Report(service, instance), "What an instance with an older client runs; a lease, not signed.", "report", "service", "instance")
 }
@@ -238,7 +240,7 @@ func schemas() (any, error) {
 		return nil, err
 	}
 	all := map[string]any{}
-	bodies := []any{events.Body{}, events.Receipt{}}
+	bodies := []any{events.Body{}, events.Receipt{}, events.Act{}}
 	for _, r := range records {
 		bodies = append(bodies, r.body)
 	}
@@ -261,7 +263,7 @@ func plain(t reflect.Type) *jsonschema.Schema {
 	enum := func(values ...any) *jsonschema.Schema { return &jsonschema.Schema{Type: "string", Enum: values} }
 	switch t {
 	case reflect.TypeFor[events.Reason]():
-		return enum(events.ReasonNearExpiry, events.ReasonExpired, events.ReasonManual, events.ReasonEmergency, events.ReasonExternal, events.ReasonLambda)
+		return enum(events.ReasonNearExpiry, events.ReasonExpired, events.ReasonManual, events.ReasonEmergency, events.ReasonSupplied, events.ReasonExternal, events.ReasonLambda)
 	case reflect.TypeFor[events.Priority]():
 		return enum(events.PriorityEmergency)
 	case reflect.TypeFor[events.RolloutState]():
