@@ -221,6 +221,7 @@ func (a *TokenAuthenticator) check(ctx context.Context, token string) (TokenUse,
 	if len(token) == 0 || len(token) > maxToken {
 		return TokenRejected, "", nil
 	}
+	a.e.access.reads[readUse].inc()
 	if err := a.e.check(ctx); err != nil {
 		return TokenRejected, "", err
 	}

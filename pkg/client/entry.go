@@ -46,9 +46,9 @@ func (c *Current) Err() error {
 type Handle struct{ e *entry }
 
 // Get returns the current version, also one that is stale or past its fence: one
-// atomic load, whatever the store does. The result must not be changed.
+// atomic load and one count, whatever the store does. The result must not be changed.
 func (h *Handle) Get() *Current {
-	h.e.touch()
+	h.e.access.reads[readHandle].inc()
 	return h.e.current.Load()
 }
 
@@ -72,7 +72,7 @@ type Change struct {
 // entry is one secret of a Manager: the shell around its reload machine. feed is
 // the only writer of state, current, status and due.
 type entry struct {
-	current atomic.Pointer[Current] // a read takes this and the next, which share a cache line
+	current atomic.Pointer[Current]
 	access  access
 	status  atomic.Pointer[events.Running] // what the report says
 	// due is when the loop has to feed [reload.Clock], in nanoseconds; 0 means

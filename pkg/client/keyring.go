@@ -234,6 +234,7 @@ func (k *Keyring) Current(ctx context.Context) (Key, error) {
 	if k.closed.Load() {
 		return Key{}, ErrClosed
 	}
+	k.e.access.reads[readUse].inc()
 	if err := k.e.check(ctx); err != nil {
 		return Key{}, err
 	}
@@ -249,6 +250,8 @@ func (k *Keyring) Key(ctx context.Context, v secret.VersionID) (Key, error) {
 		if _, err := k.Current(ctx); err != nil {
 			return Key{}, err
 		}
+	} else {
+		k.e.access.reads[readUse].inc()
 	}
 	r := k.state.Load()
 	key, ok := r.keys[v]

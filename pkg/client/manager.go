@@ -107,6 +107,8 @@ type Manager struct {
 	cancel context.CancelFunc
 	wg     sync.WaitGroup
 	stop   func() // ends the subscription
+	// unmeter ends the metrics that are computed when they are collected.
+	unmeter func()
 	// catching counts how often it was asked to catch up since that is under way.
 	catching atomic.Int64
 }
@@ -135,7 +137,7 @@ func New(ctx context.Context, cfg Config) (*Manager, error) {
 	m := &Manager{
 		cfg: cfg, log: cfg.Logger, tracer: cfg.TracerProvider.Tracer(scope), entries: make(map[secret.ID]*entry, len(cfg.IDs)),
 		parts: inParts(cfg.IDs), started: time.Now(), incarnation: newIncarnation(), presence: newPresence(),
-		slots: make(chan struct{}, maxReloads), dirty: make(chan struct{}, 1), wake: make(chan struct{}, 1), stop: func() {},
+		slots: make(chan struct{}, maxReloads), dirty: make(chan struct{}, 1), wake: make(chan struct{}, 1), stop: func() {}, unmeter: func() {},
 	}
 	m.work, m.cancel = context.WithCancel(context.WithoutCancel(ctx))
 	if err := m.instruments(cfg.MeterProvider.Meter(scope)); err != nil {
@@ -146,9 +148,15 @@ func New(ctx context.Context, cfg Config) (*Manager, error) {
 		e.handle.e = e
 		m.entries[id] = e
 	}
+	unmeter, err := m.gauges(cfg.MeterProvider.Meter(scope))
+	if err != nil {
+		return nil, fmt.Errorf("client: %w", err)
+	}
+	m.unmeter = unmeter
 	if err := m.start(ctx); err != nil {
 		m.cancel()
 		m.stop()
+		m.unmeter()
 		m.wg.Wait()
 		return nil, errors.Join(err, m.leave(context.WithoutCancel(ctx)))
 	}
@@ -212,7 +220,7 @@ func instanceName() string {
 // instruments makes the metrics. They have the names of the Python client's.
 func (m *Manager) instruments(meter metric.Meter) error {
 	i := telemetry.New(meter)
-	m.meters.access = i.Counter("secret.access", "{read}", "Reads of a secret by name, and intervals in which handles on it were read.")
+	m.meters.access = i.Counter("secret.access", "{read}", "Reads of a secret, by how it was read.")
 	m.meters.near = i.Counter("secret.near_expiry", "{version}", "Cached versions found near their end.")
 	m.meters.rotated = i.Counter("secret.rotated", "{version}", "Fresh versions taken into use.")
 	m.meters.failed = i.Counter("secret.reload.failures", "{reload}", "Reloads that left the old version in use.")
@@ -358,7 +366,7 @@ func (m *Manager) Get(ctx context.Context, id secret.ID) (Current, error) {
 	if e.checked {
 		return Current{}, fmt.Errorf("client: %s: %w", id, ErrCheckedAtUse)
 	}
-	e.access.named.Add(1)
+	e.access.reads[readName].inc()
 	err := e.check(ctx)
 	return *e.current.Load(), err
 }
@@ -397,6 +405,7 @@ func (m *Manager) Close(ctx context.Context) error {
 	m.stop()
 	m.cancel()
 	m.wg.Wait()
+	m.unmeter()
 	m.observe(ctx)
 	return m.leave(ctx)
 }
