@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"slices"
 
+	"go.opentelemetry.io/otel/metric"
+
 	"github.com/tradepulse/rotator/pkg/client/internal/reload"
 	"github.com/tradepulse/rotator/pkg/secret"
 )
@@ -158,6 +160,9 @@ func (e *entry) offer(ctx context.Context, s *subscriber, c Change) (err error) 
 		if p := recover(); p != nil {
 			err = e.m.panicked(ctx, "hook", p, attrLogID(c.ID))
 		}
+		if err != nil {
+			e.hookFailed(ctx)
+		}
 	}()
 	if err := s.Prepare(ctx, c); err != nil {
 		return err
@@ -174,10 +179,16 @@ func (e *entry) commit(ctx context.Context, s *subscriber, c Change) {
 	defer func() {
 		if p := recover(); p != nil {
 			_ = e.m.panicked(ctx, "hook", p, attrLogID(c.ID))
+			e.hookFailed(ctx)
 		}
 	}()
 	e.took(s, c.Version.ID)
 	s.Commit(ctx, c)
+}
+
+// hookFailed counts a call of a hook that refused a version or panicked.
+func (e *entry) hookFailed(ctx context.Context) {
+	e.m.meters.hooks.Add(ctx, 1, metric.WithAttributes(attrID(e.id)))
 }
 
 // took notes which version a hook uses.
@@ -205,6 +216,7 @@ func (e *entry) forget(ctx context.Context, s *subscriber, v secret.VersionID) {
 	defer func() {
 		if p := recover(); p != nil {
 			_ = e.m.panicked(ctx, "hook", p, attrLogID(e.id))
+			e.hookFailed(ctx)
 		}
 	}()
 	s.Withdraw(v)

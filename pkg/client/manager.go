@@ -116,9 +116,9 @@ type Manager struct {
 // meters are the metrics of a Manager. Each carries the id of its secret, and none
 // a version: the number of series is bounded by the number of secrets.
 type meters struct {
-	access, near, rotated, failed, panics, fenced, retired metric.Int64Counter
-	stale                                                  metric.Int64UpDownCounter
-	latency                                                metric.Float64Histogram
+	access, near, rotated, failed, panics, fenced, retired, hooks metric.Int64Counter
+	stale                                                         metric.Int64UpDownCounter
+	latency                                                       metric.Float64Histogram
 }
 
 // scope names the meter and the tracer.
@@ -224,6 +224,7 @@ func (m *Manager) instruments(meter metric.Meter) error {
 	m.meters.near = i.Counter("secret.near_expiry", "{version}", "Cached versions found near their end.")
 	m.meters.rotated = i.Counter("secret.rotated", "{version}", "Fresh versions taken into use.")
 	m.meters.failed = i.Counter("secret.reload.failures", "{reload}", "Reloads that left the old version in use.")
+	m.meters.hooks = i.Counter("secret.hook.failures", "{call}", "Calls of hooks that refused a version or panicked.")
 	m.meters.latency = i.Histogram("secret.reload.latency", "s", "Time from the announcement of a version to its use.")
 	m.meters.stale = i.UpDownCounter("secret.stale", "{version}", "Versions served although the store could not be asked since their end.")
 	m.meters.panics = i.Counter("secret.panics", "{panic}", "Panics of hooks, of the source and of the bus that were recovered, by where.")

@@ -24,7 +24,7 @@ from tradepulse_rotator.errors import (
     UnknownSecretError,
 )
 from tradepulse_rotator.fence import Moment
-from tradepulse_rotator.metrics import Metrics, SafeMetrics
+from tradepulse_rotator.metrics import Gauge, Metrics, SafeMetrics
 from tradepulse_rotator.presence import Identity, Recorder
 from tradepulse_rotator.reading import MAX_READS, Reader
 from tradepulse_rotator.records import PastFence
@@ -50,6 +50,7 @@ _JOIN_WAIT: Final = 60.0  # for the acknowledged uses of secrets whose users ser
 _JOIN_WAIT_CHECKED: Final = 5.0  # where every user checks at use: its fence bounds what a process does that rotator does not know
 _RECORD_WAIT: Final = 10.0
 _LEAST_LOOK: Final = 0.02
+_TELL_ACCESSES: Final = 10.0  # between two lines in the log about the accesses of one secret
 _HEAR_AGAIN: Final = 2.0
 _LONGEST_LOOK: Final = 60.0
 _MAX_PARTS: Final = 64  # into which a poll is spread over its interval, so that many secrets are not read at once
@@ -120,6 +121,7 @@ class Manager:
         self._checks = Checks(source, self._reader.threads, self._metrics)
         self._tasks: set[asyncio.Task[None]] = set()
         self._started = self._closed = False
+        self._unwatch: Callable[[], None] = lambda: None
         self._unanswered: list[str] = []  # secrets whose last notification was not read yet
         self._poll_at = 0.0  # on the clock of the loop
 
@@ -157,6 +159,8 @@ class Manager:
             raise
         self._poll_at = asyncio.get_running_loop().time() + self._poll_in()
         self._spawn(tasks.forever("poll", self._look, self._metrics))
+        self._spawn(tasks.forever("access", self._tell_accessed, self._metrics))
+        self._unwatch = self._metrics.watch(self.gauges)
         if self._bus is not None and self._recorder is not None:
             recorder, hear = self._recorder, partial(self._hear_missed, self._bus)
             self._spawn(tasks.forever("report", recorder.keep, self._metrics, longest=min(recorder.interval, _HEAR_AGAIN)))
@@ -188,8 +192,10 @@ class Manager:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        self._unwatch()
         for entry in self._entries.values():
             entry.release()
+            entry.tell_accessed()
         await self._leave()
 
     async def _leave(self) -> None:
@@ -229,9 +235,18 @@ class Manager:
     def get(self, secret_id: str) -> Current:
         """Return the current version of a secret, and count and log the access. Use a handle where reads are hot."""
         entry = self._copied(secret_id)
-        self._metrics.count("secret.access", {"secret.id": secret_id})
-        logs.event(logging.INFO, "secret.access", secret_id=secret_id, version_id=entry.current.version.id)
+        entry.accessed("name")
         return entry.current
+
+    def gauges(self) -> list[Gauge]:
+        """Return the age of every secret, and the time to its end if it has one, as they are now, in any thread."""
+        return [gauge for entry in tuple(self._entries.values()) for gauge in entry.gauges()]
+
+    async def _tell_accessed(self) -> None:
+        """Log the accesses after a while, one line for each secret."""
+        await asyncio.sleep(_TELL_ACCESSES)
+        for entry in tuple(self._entries.values()):
+            entry.tell_accessed()
 
     @property
     def metrics(self) -> Metrics:
@@ -343,6 +358,10 @@ class Manager:
         When the store has another version, that is taken into use on the event loop, and this check fails.
         """
         self._checks.check(self._entry(secret_id))
+
+    def used(self, secret_id: str) -> None:
+        """Count a use by a user that was attached, in any thread."""
+        self._entry(secret_id).accessed("use")
 
     async def refresh(self, secret_id: str) -> None:
         """Read a secret now, take a new version into use, and wait until that is done.
