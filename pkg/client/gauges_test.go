@@ -2,6 +2,7 @@ package client_test
 
 import (
 	"context"
+	"errors"
 	"testing"
 	"time"
 
@@ -68,6 +69,37 @@ func TestAgeAndTimeToExpiryAreComputedWhenCollected(t *testing.T) {
 		want(c, "secret.age", 60)
 		if got, ok := c.seconds("secret.time_to_expiry"); ok {
 			t.Errorf("a version without an end has %v seconds left", got)
+		}
+	})
+}
+
+// TestFailedCallbacksAreCounted: one that refuses a version, and one that panics when
+// it is too late to refuse.
+func TestFailedCallbacksAreCounted(t *testing.T) {
+	inFakeTime(t, 0, nil, func(c *clock) {
+		broken := true
+		if _, err := c.m.Subscribe(c.t.Context(), key, func(_ context.Context, ch client.Change) error {
+			if broken && ch.Version.ID != c.h.Get().Version.ID {
+				return errors.New("cannot log in")
+			}
+			return nil
+		}); err != nil {
+			t.Fatal(err)
+		}
+		if n := c.metric("secret.hook.failures"); n != 0 {
+			t.Errorf("%d failures of hooks, none has failed", n)
+		}
+		c.write()
+		if err := c.m.Refresh(c.t.Context(), key); err == nil {
+			t.Error("the hook did not refuse")
+		}
+		if n := c.metric("secret.hook.failures"); n != 1 {
+			t.Errorf("%d failures of hooks, want 1", n)
+		}
+		broken = false
+		c.pass(time.Hour)
+		if n := c.metric("secret.hook.failures"); n != 1 || value(c.h.Get()) != "value-2" {
+			t.Errorf("%d failures of hooks after the hook took %s, want 1", n, value(c.h.Get()))
 		}
 	})
 }
