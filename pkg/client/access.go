@@ -87,7 +87,7 @@ func (a *access) unlogged() int64 {
 
 // observe meters and logs the accesses since the last time.
 func (m *Manager) observe(ctx context.Context) {
-	for _, e := range m.entries {
+	for _, e := range m.entries() {
 		e.meter(ctx)
 		if n := e.access.unlogged(); n > 0 {
 			m.log.LogAttrs(ctx, slog.LevelInfo, "secret.access", attrLogID(e.id), slog.Int64("count", n))

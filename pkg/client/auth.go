@@ -84,7 +84,7 @@ func NewTokenAuthenticator(ctx context.Context, m *Manager, id secret.ID, realm 
 	if i := strings.IndexFunc(realm, func(r rune) bool { return r < ' ' || r > '~' || r == '"' || r == '\\' }); i >= 0 {
 		return nil, fmt.Errorf("client: realm: byte %d cannot stand in a header", i)
 	}
-	e, ok := m.entries[id]
+	e, ok := m.find(id)
 	if !ok {
 		return nil, fmt.Errorf("client: %w: %s", ErrUnknown, id)
 	}

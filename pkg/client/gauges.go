@@ -21,7 +21,7 @@ func (m *Manager) gauges(meter metric.Meter) (stop func(), err error) {
 	}
 	reg, err := meter.RegisterCallback(func(ctx context.Context, o metric.Observer) error {
 		now := time.Now()
-		for _, e := range m.entries {
+		for _, e := range m.entries() {
 			e.meter(ctx)
 			cur := e.current.Load()
 			if cur == nil {

@@ -87,7 +87,7 @@ func (m *Manager) Subscribe(ctx context.Context, id secret.ID, hook Hook) (stop 
 // SubscribeTwoPhase is [Manager.Subscribe] for a hook of two steps: it prepares and
 // commits the version in use.
 func (m *Manager) SubscribeTwoPhase(ctx context.Context, id secret.ID, hook TwoPhase) (stop func(), err error) {
-	if e, ok := m.entries[id]; ok && e.checked {
+	if e, ok := m.find(id); ok && e.checked {
 		return nil, fmt.Errorf("client: subscribe to %s: %w", id, ErrCheckedAtUse)
 	}
 	return m.subscribe(ctx, id, hook)
@@ -95,7 +95,7 @@ func (m *Manager) SubscribeTwoPhase(ctx context.Context, id secret.ID, hook TwoP
 
 // subscribe adds a hook, also one that checks at use.
 func (m *Manager) subscribe(ctx context.Context, id secret.ID, hook TwoPhase) (stop func(), err error) {
-	e, ok := m.entries[id]
+	e, ok := m.find(id)
 	if !ok {
 		return nil, fmt.Errorf("client: %w: %s", ErrUnknown, id)
 	}

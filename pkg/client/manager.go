@@ -54,6 +54,9 @@ type Config struct {
 	// the fence. [Manager.Secret], [Manager.Get] and [Manager.Subscribe] refuse these
 	// secrets: a copy of a value is not checked.
 	CheckedAtUse []secret.ID
+	// Reconfigure returns the secrets to hold after a [Manager.Reload], as they are
+	// configured now. Nil makes Reload fail.
+	Reconfigure func(context.Context) (Set, error)
 	// Bus brings notifications and takes the records of what this process uses. Nil
 	// works by polling only, and then no rotation can see which versions it uses.
 	Bus Bus
@@ -93,8 +96,14 @@ type Manager struct {
 	log     *slog.Logger
 	tracer  trace.Tracer
 	meters  meters
-	entries map[secret.ID]*entry // fixed after New
-	parts   [][]secret.ID
+	members atomic.Pointer[members]
+	// reloading is held by Reload. endings are the ends of uses that are not on record yet.
+	reloading sync.Mutex
+	endings   struct {
+		sync.Mutex
+
+		uses map[secret.ID]events.Use
+	}
 	started time.Time
 	// incarnation names this process among all that had its instance name.
 	incarnation string
@@ -135,19 +144,18 @@ func New(ctx context.Context, cfg Config) (*Manager, error) {
 	}
 	cfg = cfg.withDefaults()
 	m := &Manager{
-		cfg: cfg, log: cfg.Logger, tracer: cfg.TracerProvider.Tracer(scope), entries: make(map[secret.ID]*entry, len(cfg.IDs)),
-		parts: inParts(cfg.IDs), started: time.Now(), incarnation: newIncarnation(), presence: newPresence(),
+		cfg: cfg, log: cfg.Logger, tracer: cfg.TracerProvider.Tracer(scope), started: time.Now(), incarnation: newIncarnation(), presence: newPresence(),
 		slots: make(chan struct{}, maxReloads), dirty: make(chan struct{}, 1), wake: make(chan struct{}, 1), stop: func() {}, unmeter: func() {},
 	}
 	m.work, m.cancel = context.WithCancel(context.WithoutCancel(ctx))
 	if err := m.instruments(cfg.MeterProvider.Meter(scope)); err != nil {
 		return nil, fmt.Errorf("client: %w", err)
 	}
+	entries := make(map[secret.ID]*entry, len(cfg.IDs))
 	for _, id := range cfg.IDs {
-		e := &entry{m: m, id: id, checked: slices.Contains(cfg.CheckedAtUse, id)}
-		e.handle.e = e
-		m.entries[id] = e
+		entries[id] = m.newEntry(id, cfg.Source, slices.Contains(cfg.CheckedAtUse, id))
 	}
+	m.members.Store(newMembers(entries))
 	unmeter, err := m.gauges(cfg.MeterProvider.Meter(scope))
 	if err != nil {
 		return nil, fmt.Errorf("client: %w", err)
@@ -340,7 +348,7 @@ func (m *Manager) Secret(id secret.ID) *Handle {
 
 // handle is Secret for users that check at use.
 func (m *Manager) handle(id secret.ID) *Handle {
-	e, ok := m.entries[id]
+	e, ok := m.find(id)
 	if !ok {
 		panic(fmt.Sprintf("client: %s is not among the secrets of this manager", id))
 	}
@@ -360,7 +368,7 @@ var ErrCheckedAtUse = errors.New("secret is checked at use: a copy of its value 
 // store was read once, and could not confirm the version. Use a [Handle] where reads
 // are hot.
 func (m *Manager) Get(ctx context.Context, id secret.ID) (Current, error) {
-	e, ok := m.entries[id]
+	e, ok := m.find(id)
 	if !ok {
 		return Current{}, fmt.Errorf("client: %w: %s", ErrUnknown, id)
 	}
@@ -377,7 +385,7 @@ func (m *Manager) Get(ctx context.Context, id secret.ID) (Current, error) {
 // the notification arrived. It does nothing when the store was asked within the
 // last second. A reload that ctx stops waiting for continues.
 func (m *Manager) Refresh(ctx context.Context, id secret.ID) error {
-	e, ok := m.entries[id]
+	e, ok := m.find(id)
 	if !ok {
 		return fmt.Errorf("client: %w: %s", ErrUnknown, id)
 	}
