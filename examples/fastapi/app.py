@@ -6,6 +6,9 @@ Run it with ``uvicorn app:app``; README.md says what it needs. Nothing in here k
 import asyncio
 import logging
 import os
+import signal
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from datetime import timedelta
 from io import BytesIO
 from typing import Annotated
@@ -35,7 +38,18 @@ keys = secrets.keyring(AUDIT, KeyUse.HISTORY)
 audit = secrets.audit_log(AUDIT, os.environ.get("AUDIT_LOG", "audit.jsonl"), keys=keys)
 admin = secrets.bearer_token(ADMIN, realm="tradepulse-admin", overlap=timedelta(minutes=5))
 
-app = FastAPI(title="TradePulse", lifespan=secrets.lifespan)
+
+@asynccontextmanager
+async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+    """Load the secrets, and read the configuration again at each SIGHUP."""
+    async with secrets.lifespan(app), asyncio.TaskGroup() as reloads:
+        loop = asyncio.get_running_loop()
+        loop.add_signal_handler(signal.SIGHUP, lambda: reloads.create_task(secrets.reload()))
+        yield
+        loop.remove_signal_handler(signal.SIGHUP)
+
+
+app = FastAPI(title="TradePulse", lifespan=lifespan)
 
 
 class Order(BaseModel):

@@ -4,7 +4,7 @@
 //
 //	TRADEPULSE_AUDIT_SECRET=... TRADEPULSE_ADMIN_TOKEN=... go run ./examples/service
 //
-// GET /metrics answers Prometheus without a token.
+// GET /metrics answers Prometheus without a token. SIGHUP reads the configuration again.
 //
 // It listens on $LISTEN (127.0.0.1:8090) and writes $AUDIT_LOG (audit.log).
 // docs/services.md says how its operator chooses a store and a bus.
@@ -71,6 +71,7 @@ func run(ctx context.Context, log *slog.Logger) (err error) {
 		defer cancel()
 		err = errors.Join(err, c.Close(closing))
 	}()
+	defer reloadOnHangup(ctx, log, c.Manager)()
 	keys, err := client.NewKeyring(ctx, c.Manager, auditKey, client.KeysVerifyHistory, 0)
 	if err != nil {
 		return err
@@ -98,6 +99,26 @@ func run(ctx context.Context, log *slog.Logger) (err error) {
 	routes.Handle("GET /metrics", metrics)
 	routes.Handle("/", auth.Middleware(admin(audit, log)))
 	return serve(ctx, log, routes)
+}
+
+// reloadOnHangup reads the configuration again at each SIGHUP, until the returned
+// function is called. After a failure the secrets from before stay in use.
+func reloadOnHangup(ctx context.Context, log *slog.Logger, m *client.Manager) (stop func()) {
+	hangup, done := make(chan os.Signal, 1), make(chan struct{})
+	signal.Notify(hangup, syscall.SIGHUP)
+	go func() {
+		defer close(done)
+		for range hangup {
+			if err := m.Reload(ctx); err != nil {
+				log.ErrorContext(ctx, "secret.not_reloaded", slog.String("error", err.Error()))
+			}
+		}
+	}()
+	return func() {
+		signal.Stop(hangup)
+		close(hangup)
+		<-done
+	}
 }
 
 // newMetrics returns where the client counts, and what answers Prometheus. The

@@ -38,7 +38,8 @@ class Metrics(Protocol):
     """What a service implements to have metrics; both methods must not block. ``count`` may be called in any thread.
 
     Counters are ``secret.access``, ``secret.near_expiry``, ``secret.rotated``, ``secret.reload.failures``,
-    ``secret.hook.failures``, ``admin.token.uses`` and ``rotator.events.rejected``; ``secret.fenced`` counts uses that were refused past the fence, and
+    ``secret.hook.failures``,
+    ``admin.token.uses`` and ``rotator.events.rejected``; ``secret.fenced`` counts uses that were refused past the fence, and
     ``secret.retired_used`` those of versions after they were retired. ``secret.reload.latency`` is a duration in seconds. They
     have the names and the attributes of the Go client. ``secret.task.failures`` counts the exceptions that work in the
     background did not expect, by ``task``; the work goes on after each.

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from tradepulse_rotator import events, logs, machine, tasks, times
-from tradepulse_rotator.errors import RotatorError, reason_of
+from tradepulse_rotator.errors import ConfigurationError, RotatorError, reason_of
 from tradepulse_rotator.fence import Fence
 from tradepulse_rotator.metrics import AGE, TIME_TO_EXPIRY, Gauge
 from tradepulse_rotator.records import PastFence, Status, Use, whole_seconds
@@ -221,6 +221,41 @@ class Entry:
     def release(self) -> None:
         """Let nothing wait for a reload: the manager is closed."""
         self._idle.set()
+
+    @property
+    def spec(self) -> Spec:
+        """What is configured of the secret."""
+        return self._spec
+
+    @property
+    def used(self) -> bool:
+        """Whether users are attached."""
+        return self._users.any
+
+    async def restart(self, spec: Spec, got: tuple[Version, SecretValue, Moment]) -> None:
+        """Begin the life of the secret anew with a version at another place, once every user has taken it.
+
+        Versions of two places may have the same id, so the state of the old one ends.
+        """
+        version, value, sent = got
+        change = Change(self.id, version, value)
+        self._offering = version.id
+        try:
+            await self._shell.offer(self)
+            async with self._users.lock:
+                failure = await self._users.prepare(change)
+                if failure is not None:
+                    self._users.withdraw(version.id, self.state.version)
+                    raise ConfigurationError(f"{self.id} cannot be moved to {spec.store_path!r}: {failure.text}")
+                self._spec, self.state = spec, State()
+                self._rules = replace(self._rules, margin=times.span(spec.refresh_margin))
+                self._users.commit(change)
+                self.fence.use(version.id, sent)
+                event = Event(Kind.STARTED, version=version.id, not_after=spec.not_after(version))
+                self._start(self._feed(event, (version, value)))
+        finally:
+            self._offering = ""
+            self._shell.dirty.set()
 
     async def attach(self, hooks: Hooks) -> None:
         """Have a user take the version in use, and add it unless it refuses."""

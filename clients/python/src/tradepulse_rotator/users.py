@@ -75,6 +75,11 @@ class Users:
         self._metrics = metrics
         self._users: list[_User] = []
 
+    @property
+    def any(self) -> bool:
+        """Whether there is a user."""
+        return bool(self._users)
+
     async def add(self, hooks: Hooks, change: Change) -> None:
         """Have the version in use taken by a user, and add it unless it refuses. The caller holds the lock."""
         await _call(hooks.prepare, change)
