@@ -16,7 +16,7 @@ func TestTheExamplesReloadOnSIGHUP(t *testing.T) {
 	t.Parallel()
 	file := filepath.Join(t.TempDir(), "service.yaml")
 	writeFile(t, file, "store: env\n")
-	inGo, goAddress := goExample(t, append(inDevelopment, "ROTATOR_CONFIG="+file, "ANOTHER_SECRET=Another-Value-For-Tests-1")...)
+	inGo, goAddress := goExample(t, append(inDevelopment, "ROTATOR_CLIENT_CONFIG="+file, "ANOTHER_SECRET=Another-Value-For-Tests-1")...)
 	inPython, pythonAddress := fastAPIExample(t, inDevelopment...)
 	for address, p := range map[string]*program{goAddress: inGo, pythonAddress: inPython} {
 		waittest.Until(t, "the service answers", func() error { return get(t, "http://"+address+"/metrics", nil) })
@@ -36,7 +36,7 @@ func TestTheExamplesReloadOnSIGHUP(t *testing.T) {
 	waittest.Until(t, "the service in Go exports what was added", func() error {
 		var body string
 		if err := get(t, "http://"+goAddress+"/metrics", &body); err != nil || !strings.Contains(body, `secret_age_seconds{secret_id="ANOTHER_SECRET_ID"}`) {
-			return fmt.Errorf("%w:\n%s", err, body)
+			return fmt.Errorf("the answer has no age of it (%v):\n%s", err, body)
 		}
 		return nil
 	})
