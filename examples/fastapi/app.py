@@ -6,16 +6,21 @@ Run it with ``uvicorn app:app``; README.md says what it needs. Nothing in here k
 import asyncio
 import logging
 import os
+import signal
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from datetime import timedelta
 from io import BytesIO
 from typing import Annotated
 
 from fastapi import Depends, FastAPI, HTTPException, Request, Response
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from pydantic import BaseModel, Field
 
 from tradepulse_rotator import AuditError, FenceError, JSONFormatter, Keyring, KeyUse, StoreError, TokenUse, verify
 from tradepulse_rotator.audit import key_ids
 from tradepulse_rotator.fastapi import Secrets
+from tradepulse_rotator.prometheus import PrometheusMetrics
 
 MAX_LOG = 64 << 20
 
@@ -27,12 +32,24 @@ logging.getLogger("tradepulse_rotator").setLevel(logging.INFO)
 AUDIT, ADMIN = "TRADEPULSE_AUDIT_SECRET_ID", "TRADEPULSE_ADMIN_TOKEN_ID"
 
 # Nothing below copies a value of the two: the log signs with a key ring, and the token is compared by a dependency.
-secrets = Secrets("tradepulse-api", checked_at_use=[AUDIT, ADMIN])
+metrics = PrometheusMetrics()
+secrets = Secrets("tradepulse-api", checked_at_use=[AUDIT, ADMIN], metrics=metrics)
 keys = secrets.keyring(AUDIT, KeyUse.HISTORY)
 audit = secrets.audit_log(AUDIT, os.environ.get("AUDIT_LOG", "audit.jsonl"), keys=keys)
 admin = secrets.bearer_token(ADMIN, realm="tradepulse-admin", overlap=timedelta(minutes=5))
 
-app = FastAPI(title="TradePulse", lifespan=secrets.lifespan)
+
+@asynccontextmanager
+async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+    """Load the secrets, and read the configuration again at each SIGHUP."""
+    async with secrets.lifespan(app), asyncio.TaskGroup() as reloads:
+        loop = asyncio.get_running_loop()
+        loop.add_signal_handler(signal.SIGHUP, lambda: reloads.create_task(secrets.reload()))
+        yield
+        loop.remove_signal_handler(signal.SIGHUP)
+
+
+app = FastAPI(title="TradePulse", lifespan=lifespan)
 
 
 class Order(BaseModel):
@@ -52,6 +69,12 @@ async def fenced(_request: Request, _error: Exception) -> Response:
 async def healthz() -> dict[str, int]:
     """Say which process answers."""
     return {"pid": os.getpid()}
+
+
+@app.get("/metrics")
+def scrape() -> Response:
+    """Answer Prometheus."""
+    return Response(generate_latest(metrics.registry), media_type=CONTENT_TYPE_LATEST)
 
 
 @app.post("/admin/halt")

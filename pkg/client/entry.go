@@ -46,9 +46,9 @@ func (c *Current) Err() error {
 type Handle struct{ e *entry }
 
 // Get returns the current version, also one that is stale or past its fence: one
-// atomic load, whatever the store does. The result must not be changed.
+// atomic load and one count, whatever the store does. The result must not be changed.
 func (h *Handle) Get() *Current {
-	h.e.touch()
+	h.e.access.reads[readHandle].inc()
 	return h.e.current.Load()
 }
 
@@ -72,7 +72,7 @@ type Change struct {
 // entry is one secret of a Manager: the shell around its reload machine. feed is
 // the only writer of state, current, status and due.
 type entry struct {
-	current atomic.Pointer[Current] // a read takes this and the next, which share a cache line
+	current atomic.Pointer[Current]
 	access  access
 	status  atomic.Pointer[events.Running] // what the report says
 	// due is when the loop has to feed [reload.Clock], in nanoseconds; 0 means
@@ -87,8 +87,15 @@ type entry struct {
 	// set before the first version is in use.
 	ttl, fence time.Duration
 	claim      claim
-	trips      tripwire
-	fencedAt   atomic.Int64 // when a use past the fence was logged last, in nanoseconds
+	// gone is set once the secret was dropped: its use has ended. writing of the claim
+	// guards it.
+	gone bool
+	// source is where the secret is read, and origin where it was read before it moved,
+	// which only [Manager.Reload] uses.
+	source   atomic.Pointer[Source]
+	origin   Source
+	trips    tripwire
+	fencedAt atomic.Int64 // when a use past the fence was logged last, in nanoseconds
 	// mu guards what follows. It is never held while a store or a hook is called, or
 	// something is logged.
 	mu    sync.Mutex
@@ -160,7 +167,7 @@ type loaded struct {
 // configure takes over what the source says of the secret. Its error names the
 // secret, where it was looked for, and what to do.
 func (e *entry) configure() error {
-	spec, err := e.m.cfg.Source.Spec(e.id)
+	spec, err := (*e.source.Load()).Spec(e.id)
 	if err != nil {
 		return remedy(e.id, spec, err)
 	}
@@ -185,7 +192,7 @@ func (e *entry) first(ctx context.Context) error {
 	asked, recorded := readClock(), e.claim.recorded()
 	got, err := e.read(ctx, store.Selector{Primary: true})
 	if err != nil {
-		spec, _ := e.m.cfg.Source.Spec(e.id) // it was there before
+		spec, _ := (*e.source.Load()).Spec(e.id) // it was there before
 		return remedy(e.id, spec, err)
 	}
 	e.claim.took(got.version.ID, asked, recorded)
@@ -198,13 +205,18 @@ func (e *entry) end(got loaded) time.Time {
 	return secret.Spec{TTL: e.ttl}.NotAfter(secret.Metadata{}, got.version)
 }
 
-// read reads one version. A Source that panics has failed to read.
-func (e *entry) read(ctx context.Context, sel store.Selector) (got loaded, err error) {
+// read reads one version.
+func (e *entry) read(ctx context.Context, sel store.Selector) (loaded, error) {
+	return e.readFrom(ctx, *e.source.Load(), sel)
+}
+
+// readFrom reads one version. A Source that panics has failed to read.
+func (e *entry) readFrom(ctx context.Context, source Source, sel store.Selector) (got loaded, err error) {
 	defer func() {
 		if p := recover(); p != nil {
 			err = e.m.panicked(ctx, "source", p, attrLogID(e.id))
 		}
 	}()
-	v, val, err := e.m.cfg.Source.Read(ctx, e.id, sel)
+	v, val, err := source.Read(ctx, e.id, sel)
 	return loaded{version: v, value: val}, err
 }

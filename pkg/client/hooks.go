@@ -7,6 +7,8 @@ import (
 	"log/slog"
 	"slices"
 
+	"go.opentelemetry.io/otel/metric"
+
 	"github.com/tradepulse/rotator/pkg/client/internal/reload"
 	"github.com/tradepulse/rotator/pkg/secret"
 )
@@ -91,7 +93,7 @@ func (m *Manager) Subscribe(ctx context.Context, id secret.ID, hook Hook) (stop 
 // SubscribeTwoPhase is [Manager.Subscribe] for a hook of two steps: it prepares and
 // commits the version in use.
 func (m *Manager) SubscribeTwoPhase(ctx context.Context, id secret.ID, hook TwoPhase) (stop func(), err error) {
-	if e, ok := m.entries[id]; ok && e.checked {
+	if e, ok := m.find(id); ok && e.checked {
 		return nil, fmt.Errorf("client: subscribe to %s: %w", id, ErrCheckedAtUse)
 	}
 	return m.subscribe(ctx, id, hook)
@@ -99,7 +101,7 @@ func (m *Manager) SubscribeTwoPhase(ctx context.Context, id secret.ID, hook TwoP
 
 // subscribe adds a hook, also one that checks at use.
 func (m *Manager) subscribe(ctx context.Context, id secret.ID, hook TwoPhase) (stop func(), err error) {
-	e, ok := m.entries[id]
+	e, ok := m.find(id)
 	if !ok {
 		return nil, fmt.Errorf("client: %w: %s", ErrUnknown, id)
 	}
@@ -171,7 +173,11 @@ func (e *entry) commitAll(ctx context.Context, f reload.Effect, got loaded) {
 // offer calls Prepare. A hook that panics, or does not return in time, has refused.
 func (e *entry) offer(ctx context.Context, s *subscriber, c Change) error {
 	_, single := s.TwoPhase.(oneStep)
-	return e.call(ctx, s, c.Version.ID, single && !c.Staged, func(ctx context.Context) error { return s.Prepare(ctx, c) })
+	err := e.call(ctx, s, c.Version.ID, single && !c.Staged, func(ctx context.Context) error { return s.Prepare(ctx, c) })
+	if err != nil {
+		e.hookFailed(ctx)
+	}
+	return err
 }
 
 // commit calls Commit. A hook that panics, or does not return in time, has taken the
@@ -186,9 +192,18 @@ func (e *entry) commit(ctx context.Context, s *subscriber, c Change) {
 // instruct calls a method of a hook that cannot fail.
 func (e *entry) instruct(ctx context.Context, s *subscriber, v secret.VersionID, do func(context.Context)) {
 	err := e.call(ctx, s, v, false, func(ctx context.Context) error { do(ctx); return nil })
+	if err != nil {
+		e.hookFailed(ctx)
+	}
 	if errors.Is(err, errHookTimeout) {
 		e.m.log.LogAttrs(ctx, slog.LevelError, "secret.hook.timeout", attrLogID(e.id), slog.String("error", err.Error()))
 	}
+}
+
+// hookFailed counts a call of a hook that refused a version, panicked or did not
+// return in time.
+func (e *entry) hookFailed(ctx context.Context) {
+	e.m.meters.hooks.Add(ctx, 1, metric.WithAttributes(attrID(e.id)))
 }
 
 // took notes which version a hook uses.

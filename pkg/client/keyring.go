@@ -85,7 +85,7 @@ func (k kept) over(now time.Time) bool { return !k.until.IsZero() && !now.Before
 // for keep after another one became current; 0 keeps it for as long as the process
 // lives, or with [KeysAcceptLive] until it is retired, which ends it in any case.
 func NewKeyring(ctx context.Context, m *Manager, id secret.ID, kind KeyUse, keep time.Duration) (*Keyring, error) {
-	e, ok := m.entries[id]
+	e, ok := m.find(id)
 	switch {
 	case !ok:
 		return nil, fmt.Errorf("client: %w: %s", ErrUnknown, id)
@@ -234,6 +234,7 @@ func (k *Keyring) Current(ctx context.Context) (Key, error) {
 	if k.closed.Load() {
 		return Key{}, ErrClosed
 	}
+	k.e.access.reads[readUse].inc()
 	if err := k.e.check(ctx); err != nil {
 		return Key{}, err
 	}
@@ -249,6 +250,8 @@ func (k *Keyring) Key(ctx context.Context, v secret.VersionID) (Key, error) {
 		if _, err := k.Current(ctx); err != nil {
 			return Key{}, err
 		}
+	} else {
+		k.e.access.reads[readUse].inc()
 	}
 	r := k.state.Load()
 	key, ok := r.keys[v]
@@ -327,7 +330,7 @@ func (k *Keyring) fetchLive(ctx context.Context, v secret.VersionID) (Key, error
 
 // read reads a version from the store, for a live ring from its primary.
 func (k *Keyring) read(ctx context.Context, v secret.VersionID) (kept, secret.Stage, error) {
-	found, val, err := k.m.cfg.Source.Read(ctx, k.e.id, store.Selector{Version: v, Primary: k.kind == KeysAcceptLive})
+	found, val, err := (*k.e.source.Load()).Read(ctx, k.e.id, store.Selector{Version: v, Primary: k.kind == KeysAcceptLive})
 	if err != nil {
 		return kept{}, "", err
 	}

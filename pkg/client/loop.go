@@ -36,7 +36,8 @@ func (m *Manager) loop() {
 			m.catchUp()
 			m.renew()
 		case <-poll.C:
-			m.poll(m.parts[polls%len(m.parts)])
+			parts := m.members.Load().parts
+			m.poll(parts[polls%len(parts)])
 			polls++
 			poll.Reset(m.pollIn(polls))
 		case <-m.wake:
@@ -53,7 +54,10 @@ func (m *Manager) loop() {
 // poll begins to read a part of the secrets. It does not wait for the reads.
 func (m *Manager) poll(part []secret.ID) {
 	for _, id := range part {
-		e := m.entries[id]
+		e, ok := m.find(id)
+		if !ok {
+			continue // it was dropped, or is not loaded yet
+		}
 		e.start(e.feed(m.work, reload.Event{Kind: reload.Polled}, loaded{}))
 	}
 }
@@ -75,7 +79,7 @@ func (m *Manager) pollIn(n int) time.Duration {
 	if m.cfg.PollInterval < 0 {
 		return 1<<63 - 1
 	}
-	part := m.cfg.PollInterval / time.Duration(len(m.parts))
+	part := m.cfg.PollInterval / time.Duration(len(m.members.Load().parts))
 	spread := secret.Spread(secret.ID(m.cfg.Instance), "poll "+string(rune('a'+n%26)))
 	return part - time.Duration(spread*float64(part)/10)
 }
@@ -93,7 +97,7 @@ func (m *Manager) rouse() {
 
 // checkDeadlines feeds the clock to the secrets whose deadline has passed.
 func (m *Manager) checkDeadlines(now time.Time) {
-	for _, e := range m.entries {
+	for _, e := range m.entries() {
 		if at := e.due.Load(); at != 0 && at <= now.UnixNano() {
 			e.start(e.feed(m.work, reload.Event{Kind: reload.Clock}, loaded{}))
 		}
@@ -105,7 +109,7 @@ func (m *Manager) checkDeadlines(now time.Time) {
 func (m *Manager) untilDeadline() time.Duration {
 	next := time.Minute
 	now := time.Now().UnixNano()
-	for _, e := range m.entries {
+	for _, e := range m.entries() {
 		if at := e.due.Load(); at != 0 {
 			next = min(next, max(time.Duration(at-now), leastWait))
 		}
@@ -117,14 +121,15 @@ func (m *Manager) untilDeadline() time.Duration {
 func (m *Manager) each(f func(*entry)) {
 	ids := make(chan secret.ID)
 	var wg sync.WaitGroup
-	for range min(maxReloads, len(m.cfg.IDs)) {
+	now := m.members.Load()
+	for range min(maxReloads, len(now.ids)) {
 		wg.Go(func() {
 			for id := range ids {
-				f(m.entries[id])
+				f(now.entries[id])
 			}
 		})
 	}
-	for _, id := range m.cfg.IDs {
+	for _, id := range now.ids {
 		ids <- id
 	}
 	close(ids)

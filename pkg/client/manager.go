@@ -54,6 +54,9 @@ type Config struct {
 	// the fence. [Manager.Secret], [Manager.Get] and [Manager.Subscribe] refuse these
 	// secrets: a copy of a value is not checked.
 	CheckedAtUse []secret.ID
+	// Reconfigure returns the secrets to hold after a [Manager.Reload], as they are
+	// configured now. Nil makes Reload fail.
+	Reconfigure func(context.Context) (Set, error)
 	// Bus brings notifications and takes the records of what this process uses. Nil
 	// works by polling only, and then no rotation can see which versions it uses.
 	Bus Bus
@@ -95,8 +98,14 @@ type Manager struct {
 	log     *slog.Logger
 	tracer  trace.Tracer
 	meters  meters
-	entries map[secret.ID]*entry // fixed after New
-	parts   [][]secret.ID
+	members atomic.Pointer[members]
+	// reloading is held by Reload. endings are the ends of uses that are not on record yet.
+	reloading sync.Mutex
+	endings   struct {
+		sync.Mutex
+
+		uses map[secret.ID]events.Use
+	}
 	started time.Time
 	// incarnation names this process among all that had its instance name.
 	incarnation string
@@ -109,6 +118,8 @@ type Manager struct {
 	cancel context.CancelFunc
 	wg     sync.WaitGroup
 	stop   func() // ends the subscription
+	// unmeter ends the metrics that are computed when they are collected.
+	unmeter func()
 	// catching counts how often it was asked to catch up since that is under way.
 	catching atomic.Int64
 }
@@ -116,9 +127,9 @@ type Manager struct {
 // meters are the metrics of a Manager. Each carries the id of its secret, and none
 // a version: the number of series is bounded by the number of secrets.
 type meters struct {
-	access, near, rotated, failed, panics, fenced, retired metric.Int64Counter
-	stale                                                  metric.Int64UpDownCounter
-	latency                                                metric.Float64Histogram
+	access, near, rotated, failed, panics, fenced, retired, hooks metric.Int64Counter
+	stale                                                         metric.Int64UpDownCounter
+	latency                                                       metric.Float64Histogram
 }
 
 // scope names the meter and the tracer.
@@ -135,22 +146,27 @@ func New(ctx context.Context, cfg Config) (*Manager, error) {
 	}
 	cfg = cfg.withDefaults()
 	m := &Manager{
-		cfg: cfg, log: cfg.Logger, tracer: cfg.TracerProvider.Tracer(scope), entries: make(map[secret.ID]*entry, len(cfg.IDs)),
-		parts: inParts(cfg.IDs), started: time.Now(), incarnation: newIncarnation(), presence: newPresence(),
-		slots: make(chan struct{}, maxReloads), dirty: make(chan struct{}, 1), wake: make(chan struct{}, 1), stop: func() {},
+		cfg: cfg, log: cfg.Logger, tracer: cfg.TracerProvider.Tracer(scope), started: time.Now(), incarnation: newIncarnation(), presence: newPresence(),
+		slots: make(chan struct{}, maxReloads), dirty: make(chan struct{}, 1), wake: make(chan struct{}, 1), stop: func() {}, unmeter: func() {},
 	}
 	m.work, m.cancel = context.WithCancel(context.WithoutCancel(ctx))
 	if err := m.instruments(cfg.MeterProvider.Meter(scope)); err != nil {
 		return nil, fmt.Errorf("client: %w", err)
 	}
+	entries := make(map[secret.ID]*entry, len(cfg.IDs))
 	for _, id := range cfg.IDs {
-		e := &entry{m: m, id: id, checked: slices.Contains(cfg.CheckedAtUse, id)}
-		e.handle.e = e
-		m.entries[id] = e
+		entries[id] = m.newEntry(id, cfg.Source, slices.Contains(cfg.CheckedAtUse, id))
 	}
+	m.members.Store(newMembers(entries))
+	unmeter, err := m.gauges(cfg.MeterProvider.Meter(scope))
+	if err != nil {
+		return nil, fmt.Errorf("client: %w", err)
+	}
+	m.unmeter = unmeter
 	if err := m.start(ctx); err != nil {
 		m.cancel()
 		m.stop()
+		m.unmeter()
 		m.wg.Wait()
 		return nil, errors.Join(err, m.leave(context.WithoutCancel(ctx)))
 	}
@@ -215,10 +231,11 @@ func instanceName() string {
 // instruments makes the metrics. They have the names of the Python client's.
 func (m *Manager) instruments(meter metric.Meter) error {
 	i := telemetry.New(meter)
-	m.meters.access = i.Counter("secret.access", "{read}", "Reads of a secret by name, and intervals in which handles on it were read.")
+	m.meters.access = i.Counter("secret.access", "{read}", "Reads of a secret, by how it was read.")
 	m.meters.near = i.Counter("secret.near_expiry", "{version}", "Cached versions found near their end.")
 	m.meters.rotated = i.Counter("secret.rotated", "{version}", "Fresh versions taken into use.")
 	m.meters.failed = i.Counter("secret.reload.failures", "{reload}", "Reloads that left the old version in use.")
+	m.meters.hooks = i.Counter("secret.hook.failures", "{call}", "Calls of hooks that refused a version or panicked.")
 	m.meters.latency = i.Histogram("secret.reload.latency", "s", "Time from the announcement of a version to its use.")
 	m.meters.stale = i.UpDownCounter("secret.stale", "{version}", "Versions served although the store could not be asked since their end.")
 	m.meters.panics = i.Counter("secret.panics", "{panic}", "Panics of hooks, of the source and of the bus that were recovered, by where.")
@@ -334,7 +351,7 @@ func (m *Manager) Secret(id secret.ID) *Handle {
 
 // handle is Secret for users that check at use.
 func (m *Manager) handle(id secret.ID) *Handle {
-	e, ok := m.entries[id]
+	e, ok := m.find(id)
 	if !ok {
 		panic(fmt.Sprintf("client: %s is not among the secrets of this manager", id))
 	}
@@ -354,14 +371,14 @@ var ErrCheckedAtUse = errors.New("secret is checked at use: a copy of its value 
 // store was read once, and could not confirm the version. Use a [Handle] where reads
 // are hot.
 func (m *Manager) Get(ctx context.Context, id secret.ID) (Current, error) {
-	e, ok := m.entries[id]
+	e, ok := m.find(id)
 	if !ok {
 		return Current{}, fmt.Errorf("client: %w: %s", ErrUnknown, id)
 	}
 	if e.checked {
 		return Current{}, fmt.Errorf("client: %s: %w", id, ErrCheckedAtUse)
 	}
-	e.access.named.Add(1)
+	e.access.reads[readName].inc()
 	err := e.check(ctx)
 	return *e.current.Load(), err
 }
@@ -371,7 +388,7 @@ func (m *Manager) Get(ctx context.Context, id secret.ID) (Current, error) {
 // the notification arrived. It does nothing when the store was asked within the
 // last second. A reload that ctx stops waiting for continues.
 func (m *Manager) Refresh(ctx context.Context, id secret.ID) error {
-	e, ok := m.entries[id]
+	e, ok := m.find(id)
 	if !ok {
 		return fmt.Errorf("client: %w: %s", ErrUnknown, id)
 	}
@@ -400,6 +417,7 @@ func (m *Manager) Close(ctx context.Context) error {
 	m.stop()
 	m.cancel()
 	m.wg.Wait()
+	m.unmeter()
 	m.observe(ctx)
 	return m.leave(ctx)
 }

@@ -133,7 +133,7 @@ func (m *Manager) present(ctx context.Context) error {
 		if err := m.present(ctx); err != nil {
 			return err
 		}
-		m.poll(m.cfg.IDs) // a version may have been retired while the records were gone
+		m.poll(m.members.Load().ids) // a version may have been retired while the records were gone
 		return nil
 	}
 	if err != nil {
@@ -189,14 +189,14 @@ func (m *Manager) recordAll(ctx context.Context) error {
 		}
 	})
 	if len(errs) == 0 {
-		return nil
+		return m.recordEnds(ctx)
 	}
 	return errs[0] // the others have the same cause, mostly
 }
 
 // all calls f with every claim.
 func (m *Manager) all(f func(*claim)) {
-	for _, e := range m.entries {
+	for _, e := range m.entries() {
 		f(&e.claim)
 	}
 }
@@ -215,7 +215,7 @@ func (m *Manager) renew() {
 // accepts besides the version in use.
 func (m *Manager) renewal() time.Duration {
 	shortest := m.cfg.Lease
-	for _, e := range m.entries {
+	for _, e := range m.entries() {
 		shortest = min(shortest, e.fence)
 	}
 	return max(shortest/3, leastRenewal)
@@ -224,8 +224,7 @@ func (m *Manager) renewal() time.Duration {
 // report keeps the records and the presence of this process on the bus: after each
 // change, and as often as renewal says. What fails is logged and tried again then.
 func (m *Manager) report() {
-	pace := m.renewal()
-	every := time.NewTimer(pace)
+	every := time.NewTimer(m.renewal())
 	defer every.Stop()
 	for {
 		select {
@@ -235,7 +234,7 @@ func (m *Manager) report() {
 			pause(m.work, coalesce)
 		case <-every.C:
 		}
-		every.Reset(pace)
+		every.Reset(m.renewal())
 		if err := m.present(m.work); err != nil && m.work.Err() == nil {
 			m.log.LogAttrs(m.work, slog.LevelWarn, "secret.report", slog.String("error", err.Error()))
 		}
@@ -259,8 +258,11 @@ func (m *Manager) leave(ctx context.Context) error {
 // order of their ids. It holds versions and never a value.
 func (m *Manager) Report() events.Report {
 	r := events.Report{Service: m.cfg.Service, Instance: m.cfg.Instance, StartedAt: m.started, At: time.Now()}
-	for _, id := range m.cfg.IDs {
-		r.Secrets = append(r.Secrets, *m.entries[id].status.Load())
+	now := m.members.Load()
+	for _, id := range now.ids {
+		if s := now.entries[id].status.Load(); s != nil {
+			r.Secrets = append(r.Secrets, *s)
+		}
 	}
 	return r
 }

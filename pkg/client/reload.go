@@ -224,7 +224,7 @@ func (e *entry) failed(ctx context.Context, kind reload.EventKind, err error) (a
 // does not block, and ignores secrets that this Manager does not hold.
 func (m *Manager) notified(ctx context.Context, d events.Delivery) {
 	data := d.Event.Data
-	e, ok := m.entries[data.SecretID]
+	e, ok := m.entries()[data.SecretID]
 	if !ok {
 		return
 	}

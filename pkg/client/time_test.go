@@ -263,8 +263,8 @@ func TestALifetimeThatIsNoneIsRefused(t *testing.T) {
 	}
 }
 
-// TestReadsAreCounted: by name each, through handles the intervals in which they
-// were read.
+// TestReadsAreCounted: each of them, at the time of the collection, and a line in the
+// log says so at most once in ten seconds for a secret.
 func TestReadsAreCounted(t *testing.T) {
 	inFakeTime(t, 0, nil, func(c *clock) {
 		byName, byHandle := attribute.String("read", "name"), attribute.String("read", "handle")
@@ -279,14 +279,19 @@ func TestReadsAreCounted(t *testing.T) {
 			if _, err := c.m.Get(c.t.Context(), key); err != nil {
 				t.Fatal(err)
 			}
-			c.pass(10 * time.Second)
+		}
+		if n := c.metric("secret.access", byHandle); n != 300 {
+			t.Errorf("%d reads through a handle before the next look, want 300", n)
 		}
 		c.pass(time.Minute)
+		if log := c.log.String(); strings.Count(log, "secret.access") != 1 || !strings.Contains(log, "level=INFO msg=secret.access secret_id="+string(key)+" count=303") {
+			t.Errorf("want one line about 303 reads:\n%s", log)
+		}
 		if n := c.metric("secret.access", byName); n != 3 {
 			t.Errorf("%d accesses by name, want 3", n)
 		}
-		if n := c.metric("secret.access", byHandle); n != 3 {
-			t.Errorf("%d intervals with reads through a handle, want 3", n)
+		if n := c.metric("secret.access", byHandle); n != 300 {
+			t.Errorf("%d reads through a handle, want 300", n)
 		}
 	})
 }

@@ -59,6 +59,9 @@ func (e *entry) accepted() []secret.VersionID {
 func (e *entry) record(ctx context.Context) error {
 	e.claim.writing.Lock()
 	defer e.claim.writing.Unlock()
+	if e.gone {
+		return nil
+	}
 	changes := e.claim.version() // before what follows is looked at
 	u := e.use()
 	if len(u.Accepts) == 0 && u.Accepts != nil {

@@ -82,6 +82,9 @@ type Use struct {
 	// Joined is false while the process has taken the secret into use without an
 	// acknowledged record, because the bus could not be reached.
 	Joined bool `json:"joined"`
+	// Ended is set in the last record of a process that does not use the secret any
+	// more, and lives. A later record without it begins another use.
+	Ended bool `json:"ended,omitempty"`
 	// RetiredUses are uses of retired versions that the process refused since it
 	// started, at most MaxRetiredUses.
 	RetiredUses []RetiredUse `json:"retired_uses,omitempty"`
@@ -98,6 +101,9 @@ type User struct {
 	// is known then of what the incarnation uses.
 	Problem string
 }
+
+// Ended reports whether the incarnation has ended, or its use of the secret.
+func (u User) Ended() bool { return u.Presence.Ended || u.Use.Ended }
 
 // Fleet is everything that was stored about the users of one secret before the
 // read began: complete, or not returned.

@@ -232,7 +232,7 @@ func (q Question) unjoined(f events.Fleet) []string {
 	var out []string
 	for _, u := range f.Users {
 		s := u.Use.Service
-		if _, job := q.Spec.Job(s); job || u.Presence.Ended || u.Use.PastFence == events.PastFenceRefuse || q.Spec.Proof.Subscribers[s].JoinRequired || slices.Contains(out, s) {
+		if _, job := q.Spec.Job(s); job || u.Ended() || u.Use.PastFence == events.PastFenceRefuse || q.Spec.Proof.Subscribers[s].JoinRequired || slices.Contains(out, s) {
 			continue
 		}
 		out = append(out, s)

@@ -150,7 +150,7 @@ func (q Question) receiptUser(u events.User, now time.Time) events.ReceiptUser {
 	out := events.ReceiptUser{
 		Service: u.Use.Service, Instance: u.Use.Instance, Incarnation: u.Use.Incarnation, VersionID: u.Use.VersionID, Status: u.Use.Status,
 		Wanted: u.Use.Wanted, Accepts: u.Use.Accepts, PastFence: u.Use.PastFence, Fence: u.Use.Fence, Fleet: u.Presence.Fleet, Lease: u.Presence.Lease, Joined: u.Use.Joined,
-		Ended: u.Presence.Ended, State: string(StateOf(u, now)), StartedAt: u.Presence.StartedAt, AppliedAt: u.Use.At, UsedAt: u.UsedAt, RenewedAt: u.RenewedAt, Problem: u.Problem,
+		Ended: u.Ended(), State: string(StateOf(u, now)), StartedAt: u.Presence.StartedAt, AppliedAt: u.Use.At, UsedAt: u.UsedAt, RenewedAt: u.RenewedAt, Problem: u.Problem,
 	}
 	if end, ok := FenceEnd(u, q.Promoted, q.Spec.FencePeriod()); ok {
 		out.FenceEnd = end
@@ -195,7 +195,10 @@ func usedOlderUntil(u events.User, v secret.VersionID, promoted time.Time, fence
 		}
 		return u.Use.At
 	}
-	if u.Presence.Ended || u.Use.VersionID == "" {
+	if u.Use.Ended {
+		return u.UsedAt
+	}
+	if u.Ended() || u.Use.VersionID == "" {
 		return u.RenewedAt
 	}
 	if end, ok := FenceEnd(u, promoted, fence); ok {

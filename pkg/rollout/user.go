@@ -15,7 +15,8 @@ const (
 	// InstanceLive: its presence was renewed within its lease, and its records are
 	// understood.
 	InstanceLive InstanceState = "live"
-	// InstanceEnded: it said itself that it has ended, or its end was witnessed.
+	// InstanceEnded: it said itself that it has ended or does not use the secret any
+	// more, or its end was witnessed.
 	InstanceEnded InstanceState = "ended"
 	// InstanceSilent: anything else. It may run any version.
 	InstanceSilent InstanceState = "silent"
@@ -31,7 +32,7 @@ func StateOf(u events.User, now time.Time) InstanceState {
 	switch {
 	case u.Problem != "":
 		return InstanceSilent
-	case u.Presence.Ended:
+	case u.Ended():
 		return InstanceEnded
 	case !u.RenewedAt.IsZero() && now.Before(u.RenewedAt.Add(leaseOf(u))):
 		return InstanceLive

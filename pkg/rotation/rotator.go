@@ -186,11 +186,12 @@ func (r *Rotator) Handle(ctx context.Context, d events.Delivery) error {
 	}
 }
 
-// received logs and counts a request. Only the first try is a warning.
+// received logs and counts a request. A rotation that goes as planned is no warning;
+// one of a version that has ended already is.
 func (r *Rotator) received(ctx context.Context, t Try) {
-	level := slog.LevelWarn
-	if t.Retry.Attempt > 0 {
-		level = slog.LevelInfo
+	level := slog.LevelInfo
+	if t.Reason == events.ReasonExpired {
+		level = slog.LevelWarn
 	}
 	attrs := []slog.Attr{slog.String("secret_id", string(t.Secret)), slog.String("version_id", string(t.From)),
 		slog.String("reason", string(t.Reason)), slog.Int("attempt", t.Retry.Attempt)}

@@ -194,22 +194,6 @@ func (s Spec) Made(from VersionID, t Token) bool {
 // the store's, else 0 for "without end".
 func (s Spec) Lifetime(m Metadata) time.Duration { return cmp.Or(s.TTL, m.TTL) }
 
-// NotAfter returns the end of the life of version v: what the spec's TTL gives,
-// else what the store records for v, else what the store's own TTL gives. The
-// zero Time means that the version has no end.
-func (s Spec) NotAfter(m Metadata, v Version) time.Time {
-	switch {
-	case s.TTL > 0:
-		return v.CreatedAt.Add(s.TTL)
-	case !v.NotAfter.IsZero():
-		return v.NotAfter
-	case m.TTL > 0:
-		return v.CreatedAt.Add(m.TTL)
-	default:
-		return time.Time{}
-	}
-}
-
 // ErrNoWindow is returned by [Spec.RotateAt] when no rotation window opens in
 // the life of the version.
 var ErrNoWindow = errors.New("no rotation window before expiry")

@@ -106,10 +106,12 @@ func TestNotAfter(t *testing.T) {
 		want time.Time
 		life time.Duration
 	}{
-		"the TTL of the spec goes first":      {secret.Spec{TTL: time.Hour}, secret.Metadata{TTL: time.Minute}, secret.Version{CreatedAt: created, NotAfter: recorded}, created.Add(time.Hour), time.Hour},
-		"then the end that the store records": {secret.Spec{}, secret.Metadata{TTL: time.Minute}, secret.Version{CreatedAt: created, NotAfter: recorded}, recorded, time.Minute},
-		"then the TTL of the store":           {secret.Spec{}, secret.Metadata{TTL: time.Minute}, secret.Version{CreatedAt: created}, created.Add(time.Minute), time.Minute},
-		"else there is no end":                {secret.Spec{}, secret.Metadata{}, secret.Version{CreatedAt: created}, time.Time{}, 0},
+		"the TTL of the spec ends first":    {secret.Spec{TTL: time.Hour}, secret.Metadata{TTL: time.Minute}, secret.Version{CreatedAt: created, NotAfter: recorded}, created.Add(time.Hour), time.Hour},
+		"the TTL of the store ends first":   {secret.Spec{}, secret.Metadata{TTL: time.Minute}, secret.Version{CreatedAt: created, NotAfter: recorded}, created.Add(time.Minute), time.Minute},
+		"what the store records ends first": {secret.Spec{TTL: 72 * time.Hour}, secret.Metadata{}, secret.Version{CreatedAt: created, NotAfter: recorded}, recorded, 72 * time.Hour},
+		"only the store records an end":     {secret.Spec{}, secret.Metadata{}, secret.Version{CreatedAt: created, NotAfter: recorded}, recorded, 0},
+		"then the TTL of the store":         {secret.Spec{}, secret.Metadata{TTL: time.Minute}, secret.Version{CreatedAt: created}, created.Add(time.Minute), time.Minute},
+		"else there is no end":              {secret.Spec{}, secret.Metadata{}, secret.Version{CreatedAt: created}, time.Time{}, 0},
 	} {
 		if got := tt.spec.NotAfter(tt.meta, tt.v); !got.Equal(tt.want) || tt.spec.Lifetime(tt.meta) != tt.life {
 			t.Errorf("%s: %s, lifetime %s", name, got, tt.spec.Lifetime(tt.meta))

@@ -583,7 +583,7 @@ async def test_an_access_by_name_is_counted_and_logged(store: Counted, metrics: 
         with pytest.raises(errors.UnknownSecretError, match="TOKEN"):
             manager.get("TOKEN")
     assert metrics.counts["secret.access"] == 1
-    assert logged("secret.access") == [{"secret_id": "KEY", "version_id": "env-1"}]
+    assert logged("secret.access") == [{"secret_id": "KEY", "count": 1}]
 
 
 async def test_metrics_that_fail_break_nothing(store: Counted, logged: Logged) -> None:

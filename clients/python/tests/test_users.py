@@ -123,3 +123,18 @@ async def test_a_user_that_refuses_the_version_in_use_is_not_added() -> None:
             await manager.subscribe("KEY", Refusing("env-1"))
         store.set("two", 2)
         await eventually(lambda: manager.secret("KEY").get().version.id == "env-2")
+
+
+async def test_a_hook_that_fails_is_counted(metrics: Recorder) -> None:
+    store = Store("value one")
+    async with manager_of(store, metrics=metrics) as manager:
+
+        async def hook(change: Change) -> None:
+            if change.version.id == "env-2":
+                raise ValueError("cannot log in")
+
+        await manager.subscribe("KEY", hook)
+        assert metrics.counts["secret.hook.failures"] == 0
+        store.set("value two", 2)
+        await eventually(lambda: metrics.counts["secret.hook.failures"] > 0)
+    assert ("secret.hook.failures", {"secret.id": "KEY"}) in metrics.attributes

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"os"
 	"slices"
 	"strings"
@@ -145,16 +146,7 @@ func (c *Client) open(ctx context.Context, o Options, cfg *Config, p Provider) e
 		bus = c.link
 		conn, _ = c.link.current()
 	}
-	ids := slices.Clone(o.IDs)
-	for id := range cfg.Secrets {
-		ids = append(ids, id)
-	}
-	checked := slices.Clone(o.CheckedAtUse)
-	for _, id := range cfg.CheckedAtUse {
-		checked = append(checked, secret.ID(id))
-	}
-	slices.Sort(ids)
-	ids = slices.Compact(ids)
+	ids := o.ids(cfg)
 	d, err := o.driver(ctx, p, &Session{Config: cfg, Lookup: o.Lookup, Conn: conn, IDs: ids})
 	if err != nil {
 		return fmt.Errorf("setup: store %s: %w", cfg.Store, err)
@@ -163,20 +155,52 @@ func (c *Client) open(ctx context.Context, o Options, cfg *Config, p Provider) e
 	if err != nil {
 		return errors.Join(err, d.Close())
 	}
-	var specs []secret.Spec
-	for _, id := range ids {
-		specs = append(specs, secret.Spec{ID: id, Store: cfg.Store, Path: path(cfg, id, o.Lookup), RefreshMargin: cfg.RefreshMargin})
-	}
-	source, err := client.FromSpecs([]*store.Store{c.st}, specs)
+	set, err := c.set(o, cfg)
 	if err != nil {
-		return fmt.Errorf("setup: %w", err)
+		return err
 	}
 	c.Manager, err = client.New(ctx, client.Config{
-		Service: cfg.Service, Instance: cfg.Instance, Fleet: cfg.Fleet, Source: source, IDs: ids, Bus: bus,
-		CheckedAtUse: checked, Join: cfg.Join, PollInterval: cfg.PollInterval, Fence: cfg.Fence, Lease: cfg.Lease, Lookup: o.Lookup,
+		Service: cfg.Service, Instance: cfg.Instance, Fleet: cfg.Fleet, Source: set.Source, IDs: set.IDs, Bus: bus,
+		CheckedAtUse: set.CheckedAtUse, Join: cfg.Join, PollInterval: cfg.PollInterval, Fence: cfg.Fence, Lease: cfg.Lease, Lookup: o.Lookup,
 		Logger: o.Logger, MeterProvider: o.MeterProvider, TracerProvider: o.TracerProvider,
+		Reconfigure: func(context.Context) (client.Set, error) { return c.reconfigured(o) },
 	})
 	return err
+}
+
+// ids returns the secrets to hold, in order.
+func (o Options) ids(cfg *Config) []secret.ID {
+	return slices.Compact(slices.Sorted(slices.Values(slices.Concat(o.IDs, slices.Collect(maps.Keys(cfg.Secrets))))))
+}
+
+// set returns what to hold, in the store that is open.
+func (c *Client) set(o Options, cfg *Config) (client.Set, error) {
+	set := client.Set{IDs: o.ids(cfg), CheckedAtUse: slices.Clone(o.CheckedAtUse)}
+	for _, id := range cfg.CheckedAtUse {
+		set.CheckedAtUse = append(set.CheckedAtUse, secret.ID(id))
+	}
+	var specs []secret.Spec
+	for _, id := range set.IDs {
+		specs = append(specs, secret.Spec{ID: id, Store: cfg.Store, Path: path(cfg, id, o.Lookup), RefreshMargin: cfg.RefreshMargin})
+	}
+	var err error
+	if set.Source, err = client.FromSpecs([]*store.Store{c.st}, specs); err != nil {
+		return client.Set{}, fmt.Errorf("setup: %w", err)
+	}
+	return set, nil
+}
+
+// reconfigured reads the configuration again, for [client.Manager.Reload]. It takes the
+// secrets and their paths from it; everything else needs a restart.
+func (c *Client) reconfigured(o Options) (client.Set, error) {
+	cfg, err := Load(o.File, o.Lookup)
+	if err != nil {
+		return client.Set{}, err
+	}
+	if cfg.Store != c.st.Name() {
+		return client.Set{}, fmt.Errorf("setup: store: it was %s and is %s now: restart the process to change it", c.st.Name(), cfg.Store)
+	}
+	return c.set(o, cfg)
 }
 
 // driver opens a store. It waits for one on the bus.

@@ -186,6 +186,7 @@ class TokenAuthenticator:
         Past the fence it reads the store once, which blocks, and raises :class:`~tradepulse_rotator.errors.FenceError` when
         that does not confirm the current token. On an event loop await :meth:`confirm` before.
         """
+        self._manager.used(self.secret_id)
         self._manager.check(self.secret_id)
         raw = token.encode(errors="surrogatepass")
         use = self._match(self._mac(raw)) if 0 < len(raw) <= _MAX_TOKEN else TokenUse.REJECTED

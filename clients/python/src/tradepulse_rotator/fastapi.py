@@ -16,6 +16,7 @@
 
 from __future__ import annotations
 
+import logging
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import timedelta
 from http import HTTPStatus
@@ -26,20 +27,21 @@ from fastapi.openapi.models import HTTPBearer as HTTPBearerModel
 from fastapi.requests import HTTPConnection
 from fastapi.security.base import SecurityBase
 
+from tradepulse_rotator import logs
 from tradepulse_rotator.audit import AuditFile, AuditLogger, AuditRecord
 from tradepulse_rotator.auth import TokenAuthenticator, TokenUse, refusal
-from tradepulse_rotator.errors import ConfigurationError, FenceError, NotStartedError
+from tradepulse_rotator.errors import ConfigurationError, FenceError, NotStartedError, RotatorError
 from tradepulse_rotator.keyring import Keyring, KeyUse
 from tradepulse_rotator.manager import Manager
 from tradepulse_rotator.settings import bus_from_env, options_from_env, source_from_env
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Mapping
+    from collections.abc import AsyncIterator, Callable, Iterable, Mapping
     from pathlib import Path
 
     from tradepulse_rotator.bus import Bus
     from tradepulse_rotator.metrics import Metrics
-    from tradepulse_rotator.store import Source
+    from tradepulse_rotator.store import Source, Spec
 
 DEFAULT_OVERLAP: Final = timedelta(hours=1)
 
@@ -176,11 +178,21 @@ class Secrets:
             raise NotStartedError("the lifespan of the application has not started")
         return self._manager
 
+    def _specs(self) -> Iterable[Spec]:
+        return self._source(list(self._ids)).specs.values()
+
+    async def reload(self) -> None:
+        """Read the configuration again, as :meth:`~tradepulse_rotator.manager.Manager.reload` does. A failure is logged."""
+        try:
+            await self.manager.reload()
+        except RotatorError as err:
+            logs.event(logging.ERROR, "secret.not_reloaded", error=str(err), detail="the secrets from before stay in use")
+
     @asynccontextmanager
     async def lifespan(self, _app: object) -> AsyncIterator[None]:
         """Load every secret before the first request, or fail with all that are missing; end all of it after the last."""
         source = self._source(list(self._ids))
-        options = {**options_from_env(), **self._options}
+        options = {"reconfigure": self._specs, **options_from_env(), **self._options}
         manager = Manager(service=self._service, source=source, bus=self._bus(), metrics=self._metrics, **options)
         async with manager, AsyncExitStack() as stack:
             for part in self._parts:

@@ -65,6 +65,11 @@ class Fence:
         at = self._confirmed.get(version)
         return at is not None and elapsed(at, self.clock()) < self.period
 
+    def end(self) -> None:
+        """Refuse every version: the secret is not used any more."""
+        with self._lock:
+            self._current, self._confirmed = "", {}
+
     def use(self, version: str, sent: Moment) -> None:
         """Note that a version has come into use, which a read of the store's primary that began at ``sent`` called current."""
         with self._lock:

@@ -102,6 +102,7 @@ class Keyring:
         """Return the key to sign with, or raise :class:`~tradepulse_rotator.errors.FenceError`."""
         if self._current is None:
             raise NotStartedError("the key ring has no key")
+        self._manager.used(self.secret_id)
         self._manager.check(self.secret_id)
         return self._current
 
@@ -111,6 +112,7 @@ class Keyring:
         A live ring raises :class:`~tradepulse_rotator.errors.FenceError` past the fence. It reports the use of a retired
         version with ``client``, the address of its sender.
         """
+        self._manager.used(self.secret_id)
         if not self._live:
             return self._keys.get(version_id)
         self._manager.check(self.secret_id)

@@ -16,6 +16,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Final, Self
 
 from tradepulse_rotator import events, logs, tasks, times
+from tradepulse_rotator.change import Change
 from tradepulse_rotator.checks import Checks
 from tradepulse_rotator.errors import (
     ConfigurationError,
@@ -24,7 +25,7 @@ from tradepulse_rotator.errors import (
     UnknownSecretError,
 )
 from tradepulse_rotator.fence import Moment
-from tradepulse_rotator.metrics import Metrics, SafeMetrics
+from tradepulse_rotator.metrics import Gauge, Metrics, SafeMetrics
 from tradepulse_rotator.presence import Identity, Recorder
 from tradepulse_rotator.reading import MAX_READS, Reader
 from tradepulse_rotator.records import PastFence
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from tradepulse_rotator.bus import Bus
-    from tradepulse_rotator.store import Source, Version
+    from tradepulse_rotator.store import Source, Spec, Version
     from tradepulse_rotator.value import SecretValue
 
 DEFAULT_LEASE: Final = timedelta(seconds=30)
@@ -50,6 +51,7 @@ _JOIN_WAIT: Final = 60.0  # for the acknowledged uses of secrets whose users ser
 _JOIN_WAIT_CHECKED: Final = 5.0  # where every user checks at use: its fence bounds what a process does that rotator does not know
 _RECORD_WAIT: Final = 10.0
 _LEAST_LOOK: Final = 0.02
+_TELL_ACCESSES: Final = 10.0  # between two lines in the log about the accesses of one secret
 _HEAR_AGAIN: Final = 2.0
 _LONGEST_LOOK: Final = 60.0
 _MAX_PARTS: Final = 64  # into which a poll is spread over its interval, so that many secrets are not read at once
@@ -81,6 +83,7 @@ class Manager:
         join: str = "",
         fleet: str = "",
         metrics: Metrics | None = None,
+        reconfigure: Callable[[], Iterable[Spec]] | None = None,
         max_stale: object = _UNSET,
     ) -> None:
         """Set up what :meth:`start` starts.
@@ -93,7 +96,8 @@ class Manager:
         :class:`~tradepulse_rotator.store.Spec` of the secret says so. ``checked_at_use`` names the secrets that this process
         uses through authenticators and keyrings only, which refuse past the fence. ``join`` ``"required"`` waits without a
         limit until the bus has stored that this process uses its secrets; otherwise it starts after a minute without that.
-        ``fleet`` names the fleet of this process, as secrets list it under ``fleets:``.
+        ``fleet`` names the fleet of this process, as secrets list it under ``fleets:``. ``reconfigure`` returns the secrets
+        as they are configured now, for :meth:`reload`.
         """
         if max_stale is not _UNSET:
             raise ConfigurationError("max_stale is now fence: how long this process uses a version that it cannot confirm")
@@ -113,13 +117,16 @@ class Manager:
         self._reader = Reader(source)
         self._dirty, self._wake, self._unheard = asyncio.Event(), asyncio.Event(), asyncio.Event()
         shell = Shell(self.read, self._spawn, self._metrics, self._dirty, self._wake, self._offer, self._is_recorded)
-        self._entries = _entries(source, retry, fence, frozenset(checked_at_use), shell)
-        self._parts = _in_parts(list(self._entries.values()))
-        self._polled = itertools.cycle(self._parts)
+        checked = frozenset(checked_at_use)
+        self._entries = _entries(source, retry, fence, checked, shell)
+        self._source, self._reconfigure, self._reloading = source, reconfigure, asyncio.Lock()
+        self._make = lambda spec: _entry(spec, retry, fence, checked, shell)
+        self._divide()
         self._recorder = None if bus is None else Recorder(bus, self._me, list(self._entries.values()), self._dirty, self._poll_all)
         self._checks = Checks(source, self._reader.threads, self._metrics)
         self._tasks: set[asyncio.Task[None]] = set()
         self._started = self._closed = False
+        self._unwatch: Callable[[], None] = lambda: None
         self._unanswered: list[str] = []  # secrets whose last notification was not read yet
         self._poll_at = 0.0  # on the clock of the loop
 
@@ -157,6 +164,8 @@ class Manager:
             raise
         self._poll_at = asyncio.get_running_loop().time() + self._poll_in()
         self._spawn(tasks.forever("poll", self._look, self._metrics))
+        self._spawn(tasks.forever("access", self._tell_accessed, self._metrics))
+        self._unwatch = self._metrics.watch(self.gauges)
         if self._bus is not None and self._recorder is not None:
             recorder, hear = self._recorder, partial(self._hear_missed, self._bus)
             self._spawn(tasks.forever("report", recorder.keep, self._metrics, longest=min(recorder.interval, _HEAR_AGAIN)))
@@ -188,8 +197,10 @@ class Manager:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        self._unwatch()
         for entry in self._entries.values():
             entry.release()
+            entry.tell_accessed()
         await self._leave()
 
     async def _leave(self) -> None:
@@ -229,14 +240,46 @@ class Manager:
     def get(self, secret_id: str) -> Current:
         """Return the current version of a secret, and count and log the access. Use a handle where reads are hot."""
         entry = self._copied(secret_id)
-        self._metrics.count("secret.access", {"secret.id": secret_id})
-        logs.event(logging.INFO, "secret.access", secret_id=secret_id, version_id=entry.current.version.id)
+        entry.accessed("name")
         return entry.current
+
+    def gauges(self) -> list[Gauge]:
+        """Return the age of every secret, and the time to its end if it has one, as they are now, in any thread."""
+        return [gauge for entry in tuple(self._entries.values()) for gauge in entry.gauges()]
+
+    async def _tell_accessed(self) -> None:
+        """Log the accesses after a while, one line for each secret."""
+        await asyncio.sleep(_TELL_ACCESSES)
+        for entry in tuple(self._entries.values()):
+            entry.tell_accessed()
 
     @property
     def metrics(self) -> Metrics:
         """What counts for this manager."""
         return self._metrics
+
+    async def reload(self) -> None:
+        """Hold the secrets that ``reconfigure`` returns now: read what is new, move what is elsewhere, and drop the others.
+
+        All of that happens, or after an exception none of it: then the secrets from before stay in use. The store stays the one
+        of this manager. The use of what is new is on record before it is read, so a bus that cannot be reached is an error. A
+        secret is dropped only once its users are closed and its hooks removed; handles on it keep a last value.
+        """
+        if self._reconfigure is None or not self._started or self._closed:
+            raise ConfigurationError("reload: this manager has no reconfigure, or does not run")
+        async with self._reloading:
+            change = Change(self._source, self._entries, self._reconfigure(), self._make)
+            await change.make(self._reader, self._recorder)
+            self._divide()
+            self._wake.set()
+            self._dirty.set()
+        counts = {"added": len(change.added), "moved": len(change.moved), "dropped": len(change.dropped)}
+        logs.event(logging.INFO, "secret.reloaded", **counts)
+
+    def _divide(self) -> None:
+        """Spread the secrets over the interval of the poll."""
+        self._parts = _in_parts(list(self._entries.values()))
+        self._polled = itertools.cycle(self._parts)
 
     def _entry(self, secret_id: str) -> Entry:
         entry = self._entries.get(secret_id)
@@ -344,6 +387,10 @@ class Manager:
         """
         self._checks.check(self._entry(secret_id))
 
+    def used(self, secret_id: str) -> None:
+        """Count a use by a user that was attached, in any thread."""
+        self._entry(secret_id).accessed("use")
+
     async def refresh(self, secret_id: str) -> None:
         """Read a secret now, take a new version into use, and wait until that is done.
 
@@ -435,11 +482,12 @@ def _entries(source: Source, retry: timedelta, fence: timedelta | None, checked:
     unknown = checked - source.specs.keys()
     if unknown:
         raise ConfigurationError(f"checked_at_use: {', '.join(sorted(unknown))}: not among the secrets of this manager")
-    out = {}
-    for spec in source.specs.values():
-        past = PastFence.REFUSE if spec.id in checked else PastFence.SERVE
-        out[spec.id] = Entry(replace(spec, fence=spec.fence or fence), retry, past, shell)
-    return out
+    return {spec.id: _entry(spec, retry, fence, checked, shell) for spec in source.specs.values()}
+
+
+def _entry(spec: Spec, retry: timedelta, fence: timedelta | None, checked: frozenset[str], shell: Shell) -> Entry:
+    past = PastFence.REFUSE if spec.id in checked else PastFence.SERVE
+    return Entry(replace(spec, fence=spec.fence or fence), retry, past, shell)
 
 
 def _in_parts(entries: list[Entry]) -> list[tuple[Entry, ...]]:

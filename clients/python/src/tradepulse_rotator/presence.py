@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from tradepulse_rotator import logs, times
@@ -64,6 +64,8 @@ class Recorder:
         self._renewed = clock()  # when the last presence was sent
         self._tried = asyncio.Event()  # set, and replaced, after each try to write what is due
         self._failing = False
+        self._writing = asyncio.Lock()  # held while records are written: none follows the end of a use
+        self._endings: dict[str, Use] = {}  # :: id of a secret → the end of its use, which is not stored yet
 
     def is_recorded(self, secret_id: str) -> bool:
         """Report whether a use of a secret was ever stored."""
@@ -145,7 +147,8 @@ class Recorder:
         """Write what is due. A failure is logged once, until a success."""
         failed = True
         try:
-            await self._write()
+            async with self._writing:
+                await self._write()
             failed = False
         except RotatorError as err:
             if not self._failing:
@@ -157,6 +160,7 @@ class Recorder:
 
     async def _write(self) -> None:
         await self._write_uses()
+        await self._write_endings()
         if self._seq is None:
             await self._join()
         elif self._due:
@@ -206,6 +210,32 @@ class Recorder:
             use = uses.get(entry.id)
             if use is not None:
                 entry.fence.renewed((use.version_id, *(use.accepts or ())), sent)
+
+    async def enrol(self, entries: Sequence[Entry]) -> None:
+        """Write the use of secrets that are new, before they are read, and keep it on record from here on."""
+        async with self._writing:
+            for entry in entries:
+                self._endings.pop(entry.id, None)
+                await self._write_use(self._use(entry))
+            self._entries = [*self._entries, *entries]
+
+    async def end_uses(self, entries: Sequence[Entry]) -> None:
+        """End the use of secrets and say so; what cannot be said now is said later."""
+        async with self._writing:
+            gone = {e.id for e in entries}
+            self._entries = [e for e in self._entries if e.id not in gone]
+            for entry in entries:
+                entry.fence.end()
+                self._acked.pop(entry.id, None)
+                self._endings[entry.id] = replace(self._use(entry), version_id="", wanted="", reason="", accepts=(), ended=True)
+            self._dirty.set()
+            with suppress(RotatorError):
+                await self._write_endings()
+
+    async def _write_endings(self) -> None:
+        for use in tuple(self._endings.values()):
+            await self._bus.write_use(use)
+            self._endings.pop(use.secret_id, None)
 
     async def end(self) -> None:
         """Say that this incarnation has ended, if it ever joined."""

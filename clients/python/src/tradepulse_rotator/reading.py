@@ -10,7 +10,7 @@ from tradepulse_rotator.errors import InvalidError, MissingSecretsError, NotFoun
 from tradepulse_rotator.reload import First
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from tradepulse_rotator.reload import Entry
     from tradepulse_rotator.store import Source, Version
@@ -53,16 +53,20 @@ class Reader:
 
     async def load(self, entries: Mapping[str, Entry]) -> None:
         """Read the first version of every secret, and take all of them into use, or raise :class:`MissingSecretsError`."""
-        found = await asyncio.gather(*map(self._first, entries.values()), return_exceptions=True)
-        missing = [self._remedy(i, e) for i, e in zip(entries, found, strict=True) if isinstance(e, StoreError)]
+        for entry, first in zip(entries.values(), await self.firsts(entries.values()), strict=True):
+            entry.started(first)
+
+    async def firsts(self, entries: Iterable[Entry]) -> list[First]:
+        """Read the first version of every secret, or raise :class:`MissingSecretsError`."""
+        entries = list(entries)
+        found = await asyncio.gather(*map(self._first, entries), return_exceptions=True)
+        missing = [self._remedy(entry.id, e) for entry, e in zip(entries, found, strict=True) if isinstance(e, StoreError)]
         for error in found:
             if isinstance(error, BaseException) and not isinstance(error, StoreError):
                 raise error
         if missing:
             raise MissingSecretsError(f"{len(missing)} of {len(entries)} secrets cannot be resolved:\n" + "\n".join(missing))
-        for entry, first in zip(entries.values(), found, strict=True):
-            if isinstance(first, First):
-                entry.started(first)
+        return [first for first in found if isinstance(first, First)]
 
     async def _first(self, entry: Entry) -> First:
         fresh_for, sent = self._source.fresh_for(entry.id), entry.fence.clock()

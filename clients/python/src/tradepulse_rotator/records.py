@@ -138,6 +138,8 @@ class Use:
     """False while the process has taken the secret into use without an acknowledged record."""
     retired_uses: tuple[RetiredUse, ...] = ()
     """Uses of retired versions that the process refused since it started."""
+    ended: bool = False
+    """Set in the last record of a process that does not use the secret any more, and lives."""
 
     def encode(self) -> bytes:
         """Return the record as it is stored on the bus."""
@@ -156,6 +158,8 @@ class Use:
             "fence_seconds": str(self.fence_seconds),
             "joined": "true" if self.joined else "false",
         }
+        if self.ended:
+            fields["ended"] = "true"
         if self.retired_uses:
             fields["retired_uses"] = "[" + ",".join(u.encode() for u in self.retired_uses) + "]"
         return _object(**fields).encode()

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+import threading
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from tradepulse_rotator import events, logs, machine, tasks, times
-from tradepulse_rotator.errors import RotatorError, reason_of
+from tradepulse_rotator.errors import ConfigurationError, RotatorError, reason_of
 from tradepulse_rotator.fence import Fence
+from tradepulse_rotator.metrics import AGE, TIME_TO_EXPIRY, Gauge
 from tradepulse_rotator.records import PastFence, Status, Use, whole_seconds
 from tradepulse_rotator.states import ANSWERED, Announcement, Do, Effect, Event, Failure, Kind, Rules, State
 from tradepulse_rotator.tripwire import Tripwire
@@ -80,7 +82,8 @@ class Handle:
         self.id = entry.id
 
     def get(self) -> Current:
-        """Return the version in use."""
+        """Return the version in use, and count the access."""
+        self._entry.accessed("handle")
         return self._entry.current
 
     @property
@@ -108,10 +111,35 @@ class Entry:
         self._offering = ""  # a version that is being offered to users
         self._rules = Rules(times.span(spec.refresh_margin), times.span(retry))
         self.state = State()
-        self._users = Users(shell.metrics)
+        self._users = Users(spec.id, shell.metrics)
         self._since = times.now_ns()
         self._idle = asyncio.Event()  # set while no reload is under way
         self._idle.set()
+        self._reading = threading.Lock()
+        self._reads = 0  # that are not logged yet, with _reading held
+
+    def accessed(self, how: str) -> None:
+        """Count a read of the secret by ``name``, by ``handle`` or by the ``use`` of an authenticator or a key ring, in any thread."""
+        self._shell.metrics.count("secret.access", {"secret.id": self.id, "read": how})
+        with self._reading:
+            self._reads += 1
+
+    def tell_accessed(self) -> None:
+        """Log how many reads there were since the last call, if there were any."""
+        with self._reading:
+            reads, self._reads = self._reads, 0
+        if reads:
+            logs.event(logging.INFO, "secret.access", secret_id=self.id, count=reads)
+
+    def gauges(self) -> Iterator[Gauge]:
+        """Return the age of the version in use, and the time to its end if it has one, in any thread."""
+        current: Current | None = getattr(self, "current", None)
+        if current is None:
+            return
+        now, attributes = times.now_ns(), {"secret.id": self.id}
+        yield Gauge(AGE, (now - current.version.created_at) / _SECOND, attributes)
+        if current.not_after is not None:
+            yield Gauge(TIME_TO_EXPIRY, (current.not_after - now) / _SECOND, attributes)
 
     @property
     def checked(self) -> bool:
@@ -193,6 +221,41 @@ class Entry:
     def release(self) -> None:
         """Let nothing wait for a reload: the manager is closed."""
         self._idle.set()
+
+    @property
+    def spec(self) -> Spec:
+        """What is configured of the secret."""
+        return self._spec
+
+    @property
+    def used(self) -> bool:
+        """Whether users are attached."""
+        return self._users.any
+
+    async def restart(self, spec: Spec, got: tuple[Version, SecretValue, Moment]) -> None:
+        """Begin the life of the secret anew with a version at another place, once every user has taken it.
+
+        Versions of two places may have the same id, so the state of the old one ends.
+        """
+        version, value, sent = got
+        change = Change(self.id, version, value)
+        self._offering = version.id
+        try:
+            await self._shell.offer(self)
+            async with self._users.lock:
+                failure = await self._users.prepare(change)
+                if failure is not None:
+                    self._users.withdraw(version.id, self.state.version)
+                    raise ConfigurationError(f"{self.id} cannot be moved to {spec.store_path!r}: {failure.text}")
+                self._spec, self.state = spec, State()
+                self._rules = replace(self._rules, margin=times.span(spec.refresh_margin))
+                self._users.commit(change)
+                self.fence.use(version.id, sent)
+                event = Event(Kind.STARTED, version=version.id, not_after=spec.not_after(version))
+                self._start(self._feed(event, (version, value)))
+        finally:
+            self._offering = ""
+            self._shell.dirty.set()
 
     async def attach(self, hooks: Hooks) -> None:
         """Have a user take the version in use, and add it unless it refuses."""

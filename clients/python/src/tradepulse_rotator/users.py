@@ -68,11 +68,17 @@ class _User:
 class Users:
     """The users of one secret, in the order in which they were added. All methods belong to the event loop."""
 
-    def __init__(self, metrics: Metrics) -> None:
+    def __init__(self, secret_id: str, metrics: Metrics) -> None:
+        self._id = secret_id
         self.lock = asyncio.Lock()
         """Held while users are called. A reload holds it from prepare to commit, so that a user that is added misses no version."""
         self._metrics = metrics
         self._users: list[_User] = []
+
+    @property
+    def any(self) -> bool:
+        """Whether there is a user."""
+        return bool(self._users)
 
     async def add(self, hooks: Hooks, change: Change) -> None:
         """Have the version in use taken by a user, and add it unless it refuses. The caller holds the lock."""
@@ -98,6 +104,7 @@ class Users:
             except BaseException as err:  # a hook may raise anything, and the version before has to stay in use
                 if tasks.ends(err):
                     raise
+                self._metrics.count("secret.hook.failures", {"secret.id": self._id})
                 return Failure(reason_of(err), change.value.scrub(f"the hook failed: {type(err).__name__}: {err}"))
             if not change.staged:
                 user.holds = change.version.id
@@ -138,6 +145,7 @@ class Users:
                 hook(argument)
         except Exception as err:  # noqa: BLE001  # the other users go on
             tasks.failed("hook", err, self._metrics)
+            self._metrics.count("secret.hook.failures", {"secret.id": self._id})
 
 
 async def _call(hook: Hook, change: Change) -> None:

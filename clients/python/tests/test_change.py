@@ -1,0 +1,95 @@
+"""Secrets are added, moved and dropped while a manager runs."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from conftest import TestBus, eventually
+from tradepulse_rotator import Change, Manager, NatsBus, NatsOptions, SecretValue, Source, Spec, Verifier, Version, errors
+from tradepulse_rotator.providers.env import EnvProvider
+
+
+class Seen(EnvProvider):
+    """The environment, which notes what is on record of a path at its first read."""
+
+    def __init__(self, bus: TestBus) -> None:
+        super().__init__({"KEY": "value one", "TOKEN": "token-one", "OTHER": "moved value", "THIRD": "third value"})
+        self._bus, self.first = bus, dict[str, list[dict[str, Any]]]()
+
+    def read(self, path: str, version: str | None = None) -> tuple[Version, SecretValue]:
+        self.first.setdefault(path, self._bus.uses(path))
+        return super().read(path, version)
+
+
+class Running:
+    """A manager whose configuration is what ``specs`` says at each reload."""
+
+    def __init__(self, bus: TestBus) -> None:
+        self.store = Seen(bus)
+        self.specs = [Spec("KEY"), Spec("TOKEN")]
+        source = Source(self.store, self.specs, {})
+        nats = NatsBus(NatsOptions((bus.url,)), Verifier.from_files(bus.key))
+        self.manager = Manager(service="api", source=source, bus=nats, poll_interval=timedelta(hours=1), reconfigure=lambda: self.specs)
+
+    def text(self, secret_id: str) -> str:
+        return self.manager.get(secret_id).value.reveal_text()
+
+
+@pytest.fixture
+async def running(bus: TestBus) -> AsyncIterator[Running]:
+    r = Running(bus)
+    async with r.manager:
+        await eventually(lambda: bus.running("KEY"))
+        yield r
+
+
+async def test_a_reload_adds_moves_and_drops(running: Running, bus: TestBus) -> None:
+    given: list[str] = []
+    await running.manager.subscribe("KEY", lambda c: given.append(c.value.reveal_text()))
+    handle = running.manager.secret("KEY")
+    running.specs = [Spec("KEY", path="OTHER"), Spec("THIRD")]
+    await running.manager.reload()
+    assert given == ["value one", "moved value"]
+    assert handle.get().value.reveal_text() == running.text("KEY") == "moved value"
+    assert running.text("THIRD") == "third value"
+    assert [u["version_id"] for u in running.store.first["THIRD"]] == [""]
+    with pytest.raises(errors.UnknownSecretError):
+        running.manager.get("TOKEN")
+    await eventually(lambda: [(u["version_id"], u["accepts"], u["ended"]) for u in bus.uses("TOKEN")] == [("", [], True)])
+    await eventually(lambda: bus.running("THIRD"))
+
+    running.specs = [Spec("KEY"), Spec("TOKEN")]
+    await running.manager.reload()
+    assert running.text("KEY") == "value one"
+    await eventually(lambda: [u for u in bus.uses("TOKEN") if u["version_id"] and "ended" not in u])
+
+
+@pytest.mark.parametrize(
+    ("specs", "why"),
+    [
+        ([Spec("KEY"), Spec("TOKEN"), Spec("THIRD"), Spec("NOWHERE")], "NOWHERE"),
+        ([Spec("KEY", path="NOWHERE"), Spec("TOKEN"), Spec("THIRD")], "KEY"),
+        ([Spec("TOKEN", path="OTHER"), Spec("KEY"), Spec("THIRD")], "not this one"),
+        ([Spec("KEY"), Spec("THIRD")], "TOKEN"),
+        ([], "no secret"),
+    ],
+)
+async def test_a_reload_that_fails_changes_nothing(running: Running, bus: TestBus, specs: list[Spec], why: str) -> None:
+    def hook(change: Change) -> None:
+        if change.value.reveal_text() == "moved value":
+            raise ValueError("not this one")
+
+    await running.manager.subscribe("TOKEN", hook)
+    running.specs = specs
+    with pytest.raises(errors.RotatorError, match=why):
+        await running.manager.reload()
+    for secret_id, value in (("KEY", "value one"), ("TOKEN", "token-one")):
+        await running.manager.refresh(secret_id)
+        assert running.text(secret_id) == value
+    with pytest.raises(errors.UnknownSecretError):
+        running.manager.get("THIRD")
+    await eventually(lambda: all(u.get("ended") for u in bus.uses("THIRD")))
