@@ -55,7 +55,8 @@ type TLS struct {
 	Key string `json:"key,omitzero" jsonschema:"format=file"`
 }
 
-// Connect returns how to reach NATS, with the files and variables as they are now.
+// Connect returns how to reach NATS. It reads every file and variable once, so that a
+// mistake is an error; a connection reads the files again at each login.
 func (n NATS) Connect(lookup func(string) (string, bool)) (events.ConnectConfig, error) {
 	if err := n.Credentials.Validate(); err != nil {
 		return events.ConnectConfig{}, fmt.Errorf("nats.credentials: %w", err)
@@ -68,11 +69,14 @@ func (n NATS) Connect(lookup func(string) (string, bool)) (events.ConnectConfig,
 		if err != nil {
 			return events.ConnectConfig{}, fmt.Errorf("nats.credentials.password: %w", err)
 		}
-		c.Password = string(v.Reveal())
+		c.Password, c.ReadPassword = string(v.Reveal()), n.Credentials.Password.rereads(lookup)
 	}
 	var err error
 	if c.TLS, err = n.TLS.Config(); err != nil {
 		return events.ConnectConfig{}, fmt.Errorf("nats.tls: %w", err)
+	}
+	if n.TLS.CA != "" {
+		c.Roots = n.TLS.roots
 	}
 	return c, nil
 }
@@ -104,7 +108,7 @@ func (t TLS) Validate() error {
 }
 
 // Config returns what the files say, with TLS 1.3 as the least version; nil when no
-// file is named.
+// file is named. The certificate is read again for each connection.
 func (t TLS) Config() (*tls.Config, error) {
 	if t == (TLS{}) {
 		return nil, nil
@@ -114,23 +118,40 @@ func (t TLS) Config() (*tls.Config, error) {
 	}
 	out := &tls.Config{MinVersion: tls.VersionTLS13}
 	if t.CA != "" {
-		b, err := os.ReadFile(t.CA)
-		if err != nil {
-			return nil, fmt.Errorf("ca: %w", err)
-		}
-		out.RootCAs = x509.NewCertPool()
-		if !out.RootCAs.AppendCertsFromPEM(b) {
-			return nil, fmt.Errorf("ca: %s holds no certificate", t.CA)
+		var err error
+		if out.RootCAs, err = t.roots(); err != nil {
+			return nil, err
 		}
 	}
 	if t.Cert != "" {
-		cert, err := tls.LoadX509KeyPair(t.Cert, t.Key)
-		if err != nil {
-			return nil, fmt.Errorf("cert and key: %w", err)
+		if _, err := t.certificate(nil); err != nil {
+			return nil, err
 		}
-		out.Certificates = []tls.Certificate{cert}
+		out.GetClientCertificate = t.certificate
 	}
 	return out, nil
+}
+
+// roots returns the authorities as the file has them now.
+func (t TLS) roots() (*x509.CertPool, error) {
+	b, err := os.ReadFile(t.CA)
+	if err != nil {
+		return nil, fmt.Errorf("ca: %w", err)
+	}
+	pool := x509.NewCertPool()
+	if !pool.AppendCertsFromPEM(b) {
+		return nil, fmt.Errorf("ca: %s holds no certificate", t.CA)
+	}
+	return pool, nil
+}
+
+// certificate returns the certificate of this program as the files have it now.
+func (t TLS) certificate(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
+	cert, err := tls.LoadX509KeyPair(t.Cert, t.Key)
+	if err != nil {
+		return nil, fmt.Errorf("cert and key: %w", err)
+	}
+	return &cert, nil
 }
 
 // Trusted returns what checks events against the configured public keys, each in
