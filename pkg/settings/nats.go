@@ -1,7 +1,6 @@
 package settings
 
 import (
-	"crypto/ed25519"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
@@ -152,21 +151,4 @@ func (t TLS) certificate(*tls.CertificateRequestInfo) (*tls.Certificate, error) 
 		return nil, fmt.Errorf("cert and key: %w", err)
 	}
 	return &cert, nil
-}
-
-// Trusted returns what checks events against the configured public keys, each in
-// its roles (see [events.LoadTrustedKey]), and the given ones in all.
-func Trusted(configured []string, own ...ed25519.PublicKey) (*events.Verifier, error) {
-	var trusted []events.TrustedKey
-	for _, text := range configured {
-		k, err := events.LoadTrustedKey(text)
-		if err != nil {
-			return nil, err
-		}
-		trusted = append(trusted, k)
-	}
-	for _, k := range own {
-		trusted = append(trusted, events.TrustedKey{Key: k})
-	}
-	return events.NewRoleVerifier(trusted...), nil
 }
