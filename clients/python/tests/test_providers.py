@@ -298,7 +298,7 @@ def test_vault_reads_a_replaced_secret_id(bao: Bao, role: AppRole, tmp_path: Pat
     logins: list[str] = []
     post = provider._adapter.post
 
-    def counted(url: str, **kwargs: Any) -> Any:  # noqa: ANN401  # as hvac has it
+    def counted(url: str, **kwargs: Any) -> Any:
         logins.append(url)
         return post(url, **kwargs)
 
