@@ -18,7 +18,7 @@ func keysCommand(path *string) *cobra.Command {
 		Short: "Rotate the keys that seal the values of an embedded store",
 	})
 	name := cmd.PersistentFlags().String("store", "", "the store; without it the only one of type natskv")
-	cmd.AddCommand(keysRotateCommand(path, name), keysChangeMasterCommand(path, name))
+	cmd.AddCommand(keysRotateCommand(path, name), keysRotateMasterCommand(path, name), keysChangeMasterCommand(path, name))
 	return cmd
 }
 
@@ -45,6 +45,34 @@ running it again.`,
 				return err
 			}
 			_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s: every value is sealed with a fresh key\n", called)
+			return err
+		},
+	}
+}
+
+func keysRotateMasterCommand(path, name *string) *cobra.Command {
+	return &cobra.Command{
+		Use:   "rotate-master",
+		Short: "Seal the keyset of a store with a fresh master key and put it in place",
+		Long: `Makes a master key, seals the keyset with it, and puts it into the file of the
+master key on this machine. The key from before stays beside it, for backups that
+it seals. Programs on this machine go on. Copy the file to the other machines that
+read the store: programs there go on reading, and write again once they have it.
+What is interrupted is done by running it again.
+
+Where the master key is in an environment variable, use change-master.`,
+		Example: "  rotator keys rotate-master --config docs/examples/single-node.yaml",
+		Args:    cli.Exactly(0),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			b, called, err := bucket(cmd, *path, *name)
+			if err != nil {
+				return err
+			}
+			kept, err := operator.RotateMaster(cmd.Context(), b)
+			if err := errors.Join(err, b.Close()); err != nil {
+				return err
+			}
+			_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s: the keyset is sealed with a fresh key in %s; the one from before is in %s\n", called, b.MasterKey, kept)
 			return err
 		},
 	}

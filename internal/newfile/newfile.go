@@ -22,8 +22,24 @@ func Write(path string, b []byte, mode os.FileMode) error {
 		err = os.Link(f.Name(), path) // unlike a rename it replaces nothing
 	}
 	err = errors.Join(err, os.Remove(f.Name()))
-	if err != nil || runtime.GOOS == "windows" { // which syncs no directory
+	if err != nil {
 		return err
+	}
+	return syncDir(dir)
+}
+
+// Replace moves a file that Write made over another one. It is on the disk when it
+// returns.
+func Replace(path, by string) error {
+	if err := os.Rename(by, path); err != nil {
+		return err
+	}
+	return syncDir(filepath.Dir(path))
+}
+
+func syncDir(dir string) error {
+	if runtime.GOOS == "windows" { // which syncs no directory
+		return nil
 	}
 	d, err := os.Open(dir)
 	if err != nil {

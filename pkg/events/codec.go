@@ -84,16 +84,17 @@ func (b *Bus) encode(subject string, e Event) (*nats.Msg, error) {
 	if err != nil {
 		return nil, fmt.Errorf("encode %s: %w", e.Type, err)
 	}
+	key := b.cfg.Signer.use()
 	m := nats.NewMsg(subject)
 	m.Data = body
 	for k, v := range map[string]string{
 		headerSpecVersion: specVersion, headerID: e.ID, headerSource: e.Source, headerType: string(e.Type),
 		headerSubject: string(e.Data.SecretID), headerTime: e.Time.UTC().Format(time.RFC3339Nano),
-		headerContentType: contentJSON, headerKeyID: b.cfg.Signer.id,
+		headerContentType: contentJSON, headerKeyID: key.id,
 	} {
 		m.Header.Set(k, v)
 	}
-	m.Header.Set(headerSignature, b.cfg.Signer.sign(canonical(attributes(m.Header), body)))
+	m.Header.Set(headerSignature, key.sign(canonical(attributes(m.Header), body)))
 	if n := size(m.Header, body); n > b.cfg.MaxEventSize {
 		return nil, fmt.Errorf("encode %s: %d bytes, the limit is %d", e.Type, n, b.cfg.MaxEventSize)
 	}

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -34,8 +35,14 @@ type ConnectConfig struct {
 	// User and Password are the least of the ways to log in.
 	User     string
 	Password string `json:"-"`
+	// ReadPassword, if set, returns the password as it is now. It is called at each
+	// login; after an error the last password is used.
+	ReadPassword func() (string, error) `json:"-"`
 	// TLS, if set, is used for every connection; 1.3 is the least version.
 	TLS *tls.Config
+	// Roots, if set, returns the authorities as they are now, at each connection. It
+	// takes the place of TLS.RootCAs.
+	Roots func() (*x509.CertPool, error) `json:"-"`
 	// Background returns a connection at once, also when no server can be reached
 	// yet: it comes about by itself, as it comes back later.
 	Background bool
@@ -225,10 +232,13 @@ func (cfg ConnectConfig) options(w *reconnects) ([]nats.Option, error) {
 		secure.MinVersion = max(secure.MinVersion, tls.VersionTLS13)
 		opts = append(opts, nats.Secure(secure))
 	}
+	if cfg.Roots != nil {
+		opts = append(opts, func(o *nats.Options) error { o.RootCAsCB = cfg.Roots; return nil })
+	}
 	if cfg.InProcess != nil {
 		opts = append(opts, nats.InProcessServer(cfg.InProcess))
 	}
-	identity, err := cfg.identity()
+	identity, err := cfg.identity(w)
 	return append(opts, identity...), err
 }
 
@@ -249,21 +259,4 @@ func (cfg ConnectConfig) checkFiles() error {
 		return fmt.Errorf("credentials file %s has no user key: write one that nsc or the operator of the servers has made", cfg.CredsFile)
 	}
 	return nil
-}
-
-// identity returns the option that authenticates the connection, if any.
-func (cfg ConnectConfig) identity() ([]nats.Option, error) {
-	switch {
-	case cfg.CredsFile != "":
-		return []nats.Option{nats.UserCredentials(cfg.CredsFile)}, nil
-	case cfg.NKeyFile != "":
-		o, err := nats.NkeyOptionFromSeed(cfg.NKeyFile)
-		return []nats.Option{o}, err
-	case cfg.NKey != "":
-		return []nats.Option{nats.Nkey(cfg.NKey, cfg.Sign)}, nil
-	case cfg.User != "":
-		return []nats.Option{nats.UserInfo(cfg.User, cfg.Password)}, nil
-	default:
-		return nil, nil
-	}
 }

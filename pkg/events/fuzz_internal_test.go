@@ -27,11 +27,11 @@ func FuzzDecode(f *testing.F) {
 		h := nats.Header{}
 		for k, v := range map[string]string{
 			headerSpecVersion: specVersion, headerID: id, headerSource: source, headerType: kind, headerSubject: subject,
-			headerTime: at, headerContentType: contentJSON, headerKeyID: signer.id,
+			headerTime: at, headerContentType: contentJSON, headerKeyID: signer.use().id,
 		} {
 			h.Set(k, v)
 		}
-		h.Set(headerSignature, signer.sign(canonical(attributes(h), body)))
+		h.Set(headerSignature, signer.use().sign(canonical(attributes(h), body)))
 		on := b.cfg.Names.Event(Type(kind), secret.ID(subject).Key())
 		e, err := b.decode(on, h, body)
 		if err != nil {

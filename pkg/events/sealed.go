@@ -44,12 +44,13 @@ func (s *Signer) Seal(kind string, body any) (Sealed, error) {
 	if err != nil {
 		return Sealed{}, fmt.Errorf("seal %s: %w", kind, err)
 	}
-	out := Sealed{Type: kind, KeyID: s.id, PublicKey: base64.RawURLEncoding.EncodeToString(s.pub), Body: raw}
+	key := s.use()
+	out := Sealed{Type: kind, KeyID: key.id, PublicKey: base64.RawURLEncoding.EncodeToString(key.pub), Body: raw}
 	signed, err := out.signed()
 	if err != nil {
 		return Sealed{}, fmt.Errorf("seal %s: %w", kind, err)
 	}
-	out.Signature = s.sign(signed)
+	out.Signature = key.sign(signed)
 	return out, nil
 }
 
@@ -123,7 +124,7 @@ func (s Sealed) signed() ([]byte, error) {
 // Trusts reports whether the Bus believes receipts that a key has signed: it is the
 // key of a worker.
 func (b *Bus) Trusts(pub ed25519.PublicKey) bool {
-	k, ok := b.cfg.Verifier.keys[keyID(pub)]
+	k, ok := b.cfg.Verifier.key(keyID(pub))
 	return ok && k.Key.Equal(pub) && (k.Roles == nil || slices.Contains(k.Roles, RoleWorker))
 }
 

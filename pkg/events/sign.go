@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"os"
 	"strconv"
+	"sync/atomic"
 
 	"github.com/tradepulse/rotator/internal/newfile"
 )
@@ -20,8 +21,14 @@ import (
 // wrong, or by a key that is not trusted.
 var ErrUntrusted = errors.New("event is not signed by a trusted key")
 
-// Signer signs events with one Ed25519 key.
+// Signer signs events with one Ed25519 key, which may be replaced, see
+// [Signer.Follow].
 type Signer struct {
+	current  atomic.Pointer[signingKey]
+	follower *keyFollower
+}
+
+type signingKey struct {
 	key ed25519.PrivateKey
 	pub ed25519.PublicKey
 	id  string
@@ -29,7 +36,11 @@ type Signer struct {
 
 // Verifier checks events against the keys it trusts. Several are trusted at
 // once while a signing key is replaced. The zero value trusts none.
-type Verifier struct{ keys map[string]TrustedKey }
+type Verifier struct {
+	keys  map[string]TrustedKey
+	files *keyFiles // nil if the keys do not change
+	own   []*Signer // trusted in every role
+}
 
 // GenerateSigner returns a Signer with a fresh key.
 func GenerateSigner() (*Signer, error) {
@@ -46,11 +57,13 @@ func NewSigner(key ed25519.PrivateKey) (*Signer, error) {
 		return nil, fmt.Errorf("signing key has %d bytes, want %d", len(key), ed25519.PrivateKeySize)
 	}
 	pub := ed25519.PublicKey(key[ed25519.PrivateKeySize-ed25519.PublicKeySize:])
-	return &Signer{key: key, pub: pub, id: keyID(pub)}, nil
+	s := new(Signer)
+	s.current.Store(&signingKey{key: key, pub: pub, id: keyID(pub)})
+	return s, nil
 }
 
-// Public returns the key with which others check what s signs.
-func (s *Signer) Public() ed25519.PublicKey { return s.pub }
+// Public returns the key with which others check what s signs now.
+func (s *Signer) Public() ed25519.PublicKey { return s.current.Load().pub }
 
 // keyID returns the name of a public key in the ce-keyid attribute: the first
 // 16 hexadecimal digits of its SHA-256.
@@ -78,14 +91,32 @@ func NewRoleVerifier(keys ...TrustedKey) *Verifier {
 	return v
 }
 
-func (s *Signer) sign(canonical []byte) string {
-	return base64.RawURLEncoding.EncodeToString(ed25519.Sign(s.key, canonical))
+func (k *signingKey) sign(canonical []byte) string {
+	return base64.RawURLEncoding.EncodeToString(ed25519.Sign(k.key, canonical))
+}
+
+// key returns a trusted key by its name.
+func (v *Verifier) key(id string) (TrustedKey, bool) {
+	for _, s := range v.own {
+		if k := s.current.Load(); k.id == id {
+			return TrustedKey{Key: k.pub}, true
+		}
+	}
+	k, ok := v.trusted()[id]
+	return k, ok
+}
+
+func (v *Verifier) trusted() map[string]TrustedKey {
+	if v.files == nil {
+		return v.keys
+	}
+	return v.files.now()
 }
 
 func (v *Verifier) verify(keyID, signature string, canonical []byte) error {
-	key, ok := v.keys[keyID]
+	key, ok := v.key(keyID)
 	if !ok {
-		return fmt.Errorf("%w: key id is not among the %d trusted", ErrUntrusted, len(v.keys))
+		return fmt.Errorf("%w: key id is not among the %d trusted", ErrUntrusted, len(v.trusted())+len(v.own))
 	}
 	sig, err := base64.RawURLEncoding.Strict().DecodeString(signature)
 	if err != nil || !ed25519.Verify(key.Key, canonical, sig) {
@@ -97,7 +128,7 @@ func (v *Verifier) verify(keyID, signature string, canonical []byte) error {
 // allowed returns an error unless the key may sign an event of type t. Its
 // signature has been verified.
 func (v *Verifier) allowed(keyID string, t Type, notification bool) error {
-	if v.keys[keyID].may(t, notification) {
+	if k, ok := v.key(keyID); ok && k.may(t, notification) {
 		return nil
 	}
 	return fmt.Errorf("%w: no role of its key signs that", ErrUntrusted)
@@ -175,7 +206,7 @@ func readPEM(path, kind string) ([]byte, error) {
 // Save writes the private key to path, for its owner only, and the public key
 // beside it to path + ".pub". It never overwrites a key.
 func (s *Signer) Save(path string) error {
-	der, err := x509.MarshalPKCS8PrivateKey(s.key)
+	der, err := x509.MarshalPKCS8PrivateKey(s.current.Load().key)
 	if err != nil {
 		return fmt.Errorf("signing key: %w", err)
 	}

@@ -76,8 +76,9 @@ func LoadTrustedKey(text string) (TrustedKey, error) {
 	return TrustedKey{Key: key, Roles: roles}, err
 }
 
-// ParseTrustedKey returns what a configuration says about a key: the name of its PEM
-// file, or its roles and the file, as in worker,scheduler=/etc/rotator/worker.pub.
+// ParseTrustedKey returns what a configuration says about keys: the name of a PEM file
+// or of a directory of them (*.pub), and before it the roles, as in
+// worker,scheduler=/etc/rotator/workers.
 func ParseTrustedKey(text string) (roles []Role, file string, err error) {
 	names, file, limited := strings.Cut(text, "=")
 	if !limited || strings.ContainsAny(names, `./\`) {

@@ -44,7 +44,7 @@ func (b *Bus) previous(t *testing.T, subject string, e Event) *nats.Msg {
 	if m.Data, err = json.Marshal(e.Data); err != nil {
 		t.Fatal(err)
 	}
-	m.Header.Set(headerSignature, b.cfg.Signer.sign(canonical(attributes(m.Header), m.Data)))
+	m.Header.Set(headerSignature, b.cfg.Signer.use().sign(canonical(attributes(m.Header), m.Data)))
 	return m
 }
 

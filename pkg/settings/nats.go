@@ -1,7 +1,6 @@
 package settings
 
 import (
-	"crypto/ed25519"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
@@ -55,7 +54,8 @@ type TLS struct {
 	Key string `json:"key,omitzero" jsonschema:"format=file"`
 }
 
-// Connect returns how to reach NATS, with the files and variables as they are now.
+// Connect returns how to reach NATS. It reads every file and variable once, so that a
+// mistake is an error; a connection reads the files again at each login.
 func (n NATS) Connect(lookup func(string) (string, bool)) (events.ConnectConfig, error) {
 	if err := n.Credentials.Validate(); err != nil {
 		return events.ConnectConfig{}, fmt.Errorf("nats.credentials: %w", err)
@@ -68,11 +68,14 @@ func (n NATS) Connect(lookup func(string) (string, bool)) (events.ConnectConfig,
 		if err != nil {
 			return events.ConnectConfig{}, fmt.Errorf("nats.credentials.password: %w", err)
 		}
-		c.Password = string(v.Reveal())
+		c.Password, c.ReadPassword = string(v.Reveal()), n.Credentials.Password.rereads(lookup)
 	}
 	var err error
 	if c.TLS, err = n.TLS.Config(); err != nil {
 		return events.ConnectConfig{}, fmt.Errorf("nats.tls: %w", err)
+	}
+	if n.TLS.CA != "" {
+		c.Roots = n.TLS.roots
 	}
 	return c, nil
 }
@@ -104,7 +107,7 @@ func (t TLS) Validate() error {
 }
 
 // Config returns what the files say, with TLS 1.3 as the least version; nil when no
-// file is named.
+// file is named. The certificate is read again for each connection.
 func (t TLS) Config() (*tls.Config, error) {
 	if t == (TLS{}) {
 		return nil, nil
@@ -114,38 +117,38 @@ func (t TLS) Config() (*tls.Config, error) {
 	}
 	out := &tls.Config{MinVersion: tls.VersionTLS13}
 	if t.CA != "" {
-		b, err := os.ReadFile(t.CA)
-		if err != nil {
-			return nil, fmt.Errorf("ca: %w", err)
-		}
-		out.RootCAs = x509.NewCertPool()
-		if !out.RootCAs.AppendCertsFromPEM(b) {
-			return nil, fmt.Errorf("ca: %s holds no certificate", t.CA)
+		var err error
+		if out.RootCAs, err = t.roots(); err != nil {
+			return nil, err
 		}
 	}
 	if t.Cert != "" {
-		cert, err := tls.LoadX509KeyPair(t.Cert, t.Key)
-		if err != nil {
-			return nil, fmt.Errorf("cert and key: %w", err)
+		if _, err := t.certificate(nil); err != nil {
+			return nil, err
 		}
-		out.Certificates = []tls.Certificate{cert}
+		out.GetClientCertificate = t.certificate
 	}
 	return out, nil
 }
 
-// Trusted returns what checks events against the configured public keys, each in
-// its roles (see [events.LoadTrustedKey]), and the given ones in all.
-func Trusted(configured []string, own ...ed25519.PublicKey) (*events.Verifier, error) {
-	var trusted []events.TrustedKey
-	for _, text := range configured {
-		k, err := events.LoadTrustedKey(text)
-		if err != nil {
-			return nil, err
-		}
-		trusted = append(trusted, k)
+// roots returns the authorities as the file has them now.
+func (t TLS) roots() (*x509.CertPool, error) {
+	b, err := os.ReadFile(t.CA)
+	if err != nil {
+		return nil, fmt.Errorf("ca: %w", err)
 	}
-	for _, k := range own {
-		trusted = append(trusted, events.TrustedKey{Key: k})
+	pool := x509.NewCertPool()
+	if !pool.AppendCertsFromPEM(b) {
+		return nil, fmt.Errorf("ca: %s holds no certificate", t.CA)
 	}
-	return events.NewRoleVerifier(trusted...), nil
+	return pool, nil
+}
+
+// certificate returns the certificate of this program as the files have it now.
+func (t TLS) certificate(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
+	cert, err := tls.LoadX509KeyPair(t.Cert, t.Key)
+	if err != nil {
+		return nil, fmt.Errorf("cert and key: %w", err)
+	}
+	return &cert, nil
 }

@@ -53,6 +53,18 @@ func (r Ref) Read(lookup func(string) (string, bool)) (secret.Value, error) {
 	return secret.NewValue(b), nil
 }
 
+// rereads returns what reads the secret again, nil unless it is in a file: a variable
+// does not change while a program runs.
+func (r Ref) rereads(lookup func(string) (string, bool)) func() (string, error) {
+	if r.File == "" {
+		return nil
+	}
+	return func() (string, error) {
+		v, err := r.Read(lookup)
+		return string(v.Reveal()), err
+	}
+}
+
 func (r Ref) read(lookup func(string) (string, bool)) ([]byte, error) {
 	switch {
 	case r.File != "":

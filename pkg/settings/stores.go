@@ -117,9 +117,11 @@ type VaultAccess struct {
 	// Method is one of [VaultAuth]; the other fields are of its login.
 	Method, AuthMount, Role, RoleID, TokenFile string
 	SecretID, Token                            string `json:"-"`
+	// ReadSecretID and ReadToken return what the files hold now; nil without a file.
+	ReadSecretID, ReadToken func() (string, error) `json:"-"`
 }
 
-// Access reads the secrets of the login.
+// Access reads the secrets of the login, so that a mistake is an error.
 func (v Vault) Access(lookup func(string) (string, bool)) (VaultAccess, error) {
 	auth, err := v.Auth.Complete(lookup)
 	if err != nil {
@@ -133,9 +135,10 @@ func (v Vault) Access(lookup func(string) (string, bool)) (VaultAccess, error) {
 		key, method string
 		ref         Ref
 		to          *string
+		reread      *func() (string, error)
 	}{
-		{"secret_id", "approle", auth.SecretID, &a.SecretID},
-		{"token", "token", auth.Token, &a.Token},
+		{"secret_id", "approle", auth.SecretID, &a.SecretID, &a.ReadSecretID},
+		{"token", "token", auth.Token, &a.Token, &a.ReadToken},
 	} {
 		if s.ref.IsZero() || s.method != auth.Method {
 			continue
@@ -144,7 +147,7 @@ func (v Vault) Access(lookup func(string) (string, bool)) (VaultAccess, error) {
 		if err != nil {
 			return VaultAccess{}, fmt.Errorf("auth.%s: %w", s.key, err)
 		}
-		*s.to = string(val.Reveal())
+		*s.to, *s.reread = string(val.Reveal()), s.ref.rereads(lookup)
 	}
 	return a, nil
 }

@@ -197,3 +197,30 @@ def test_times_come_back(text: str) -> None:
 
 def test_times_of_other_zones() -> None:
     assert times.write(times.parse("2026-01-31T02:00:00+02:00")) == "2026-01-31T00:00:00Z"
+
+
+def test_a_directory_of_trusted_keys_is_read_again(tmp_path: Path) -> None:
+    """Keys are added and removed while a service runs, each in the roles of its directory. One that is being written stays."""
+
+    def save(name: str) -> bytes:
+        key = Ed25519PrivateKey.generate().public_key()
+        text = key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+        (tmp_path / name).write_bytes(text)
+        return text
+
+    now = 0.0
+    save("one.pub")
+    files = events.KeyFiles([f"notifier={tmp_path}"], clock=lambda: now)
+    (one,) = files.now()
+    save("two.pub")
+    now += 1
+    assert len(files.now()) == 2
+    assert all(k.roles == frozenset({"notifier"}) for k in files.now().values())
+    (tmp_path / "one.pub").write_bytes(b"-----BEGIN PUB")
+    (tmp_path / "README").write_bytes(b"no key")
+    now += 1
+    assert one in files.now()
+    (tmp_path / "one.pub").unlink()
+    now += 1
+    assert len(files.now()) == 1
+    assert one not in files.now()

@@ -284,6 +284,55 @@ def test_vault_logs_in_again_when_its_token_has_ended(bao: Bao, role: AppRole) -
     assert provider._adapter.token != used
 
 
+def test_vault_reads_a_replaced_secret_id(bao: Bao, role: AppRole, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A service whose secret id was destroyed logs in with the new one, and not at every read before: that locks the role."""
+    bao.put("replaced", {"value": "one"})
+    assert isinstance(role.secret_id, SecretValue)
+    old, file = role.secret_id.reveal_text(), tmp_path / "secret-id"
+    file.write_text(old + "\n", encoding="ascii")
+    provider = VaultProvider(url=bao.url, login=AppRole(role.role_id, file))
+    assert provider.read("replaced")[1] == SecretValue("one")
+    bao.do("POST", "auth/approle/role/reader/secret-id/destroy", {"secret_id": old})
+    bao.do("POST", "auth/token/revoke", {"token": provider._adapter.token})
+    fresh = bao.do("POST", "auth/approle/role/reader/secret-id", {})["data"]["secret_id"]
+    logins: list[str] = []
+    post = provider._adapter.post
+
+    def counted(url: str, **kwargs: Any) -> Any:
+        logins.append(url)
+        return post(url, **kwargs)
+
+    monkeypatch.setattr(provider._adapter, "post", counted)
+    for content in (old, "", fresh[:10]):
+        file.write_text(content, encoding="ascii")
+        for _ in range(10):
+            with pytest.raises(errors.AccessDeniedError):
+                provider.read("replaced")
+    assert len(logins) == 2  # one for the destroyed secret id, one for a part of the new one
+    file.write_text(fresh + "\n", encoding="ascii")
+    assert provider.read("replaced")[1] == SecretValue("one")
+
+
+@pytest.mark.usefixtures("role")
+def test_vault_reads_a_replaced_token(bao: Bao, tmp_path: Path) -> None:
+    bao.put("replaced-token", {"value": "one"})
+
+    def token() -> str:
+        return str(bao.do("POST", "auth/token/create", {"policies": ["reader"], "ttl": "1h"})["auth"]["client_token"])
+
+    old, file = token(), tmp_path / "token"
+    file.write_text(old, encoding="ascii")
+    provider = VaultProvider(url=bao.url, token=file)
+    assert provider.read("replaced-token")[1] == SecretValue("one")
+    bao.do("POST", "auth/token/revoke", {"token": old})
+    for content in (old, ""):
+        file.write_text(content, encoding="ascii")
+        with pytest.raises(errors.AccessDeniedError):
+            provider.read("replaced-token")
+    file.write_text(token(), encoding="ascii")
+    assert provider.read("replaced-token")[1] == SecretValue("one")
+
+
 def test_vault_says_that_a_login_was_refused(bao: Bao, role: AppRole, tmp_path: Path) -> None:
     with pytest.raises(errors.AccessDeniedError, match="log in"):
         VaultProvider(url=bao.url, login=AppRole(role.role_id, SecretValue("wrong"))).read("approle")
@@ -313,6 +362,7 @@ def test_settings_choose_the_store(bao: Bao, role: AppRole, aws: Any, monkeypatc
     bao.put("in/the/mount/" + ID, {"value": "of vault"})
     monkeypatch.setenv("VAULT_ADDR", bao.url)
     env = {"ROTATOR_STORE": "vault", "ROTATOR_VAULT_PREFIX": "in/the/mount", "VAULT_ROLE_ID": role.role_id}
+    assert isinstance(role.secret_id, SecretValue)
     source = source_from_env([ID], env | {"VAULT_SECRET_ID": role.secret_id.reveal_text()})
     assert source.read(ID)[1] == SecretValue("of vault")
 

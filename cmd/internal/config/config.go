@@ -94,7 +94,8 @@ type Signing struct {
 	// its first start.
 	Key Ref `json:"key,omitzero"`
 	// Files with the public keys of the other programs whose events are
-	// believed. The own key always is. Roles and = before a file limit its key
+	// believed, or directories of such files (*.pub), which are read again when
+	// they change. The own key always is. Roles and = before a file limit its key
 	// to what these programs sign, as in worker,scheduler=rotator.pub: scheduler,
 	// worker, notifier, operator (the command line), lambda.
 	TrustedKeys []string `json:"trusted_keys,omitzero" jsonschema:"format=trusted-key,uniqueItems=true,maxItems=1000"`

@@ -2,12 +2,15 @@ package operator
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"os"
 
 	"github.com/tradepulse/rotator/cmd/internal/cli"
 	"github.com/tradepulse/rotator/cmd/internal/wire"
+	"github.com/tradepulse/rotator/internal/newfile"
 	"github.com/tradepulse/rotator/pkg/store/natskv"
 )
 
@@ -25,6 +28,33 @@ func ChangeMaster(ctx context.Context, b *wire.Bucket, file string) error {
 		return err
 	}
 	return b.ChangeMasterKey(ctx, key)
+}
+
+// RotateMaster seals the keyset of a store with a fresh master key, puts that into the
+// file of the one in use, and returns the file to which that one went. Every step can
+// be repeated.
+func RotateMaster(ctx context.Context, b *wire.Bucket) (kept string, err error) {
+	file := b.MasterKey.File
+	if file == "" {
+		return "", cli.UsageError{Err: fmt.Errorf("the master key is in the %s; use 'rotator keys change-master --new FILE', and set the variable", b.MasterKey)}
+	}
+	next := file + wire.NextMasterKey
+	if err := ChangeMaster(ctx, b, next); err != nil {
+		return "", err
+	}
+	old, err := os.ReadFile(file)
+	if err != nil {
+		return "", fmt.Errorf("master key: %w", err)
+	}
+	sum := sha256.Sum256(old)
+	kept = file + ".old-" + hex.EncodeToString(sum[:4])
+	if err := os.Link(file, kept); err != nil && !errors.Is(err, os.ErrExist) {
+		return "", fmt.Errorf("keep the master key from before: %w", err)
+	}
+	if err := newfile.Replace(file, next); err != nil {
+		return "", fmt.Errorf("put the new master key in its place: %w; run it again", err)
+	}
+	return kept, nil
 }
 
 // same reports whether two names are of one file that exists.

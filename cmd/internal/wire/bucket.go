@@ -27,7 +27,7 @@ func (o Options) bucket(ctx context.Context, nc *nats.Conn, s *config.NATSKV) (*
 	}
 	return natskv.Open(ctx, natskv.Config{
 		JS: js, Bucket: s.Bucket, Replicas: cmp.Or(s.Replicas, o.Config.NATS.Replicas), MasterKey: key,
-		Reread: func() ([]byte, error) { return o.masterKey(s) }, Existing: !o.Make,
+		Reread: func() ([]byte, error) { return o.masterKey(s) }, Next: func() ([]byte, error) { return o.nextMasterKey(s) }, Existing: !o.Make,
 	})
 }
 
@@ -108,4 +108,17 @@ func (o Options) masterKey(s *config.NATSKV) ([]byte, error) {
 		return nil, fmt.Errorf("master key: %w", err)
 	}
 	return natskv.ParseMasterKey(string(v.Reveal()))
+}
+
+// NextMasterKey is what the name of a file with a master key is followed by while the
+// key is rotated.
+const NextMasterKey = ".next"
+
+// nextMasterKey is the key of a rotation that has not come to its end.
+func (o Options) nextMasterKey(s *config.NATSKV) ([]byte, error) {
+	ref, _ := s.Key(o.DataDir)
+	if ref.File == "" {
+		return nil, os.ErrNotExist
+	}
+	return natskv.LoadMasterKey(ref.File + NextMasterKey)
 }

@@ -19,7 +19,6 @@ import (
 	"github.com/tradepulse/rotator/pkg/catalog"
 	"github.com/tradepulse/rotator/pkg/events"
 	"github.com/tradepulse/rotator/pkg/secret"
-	"github.com/tradepulse/rotator/pkg/settings"
 	"github.com/tradepulse/rotator/pkg/store"
 )
 
@@ -149,18 +148,20 @@ func (o Options) lookup() func(string) (string, bool) {
 
 // keys returns the key that signs events, and those that are believed.
 func (o Options) keys() (*events.Signer, *events.Verifier, error) {
-	var signer *events.Signer
-	var trusted []ed25519.PublicKey
-	if !o.Listen || o.Config.SingleNode() { // on a single node it is the key of everybody
-		var err error
-		ref, own := o.Config.SigningKey(o.DataDir)
-		if signer, err = o.signer(ref, own); err != nil {
-			return nil, nil, err
-		}
-		trusted = append(trusted, signer.Public())
+	if o.Listen && !o.Config.SingleNode() { // on a single node it is the key of everybody
+		v, err := events.TrustFiles(o.Config.Signing.TrustedKeys, o.Logger)
+		return nil, v, err
 	}
-	verifier, err := settings.Trusted(o.Config.Signing.TrustedKeys, trusted...)
-	return signer, verifier, err
+	ref, own := o.Config.SigningKey(o.DataDir)
+	signer, err := o.signer(ref, own)
+	if err != nil {
+		return nil, nil, err
+	}
+	v, err := events.TrustFiles(o.Config.Signing.TrustedKeys, o.Logger, signer)
+	if err == nil && ref.File != "" {
+		signer.Follow(func() (*events.Signer, error) { return events.LoadSigner(ref.File) }, v, o.Logger)
+	}
+	return signer, v, err
 }
 
 func (o Options) signer(ref config.Ref, own bool) (*events.Signer, error) {

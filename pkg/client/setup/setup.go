@@ -283,7 +283,7 @@ func bus(c *Config, o Options) (events.Config, error) {
 	if err != nil {
 		return events.Config{}, fmt.Errorf("nats.prefix: %w", err)
 	}
-	trusted, err := settings.Trusted(c.TrustedKeys)
+	trusted, err := events.TrustFiles(c.TrustedKeys, o.Logger)
 	if err != nil {
 		return events.Config{}, err
 	}

@@ -115,6 +115,7 @@ func Load(ctx context.Context, cfg Config) (aws.Config, error) {
 	if ac.Region == "" {
 		return aws.Config{}, errors.New("no region: set one in the configuration, in AWS_REGION or in the profile")
 	}
+	ac.Credentials = rereading(ac.Credentials, cfg.Profile, options)
 	if cfg.AssumeRoleARN != "" {
 		ac.Credentials = assume(ac, cfg)
 	}

@@ -38,6 +38,9 @@ type Config struct {
 	// in hand does not open the keyset, so that a process that runs outlives a
 	// change of it.
 	Reread func() ([]byte, error)
+	// Next, if set, returns the key of a change that may be in progress, which opens
+	// the keyset when the master key does not any more.
+	Next func() ([]byte, error)
 	// Existing opens a bucket that another process has made, and makes nothing.
 	Existing bool
 	// Direct lets any server of a cluster answer a read that does not ask for the

@@ -100,13 +100,23 @@ func (k *keyring) unseal(sealed []byte, master tink.AEAD) (*keyset.Handle, error
 	return keyset.ReadWithAssociatedData(keyset.NewBinaryReader(bytes.NewReader(sealed)), master, k.bound())
 }
 
-// reread opens a keyset with the master key as it is now, and keeps that if it
-// fits.
+// reread opens a keyset with the master key as it is now, or with the next one, and
+// keeps the one that fits.
 func (k *keyring) reread(sealed []byte) (*keyset.Handle, error) {
-	if k.d.cfg.Reread == nil {
+	h, err := k.try(sealed, k.d.cfg.Reread)
+	if err != nil {
+		if h, nerr := k.try(sealed, k.d.cfg.Next); nerr == nil {
+			return h, nil
+		}
+	}
+	return h, err
+}
+
+func (k *keyring) try(sealed []byte, read func() ([]byte, error)) (*keyset.Handle, error) {
+	if read == nil {
 		return nil, errWrongMasterKey
 	}
-	key, err := k.d.cfg.Reread()
+	key, err := read()
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", errWrongMasterKey, err)
 	}

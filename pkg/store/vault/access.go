@@ -13,6 +13,9 @@ type Access struct {
 	// login. The method token without a token takes that of the environment.
 	Method, AuthMount, Role, RoleID, TokenFile string
 	SecretID, Token                            string `json:"-"`
+	// ReadSecretID and ReadToken return what is valid now; nil means SecretID and
+	// Token for ever.
+	ReadSecretID, ReadToken func() (string, error) `json:"-"`
 }
 
 // Config returns the configuration of a driver that is reached so. The variables
@@ -23,10 +26,10 @@ func (a Access) Config(lookup func(string) (string, bool)) (Config, error) {
 	case "token":
 		c.Auth = EnvironmentToken(lookup)
 		if a.Token != "" {
-			c.Auth = Token{Token: a.Token}
+			c.Auth = Token{Token: a.Token, Read: a.ReadToken}
 		}
 	case "approle":
-		c.Auth = AppRole{Mount: a.AuthMount, RoleID: a.RoleID, SecretID: a.SecretID}
+		c.Auth = AppRole{Mount: a.AuthMount, RoleID: a.RoleID, SecretID: a.SecretID, Read: a.ReadSecretID}
 	case "jwt":
 		c.Auth = JWT{Mount: a.AuthMount, Role: a.Role, File: a.TokenFile}
 	case "kubernetes":

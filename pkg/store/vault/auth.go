@@ -18,15 +18,17 @@ import (
 
 // Auth gets a token.
 type Auth interface {
-	// login returns a fresh token. c carries no token.
-	login(ctx context.Context, c *api.Client) (*api.Secret, error)
-	// confidential returns what login sends, as far as it must not show.
-	confidential() []secret.Value
+	// credential returns what the login proves itself with, as it is now.
+	credential() (string, error)
+	// login returns a fresh token for a credential. c carries no token.
+	login(ctx context.Context, c *api.Client, credential string) (*api.Secret, error)
 }
 
 // Token is a token that was made elsewhere. It is renewed while it can be.
 type Token struct {
 	Token string `json:"-"`
+	// Read, if set, returns the token as it is now, in place of Token.
+	Read func() (string, error) `json:"-"`
 }
 
 // EnvironmentToken returns the token in VAULT_TOKEN or BAO_TOKEN, nil when there
@@ -41,8 +43,10 @@ func EnvironmentToken(lookup func(string) (string, bool)) Auth {
 	return nil
 }
 
-func (t Token) login(ctx context.Context, c *api.Client) (*api.Secret, error) {
-	c.SetToken(t.Token)
+func (t Token) credential() (string, error) { return now(t.Token, t.Read) }
+
+func (t Token) login(ctx context.Context, c *api.Client, token string) (*api.Secret, error) {
+	c.SetToken(token)
 	self, err := c.Auth().Token().LookupSelfWithContext(ctx)
 	if err != nil {
 		return nil, err
@@ -55,7 +59,7 @@ func (t Token) login(ctx context.Context, c *api.Client) (*api.Secret, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &api.Secret{Auth: &api.SecretAuth{ClientToken: t.Token, LeaseDuration: int(ttl.Seconds()), Renewable: renewable}}, nil
+	return &api.Secret{Auth: &api.SecretAuth{ClientToken: token, LeaseDuration: int(ttl.Seconds()), Renewable: renewable}}, nil
 }
 
 // AppRole logs in with a role id and a secret id.
@@ -64,10 +68,21 @@ type AppRole struct {
 	Mount    string
 	RoleID   string
 	SecretID string `json:"-"`
+	// Read, if set, returns the secret id as it is now, in place of SecretID.
+	Read func() (string, error) `json:"-"`
 }
 
-func (a AppRole) login(ctx context.Context, c *api.Client) (*api.Secret, error) {
-	return write(ctx, c, a.Mount, "approle", map[string]any{"role_id": a.RoleID, "secret_id": a.SecretID})
+func (a AppRole) credential() (string, error) { return now(a.SecretID, a.Read) }
+
+func (a AppRole) login(ctx context.Context, c *api.Client, id string) (*api.Secret, error) {
+	return write(ctx, c, a.Mount, "approle", map[string]any{"role_id": a.RoleID, "secret_id": id})
+}
+
+func now(fixed string, read func() (string, error)) (string, error) {
+	if read == nil {
+		return fixed, nil
+	}
+	return read()
 }
 
 // JWT logs in with a signed token that a file holds, read anew each time since
@@ -84,12 +99,13 @@ type JWT struct {
 // KubernetesTokenFile is where a pod finds its token.
 const KubernetesTokenFile = "/var/run/secrets/kubernetes.io/serviceaccount/token" //nolint:gosec // a path
 
-func (j JWT) login(ctx context.Context, c *api.Client) (*api.Secret, error) {
+func (j JWT) credential() (string, error) {
 	token, err := os.ReadFile(j.File)
-	if err != nil {
-		return nil, fmt.Errorf("%w: %w", store.ErrAccessDenied, err)
-	}
-	return write(ctx, c, j.Mount, "jwt", map[string]any{"role": j.Role, "jwt": strings.TrimSpace(string(token))})
+	return strings.TrimSpace(string(token)), err
+}
+
+func (j JWT) login(ctx context.Context, c *api.Client, token string) (*api.Secret, error) {
+	return write(ctx, c, j.Mount, "jwt", map[string]any{"role": j.Role, "jwt": token})
 }
 
 func write(ctx context.Context, c *api.Client, mount, def string, body map[string]any) (*api.Secret, error) {
@@ -123,6 +139,9 @@ type session struct {
 	// futile is until when a refusal is taken for what it says: a fresh token was
 	// refused too.
 	futile time.Time
+	// sent is the credential of the last login, refusal what came of it.
+	sent    string
+	refusal refusedLogin
 }
 
 func newSession(auth Auth, c *api.Client) *session {
@@ -192,6 +211,9 @@ func (s *session) refresh(ctx context.Context, usable bool) error {
 	renew := usable && s.renewable
 	granted := s.granted
 	s.mu.Unlock()
+	if _, fixed := s.auth.(Token); fixed && s.replaced() {
+		return s.login(ctx)
+	}
 	if renew {
 		got, err := s.c.Auth().Token().RenewSelfWithContext(ctx, 0)
 		if err == nil && got != nil && got.Auth != nil && got.Auth.LeaseDuration > 0 {
@@ -217,7 +239,7 @@ func (s *session) again(ctx context.Context, used string) error {
 	s.mu.Lock()
 	futile := time.Now().Before(s.futile)
 	s.mu.Unlock()
-	if fixed || s.auth == nil || futile || s.c.Token() != used {
+	if s.auth == nil || fixed && !s.replaced() || futile && !s.replaced() || s.c.Token() != used {
 		return nil
 	}
 	return s.login(ctx)
@@ -230,27 +252,13 @@ func (s *session) refusedAgain() {
 	s.futile = time.Now().Add(futilePause)
 }
 
-func (s *session) login(ctx context.Context) error {
-	fresh, err := s.c.CloneWithHeaders()
-	if err != nil {
-		return err
-	}
-	fresh.ClearToken()
-	got, err := s.auth.login(ctx, fresh)
-	if err != nil {
-		return fmt.Errorf("log in: %w", loginRefused(err))
-	}
-	s.c.SetToken(got.Auth.ClientToken)
-	s.got(got.Auth, lease(got.Auth))
-	return nil
-}
-
 func lease(a *api.SecretAuth) time.Duration { return time.Duration(a.LeaseDuration) * time.Second }
 
 // got notes for how long a token is good. It is renewed after half of that.
 func (s *session) got(a *api.SecretAuth, granted time.Duration) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.refusal = refusedLogin{}
 	s.ready, s.renewable, s.granted, s.renewAt, s.expires = true, a.Renewable, granted, time.Time{}, time.Time{}
 	if ttl := lease(a); ttl > 0 {
 		now := time.Now()
@@ -296,17 +304,6 @@ func (d *Driver) try(ctx context.Context, do func(*api.Logical) (*api.Secret, er
 		}
 	}
 	return s, err
-}
-
-// loginRefused marks what a server says of a login that it does not accept. Vault
-// answers a wrong secret id or an expired JWT as a bad request, and a method that
-// is not there as not found; neither means the secret that is asked for.
-func loginRefused(err error) error {
-	var resp *api.ResponseError
-	if errors.As(err, &resp) && resp.StatusCode < http.StatusInternalServerError && resp.StatusCode != http.StatusTooManyRequests {
-		return fmt.Errorf("%w: %w", store.ErrAccessDenied, err)
-	}
-	return err
 }
 
 func refused(err error) bool {

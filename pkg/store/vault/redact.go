@@ -2,20 +2,9 @@ package vault
 
 import (
 	"fmt"
-	"os"
-	"strings"
 
 	"github.com/tradepulse/rotator/pkg/secret"
 )
-
-func (t Token) confidential() []secret.Value { return values(t.Token) }
-
-func (a AppRole) confidential() []secret.Value { return values(a.SecretID) }
-
-func (j JWT) confidential() []secret.Value {
-	token, _ := os.ReadFile(j.File) // login says so when it cannot be read
-	return values(strings.TrimSpace(string(token)))
-}
 
 func values(credentials ...string) (out []secret.Value) {
 	for _, c := range credentials {
@@ -27,11 +16,9 @@ func values(credentials ...string) (out []secret.Value) {
 // confidential returns what a call may have sent of the credentials, with the token
 // that it began with.
 func (s *session) confidential(token string) []secret.Value {
-	out := values(token, s.c.Token())
-	if s.auth != nil {
-		out = append(out, s.auth.confidential()...)
-	}
-	return out
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return values(token, s.c.Token(), s.sent)
 }
 
 // Format prints the token as [redacted].

@@ -90,19 +90,23 @@ class NatsOptions:
     """A file with a user JWT and its key."""
     user: str | None = None
     password: SecretValue | None = None
+    read_password: Callable[[], SecretValue] | None = None
+    """Returns the password as it is now, at each login, in place of ``password``."""
     tls: ssl.SSLContext | None = None
+    read_tls: Callable[[], ssl.SSLContext | None] | None = None
+    """Returns what the files of TLS say now, for each connection, in place of ``tls``."""
     api_prefix: str = "$JS.API"
     """Where the JetStream API is; in an account of the service's own it may be ``ROTATOR.API``."""
 
     def login(self) -> dict[str, Any]:
         """Return the options of the connection that log in."""
-        password = None if self.password is None else self.password.reveal_text()
+        password = self.password if self.read_password is None else self.read_password()
         ways = {
             "nkeys_seed": self.nkey_file,
             "user_credentials": None if self.creds_file is None else _credentials(self.creds_file),
             "user": self.user,
-            "password": password,
-            "tls": self.tls,
+            "password": None if password is None else password.reveal_text(),
+            "tls": self.tls if self.read_tls is None else self.read_tls(),
         }
         return {name: way for name, way in ways.items() if way is not None}
 

@@ -9,8 +9,10 @@ import base64
 import binascii
 import hashlib
 import json
+import logging
 import re
-from collections.abc import Iterable, Mapping
+import time
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -19,7 +21,7 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_public_key
 
-from tradepulse_rotator import times
+from tradepulse_rotator import logs, times
 from tradepulse_rotator.errors import ConfigurationError, RejectedError
 
 MAX_EVENT_SIZE: Final = 16 << 10
@@ -54,6 +56,8 @@ _MAX_ID: Final = 512
 _MAX_VERSION: Final = 128
 _MAX_PREFIX: Final = 64
 _MAX_PREFIX_TOKENS: Final = 4
+_REREAD_KEYS: Final = 1.0
+"""For how many seconds files of keys are believed before they are read again."""
 
 _TOKEN = re.compile(r"[A-Za-z0-9_-]{1,64}", re.ASCII)
 _ID = re.compile(rf"[A-Za-z0-9/_+=.@:-]{{1,{_MAX_ID}}}", re.ASCII)
@@ -200,14 +204,69 @@ class TrustedKey:
 
 def load_trusted_key(text: str | Path) -> TrustedKey:
     """Read what a setting says about a key: the name of its PEM file, or its roles and the file, as in ``notifier=/etc/notifier.pub``."""
+    roles, file = _parse_trusted_key(text)
+    return TrustedKey(load_public_key(file), roles)
+
+
+def _parse_trusted_key(text: str | Path) -> tuple[frozenset[str] | None, Path]:
     names, limited, file = str(text).partition("=")
     if not limited or any(c in names for c in "./\\"):
-        return TrustedKey(load_public_key(text))
+        return None, Path(text)
     roles = names.split(",")
     for role in roles:
         if role not in ROLES:
             raise ConfigurationError(f"trusted key {text}: there is no role {role!r}; the roles are {', '.join(ROLES)}")
-    return TrustedKey(load_public_key(file), frozenset(roles))
+    return frozenset(roles), Path(file)
+
+
+class KeyFiles:
+    """Trusted keys in files and directories (``*.pub``), which are read again while events are checked.
+
+    A file that is there and cannot be read is being replaced: its last key stays.
+    """
+
+    def __init__(self, entries: Iterable[str | Path], clock: Callable[[], float] = time.monotonic) -> None:
+        self._entries = [_parse_trusted_key(e) for e in entries]
+        self._clock = clock
+        self._keys: dict[str, TrustedKey] = {}
+        self._parsed: dict[Path, Ed25519PublicKey] = {}
+        self._logged: dict[Path, str] = {}
+        self._read_at = 0.0
+        for _, path in self._entries:
+            for file in _public_key_files(path):
+                load_public_key(file)
+        self._read()
+
+    def now(self) -> dict[str, TrustedKey]:
+        """Return the keys that the files have now, by their names."""
+        if self._clock() - self._read_at >= _REREAD_KEYS:
+            self._read()
+        return self._keys
+
+    def _read(self) -> None:
+        keys = {}
+        for roles, path in self._entries:
+            for file in _public_key_files(path):
+                self._load(file)
+                if file in self._parsed:
+                    keys[key_id(self._parsed[file])] = TrustedKey(self._parsed[file], roles)
+        self._keys, self._read_at = keys, self._clock()
+
+    def _load(self, file: Path) -> None:
+        try:
+            self._parsed[file] = load_public_key(file)
+            self._logged.pop(file, None)
+        except ConfigurationError as err:
+            if not file.exists():
+                self._parsed.pop(file, None)
+            if self._logged.get(file) != str(err):
+                self._logged[file] = str(err)
+                logs.event(logging.ERROR, "trusted_key.unreadable", error=str(err))
+
+
+def _public_key_files(path: Path) -> list[Path]:
+    """Return the path, or the files in it that end in .pub if it is a directory."""
+    return sorted(path.glob("*.pub")) if path.is_dir() else [path]
 
 
 def canonical(headers: Mapping[str, str], body: bytes) -> bytes:
@@ -224,12 +283,22 @@ class Verifier:
 
     def __init__(self, keys: Iterable[Ed25519PublicKey | TrustedKey]) -> None:
         trusted = (k if isinstance(k, TrustedKey) else TrustedKey(k) for k in keys)
-        self._keys = {key_id(k.key): k for k in trusted}
+        self._fixed = {key_id(k.key): k for k in trusted}
+        self._files: KeyFiles | None = None
 
     @classmethod
     def from_files(cls, *paths: str | Path) -> Verifier:
-        """Trust the public keys in PEM files, each in the roles that stand before it, if any: see :func:`load_trusted_key`."""
-        return cls(load_trusted_key(p) for p in paths)
+        """Trust the public keys in PEM files, and in directories of them, as they are now.
+
+        Each is trusted in the roles that stand before it, if any: see :func:`load_trusted_key`.
+        """
+        verifier = cls(())
+        verifier._files = KeyFiles(paths)
+        return verifier
+
+    @property
+    def _keys(self) -> dict[str, TrustedKey]:
+        return self._fixed if self._files is None else self._files.now()
 
     def check(self, headers: Mapping[str, str], body: bytes) -> None:
         """Raise unless the event is signed by a trusted key."""
@@ -256,7 +325,8 @@ class Verifier:
         if headers.get("ce-subject") != event.secret_id or not names.fits(subject, event.type, event.secret_id):
             raise RejectedError("subject_mismatch", "it is about another secret or type than its subject says")
         service = names.notified(subject)
-        if not self._keys[headers["ce-keyid"]].may(event.type, notification=service is not None):
+        key = self._keys.get(headers["ce-keyid"])
+        if key is None or not key.may(event.type, notification=service is not None):
             raise RejectedError("untrusted", "no role of its key signs that")
         _addressed(_audience(body), {"bus": names.prefix, "service": service or ""})
         return event

@@ -6,6 +6,7 @@ import os
 import ssl
 from contextlib import contextmanager
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypedDict
 
@@ -19,7 +20,7 @@ from tradepulse_rotator.store import Source, Spec
 from tradepulse_rotator.value import SecretValue
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from tradepulse_rotator.metrics import Metrics
     from tradepulse_rotator.store import Provider
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 READ: Final = frozenset({
     "ROTATOR_STORE", "ROTATOR_TRUSTED_KEYS", "ROTATOR_CHECKED_AT_USE", "ROTATOR_FENCE", "ROTATOR_JOIN", "ROTATOR_FLEET",
     "ROTATOR_VAULT_ADDRESS", "ROTATOR_VAULT_NAMESPACE", "ROTATOR_VAULT_CA",
-    "ROTATOR_VAULT_MOUNT", "ROTATOR_VAULT_PREFIX", "ROTATOR_VAULT_STATE_PREFIX",
+    "ROTATOR_VAULT_MOUNT", "ROTATOR_VAULT_PREFIX", "ROTATOR_VAULT_STATE_PREFIX", "ROTATOR_VAULT_AUTH_SECRET_ID_FILE",
     "ROTATOR_NATS_URL", "ROTATOR_NATS_PREFIX", "ROTATOR_NATS_API_PREFIX",
     "ROTATOR_NATS_CREDENTIALS_NKEY_FILE", "ROTATOR_NATS_CREDENTIALS_CREDS_FILE",
     "ROTATOR_NATS_CREDENTIALS_USER", "ROTATOR_NATS_CREDENTIALS_PASSWORD_FILE",
@@ -37,7 +38,7 @@ READ: Final = frozenset({
 """The variables that this client reads."""
 
 _ARGUMENT: Final = "pass {} to Manager or Secrets"
-_LOGIN: Final = "set VAULT_ROLE_ID and VAULT_SECRET_ID, or pass login to VaultProvider"
+_LOGIN: Final = "set VAULT_ROLE_ID and VAULT_SECRET_ID or ROTATOR_VAULT_AUTH_SECRET_ID_FILE, or pass login to VaultProvider"
 _ROLE: Final = "name the role in a profile of the shared configuration files, and set AWS_PROFILE"
 _NATSKV: Final = "the Python client cannot read the store natskv; use aws or vault"
 
@@ -59,7 +60,6 @@ REMEDIES: Final = {
     "ROTATOR_VAULT_AUTH_MOUNT": _LOGIN,
     "ROTATOR_VAULT_AUTH_ROLE": _LOGIN,
     "ROTATOR_VAULT_AUTH_ROLE_ID": _LOGIN,
-    "ROTATOR_VAULT_AUTH_SECRET_ID_FILE": _LOGIN,
     "ROTATOR_VAULT_AUTH_SECRET_ID_ENV": _LOGIN,
     "ROTATOR_VAULT_AUTH_TOKEN_FILE": _LOGIN,
     "ROTATOR_NATS_CREDENTIALS_PASSWORD_ENV": "set ROTATOR_NATS_CREDENTIALS_PASSWORD_FILE",
@@ -111,7 +111,12 @@ def _vault(env: Mapping[str, str]) -> Provider:
         from tradepulse_rotator.providers.vault import AppRole, VaultProvider  # noqa: PLC0415  # hvac may not be installed
 
     role, secret_id, token = env.get("VAULT_ROLE_ID"), env.get("VAULT_SECRET_ID"), env.get("VAULT_TOKEN") or env.get("BAO_TOKEN")
-    login = AppRole(role, SecretValue(secret_id)) if role and secret_id else None
+    file = env.get("ROTATOR_VAULT_AUTH_SECRET_ID_FILE")
+    if file and not role:
+        raise ConfigurationError("ROTATOR_VAULT_AUTH_SECRET_ID_FILE: set VAULT_ROLE_ID, too")
+    login = None
+    if role and (file or secret_id):
+        login = AppRole(role, Path(file) if file else SecretValue(secret_id or ""))
     return VaultProvider(
         url=env.get("ROTATOR_VAULT_ADDRESS") or env.get("VAULT_ADDR") or env.get("BAO_ADDR"),
         token=SecretValue(token) if token and login is None else None,
@@ -170,25 +175,31 @@ def bus_from_env(env: Mapping[str, str] | None = None, *, metrics: Metrics | Non
         raise ConfigurationError(
             "ROTATOR_TRUSTED_KEYS: list the public keys of every rotator and notifier on this bus, or no event is believed"
         )
+    password_file = variables.get("ROTATOR_NATS_CREDENTIALS_PASSWORD_FILE")
     options = NatsOptions(
         servers=tuple(urls),
         nkey_file=variables.get("ROTATOR_NATS_CREDENTIALS_NKEY_FILE"),
         creds_file=variables.get("ROTATOR_NATS_CREDENTIALS_CREDS_FILE"),
         user=variables.get("ROTATOR_NATS_CREDENTIALS_USER"),
-        password=_password(variables.get("ROTATOR_NATS_CREDENTIALS_PASSWORD_FILE")),
+        password=_password(password_file)() if password_file else None,
+        read_password=_password(password_file) if password_file else None,
         tls=_tls(variables),
+        read_tls=partial(_tls, variables),
         api_prefix=variables.get("ROTATOR_NATS_API_PREFIX") or "$JS.API",
     )
     return NatsBus(options, Verifier.from_files(*keys), prefix=variables.get("ROTATOR_NATS_PREFIX", ""), metrics=metrics)
 
 
-def _password(file: str | None) -> SecretValue | None:
-    if not file:
-        return None
-    try:
-        return SecretValue(Path(file).read_bytes().rstrip(b"\r\n"))
-    except OSError as err:
-        raise ConfigurationError(f"ROTATOR_NATS_CREDENTIALS_PASSWORD_FILE: {file}: {err.strerror}") from None
+def _password(file: str) -> Callable[[], SecretValue]:
+    """Return what reads the password. It is read at the start, so that a mistake is an error, and at each login."""
+
+    def read() -> SecretValue:
+        try:
+            return SecretValue(Path(file).read_bytes().rstrip(b"\r\n"))
+        except OSError as err:
+            raise ConfigurationError(f"ROTATOR_NATS_CREDENTIALS_PASSWORD_FILE: {file}: {err.strerror}") from None
+
+    return read
 
 
 def _tls(variables: Mapping[str, str]) -> ssl.SSLContext | None:

@@ -33,7 +33,7 @@ func (provider) Open(ctx context.Context, s *setup.Session) (store.Driver, error
 	if err != nil {
 		return nil, err
 	}
-	return natskv.Open(ctx, natskv.Config{JS: js, Bucket: s.Config.NATSKV.Bucket, MasterKey: key, Existing: true, Direct: true})
+	return natskv.Open(ctx, natskv.Config{JS: js, Bucket: s.Config.NATSKV.Bucket, MasterKey: key, Reread: func() ([]byte, error) { return masterKey(s) }, Existing: true, Direct: true})
 }
 
 func masterKey(s *setup.Session) ([]byte, error) {

@@ -13,7 +13,7 @@ import binascii
 import os
 import threading
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Protocol
 from urllib.parse import quote
@@ -29,6 +29,11 @@ from tradepulse_rotator.value import SecretValue
 KUBERNETES_TOKEN_FILE: Final = "/var/run/secrets/kubernetes.io/serviceaccount/token"  # noqa: S105  # a path
 """Where a pod finds its token."""
 
+_REFUSED_PAUSES: Final = (60.0, 120.0, 960.0)
+"""The pauses before a login that was refused is repeated unchanged: the server locks a role after five refusals in a row,
+of which no two are 15 minutes apart."""
+_TRIES_AT_ONCE: Final = 3
+
 _TEXT: Final = "value"
 _BASE64: Final = "value_base64"
 
@@ -42,15 +47,16 @@ class Login(Protocol):
 
 @dataclass(frozen=True)
 class AppRole:
-    """Logs in with a role id and a secret id."""
+    """Logs in with a role id and a secret id. A secret id in a file is read at each login."""
 
     role_id: str
-    secret_id: SecretValue
+    secret_id: SecretValue | Path
     mount: str = "approle"
 
     def request(self) -> tuple[str, dict[str, str]]:
         """Return the path of the login and its body."""
-        return f"auth/{self.mount}/login", {"role_id": self.role_id, "secret_id": self.secret_id.reveal_text()}
+        secret_id = _read(self.secret_id) if isinstance(self.secret_id, Path) else self.secret_id.reveal_text()
+        return f"auth/{self.mount}/login", {"role_id": self.role_id, "secret_id": secret_id}
 
 
 @dataclass(frozen=True)
@@ -63,15 +69,41 @@ class Jwt:
 
     def request(self) -> tuple[str, dict[str, str]]:
         """Return the path of the login and its body."""
-        try:
-            token = Path(self.file).read_text(encoding="ascii").strip()
-        except (OSError, UnicodeDecodeError) as err:
-            raise errors.AccessDeniedError(f"vault: log in: {self.file}: {type(err).__name__}") from None
-        return f"auth/{self.mount}/login", {"role": self.role, "jwt": token}
+        return f"auth/{self.mount}/login", {"role": self.role, "jwt": _read(self.file)}
+
+
+def _read(file: str | Path) -> str:
+    """Return the credential that a file holds now."""
+    try:
+        text = Path(file).read_text(encoding="ascii").strip()
+    except (OSError, UnicodeDecodeError) as err:
+        raise errors.AccessDeniedError(f"vault: log in: {file}: {type(err).__name__}") from None
+    if not text:
+        raise errors.AccessDeniedError(f"vault: log in: {file}: it is empty")
+    return text
+
+
+@dataclass
+class _Refused:
+    """What came of the last logins: empty after one that succeeded."""
+
+    request: object = field(default=None, repr=False)
+    tries: int = 0
+    at: float = 0.0
+
+    def left(self, request: object, now: float) -> float:
+        """Return for how long a login is not tried yet. Another credential is tried at once: its file may be read half written."""
+        if self.tries == 0 or (request != self.request and self.tries < _TRIES_AT_ONCE):
+            return 0.0
+        pause = _REFUSED_PAUSES[min(self.tries, len(_REFUSED_PAUSES)) - 1] if request == self.request else _REFUSED_PAUSES[0]
+        return self.at + pause - now
 
 
 class VaultProvider:
-    """Reads with a token, or logs in and does so again when the token has ended."""
+    """Reads with a token, or logs in and does so again when the token has ended.
+
+    A token in a file is read again when the server refuses the one before.
+    """
 
     name = "vault"
 
@@ -79,7 +111,7 @@ class VaultProvider:
         self,
         *,
         url: str | None = None,
-        token: SecretValue | None = None,
+        token: SecretValue | Path | None = None,
         login: Login | None = None,
         mount: str = "secret",
         prefix: str = "",
@@ -94,12 +126,14 @@ class VaultProvider:
             token = SecretValue(text)
         self._adapter = RawAdapter(
             base_uri=url or env.get("VAULT_ADDR") or env.get("BAO_ADDR") or "https://127.0.0.1:8200",
-            token=token.reveal_text() if token else None,
+            token=token.reveal_text() if isinstance(token, SecretValue) else None,
             namespace=namespace or env.get("VAULT_NAMESPACE") or None,
             verify=ca_cert or env.get("VAULT_CACERT") or True,
             timeout=timeout,
         )
         self._login = login
+        self._token_file = token if isinstance(token, Path) else None
+        self._refused = _Refused()
         self._lock = threading.Lock()
         self._login_at = 0.0 if login else float("inf")
         self._mount, self._prefix, self._state = mount.strip("/"), prefix.strip("/"), state_prefix.strip("/")
@@ -181,24 +215,31 @@ class VaultProvider:
         """Return the token in use, after a login if that is due or the token was refused."""
         with self._lock:
             again = refused is not None and self._adapter.token == refused
+            if self._token_file is not None and (again or self._adapter.token is None):
+                self._adapter.token = _read(self._token_file)
             if self._login is not None and (again or time.monotonic() >= self._login_at):
                 self._log_in(path, self._login)
             token: str | None = self._adapter.token
             return token
 
     def _log_in(self, path: str, login: Login) -> None:
-        where, body = login.request()
+        where, body = request = login.request()
+        left = self._refused.left(request, time.monotonic())
+        if left > 0:
+            raise errors.AccessDeniedError(f"vault: log in: refused; the next is in {left:.0f} s, or once the credential is replaced")
         try:
             answer = self._adapter.post("/v1/" + quote(where), json=body)
             auth = answer.json()["auth"]
             token, ttl = str(auth["client_token"]), float(auth["lease_duration"])
-        except hvac.exceptions.InvalidRequest:
+        except (hvac.exceptions.InvalidRequest, hvac.exceptions.Forbidden, hvac.exceptions.Unauthorized):
+            self._refused = _Refused(request, self._refused.tries + 1, time.monotonic())
             raise errors.AccessDeniedError("vault: log in: refused") from None
         except (hvac.exceptions.VaultError, requests.RequestException) as err:
             raise _classify(path, err, "log in: ") from None
         except (ValueError, KeyError, TypeError):
             raise errors.UnavailableError("vault: log in: the answer has no token") from None
         self._adapter.token = token
+        self._refused = _Refused()
         # Half of a token's life is left for whatever keeps the next login from working.
         self._login_at = time.monotonic() + ttl / 2 if ttl > 0 else float("inf")
 
