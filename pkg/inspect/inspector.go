@@ -126,7 +126,7 @@ func (r *reading) listed(ctx context.Context, e catalog.Entry, meta secret.Metad
 	switch {
 	case e.Has(catalog.CodeCollision):
 		return unscheduled(e, scheduler.ReasonCollision)
-	case len(e.Findings) > 0:
+	case e.Refused():
 		return unscheduled(e, scheduler.ReasonInvalid)
 	default:
 		return r.shaped(ctx, e, r.view.Secret(ctx, e, meta, nil))

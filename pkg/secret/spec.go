@@ -198,13 +198,14 @@ func (s Spec) Made(from VersionID, t Token) bool {
 // the store's, else 0 for "without end".
 func (s Spec) Lifetime(m Metadata) time.Duration { return cmp.Or(s.TTL, m.TTL) }
 
-// NotAfter returns the end of the life of version v: what the spec's TTL gives,
-// else what the store records for v, else what the store's own TTL gives. The
-// zero Time means that the version has no end.
+// NotAfter returns the end of the life of version v: the earlier of what the spec's
+// TTL gives and what the store records for v, else what the store's own TTL gives.
+// The zero Time means that the version has no end.
 func (s Spec) NotAfter(m Metadata, v Version) time.Time {
+	end := v.CreatedAt.Add(s.TTL)
 	switch {
-	case s.TTL > 0:
-		return v.CreatedAt.Add(s.TTL)
+	case s.TTL > 0 && (v.NotAfter.IsZero() || end.Before(v.NotAfter)):
+		return end
 	case !v.NotAfter.IsZero():
 		return v.NotAfter
 	case m.TTL > 0:
