@@ -26,6 +26,9 @@ type Signal struct {
 	// means PID.
 	PIDFile string
 	PID     int
+	// Written is when PID was written down. A process that began later is another
+	// one. Zero means that this is not known.
+	Written time.Time
 }
 
 // Signals are those that can be sent, by name.
@@ -52,7 +55,7 @@ func (s Signal) Reload(context.Context, string, client.Change) error {
 
 func (s Signal) pid() (int, error) {
 	if s.PIDFile == "" {
-		return s.PID, nil
+		return s.PID, intended(s.PID, s.Written)
 	}
 	b, err := read(s.PIDFile, maxPIDFile)
 	if err != nil {
@@ -63,7 +66,7 @@ func (s Signal) pid() (int, error) {
 	if err != nil || pid == 0 {
 		return 0, fmt.Errorf("pid file: %s holds no number of a process", s.PIDFile)
 	}
-	return int(pid), nil
+	return int(pid), s.fromFile(int(pid))
 }
 
 // program returns the PID of the program that uses the file, 0 where that is not
