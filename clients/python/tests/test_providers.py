@@ -362,7 +362,9 @@ def test_a_store_that_hangs_is_given_up(tmp_path: Path) -> None:
 
 def test_vault_ends_a_version_when_the_engine_does(bao: Bao, vault: VaultProvider) -> None:
     """The earlier of the TTL and the engine's own end counts."""
-    requests.post(f"{bao.url}/v1/secret/metadata/tradepulse/ends", headers={"X-Vault-Token": "root"}, json={"delete_version_after": "1h"}, timeout=60)
+    requests.post(
+        f"{bao.url}/v1/secret/metadata/tradepulse/ends", headers={"X-Vault-Token": "root"}, json={"delete_version_after": "1h"}, timeout=60
+    )
     bao.put("tradepulse/ends", {"value": "x"})
     version, _ = vault.read("ends")
     assert version.not_after == version.created_at + times.span(timedelta(hours=1))
