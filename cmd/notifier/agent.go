@@ -86,7 +86,7 @@ func files(cfg *config.Config, logger *slog.Logger) ([]agent.File, error) {
 		}
 		switch {
 		case f.Signal != nil:
-			one.Reload = agent.Signal{Signal: agent.Signals()[f.Signal.Name], PIDFile: f.Signal.PIDFile, PID: f.Signal.PID}
+			one.Reload = agent.Signal{Signal: agent.Signals()[f.Signal.Name], PIDFile: f.Signal.PIDFile, PID: f.Signal.PID, Written: time.Now()}
 		case f.Command != nil:
 			one.Reload = agent.Command{Argv: f.Command.Argv, Timeout: time.Duration(f.Command.Timeout), Logger: logger}
 		}

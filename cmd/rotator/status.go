@@ -35,7 +35,7 @@ scheduled because of its tags.`,
   rotator status --json | jq '.[] | select(.safe_to_revoke.answer != "yes")'`,
 		ValidArgsFunction: cli.CompleteIDs(path, 0),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			all, err := operator.Secrets(cmd, *path, args)
+			all, err := operator.Secrets(cmd, *path, args, false)
 			if err != nil {
 				return operator.Unknown(err)
 			}
@@ -62,11 +62,12 @@ rotates within the given time, with the services and instances that will have to
 reload: first those of the configuration, then those that are discovered in the
 stores, and what is wrong with the tags of either. WAIT is how long a version
 outlives the promotion of its successor at least: the longest of grace period,
-lease and floor. It changes nothing.`,
+lease and floor. It reads the current values to find rotations that will be
+refused, such as that of a document. It changes nothing.`,
 		Example:           "  rotator plan --within 7d --config docs/examples/cluster.yaml",
 		ValidArgsFunction: cli.CompleteIDs(path, 0),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			all, err := operator.Secrets(cmd, *path, args)
+			all, err := operator.Secrets(cmd, *path, args, true)
 			if err != nil {
 				return operator.Unknown(err)
 			}

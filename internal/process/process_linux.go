@@ -7,6 +7,9 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/tradepulse/rotator/pkg/events"
 )
@@ -39,6 +42,23 @@ func Of(pid int) (*events.Process, error) {
 		return nil, fmt.Errorf("the start of process %d is not understood", pid)
 	}
 	return &events.Process{BootID: strings.TrimSpace(string(boot)), PID: pid, StartTicks: ticks}, nil
+}
+
+// ticksPerSecond is USER_HZ, which is 100 on every platform that Go runs on.
+const ticksPerSecond = 100
+
+// Started returns when the process that has a PID now began.
+func Started(pid int) (time.Time, error) {
+	p, err := Of(pid)
+	if err != nil {
+		return time.Time{}, err
+	}
+	var up unix.Timespec
+	if err := unix.ClockGettime(unix.CLOCK_BOOTTIME, &up); err != nil {
+		return time.Time{}, err
+	}
+	ago := time.Duration(up.Nano()) - time.Duration(p.StartTicks)*(time.Second/ticksPerSecond)
+	return time.Now().Add(-ago), nil
 }
 
 // Ended reports whether p has ended for certain: the host was booted since, or the

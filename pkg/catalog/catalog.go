@@ -32,15 +32,22 @@ type Entry struct {
 	// Spec is what is configured for the secret.
 	Spec   secret.Spec
 	Origin Origin
-	// Findings are what its owner has to correct in its tags; the Subject of each
-	// is the tag, "" for several or none. A discovered secret that has any must
-	// not be rotated, and its Spec.ID is "" if its tags give none that is valid.
+	// Findings are what its owner has to correct in its tags, the Subject of each
+	// being the tag, "" for several or none, and what its store cannot keep, see
+	// [secret.Spec.Unkept]. A discovered secret that has an error among them must not
+	// be rotated, and its Spec.ID is "" if its tags give none that is valid.
 	Findings []secret.Finding
 }
 
 // Has reports whether the entry has a finding with a code.
 func (e Entry) Has(code secret.FindingCode) bool {
 	return slices.ContainsFunc(e.Findings, func(f secret.Finding) bool { return f.Code == code })
+}
+
+// Refused reports whether a finding keeps the secret from being rotated, if it is a
+// discovered one.
+func (e Entry) Refused() bool {
+	return slices.ContainsFunc(e.Findings, func(f secret.Finding) bool { return f.Severity == secret.SeverityError })
 }
 
 // Stores is what a catalog has to know of the stores; *store.Set is one. Its

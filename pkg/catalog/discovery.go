@@ -50,9 +50,9 @@ const (
 	CodeCollision secret.FindingCode = "collision"
 )
 
-// Codes returns every code of this package.
+// Codes returns every code that an [Entry] may have.
 func Codes() []secret.FindingCode {
-	return []secret.FindingCode{CodeInvalidTag, CodeConflict, CodeCollision}
+	return append([]secret.FindingCode{CodeInvalidTag, CodeConflict, CodeCollision}, secret.UnkeptCodes()...)
 }
 
 // invalidTag returns the finding for a tag, "" for several or none, that cannot

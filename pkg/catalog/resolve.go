@@ -23,14 +23,16 @@ func (c *Catalog) Resolve(store string, m secret.Metadata) (Entry, bool) {
 	c.mu.RUnlock()
 	if r != nil && r.origin == Configured {
 		e, _ := r.entry()
-		e.Findings = d.Conflicts(e.Spec, m)
+		e.Findings = append(d.Conflicts(e.Spec, m), e.Spec.Unkept(m)...)
 		return e, true
 	}
 	if path != m.Path || !d.Matches(m.Path, m.Attributes) {
 		return Entry{}, false
 	}
 	e := Entry{Origin: Discovered}
-	e.Spec, e.Findings = d.Spec(m)
+	if e.Spec, e.Findings = d.Spec(m); len(e.Findings) == 0 {
+		e.Findings = e.Spec.Unkept(m)
+	}
 	if owner, ok := c.configured(e.Spec.ID); ok {
 		e.Findings = append(e.Findings, collision(e.Spec, owner))
 	}
@@ -126,7 +128,7 @@ func (c *Catalog) Describe(ctx context.Context, spec secret.Spec) (Entry, secret
 		return e, m, err
 	}
 	if listed {
-		e.Findings = c.Discovery(spec.Store).Conflicts(e.Spec, m)
+		e.Findings = append(c.Discovery(spec.Store).Conflicts(e.Spec, m), e.Spec.Unkept(m)...)
 		return e, m, nil
 	}
 	found, err := c.rediscover(spec, m)
@@ -156,12 +158,14 @@ func (c *Catalog) rediscover(spec secret.Spec, m secret.Metadata) (Entry, error)
 // Err returns the findings about a discovered secret as an error that wraps
 // [ErrInvalidTags], nil for a secret that can be rotated.
 func (e Entry) Err() error {
-	if e.Origin == Configured || len(e.Findings) == 0 {
+	if e.Origin == Configured || !e.Refused() {
 		return nil
 	}
-	texts := make([]string, len(e.Findings))
-	for i, f := range e.Findings {
-		texts[i] = f.String()
+	var texts []string
+	for _, f := range e.Findings {
+		if f.Severity == secret.SeverityError {
+			texts = append(texts, f.String())
+		}
 	}
 	return fmt.Errorf("%s: %w: %s", e.Spec.ID, ErrInvalidTags, strings.Join(texts, "; "))
 }

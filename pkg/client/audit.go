@@ -40,6 +40,7 @@ type AuditLogger struct {
 	before map[secret.VersionID]bool // keys that were replaced in this chain
 	shown  uint64                    // the number of the last position that was logged
 	torn   error
+	left   int // bytes of a record that a failed write left at the end of w
 }
 
 // anchorEvery is after how many records the position is logged.
@@ -79,12 +80,13 @@ func (a *AuditLogger) resume(last AuditRecord, before map[secret.VersionID]bool)
 // [*AuditError] and nothing is resumed.
 //
 // A last line that was not written to its end, as a crash or a full disk leaves one,
-// never was a record. If log is an [*os.File] that can be written, it is cut off, and
-// audit.torn is logged.
+// never was a record, and neither is an empty one. If log or the writer of a is an
+// [*os.File] that can be written, it is cut off, and audit.torn is logged.
 func (a *AuditLogger) ResumeFrom(ctx context.Context, log io.Reader) (n int, err error) {
-	res, err := AuditVerifier{Key: a.keys.Lookup(ctx)}.Verify(log)
+	read := &counted{Reader: log}
+	res, err := AuditVerifier{Key: a.keys.Lookup(ctx)}.Verify(read)
 	if bad, ok := errors.AsType[*AuditError](err); ok && bad.Torn {
-		err = a.repair(ctx, log, res.size, err)
+		err = a.repair(ctx, log, res.size, read.n, err)
 	}
 	if err != nil {
 		return res.Records, err
@@ -99,25 +101,51 @@ type file interface {
 	Truncate(size int64) error
 }
 
-// repair cuts a file that was read from its beginning off behind its good records. It
-// returns torn if log is none.
-func (a *AuditLogger) repair(ctx context.Context, log io.Reader, size int64, torn error) error {
-	f, ok := log.(file)
-	if !ok {
-		return torn
+// counted counts the bytes that are read.
+type counted struct {
+	io.Reader
+	n int64
+}
+
+func (c *counted) Read(p []byte) (int, error) {
+	n, err := c.Reader.Read(p)
+	c.n += int64(n)
+	return n, err
+}
+
+// repair cuts the log of read bytes off behind its good records: log itself, or the
+// writer if that has as many bytes. It returns torn if neither can be cut off.
+func (a *AuditLogger) repair(ctx context.Context, log io.Reader, size, read int64, torn error) error {
+	err := torn
+	for _, one := range []any{log, a.w} {
+		f, ok := one.(file)
+		if !ok {
+			continue
+		}
+		cut := cutOff(f, size, read)
+		if cut == nil {
+			a.log.LogAttrs(ctx, slog.LevelWarn, "audit.torn", slog.Int64("bytes", read-size), slog.String("detail", "the last line was not written to its end"))
+			return nil
+		}
+		err = fmt.Errorf("%w; it cannot be cut off: %w", torn, cut)
 	}
+	return err
+}
+
+// cutOff cuts a file of the given length off.
+func cutOff(f file, size, length int64) error {
 	end, err := f.Seek(0, io.SeekEnd)
-	if err == nil {
-		err = f.Truncate(size)
-	}
-	if err == nil {
-		_, err = f.Seek(size, io.SeekStart)
-	}
 	if err != nil {
-		return fmt.Errorf("%w; it cannot be cut off: %w", torn, err)
+		return err
 	}
-	a.log.LogAttrs(ctx, slog.LevelWarn, "audit.torn", slog.Int64("bytes", end-size), slog.String("detail", "the last line was not written to its end"))
-	return nil
+	if end != length {
+		return fmt.Errorf("it has %d bytes, and %d were read", end, length)
+	}
+	if err := f.Truncate(size); err != nil {
+		return err
+	}
+	_, err = f.Seek(size, io.SeekStart)
+	return err
 }
 
 // Log appends one record. When it fails the record is not in the log, unless
@@ -131,9 +159,10 @@ func (a *AuditLogger) repair(ctx context.Context, log io.Reader, size int64, tor
 func (a *AuditLogger) Log(event string, fields map[string]string) error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if a.torn != nil {
+	if a.torn != nil && a.unwrite(a.left) != nil {
 		return a.torn
 	}
+	a.torn = nil
 	if event == EventKeyRotated {
 		return fmt.Errorf("audit: the event %s is written by the logger only", event)
 	}
@@ -201,7 +230,7 @@ func (a *AuditLogger) write(line []byte) error {
 	case n == 0 || a.unwrite(n) == nil:
 		return fmt.Errorf("audit: %w", err)
 	}
-	a.torn = fmt.Errorf("audit: %w: %w", ErrTorn, err)
+	a.torn, a.left = fmt.Errorf("audit: %w: %w", ErrTorn, err), n
 	return a.torn
 }
 

@@ -96,6 +96,10 @@ func (v AuditVerifier) Verify(r io.Reader) (AuditResult, error) {
 			return c.res, bad
 		case errors.Is(err, bufio.ErrBufferFull):
 			return c.res, c.bad("the line is too long")
+		case err == nil && len(line) == 1 && blankToEnd(br):
+			bad := c.bad("it is empty: the log was cut off, or was edited")
+			bad.Torn = true
+			return c.res, bad
 		case err != nil:
 			return c.res, fmt.Errorf("audit: read: %w", err)
 		}
@@ -107,6 +111,21 @@ func (v AuditVerifier) Verify(r io.Reader) (AuditResult, error) {
 			return c.res, c.bad(reason)
 		}
 		c.res.size += int64(len(line))
+	}
+}
+
+// blankToEnd reports whether nothing but empty lines follows.
+func blankToEnd(br *bufio.Reader) bool {
+	for {
+		switch next, err := br.Peek(1); {
+		case err != nil:
+			return errors.Is(err, io.EOF)
+		case next[0] != '\n':
+			return false
+		}
+		if _, err := br.Discard(1); err != nil {
+			return false
+		}
 	}
 }
 

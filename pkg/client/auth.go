@@ -22,7 +22,7 @@ import (
 )
 
 // maxToken bounds a bearer token, in bytes.
-const maxToken = 8 << 10
+const maxToken = secret.MaxTokenLength
 
 // TokenAuthenticator lets requests pass that carry the current bearer token, or
 // during the overlap the one before. With "rollout: prepare-then-activate" the
@@ -184,13 +184,8 @@ func (a *TokenAuthenticator) change(f func(*tokens)) {
 // sendable refuses what HTTP would not carry unchanged, such as a line feed that
 // a file brought along.
 func sendable(token string) error {
-	if token == "" || len(token) > maxToken {
-		return fmt.Errorf("%w: %d bytes, want 1 to %d", ErrUnsendable, len(token), maxToken)
-	}
-	for i := range len(token) {
-		if token[i] <= ' ' || token[i] > '~' {
-			return fmt.Errorf("%w: byte %d of %d is not a visible ASCII character", ErrUnsendable, i+1, len(token))
-		}
+	if err := secret.UseToken.Check([]byte(token)); err != nil {
+		return fmt.Errorf("%w: %w", ErrUnsendable, err)
 	}
 	return nil
 }

@@ -49,6 +49,9 @@ const (
 	CodeBlocked FailureCode = "blocked"
 	// CodeInvalidPolicy: no value can satisfy the policy.
 	CodeInvalidPolicy FailureCode = "invalid_policy"
+	// CodeShape: the rotation would replace a document, or another value that is more
+	// than one password or key.
+	CodeShape FailureCode = "shape"
 	// CodeUnknownSecret: the secret is not configured on this worker.
 	CodeUnknownSecret FailureCode = "unknown_secret"
 	// CodeInvalidTags: the tags of a discovered secret cannot be carried out.

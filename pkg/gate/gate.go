@@ -25,7 +25,7 @@ import (
 // The identifiers that are required where nothing else is said.
 const (
 	AuditSecretID secret.ID = "TRADEPULSE_AUDIT_SECRET_ID"
-	AdminTokenID  secret.ID = "TRADEPULSE_ADMIN_TOKEN_ID"
+	AdminTokenID            = secret.AdminTokenID
 )
 
 // The least lifetime that has to be left of them where nothing else is said.
@@ -162,7 +162,9 @@ func (s Secret) check(ctx context.Context, now time.Time) []secret.Finding {
 
 // complexity returns the rules of the policy that the value breaks.
 func (s Secret) complexity(val secret.Value) []secret.Finding {
-	broken, ok := errors.AsType[*secret.ViolationError](s.Spec.ValuePolicy().Check(val))
+	policy := s.Spec.ValuePolicy()
+	policy.Whole = policy.Whole || s.Spec.Strategy == secret.StrategyExternal // its store decides what it is
+	broken, ok := errors.AsType[*secret.ViolationError](policy.Check(val))
 	if !ok {
 		return nil
 	}

@@ -8,6 +8,6 @@
 // no rule of its own, except which secrets need attention.
 //
 // It changes nothing: it writes to no store, publishes no event and arms no
-// timer. It reads no value. It keeps nothing between two calls, and renders
+// timer. It reads no value, unless [Inspector.Shapes] asks for that. It keeps nothing between two calls, and renders
 // nothing: programs print a [Secret] as a table or as JSON.
 package inspect

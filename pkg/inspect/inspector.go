@@ -25,6 +25,9 @@ type Inspector struct {
 	// Readers are the identities that need no report. Nil where reads of secrets are
 	// not heard of.
 	Readers *rollout.KnownReaders
+	// Shapes has the current values read, to find the rotations that will be refused;
+	// see [Shape].
+	Shapes bool
 }
 
 // Secrets returns the secrets with the given IDs, in that order. Without any it
@@ -79,7 +82,15 @@ func (r *reading) all(ctx context.Context) []Secret {
 // known reads one secret of which the ID and the place are known.
 func (r *reading) known(ctx context.Context, e catalog.Entry) Secret {
 	e, meta, err := r.Catalog.Describe(ctx, e.Spec)
-	return r.view.Secret(ctx, e, meta, err)
+	return r.shaped(ctx, e, r.view.Secret(ctx, e, meta, err))
+}
+
+// shaped returns s with the finding of [Shape], if that is asked for.
+func (r *reading) shaped(ctx context.Context, e catalog.Entry, s Secret) Secret {
+	if st, ok := r.Stores.Get(e.Spec.Store); ok && r.Shapes {
+		Shape(ctx, st, e, &s)
+	}
+	return s
 }
 
 // discovered returns the secrets that are discovered in a store, in the order of
@@ -115,10 +126,10 @@ func (r *reading) listed(ctx context.Context, e catalog.Entry, meta secret.Metad
 	switch {
 	case e.Has(catalog.CodeCollision):
 		return unscheduled(e, scheduler.ReasonCollision)
-	case len(e.Findings) > 0:
+	case e.Refused():
 		return unscheduled(e, scheduler.ReasonInvalid)
 	default:
-		return r.view.Secret(ctx, e, meta, nil)
+		return r.shaped(ctx, e, r.view.Secret(ctx, e, meta, nil))
 	}
 }
 

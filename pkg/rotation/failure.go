@@ -69,6 +69,7 @@ var codes = []struct {
 	{target.ErrRejected, events.CodeRejected},
 	{ErrAwaiting, events.CodeAwaiting},
 	{errBlocked, events.CodeBlocked},
+	{secret.ErrShape, events.CodeShape},
 	{secret.ErrInvalidPolicy, events.CodeInvalidPolicy},
 	{catalog.ErrUnknownSecret, events.CodeUnknownSecret},
 	{catalog.ErrInvalidTags, events.CodeInvalidTags},

@@ -12,6 +12,7 @@ var messages = map[events.FailureCode]string{
 	events.CodeAwaiting:      ErrAwaiting.Error(),
 	events.CodeBlocked:       errBlocked.Error(),
 	events.CodeInvalidPolicy: "no value can satisfy the policy; correct the policy of the secret",
+	events.CodeShape:         "the value is more than one password or key; set field or whole in the policy of the secret",
 	events.CodeUnknownSecret: "the secret is not configured on the worker",
 	events.CodeInvalidTags:   "the tags of the secret cannot be carried out; correct them in the store",
 	events.CodeTooSoon:       errTooSoon.Error(),

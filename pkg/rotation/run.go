@@ -33,6 +33,8 @@ type run struct {
 	plan  plan
 	reads int
 	wrote bool // something in the store
+	// shapeKept is whether the current value may be replaced, see keepShape.
+	shapeKept bool
 
 	// made is the value under the token made names, proposed or read back by this
 	// run. A token never gets a second value.

@@ -7,11 +7,8 @@ import (
 	"time"
 
 	"github.com/tradepulse/rotator/pkg/events"
+	"github.com/tradepulse/rotator/pkg/secret"
 )
-
-// spacing is the share of its lifetime, as a divisor, that lies at least between a
-// rotation of a secret and the next scheduled one.
-const spacing = 10
 
 // errTooSoon is the error of a scheduled rotation that comes too soon after the last.
 var errTooSoon = errors.New("the last rotation is less than a tenth of the lifetime ago: the clock of the store or of this worker is wrong, or the refresh margin is not shorter than the lifetime")
@@ -21,11 +18,14 @@ var errTooSoon = errors.New("the last rotation is less than a tenth of the lifet
 // store may be wrong. A rotation that has begun goes on.
 func (s state) tooSoon() time.Duration {
 	life := s.spec.Lifetime(s.meta)
+	if cur := s.meta.Current(); !s.spec.NotAfter(s.meta, cur).IsZero() {
+		life = s.spec.NotAfter(s.meta, cur).Sub(cur.CreatedAt) // the store may end it earlier
+	}
 	switch {
 	case s.requested(), s.noLog, s.try.From == "", s.try.Delivered.IsZero(), s.log.At.IsZero(), life <= 0, s.hasPending():
 		return 0
 	}
-	return max(life/spacing-s.try.Delivered.Sub(s.log.At), 0)
+	return max(life/secret.Spacing-s.try.Delivered.Sub(s.log.At), 0)
 }
 
 // requested reports whether a person or the store asked for the rotation.

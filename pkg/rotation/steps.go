@@ -80,6 +80,9 @@ func (x *run) propose(ctx context.Context) (secret.Value, error) {
 	if err != nil {
 		return secret.Value{}, err
 	}
+	if err := x.keepShape(ctx); err != nil {
+		return secret.Value{}, err
+	}
 	v, err := t.Propose(ctx, x.change())
 	return x.saw(v), err
 }
@@ -140,7 +143,7 @@ func (x *run) verify(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := x.checkPolicy(ctx); err != nil {
+	if err := errors.Join(x.checkPolicy(ctx), x.keepShape(ctx)); err != nil {
 		return err
 	}
 	ctx, cancel := context.WithTimeout(ctx, x.r.cfg.TargetTimeout+t.Capabilities().Lag)

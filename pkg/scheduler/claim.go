@@ -55,7 +55,7 @@ func (r *reconciler) claim(ctx context.Context, e catalog.Entry, registered bool
 			return c, nil
 		}
 	}
-	if c.owned = true; len(e.Findings) > 0 {
+	if c.owned = true; e.Refused() {
 		c.refusal = ReasonInvalid
 	}
 	return c, nil
@@ -88,7 +88,7 @@ func (r *reconciler) announceDiscovery(ctx context.Context, e catalog.Entry, dis
 	if collision := r.cfg.Catalog.Collision(spec, announced); collision != nil {
 		return collision, false, nil
 	}
-	if len(e.Findings) > 0 || logged.Store == spec.Store && logged.Discovered.Same(discovery.Data.Discovered) {
+	if e.Refused() || logged.Store == spec.Store && logged.Discovered.Same(discovery.Data.Discovered) {
 		return nil, false, nil
 	}
 	if _, err := r.cfg.Bus.PublishAfter(ctx, discovery, last.Seq); err != nil {

@@ -100,6 +100,7 @@ func (w *storeSweep) discovered(ctx context.Context, e catalog.Entry, m secret.M
 	}
 	w.counts.add(func(r *Result) { r.Discovered += one(c.published) })
 	if c.refusal == "" {
+		w.note(ctx, m.Path, c.entry)
 		return w.secret(ctx, e.Spec, Facts{Known: true, Meta: m})
 	}
 	w.note(ctx, m.Path, c.entry)

@@ -11,7 +11,7 @@ import (
 // ViolationError is what [Policy.Check] returns: a [Finding] for every rule that
 // the value breaks, and nothing of the value. The Code of each is the rule:
 // min_length, max_length, upper, lower, digit, symbol, alphabet, exclude,
-// encoding, field. Its Subject is "": a policy does not know which secret it is
+// encoding, field, shape, use. Its Subject is "": a policy does not know which secret it is
 // for.
 type ViolationError struct{ Findings []Finding }
 
@@ -41,7 +41,21 @@ func (p Policy) Check(v Value) error {
 			return violated(violation("field", fmt.Sprintf("make it a JSON document with a string at %s", p.Field)))
 		}
 	}
-	return violated(p.violations(text)...)
+	if shape := p.checkShape(v); shape != nil {
+		return violated(append(shape, p.violations(text, false)...)...)
+	}
+	return violated(p.violations(text, true)...)
+}
+
+// checkShape refuses what a rotation would have to refuse, see [Policy.Replaces].
+// The encoding rule covers binary data and encoded values.
+func (p Policy) checkShape(v Value) []Finding {
+	if shape := v.Shape(); p.encoding() == EncodingText && shape != ShapeBinary && p.Replaces(v) != nil {
+		f := violation("shape", shape.Remedy())
+		f.Message = "the value is " + string(shape) + ", which a rotation would lose"
+		return []Finding{f}
+	}
+	return nil
 }
 
 func violated(found ...Finding) error {
@@ -51,12 +65,16 @@ func violated(found ...Finding) error {
 	return &ViolationError{found}
 }
 
-func (p Policy) violations(text []byte) []Finding {
+// violations returns what is wrong with the text that the policy is about. use is
+// whether the rule of its use counts.
+func (p Policy) violations(text []byte, use bool) []Finding {
 	switch {
 	case p.encoding() == EncodingUUID && !p.decodes(text):
 		return []Finding{violation("encoding", "write it as a UUID")}
 	case p.encoding() == EncodingText && !utf8.Valid(text):
 		return []Finding{violation("encoding", "use text, not binary data")}
+	case p.encoding() == EncodingText && use:
+		return slices.Concat(p.checkLength(text), p.checkCharacters(text), p.checkUse(text))
 	case p.encoding() == EncodingText:
 		return slices.Concat(p.checkLength(text), p.checkCharacters(text))
 	case !p.decodes(text):
@@ -94,4 +112,19 @@ func (p Policy) checkCharacters(text []byte) []Finding {
 		out = append(out, violation("exclude", "use none of the characters that the policy excludes"))
 	}
 	return out
+}
+
+// checkUse applies the rule of the use. A value that may be a whole document or
+// file may have the line ends of one.
+func (p Policy) checkUse(text []byte) []Finding {
+	if p.Whole && p.Field == "" && p.use() != UseToken {
+		return nil
+	}
+	fault := p.use().fault(text)
+	if fault == "" {
+		return nil
+	}
+	f := violation("use", "write it without that")
+	f.Message = fault
+	return []Finding{f}
 }

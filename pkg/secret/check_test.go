@@ -50,7 +50,7 @@ func TestCheck(t *testing.T) {
 		"digits of any script are digits":              {secret.Policy{}, "Abcdefghijklm-٣٤", nil},
 		"a symbol that is never generated is a symbol": {secret.Policy{Symbols: "-"}, "Abcdefghijklm§12", nil},
 		"a space is no symbol":                         {secret.Policy{}, "Abcdefghijkl  12", []string{"symbol"}},
-		"a control character is no symbol":             {secret.Policy{}, "Abcdefghijklm\n12", []string{"symbol"}},
+		"a control character is no symbol":             {secret.Policy{}, "Abcdefghijklm\a12", []string{"symbol", "use"}},
 		"binary data is no text":                       {secret.Policy{}, "Abcdefghijklm-12\xff", []string{"encoding"}},
 		"one character too many":                       {secret.Policy{MinLength: 1, MaxLength: 4, Classes: []secret.Class{}}, "abcde", []string{"max_length"}},
 		"characters that fit, bytes that do not":       {secret.Policy{Classes: []secret.Class{}}, strings.Repeat("€", secret.MaxValueLength/3+1), []string{"max_length"}},

@@ -41,6 +41,7 @@ func (p Policy) compile() (recipe, error) {
 	if p.Field != "" && !isPointer(p.Field) {
 		found.add("field %q is no JSON Pointer such as /password", p.Field)
 	}
+	p.validateUse(&found)
 	switch p.encoding() {
 	case EncodingText:
 		made = p.compileText(&found)

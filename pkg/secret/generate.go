@@ -19,7 +19,7 @@ var errNoCandidate = errors.New("the source of randomness gave no value with eve
 
 // Generate returns a value that satisfies the policy, uniform over all that do:
 // random bytes that stand for no character are thrown away, and so is a whole
-// candidate that lacks a class. r is the source of randomness; nil means
+// candidate that lacks a class or has a space at an end. r is the source of randomness; nil means
 // crypto/rand. The error wraps [ErrInvalidPolicy] when the policy cannot be
 // satisfied, in which case r is not read, else the error of r.
 //
@@ -46,10 +46,14 @@ func (p Policy) Generate(r io.Reader) (Value, error) {
 }
 
 // Next returns the value after current: a generated one, or with [Policy.Field]
-// set the current document with that field replaced. Then the error wraps
-// [ErrNoField] and [ErrInvalidPolicy] when current is no JSON document with a
-// string or null at the field; Next adds no field to a document.
+// set the current document with that field replaced. The error is that of
+// [Policy.Replaces] when a generated value would lose a part of current. With a
+// field it wraps [ErrNoField] and [ErrInvalidPolicy] when current is no JSON
+// document with a string or null at the field; Next adds no field to a document.
 func (p Policy) Next(r io.Reader, current Value) (Value, error) {
+	if err := p.Replaces(current); err != nil {
+		return Value{}, err
+	}
 	v, err := p.Generate(r)
 	if err != nil || p.Field == "" {
 		return v, err
@@ -76,7 +80,7 @@ func (r *recipe) generate(source io.Reader) (Value, error) {
 		have += s.sample(buf[have:])
 		switch {
 		case have < n:
-		case r.complete(buf[:n]):
+		case r.complete(buf[:n]) && buf[0] != ' ' && buf[n-1] != ' ':
 			v.cut(n)
 			return v, nil
 		default:

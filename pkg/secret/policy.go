@@ -12,19 +12,21 @@ const (
 	// DefaultMinLength is [Policy.MinLength] unless a policy says otherwise.
 	DefaultMinLength = 16
 	// DefaultLength is [Policy.Length] unless a policy says otherwise.
-	DefaultLength = 32
+	DefaultLength = 36
 	// DefaultBytes is [Policy.Bytes] unless a policy says otherwise.
 	DefaultBytes = 32
 	// MinBytes is the least that [Policy.Bytes] may be.
 	MinBytes = 8
-	// DefaultSymbols are the symbols of generated values: the punctuation of
-	// ASCII, which is also what GetRandomPassword of AWS Secrets Manager uses.
-	DefaultSymbols = "!\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~"
+	// DefaultSymbols are the symbols of generated values. With letters and digits
+	// they need no quoting in a URL, a DSN, a shell, an env file, JSON, YAML, an INI
+	// file or an Authorization header, and a value does not begin like an option.
+	// DefaultLength makes up for the fewer symbols.
+	DefaultSymbols = "._"
 )
 
 // Policy is what a value has to look like. The zero value is the default
 // policy: at least 16 characters with an upper-case letter, a lower-case
-// letter, a digit and a symbol; generated values have 32. Lengths are counted
+// letter, a digit and a symbol; generated values have 36. Lengths are counted
 // in characters. Generated values are ASCII.
 type Policy struct {
 	// MinLength is the least number of characters. 0 means DefaultMinLength.
@@ -44,8 +46,9 @@ type Policy struct {
 	// is required.
 	Alphabet string `json:"alphabet,omitempty"`
 	// Symbols are the symbols that generated values use where the class symbol
-	// is required; a space may be among them. "" means DefaultSymbols. Values
-	// written by others may have any symbol.
+	// is required; a space may be among them. "" means DefaultSymbols, or any
+	// punctuation of ASCII where Exclude leaves none of these. Values written by
+	// others may have any symbol.
 	Symbols string `json:"symbols,omitempty"`
 	// Exclude are characters that a value must not contain.
 	Exclude string `json:"exclude,omitempty"`
@@ -60,6 +63,14 @@ type Policy struct {
 	// about, for a secret that is a JSON document; the rest of the document is
 	// left as it is, byte for byte. "" means that the whole value is meant.
 	Field string `json:"field,omitempty"`
+	// Whole lets a generated value replace a current one that is a document, a
+	// connection string, several lines or binary data. Otherwise that is refused:
+	// a rotation does not change the shape of a value. It has no effect beside
+	// Field.
+	Whole bool `json:"whole,omitempty"`
+	// Use says where the value has to fit in. "" means [UseText], and [UseToken]
+	// for the secret with [AdminTokenID].
+	Use Use `json:"use,omitempty"`
 }
 
 // DefaultPolicy returns the policy of a secret that sets none: the zero Policy.
@@ -74,14 +85,17 @@ func (p Policy) Hash() string {
 		Min, Max, Length, Bytes    int
 		Classes                    []Class
 		Alphabet, Symbols, Exclude string
+		Whole                      bool `json:",omitempty"`
+		Token                      bool `json:",omitempty"`
 	}
+	rules.Whole, rules.Token = p.Whole, p.use() == UseToken
 	rules.Encoding, rules.Field = string(p.encoding()), p.Field
 	if p.encoding() == EncodingText {
-		rules.Min, rules.Max, rules.Length = p.minLength(), p.maxLength(), p.length()
+		rules.Min, rules.Max, rules.Length = p.minLength(), p.maxLength(), p.hashedLength()
 		rules.Classes = slices.Sorted(slices.Values(p.classes()))
 		rules.Alphabet, rules.Exclude = charsOf(p.Alphabet).String(), runesOf(p.Exclude)
 		if p.Alphabet == "" {
-			rules.Symbols = p.symbols().String()
+			rules.Symbols = p.hashedSymbols().String()
 		}
 	} else {
 		rules.Bytes = p.rawBytes()
@@ -94,6 +108,24 @@ func (p Policy) Hash() string {
 	return fmt.Sprintf("%x", sum[:8])
 }
 
+// The defaults of earlier releases. The hash of the default policy keeps them, so
+// that a rotation which one release began is finished by the next.
+const hashedDefaultLength = 32
+
+func (p Policy) hashedLength() int {
+	if p.length() == p.clamp(DefaultLength) {
+		return p.clamp(hashedDefaultLength)
+	}
+	return p.length()
+}
+
+func (p Policy) hashedSymbols() charSet {
+	if s := p.symbols(); s != charsOf(DefaultSymbols) {
+		return s
+	}
+	return ClassSymbol.set()
+}
+
 // runesOf returns every character of s once, in order.
 func runesOf(s string) string {
 	return string(slices.Compact(slices.Sorted(slices.Values([]rune(s)))))
@@ -104,8 +136,11 @@ func (p Policy) minLength() int     { return cmp.Or(p.MinLength, DefaultMinLengt
 func (p Policy) maxLength() int     { return cmp.Or(p.MaxLength, MaxValueLength) }
 
 func (p Policy) length() int {
-	return cmp.Or(p.Length, min(max(DefaultLength, p.minLength()), p.maxLength()))
+	return cmp.Or(p.Length, p.clamp(DefaultLength))
 }
+
+// clamp returns a length as near to n as the bounds allow.
+func (p Policy) clamp(n int) int { return min(max(n, p.minLength()), p.maxLength()) }
 
 func (p Policy) classes() []Class {
 	if p.Classes == nil {
@@ -116,10 +151,13 @@ func (p Policy) classes() []Class {
 
 // symbols returns the symbols that generated values use.
 func (p Policy) symbols() charSet {
-	if p.Symbols == "" {
-		return ClassSymbol.set()
+	if p.Symbols != "" {
+		return charsOf(p.Symbols)
 	}
-	return charsOf(p.Symbols)
+	if s := charsOf(DefaultSymbols); !s.except(charsOf(p.Exclude)).empty() {
+		return s
+	}
+	return ClassSymbol.set()
 }
 
 // alphabet returns the characters that generated values are made of, given
@@ -130,7 +168,7 @@ func (p Policy) alphabet(required charSet) charSet {
 		required = charsOf(p.Alphabet)
 	case required.empty():
 		required = alphanumeric
-	case p.Symbols != "" && !required.and(ClassSymbol.set()).empty():
+	case !required.and(ClassSymbol.set()).empty():
 		required = required.except(ClassSymbol.set()).or(p.symbols())
 	}
 	return required.except(charsOf(p.Exclude))

@@ -24,7 +24,7 @@ func TestValidPolicies(t *testing.T) {
 		"two characters":                       {Alphabet: "01", Classes: []secret.Class{secret.ClassDigit}},
 		"an alphabet with a space":             {Alphabet: "abc ", Classes: []secret.Class{secret.ClassLower}},
 		"an excluded character outside ASCII":  {Exclude: "ä"},
-		"all symbols but one excluded":         {Exclude: strings.ReplaceAll(secret.DefaultSymbols, "-", "")},
+		"all symbols but one excluded":         {Exclude: strings.ReplaceAll(punctuation, "-", "")},
 		"the longest value":                    {MinLength: secret.MaxValueLength, MaxLength: secret.MaxValueLength},
 		"the most bytes":                       {Encoding: secret.EncodingHex, Bytes: secret.MaxValueLength / 2},
 		"an encoding and a least length":       {Encoding: secret.EncodingBase64, MinLength: 16},
@@ -32,7 +32,7 @@ func TestValidPolicies(t *testing.T) {
 		"a field without a name":               {Field: "/"},
 		"symbols that are not asked for":       {Symbols: "-_", Classes: []secret.Class{secret.ClassDigit}},
 		"an alphabet that makes symbols moot":  {Symbols: "-_", Alphabet: "aA1!"},
-		"the least likely value":               {MinLength: 3, Length: 3, Alphabet: "aA1 " + secret.DefaultSymbols, Classes: allClasses[:3]},
+		"the least likely value":               {MinLength: 3, Length: 3, Alphabet: "aA1 " + punctuation, Classes: allClasses[:3]},
 		"a space among the symbols, beside -_": {Symbols: "-_ "},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -191,7 +191,7 @@ func TestPolicyHashNeverChanges(t *testing.T) {
 
 func TestOnePolicyWrittenInTwoWaysHasOneHash(t *testing.T) {
 	for name, pair := range map[string][2]secret.Policy{
-		"defaults written out": {{}, {MinLength: 16, MaxLength: secret.MaxValueLength, Length: 32, Encoding: secret.EncodingText, Symbols: secret.DefaultSymbols,
+		"defaults written out": {{}, {MinLength: 16, MaxLength: secret.MaxValueLength, Length: secret.DefaultLength, Encoding: secret.EncodingText, Symbols: secret.DefaultSymbols,
 			Classes: []secret.Class{secret.ClassSymbol, secret.ClassDigit, secret.ClassLower, secret.ClassUpper}}},
 		"characters in another order":     {{Alphabet: "ab1A!", Exclude: "xy"}, {Alphabet: "!!A1ba", Exclude: "yxx"}},
 		"symbols beside an alphabet":      {{Alphabet: "ab1A!"}, {Alphabet: "ab1A!", Symbols: "-"}},

@@ -164,10 +164,14 @@ func (s Spec) RolloutMode() RolloutMode { return cmp.Or(s.Rollout, RolloutActiva
 
 // ValuePolicy returns the policy in force.
 func (s Spec) ValuePolicy() Policy {
-	if s.Policy == nil {
-		return DefaultPolicy()
+	p := DefaultPolicy()
+	if s.Policy != nil {
+		p = *s.Policy
 	}
-	return *s.Policy
+	if s.ID == AdminTokenID {
+		p.Use = cmp.Or(p.Use, UseToken)
+	}
+	return p
 }
 
 // Token returns the token of the rotation away from the version from.

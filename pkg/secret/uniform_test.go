@@ -147,7 +147,7 @@ func TestCharactersAreUniform(t *testing.T) {
 		"33 characters":      {secret.Policy{Length: 16, Alphabet: upperCase + "1234567", Classes: []secret.Class{}}, upperCase + "1234567", 0},
 		"few symbols":        {secret.Policy{Length: 16, Symbols: "-_"}, upperCase + lowerCase + digits + "-_", 15},
 		"a tight fit":        {secret.Policy{MinLength: 4, Length: 4}, upperCase + lowerCase + digits + secret.DefaultSymbols, 15},
-		"excluded":           {secret.Policy{Length: 16, Exclude: "0OIl1" + secret.DefaultSymbols[1:]}, "ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz23456789!", 15},
+		"excluded":           {secret.Policy{Length: 16, Exclude: "0OIl1" + punctuation[1:]}, "ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz23456789!", 15},
 	} {
 		t.Run(name, func(t *testing.T) { uniform(t, tt.policy, tt.alphabet, tt.classes, 1, 20_000) })
 	}
@@ -155,13 +155,13 @@ func TestCharactersAreUniform(t *testing.T) {
 
 func TestCharactersOfRandomPoliciesAreUniform(t *testing.T) {
 	r := rand.New(seeded(2))
-	printable := make([]byte, 0, 95)
-	for c := byte(' '); c <= '~'; c++ {
+	printable := make([]byte, 0, 94) // without the space, which is at no end of a value
+	for c := byte('!'); c <= '~'; c++ {
 		printable = append(printable, c)
 	}
 	for i := range 40 {
 		r.Shuffle(len(printable), func(i, j int) { printable[i], printable[j] = printable[j], printable[i] })
-		alphabet := string(printable[:2+r.IntN(94)])
+		alphabet := string(printable[:2+r.IntN(93)])
 		p := secret.Policy{MinLength: 1, Length: 4 + r.IntN(8), Alphabet: alphabet, Classes: []secret.Class{}}
 		var classes uint
 		for k, c := range allClasses {

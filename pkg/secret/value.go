@@ -42,7 +42,7 @@ type header struct {
 // block is a short value with its header, so that both are one allocation.
 type block struct {
 	header
-	short [80]byte
+	short [96]byte
 }
 
 // NewValue returns a Value with a copy of b.

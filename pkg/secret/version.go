@@ -85,6 +85,9 @@ type Metadata struct {
 	// TTL is the lifetime of a version as the store's own rotation rules give
 	// it; 0 means that it gives none.
 	TTL time.Duration
+	// MaxVersions is how many versions the store keeps of the secret; 0 means that it
+	// is not limited, or not known.
+	MaxVersions int
 }
 
 // At returns the version in the given stage, and false when there is none.

@@ -37,8 +37,8 @@ func (ValueOnly) Verify(context.Context, Change) error { return nil }
 // Revoke implements [Target]. It does nothing: the store retires the value.
 func (ValueOnly) Revoke(context.Context, Ref, Drain) error { return nil }
 
-// ByPolicy returns the next value by the secret's policy alone. The current
-// value is read only where the policy changes one field of a document. A nil
+// ByPolicy returns the next value by the secret's policy alone. With
+// [secret.Policy.Field] that is the current document with one field changed. A nil
 // random means crypto/rand.
 func ByPolicy(ctx context.Context, random io.Reader, c Change) (secret.Value, error) {
 	policy := c.Spec.ValuePolicy()

@@ -185,7 +185,7 @@ async def test_a_chain_goes_on_after_a_restart(manager: Manager, tmp_path: Path)
         log.close()
         file.close()
         with path.open("ab") as torn:
-            torn.write(b'{"seq":')  # the process was killed while it wrote
+            torn.write([b'{"seq":', b"\n", b'\n\n{"seq":'][n])  # the process was killed while it wrote
     AuditFile(path).close()
     assert verify(path.read_bytes().splitlines(keepends=True), lambda _: keys.current().value).records == 3
 

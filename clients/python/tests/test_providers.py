@@ -6,6 +6,7 @@ import base64
 import json
 import sys
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -407,3 +408,21 @@ def test_a_store_that_hangs_is_given_up(tmp_path: Path) -> None:
             VaultProvider(url=server.url, token=SecretValue("root"), timeout=0.2).read("x")
     finally:
         Server.kill(server)
+
+
+def test_vault_ends_a_version_when_the_engine_does(bao: Bao, vault: VaultProvider) -> None:
+    """The earlier of the TTL and the engine's own end counts."""
+    requests.post(
+        f"{bao.url}/v1/secret/metadata/tradepulse/ends", headers={"X-Vault-Token": "root"}, json={"delete_version_after": "1h"}, timeout=60
+    )
+    bao.put("tradepulse/ends", {"value": "x"})
+    version, _ = vault.read("ends")
+    assert version.not_after == version.created_at + times.span(timedelta(hours=1))
+    assert Spec("ends", ttl=timedelta(days=30)).not_after(version) == version.not_after
+    assert Spec("ends", ttl=timedelta(minutes=8)).not_after(version) == version.created_at + times.span(timedelta(minutes=8))
+
+
+@pytest.mark.parametrize("path", ["one/path", "/one/path", "one//path", "one/./path", "one/path/", "../one/path"])
+def test_vault_has_one_path_for_a_secret(bao: Bao, vault: VaultProvider, path: str) -> None:
+    number = bao.put("tradepulse/one/path", {"value": "x"})
+    assert vault.read(path)[0].id == number

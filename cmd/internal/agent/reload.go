@@ -27,6 +27,9 @@ type Signal struct {
 	// means PID.
 	PIDFile string
 	PID     int
+	// Written is when PID was written down. A process that began later is another
+	// one. Zero means that this is not known.
+	Written time.Time
 }
 
 // Signals are those that can be sent, by name.
@@ -81,7 +84,7 @@ func (s Signal) permitted(pid, owner int) error {
 // pid returns the number of the process, and who owns the file that it is from.
 func (s Signal) pid() (pid, owner int, err error) {
 	if s.PIDFile == "" {
-		return s.PID, 0, nil
+		return s.PID, 0, intended(s.PID, s.Written)
 	}
 	b, info, err := readOwned(s.PIDFile, maxPIDFile)
 	if err != nil {
@@ -95,6 +98,9 @@ func (s Signal) pid() (pid, owner int, err error) {
 	n, err := strconv.ParseUint(string(bytes.TrimSpace(b)), 10, 31)
 	if err != nil || n == 0 {
 		return 0, 0, fmt.Errorf("pid file: %s holds no number of a process", s.PIDFile)
+	}
+	if err := intended(int(n), info.ModTime()); err != nil {
+		return 0, 0, fmt.Errorf("pid file: %s: %w", s.PIDFile, err)
 	}
 	return int(n), int(st.Uid), nil
 }

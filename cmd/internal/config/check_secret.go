@@ -6,6 +6,7 @@ import (
 	"maps"
 	"slices"
 	"strconv"
+	"time"
 
 	"github.com/tradepulse/rotator/pkg/secret"
 )
@@ -77,6 +78,9 @@ func (k *checker) secret(at []string, s Secret) {
 	case ok && st.Features().ReadOnly && !*s.Disabled:
 		k.warn(append(at, "store"), "the environment cannot be written, so every rotation of this secret fails", "set disabled: true, or use another store")
 	}
+	if ok && !st.Features().Deletes && s.Retire == string(secret.RetireDestroy) && k.written(append(at, "retire")...) {
+		k.warn(append(at, "retire"), "the store removes no value, so destroy is not kept", "use delete, and remove versions in the store")
+	}
 	if ok && !st.Features().External && s.Strategy == string(secret.StrategyExternal) {
 		k.report(append(at, "strategy"), "only AWS Secrets Manager rotates by itself", "remove it, or name a store of type aws")
 	}
@@ -117,6 +121,8 @@ func (k *checker) lifetime(at []string, s Secret) {
 	switch {
 	case margin >= s.TTL:
 		k.report(append(at, "ttl"), fmt.Sprintf("%s is not longer than refresh_margin (%s), so a version would be due at once", s.TTL, margin), "raise ttl well above the margin")
+	case secret.Crowded(time.Duration(s.TTL), time.Duration(margin)):
+		k.warn(append(at, "ttl"), fmt.Sprintf("refresh_margin (%s) leaves less than a tenth of %s, so rotations are put off and each is an alert", margin, s.TTL), "raise ttl well above the margin")
 	case s.MinTTL <= 0:
 	case s.TTL <= s.MinTTL:
 		k.warn(append(at, "ttl"), fmt.Sprintf("%s is not above min_ttl (%s), so the policy check always fails", s.TTL, s.MinTTL), "raise ttl")

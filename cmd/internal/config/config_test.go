@@ -267,6 +267,14 @@ func TestWarnings(t *testing.T) {
 			"stores: {m: {type: natskv}}\nsecrets:\n  - id: a\n    ttl: 1h\n    min_ttl: 1h\n    services: [a]\n",
 			[]string{"test.yaml:4:10: secrets[0].ttl: 1h is not above min_ttl (1h), so the policy check always fails; raise ttl"},
 		},
+		"rotations come too close": {
+			"stores: {m: {type: natskv}}\nsecrets:\n  - id: a\n    ttl: 301s\n    services: [a]\n",
+			[]string{"test.yaml:4:10: secrets[0].ttl: refresh_margin (5m) leaves less than a tenth of 5m1s, so rotations are put off and each is an alert; raise ttl well above the margin"},
+		},
+		"the store destroys nothing": {
+			"stores: {m: {type: aws, region: eu-central-1}}\nsecrets:\n  - id: a\n    ttl: 1d\n    retire: destroy\n    services: [a]\n",
+			[]string{"test.yaml:5:13: secrets[0].retire: the store removes no value, so destroy is not kept; use delete, and remove versions in the store"},
+		},
 		"the environment is read-only": {
 			"stores: {m: {type: env}}\nsecrets:\n  - {id: A, services: [a]}\n  - {id: B, disabled: true}\n",
 			[]string{"test.yaml:3:5: secrets[0].store: the environment cannot be written, so every rotation of this secret fails; set disabled: true, or use another store"},

@@ -89,7 +89,11 @@ func (f *Function) look(ctx context.Context, c Command) (any, error) {
 			return nil, fmt.Errorf("%w: %s", err, name)
 		}
 		meta, err := t.read(ctx)
-		out = append(out, view.Secret(ctx, t.entry(t.spec), meta, err))
+		s := view.Secret(ctx, t.entry(t.spec), meta, err)
+		if c.Action == ActionPlan {
+			inspect.Shape(ctx, t.acct.store, t.entry(t.spec), &s)
+		}
+		out = append(out, s)
 	}
 	return out, nil
 }

@@ -22,8 +22,8 @@ func environment() *env.Driver {
 }
 
 // Secrets returns what is known of the secrets with the given ids, or of all,
-// where the configuration at path runs.
-func Secrets(cmd *cobra.Command, path string, args []string) ([]inspect.Secret, error) {
+// where the configuration at path runs. shapes is that of [inspect.Inspector].
+func Secrets(cmd *cobra.Command, path string, args []string, shapes bool) ([]inspect.Secret, error) {
 	o, err := New(cmd, path)
 	if err != nil {
 		return nil, err
@@ -37,7 +37,7 @@ func Secrets(cmd *cobra.Command, path string, args []string) ([]inspect.Secret, 
 	for i, arg := range args {
 		ids[i] = secret.ID(arg)
 	}
-	in := inspect.Inspector{Catalog: parts.Catalog, Stores: parts.Stores, Bus: parts.Bus, Readers: wire.KnownReaders(o.Config)}
+	in := inspect.Inspector{Catalog: parts.Catalog, Stores: parts.Stores, Bus: parts.Bus, Readers: wire.KnownReaders(o.Config), Shapes: shapes}
 	return in.Secrets(cmd.Context(), ids...)
 }
 

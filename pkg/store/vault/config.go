@@ -104,7 +104,7 @@ func (c Config) withDefaults() Config {
 	if c.Scope == nil {
 		c.Scope = store.Everything{}
 	}
-	c.Mount, c.Prefix, c.StatePrefix = strings.Trim(c.Mount, "/"), strings.Trim(c.Prefix, "/"), strings.Trim(c.StatePrefix, "/")
+	c.Mount, c.Prefix, c.StatePrefix = NormalPath(c.Mount), NormalPath(c.Prefix), NormalPath(c.StatePrefix)
 	return c
 }
 

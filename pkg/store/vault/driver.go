@@ -20,6 +20,7 @@ type Driver struct {
 	cfg     Config
 	session *session
 	memory  memory
+	mount   mountLimit
 }
 
 var _ store.Driver = (*Driver)(nil)
@@ -47,6 +48,8 @@ type info struct {
 	versions   map[int]version
 	attributes map[string]string
 	ttl        time.Duration
+	keeps      int // versions, 0 for as many as the mount says
+	oldest     int // version that was not dropped yet
 }
 
 func (i info) exists() bool { return i.created != "" }
@@ -79,8 +82,7 @@ func (d *Driver) readInfo(ctx context.Context, path string) (info, error) {
 			continue
 		}
 		v := version{number: n, created: asTime(fields["created_time"])}
-		deleted := asTime(fields["deletion_time"])
-		v.gone = fields["destroyed"] == true || !deleted.IsZero() && !deleted.After(time.Now())
+		v.end(fields)
 		i.versions[n] = v
 	}
 	custom, _ := got.Data["custom_metadata"].(map[string]any)
@@ -92,6 +94,7 @@ func (d *Driver) readInfo(ctx context.Context, path string) (info, error) {
 			i.attributes[k] = text
 		}
 	}
+	i.keeps, i.oldest = asInt(got.Data["max_versions"]), asInt(got.Data["oldest_version"])
 	if after, ok := got.Data["delete_version_after"].(string); ok {
 		i.ttl, _ = time.ParseDuration(after) // what cannot be read says nothing
 	}
@@ -177,7 +180,7 @@ func (v *view) versions() []secret.Version {
 	for n, had := range v.info.versions {
 		r := v.record(n)
 		out = append(out, secret.Version{
-			ID: versionID(n), Token: r.Token, CreatedAt: had.created, NotAfter: r.NotAfter,
+			ID: versionID(n), Token: r.Token, CreatedAt: had.created, NotAfter: had.notAfter(r.NotAfter),
 			Stage: v.stage(n), Empty: had.gone, Kept: r.Kept,
 		})
 	}
@@ -216,12 +219,15 @@ func (d *Driver) Describe(ctx context.Context, path string) (secret.Metadata, er
 	if !v.known() {
 		return secret.Metadata{}, fmt.Errorf("%w: no such secret", store.ErrNotFound)
 	}
-	return v.metadata(path), nil
+	m := v.metadata(path)
+	m.MaxVersions = d.keeps(v.info)
+	return m, nil
 }
 
 // Get implements [store.Driver]. The current version is one call that needs no
 // permission but that of reading the secret.
 func (d *Driver) Get(ctx context.Context, path string, sel store.Selector) (secret.Version, secret.Value, error) {
+	path = NormalPath(path)
 	if sel.Version == "" && (sel.Stage == "" || sel.Stage == secret.StageCurrent) {
 		return d.current(ctx, path)
 	}
@@ -258,7 +264,7 @@ func (d *Driver) current(ctx context.Context, path string) (secret.Version, secr
 		return secret.Version{}, secret.Value{}, err
 	}
 	d.memory.shaped(path, plain)
-	return secret.Version{ID: versionID(got.number), Stage: secret.StageCurrent, CreatedAt: got.created}, value, nil
+	return secret.Version{ID: versionID(got.number), Stage: secret.StageCurrent, CreatedAt: got.created, NotAfter: got.ends}, value, nil
 }
 
 // readVersion reads one version; 0 is the newest.

@@ -14,13 +14,15 @@ import (
 	"github.com/tradepulse/rotator/pkg/store"
 )
 
-// List implements [store.Driver]: one call for every folder, and for each
+// List implements [store.Driver]: one call for the settings of the mount in an
+// hour, one for every folder, and for each
 // secret one for its metadata, some together. The state is read only of a
 // secret whose current version this driver has not seen yet. Folders and
 // secrets that are out of scope cost nothing, except that custom metadata has to
 // be read to be known.
 func (d *Driver) List(ctx context.Context) iter.Seq2[secret.Metadata, error] {
 	return func(yield func(secret.Metadata, error) bool) {
+		d.readLimit(ctx)
 		more, err := d.walk(ctx, "", func(m secret.Metadata) bool { return yield(m, nil) })
 		if err != nil && more {
 			yield(secret.Metadata{}, err)
@@ -109,6 +111,7 @@ func (d *Driver) all(ctx context.Context, paths []string) ([]secret.Metadata, er
 			}
 			v.info = i
 			out[n] = v.metadata(path)
+			out[n].MaxVersions = d.keeps(i)
 			return nil
 		})
 	}

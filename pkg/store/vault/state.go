@@ -175,8 +175,23 @@ func asTime(v any) time.Time {
 type version struct {
 	number  int
 	created time.Time
-	gone    bool // deleted or destroyed
+	ends    time.Time // when the engine deletes it, zero for never
+	gone    bool      // deleted or destroyed
 	data    map[string]any
+}
+
+// end reads from the metadata of the version when it ends, or that it has.
+func (v *version) end(meta map[string]any) {
+	v.ends = asTime(meta["deletion_time"])
+	v.gone = meta["destroyed"] == true || !v.ends.IsZero() && !v.ends.After(time.Now())
+}
+
+// notAfter returns the earlier of the engine's end of a version and a recorded one.
+func (v version) notAfter(recorded time.Time) time.Time {
+	if recorded.IsZero() || !v.ends.IsZero() && v.ends.Before(recorded) {
+		return v.ends
+	}
+	return recorded
 }
 
 func parseVersion(got *api.Secret) (version, error) {
@@ -185,7 +200,7 @@ func parseVersion(got *api.Secret) (version, error) {
 		return version{}, fmt.Errorf("%w: the answer is not that of a KV version 2 engine", store.ErrInvalid)
 	}
 	v := version{number: asInt(meta["version"]), created: asTime(meta["created_time"])}
-	v.gone = !asTime(meta["deletion_time"]).IsZero() && !asTime(meta["deletion_time"]).After(time.Now()) || meta["destroyed"] == true
+	v.end(meta)
 	v.data, _ = got.Data["data"].(map[string]any)
 	return v, nil
 }

@@ -71,6 +71,7 @@ func (v *view) settle() {
 
 // Put implements [store.Driver].
 func (d *Driver) Put(ctx context.Context, path string, w store.Write) (out secret.Version, err error) {
+	path = NormalPath(path)
 	err = d.change(ctx, path, func(v *view) (bool, error) {
 		if !v.known() && !w.Create {
 			return false, fmt.Errorf("%w: no such secret", store.ErrNotFound)
@@ -129,6 +130,7 @@ func (d *Driver) written(ctx context.Context, path string, v *view, w store.Writ
 // Promote implements [store.Driver]: one write that the engine refuses unless
 // the version that the pending one was made for is still the newest.
 func (d *Driver) Promote(ctx context.Context, path string, from, to secret.VersionID) error {
+	path = NormalPath(path)
 	v, remembered := d.memory.recent(path)
 	for range casTries {
 		if !remembered {
@@ -200,6 +202,7 @@ func (v *view) mayPromote(from, to secret.VersionID) (done bool, err error) {
 // Retire implements [store.Driver]: a soft delete, a destroy, or a note that
 // the value is kept.
 func (d *Driver) Retire(ctx context.Context, path string, id secret.VersionID, mode secret.RetireMode) error {
+	path = NormalPath(path)
 	n := number(id)
 	var remove bool
 	err := d.change(ctx, path, func(v *view) (bool, error) {

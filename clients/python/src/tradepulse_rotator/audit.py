@@ -213,14 +213,15 @@ class AuditFile:
     def _recover(self, path: str | Path) -> AuditRecord | None:
         size = os.fstat(self._fd).st_size
         tail = os.pread(self._fd, 2 * MAX_LINE, max(0, size - 2 * MAX_LINE))
-        whole, _, torn = tail.rpartition(b"\n")
+        whole = tail.rpartition(b"\n")[0].rstrip(b"\n")
+        torn = len(tail) - len(whole) - 1 if whole else len(tail)
         if torn:
-            os.ftruncate(self._fd, size - len(torn))
+            os.ftruncate(self._fd, size - torn)
             logs.event(
                 logging.WARNING,
                 "audit.torn",
                 path=str(path),
-                bytes=len(torn),
+                bytes=torn,
                 detail="the last line was not written to its end",
             )
         if not whole:

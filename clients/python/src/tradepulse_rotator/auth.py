@@ -14,7 +14,7 @@ from enum import StrEnum
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Final
 
-from tradepulse_rotator import logs, times
+from tradepulse_rotator import _shapes, logs, times
 from tradepulse_rotator.errors import NotFoundError, RotatorError, StoreError
 from tradepulse_rotator.users import Change, Hooks
 
@@ -28,8 +28,6 @@ if TYPE_CHECKING:
 _MAX_TOKEN: Final = 8 << 10
 _MAX_NAMED: Final = 1024
 _MAX_RETIRED: Final = 64
-_FIRST_VISIBLE: Final = 0x21
-_LAST_VISIBLE: Final = 0x7E
 
 
 class TokenUse(StrEnum):
@@ -242,11 +240,9 @@ class TokenAuthenticator:
 
 def _check_sendable(token: bytes) -> None:
     """Refuse what HTTP would not carry unchanged, such as a line feed that a file brought along."""
-    if not 0 < len(token) <= _MAX_TOKEN:
-        raise UnsendableError(f"the value has {len(token)} bytes, a token has 1 to {_MAX_TOKEN}")
-    for at, byte in enumerate(token, start=1):
-        if not _FIRST_VISIBLE <= byte <= _LAST_VISIBLE:
-            raise UnsendableError(f"byte {at} of {len(token)} is no visible ASCII character, which an Authorization header needs")
+    fault = _shapes.fault(token, token=True)
+    if fault:
+        raise UnsendableError(f"the value cannot stand in an Authorization header: {fault}")
 
 
 def bearer(authorization: Sequence[str]) -> str | TokenUse:
@@ -259,8 +255,8 @@ def bearer(authorization: Sequence[str]) -> str | TokenUse:
         return TokenUse.MALFORMED
     if scheme.lower() != "bearer":
         return TokenUse.MISSING  # another scheme: nothing is wrong, and nothing is there
-    visible = token and all(_FIRST_VISIBLE <= ord(c) <= _LAST_VISIBLE for c in token)
-    return token if visible else TokenUse.MALFORMED
+    malformed = _shapes.fault(token.encode(errors="replace"), token=True)
+    return TokenUse.MALFORMED if malformed else token
 
 
 def refusal(realm: str, use: TokenUse) -> tuple[int, dict[str, str]]:

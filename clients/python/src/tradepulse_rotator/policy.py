@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Final
 
-from tradepulse_rotator import times
+from tradepulse_rotator import _shapes, times
 from tradepulse_rotator.errors import (
     AccessDeniedError,
     ConfigurationError,
@@ -68,23 +68,37 @@ class PolicyError(RotatorError):
         self.violations = violations
 
 
-def check_value(value: SecretValue) -> list[tuple[str, str]]:
+_BROKEN: Final = "the value breaks its policy"
+
+
+def check_value(value: SecretValue, *, token: bool = False) -> list[tuple[str, str]]:
     """Return the rules of the default policy that a value breaks, each with its remedy.
 
-    It has at least 16 characters, with an upper-case letter, a lower-case letter, a digit and a symbol.
+    It has at least 16 characters, with an upper-case letter, a lower-case letter, a digit and a symbol, none of them
+    invisible. It is one piece of text, no document. A ``token`` is sent in an Authorization header.
     """
+    return [(rule, remedy) for rule, _, remedy in _broken(value, token=token)]
+
+
+def _broken(value: SecretValue, *, token: bool) -> list[tuple[str, str, str]]:
+    """Return the rules that a value breaks, each with what is wrong and the remedy."""
     raw = value.reveal()
     try:
         text = raw.decode()
     except UnicodeDecodeError:
-        return [("encoding", "use text, not binary data")]
+        return [("encoding", _BROKEN, "use text, not binary data")]
     out = []
+    shape = _shapes.shape(text)
+    if shape:
+        out.append(("shape", f"the value is {shape}, which a rotation would lose", "give the service the password or key alone"))
     if len(text) < MIN_LENGTH:
-        out.append(("min_length", f"too short: at least {MIN_LENGTH} characters are required"))
+        out.append(("min_length", _BROKEN, f"too short: at least {MIN_LENGTH} characters are required"))
     elif len(raw) > MAX_VALUE_LENGTH:
-        out.append(("max_length", f"too long: at most {MAX_VALUE_LENGTH} bytes are allowed"))
+        out.append(("max_length", _BROKEN, f"too long: at most {MAX_VALUE_LENGTH} bytes are allowed"))
     categories = {unicodedata.category(c) for c in text}
-    return out + [(rule, remedy) for rule, has, remedy in _CLASSES if not any(map(has, categories))]
+    out += [(rule, _BROKEN, remedy) for rule, has, remedy in _CLASSES if not any(map(has, categories))]
+    fault = "" if shape else _shapes.fault(raw, token=token)
+    return [*out, ("use", fault, "write it without that")] if fault else out
 
 
 def _floors() -> dict[str, timedelta]:
@@ -130,8 +144,8 @@ def _check(source: Source, secret_id: str, floor: timedelta) -> list[Violation]:
 
 
 def _complexity(secret_id: str, value: SecretValue | None) -> list[Violation]:
-    broken = [] if value is None else check_value(value)
-    return [Violation(secret_id, rule, "the value breaks its policy", remedy) for rule, remedy in broken]
+    broken = [] if value is None else _broken(value, token=secret_id == ADMIN_TOKEN_ID)
+    return [Violation(secret_id, rule, problem, remedy) for rule, problem, remedy in broken]
 
 
 def _remaining(secret_id: str, floor: timedelta, end: int | None, fresh: timedelta | None) -> list[Violation]:

@@ -72,10 +72,9 @@ class Spec:
         return times.span(limit)
 
     def not_after(self, version: Version) -> int | None:
-        """Return the end of a version's life in nanoseconds since 1970, None for without end."""
-        if self.ttl is None:
-            return version.not_after
-        return version.created_at + times.span(self.ttl)
+        """Return the earliest known end of a version's life in nanoseconds since 1970, None for without end."""
+        ends = [] if self.ttl is None else [version.created_at + times.span(self.ttl)]
+        return min(ends if version.not_after is None else [*ends, version.not_after], default=None)
 
     @classmethod
     def from_env(cls, secret_id: str, env: Mapping[str, str] | None = None) -> Spec:

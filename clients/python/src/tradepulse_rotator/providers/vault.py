@@ -11,6 +11,7 @@ from __future__ import annotations
 import base64
 import binascii
 import os
+import posixpath
 import threading
 import time
 from dataclasses import dataclass, field
@@ -136,7 +137,7 @@ class VaultProvider:
         self._refused = _Refused()
         self._lock = threading.Lock()
         self._login_at = 0.0 if login else float("inf")
-        self._mount, self._prefix, self._state = mount.strip("/"), prefix.strip("/"), state_prefix.strip("/")
+        self._mount, self._prefix, self._state = map(normal_path, (mount, prefix, state_prefix))
 
     def read(self, path: str, version: str | None = None) -> tuple[Version, SecretValue]:
         """Read a version by its number, or the newest one, which is the current."""
@@ -159,7 +160,7 @@ class VaultProvider:
         return f"write a first version at {self._full(path)!r} in the mount {self._mount!r}, or set create: true and let rotator make one"
 
     def _full(self, path: str) -> str:
-        return f"{self._prefix}/{path}".strip("/")
+        return f"{self._prefix}/{normal_path(path)}".strip("/")
 
     def _version(self, path: str, number: int) -> tuple[Version, SecretValue]:
         data = self._get(path, f"{self._mount}/data/{self._full(path)}", number)
@@ -170,7 +171,7 @@ class VaultProvider:
             created = times.parse(str(meta.get("created_time")))
         except ValueError:
             raise errors.InvalidError(f"vault: {path}: the answer is not that of a KV version 2 engine") from None
-        return Version(str(meta.get("version")), created), decode(path, held)
+        return Version(str(meta.get("version")), created, _end(meta.get("deletion_time"))), decode(path, held)
 
     def _pending(self, path: str, version: str) -> tuple[Version, SecretValue] | None:
         """Read a version that waits for its promotion: it is kept beside the secret and comes after the current one."""
@@ -184,7 +185,8 @@ class VaultProvider:
             pending = state["pending"] if isinstance(state, dict) else None
             if not isinstance(pending, dict) or int(pending["from"]) != newest or str(newest + 1) != version:
                 return None
-            return Version(version, times.parse(pending["created_at"]), pending=True), decode(path, pending["data"])
+            end = _end(pending.get("not_after"))
+            return Version(version, times.parse(pending["created_at"]), end, pending=True), decode(path, pending["data"])
         except (ValueError, KeyError, TypeError):
             return None
 
@@ -257,6 +259,19 @@ def decode(path: str, data: dict[str, object]) -> SecretValue:
         except binascii.Error:
             raise errors.InvalidError(f"vault: {path}: {_BASE64} is no base64") from None
     return SecretValue(canonical.document(data))
+
+
+def normal_path(path: str) -> str:
+    """Return the one form of a path: to the engine /a/b, a//b and a/./b are a/b, and it has no parent folders."""
+    return posixpath.normpath("/" + path).lstrip("/")
+
+
+def _end(text: object) -> int | None:
+    """Return the end of a version that the engine or rotator has recorded, None for none."""
+    try:
+        return times.parse(str(text)) if text else None
+    except ValueError:
+        return None
 
 
 def _number(path: str, version: str) -> int:
