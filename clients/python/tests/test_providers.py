@@ -302,7 +302,7 @@ def test_a_store_whose_sdk_is_not_installed_says_what_to_install(monkeypatch: py
         provider_from_env({"ROTATOR_STORE": store})
 
 
-def test_settings_choose_the_store(bao: Bao, role: AppRole, aws: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_settings_choose_the_store(bao: Bao, role: AppRole, aws: Any) -> None:
     assert isinstance(provider_from_env({}), EnvProvider)
     with pytest.raises(errors.ConfigurationError, match="use env, aws or vault"):
         provider_from_env({"ROTATOR_STORE": "gcp"})
@@ -311,8 +311,7 @@ def test_settings_choose_the_store(bao: Bao, role: AppRole, aws: Any, monkeypatc
     assert source.read(ID)[1] == SecretValue("of aws")
     assert source.fresh_for(ID) is not None
     bao.put("in/the/mount/" + ID, {"value": "of vault"})
-    monkeypatch.setenv("VAULT_ADDR", bao.url)
-    env = {"ROTATOR_STORE": "vault", "ROTATOR_VAULT_PREFIX": "in/the/mount", "VAULT_ROLE_ID": role.role_id}
+    env = {"ROTATOR_STORE": "vault", "VAULT_ADDR": bao.url, "ROTATOR_VAULT_PREFIX": "in/the/mount", "VAULT_ROLE_ID": role.role_id}
     source = source_from_env([ID], env | {"VAULT_SECRET_ID": role.secret_id.reveal_text()})
     assert source.read(ID)[1] == SecretValue("of vault")
 

@@ -15,7 +15,7 @@ import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 from urllib.parse import quote
 
 import hvac.exceptions
@@ -23,8 +23,12 @@ import requests
 from hvac.adapters import RawAdapter
 
 from tradepulse_rotator import canonical, errors, times
+from tradepulse_rotator.providers._vault_variables import Variables
 from tradepulse_rotator.store import Version
 from tradepulse_rotator.value import SecretValue
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 KUBERNETES_TOKEN_FILE: Final = "/var/run/secrets/kubernetes.io/serviceaccount/token"  # noqa: S105  # a path
 """Where a pod finds its token."""
@@ -87,17 +91,18 @@ class VaultProvider:
         namespace: str | None = None,
         ca_cert: str | None = None,
         timeout: float = 10,
+        env: Mapping[str, str] | None = None,
     ) -> None:
-        """Take what is not given from ``VAULT_ADDR``, ``VAULT_TOKEN`` or ``BAO_TOKEN``, ``VAULT_NAMESPACE``, ``VAULT_CACERT``."""
-        env = os.environ
-        if token is None and login is None and (text := env.get("VAULT_TOKEN") or env.get("BAO_TOKEN")):
+        """Take what is not given from the variables of the ``bao`` and ``vault`` commands: ``BAO_ADDR``, else ``VAULT_ADDR``, and so on."""
+        said = Variables(os.environ if env is None else env)
+        if token is None and login is None and (text := said["TOKEN"]):
             token = SecretValue(text)
         self._adapter = RawAdapter(
-            base_uri=url or env.get("VAULT_ADDR") or env.get("BAO_ADDR") or "https://127.0.0.1:8200",
+            base_uri=url or said.address(),
             token=token.reveal_text() if token else None,
-            namespace=namespace or env.get("VAULT_NAMESPACE") or None,
-            verify=ca_cert or env.get("VAULT_CACERT") or True,
+            namespace=namespace or said["NAMESPACE"] or None,
             timeout=timeout,
+            session=said.session(ca_cert),
         )
         self._login = login
         self._lock = threading.Lock()
