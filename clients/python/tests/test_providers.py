@@ -356,3 +356,32 @@ def test_a_store_that_hangs_is_given_up(tmp_path: Path) -> None:
             VaultProvider(url=server.url, token=SecretValue("root"), timeout=0.2).read("x")
     finally:
         Server.kill(server)
+
+
+@pytest.mark.parametrize(
+    ("mount", "says"),
+    [
+        ("kv1", "mount kv1: it is a KV version 1 engine"),
+        ("nosuch", "mount nosuch: the server shows the token none of this name"),
+        ("secret/data", "mount secret/data: it is a path in the mount secret; set the mount to secret"),
+        ("transit1", "mount transit1: it is an engine of type transit"),
+    ],
+)
+def test_a_mount_that_is_no_kv_version_2_engine_is_named(bao: Bao, mount: str, says: str) -> None:
+    kinds: dict[str, dict[str, Any]] = {"kv1": {"type": "kv", "options": {"version": "1"}}, "transit1": {"type": "transit"}}
+    if mount in kinds:
+        bao.do("POST", f"sys/mounts/{mount}", kinds[mount])
+    provider = VaultProvider(url=bao.url, token=SecretValue("root"), mount=mount)
+    with pytest.raises(errors.InvalidError) as caught:
+        provider.read("a/b")
+    assert says in str(caught.value)
+
+
+def test_a_version_that_was_taken_away_says_how(bao: Bao) -> None:
+    provider = VaultProvider(url=bao.url, token=SecretValue("root"))
+    for how, says in (("delete", "vault kv undelete -mount=secret -versions=1 gone/delete"), ("destroy", "version 1 was destroyed")):
+        bao.put(f"gone/{how}", {"value": "x"})
+        bao.do("POST", f"secret/{how}/gone/{how}", {"versions": [1]})
+        with pytest.raises(errors.NotFoundError) as caught:
+            provider.read(f"gone/{how}")
+        assert says in str(caught.value)

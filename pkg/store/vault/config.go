@@ -38,7 +38,7 @@ type Config struct {
 	// BAO_CACERT, else VAULT_CACERT, else those of the system.
 	CACert string
 	// Lookup finds the variables of the environment. Nil means os.LookupEnv.
-	Lookup Lookup
+	Lookup Lookup `json:"-"`
 	// Mount is where the KV version 2 engine is. "" means DefaultMount.
 	Mount string
 	// Prefix stands before every path, and List shows what is under it.

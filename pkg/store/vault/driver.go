@@ -214,7 +214,7 @@ func (d *Driver) Describe(ctx context.Context, path string) (secret.Metadata, er
 		return secret.Metadata{}, err
 	}
 	if !v.known() {
-		return secret.Metadata{}, fmt.Errorf("%w: no such secret", store.ErrNotFound)
+		return secret.Metadata{}, d.missing(ctx, fmt.Errorf("%w: no such secret", store.ErrNotFound))
 	}
 	return v.metadata(path), nil
 }
@@ -266,17 +266,17 @@ func (d *Driver) readVersion(ctx context.Context, path string, n int) (version, 
 	got, err := d.call(ctx, func(l *api.Logical) (*api.Secret, error) {
 		return l.ReadWithDataWithContext(ctx, d.cfg.data(path), map[string][]string{"version": {strconv.Itoa(n)}})
 	})
+	if errors.Is(err, store.ErrNotFound) || err == nil && got == nil {
+		return version{}, d.missing(ctx, fmt.Errorf("%w: no such version", store.ErrNotFound))
+	}
 	if err != nil {
 		return version{}, err
-	}
-	if got == nil {
-		return version{}, fmt.Errorf("%w: no such version", store.ErrNotFound)
 	}
 	v, err := parseVersion(got)
 	if err == nil && (v.gone || v.data == nil) {
 		err = fmt.Errorf("%w: %d", store.ErrNoValue, v.number)
 	}
-	return v, err
+	return v, d.explain(ctx, err)
 }
 
 // memory is what a Driver has learnt. What is in it either cannot change or is
@@ -284,6 +284,7 @@ func (d *Driver) readVersion(ctx context.Context, path string, n int) (version, 
 type memory struct {
 	mu      sync.Mutex
 	secrets map[string]remembered
+	mount   time.Time // when it was found to be a KV version 2 engine, zero for not yet
 }
 
 type remembered struct {

@@ -97,7 +97,7 @@ func (d *Driver) readState(ctx context.Context, path string) (state, error) {
 	}
 	v, err := parseVersion(got)
 	if err != nil {
-		return state{}, err
+		return state{}, d.explain(ctx, err)
 	}
 	s := state{revision: v.number}
 	if v.data == nil {
@@ -120,6 +120,9 @@ func (d *Driver) writeState(ctx context.Context, path string, s *state) error {
 		return err
 	}
 	if s.revision == 0 {
+		if err := d.mayMakeState(ctx); err != nil {
+			return err
+		}
 		// Before the first write, so that no version of it is ever kept.
 		_, err := d.call(ctx, func(l *api.Logical) (*api.Secret, error) {
 			return l.WriteWithContext(ctx, d.cfg.stateMeta(path), map[string]any{"max_versions": 1, "cas_required": true})

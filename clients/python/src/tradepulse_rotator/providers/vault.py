@@ -23,6 +23,7 @@ import requests
 from hvac.adapters import RawAdapter
 
 from tradepulse_rotator import canonical, errors, times
+from tradepulse_rotator.providers import _vault_absence
 from tradepulse_rotator.providers._vault_variables import Variables
 from tradepulse_rotator.store import Version
 from tradepulse_rotator.value import SecretValue
@@ -171,16 +172,32 @@ class VaultProvider:
             data = canonical.load(answer.content)["data"]  # type: ignore[index]  # what else it may be is caught
         except (ValueError, KeyError, TypeError):
             data = None
-        if not isinstance(data, dict):
-            raise errors.InvalidError(f"vault: {path}: the answer is not that of a KV version 2 engine")
+        if not isinstance(data, dict) or not isinstance(data.get("metadata"), dict):
+            raise self._wrong_mount(path) or errors.InvalidError(f"vault: {path}: the answer is not that of a KV version 2 engine")
         return data
 
     def _call(self, path: str, url: str, number: int) -> requests.Response:
         try:
             answer: requests.Response = self._adapter.get("/v1/" + quote(url), params={"version": number})
+        except hvac.exceptions.InvalidPath as err:
+            raise self._absent(path, err) from None
         except (hvac.exceptions.VaultError, requests.RequestException) as err:
             raise _classify(path, err) from None
         return answer
+
+    def _absent(self, path: str, err: hvac.exceptions.InvalidPath) -> errors.StoreError:
+        gone = _vault_absence.of_version(path, self._mount, self._full(path), err.json)
+        return gone or self._wrong_mount(path) or _classify(path, err)
+
+    def _wrong_mount(self, path: str) -> errors.StoreError | None:
+        """Ask what the mount is; a server tells a token of the mounts in which it may do something."""
+        try:
+            answer = self._adapter.get("/v1/sys/internal/ui/mounts/" + quote(self._mount)).json()
+        except hvac.exceptions.Forbidden:
+            answer = None
+        except (hvac.exceptions.VaultError, requests.RequestException, ValueError) as err:
+            return _classify(path, err, f"mount {self._mount}: ")
+        return _vault_absence.of_mount(path, self._mount, answer)
 
     def _token(self, path: str, *, refused: str | None = None) -> str | None:
         """Return the token in use, after a login if that is due or the token was refused."""
