@@ -29,7 +29,7 @@ func TestParseARN(t *testing.T) {
 		"without a suffix":        {"arn:aws:secretsmanager:eu-central-1:123456789012:secret:proddatabase", awssm.Place{}},
 		"nothing but a suffix":    {"arn:aws:secretsmanager:eu-central-1:123456789012:secret:-AbC12f", awssm.Place{}},
 		"without a region":        {"arn:aws:secretsmanager::123456789012:secret:prod/db-AbC12f", awssm.Place{}},
-		"characters of no secret": {"arn:aws:secretsmanager:eu-central-1:123456789012:secret:prod db-AbC12f", awssm.Place{}},
+		"characters of no secret": {"arn:aws:secretsmanager:eu-central-1:123456789012:secret:prod\tdb-AbC12f", awssm.Place{}},
 	} {
 		got, err := awssm.ParseARN(c.arn)
 		if got != c.want || (err == nil) != (c.want != awssm.Place{}) || err != nil && !errors.Is(err, store.ErrInvalid) {
