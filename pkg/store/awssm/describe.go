@@ -27,6 +27,9 @@ const (
 // date of the current one is not known yet.
 func (d *Driver) Describe(ctx context.Context, path string) (secret.Metadata, error) {
 	out, l, err := d.describe(ctx, path)
+	if err == nil {
+		err = partial(path, out)
+	}
 	if err != nil {
 		return secret.Metadata{}, err
 	}
