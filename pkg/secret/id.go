@@ -19,6 +19,10 @@ var ErrInvalidID = errors.New("invalid secret id")
 // version of it.
 var ErrNotFound = errors.New("not found")
 
+// ErrDeleted is wrapped by the error about a secret that was deleted in its store
+// and may be restored there. It is an [ErrNotFound] that nothing must create anew.
+var ErrDeleted = fmt.Errorf("%w: deleted", ErrNotFound)
+
 // ID is the stable identifier by which applications name a secret, such as
 // TRADEPULSE_AUDIT_SECRET_ID. A configuration maps it to a store and a path,
 // so that moving a secret to another store changes no application. The zero

@@ -80,7 +80,8 @@ func (d *Driver) readInfo(ctx context.Context, path string) (info, error) {
 		}
 		v := version{number: n, created: asTime(fields["created_time"])}
 		deleted := asTime(fields["deletion_time"])
-		v.gone = fields["destroyed"] == true || !deleted.IsZero() && !deleted.After(time.Now())
+		v.destroyed = fields["destroyed"] == true
+		v.gone = v.destroyed || !deleted.IsZero() && !deleted.After(time.Now())
 		i.versions[n] = v
 	}
 	custom, _ := got.Data["custom_metadata"].(map[string]any)
@@ -203,7 +204,20 @@ func (v *view) stage(n int) secret.Stage {
 func (v *view) known() bool { return v.info.exists() || v.waiting() != nil }
 
 func (v *view) metadata(path string) secret.Metadata {
-	return secret.Metadata{Path: path, Incarnation: v.info.created, Versions: v.versions(), Attributes: v.info.attributes, TTL: v.info.ttl}
+	return secret.Metadata{Path: path, Incarnation: v.info.created, Versions: v.versions(), Attributes: v.info.attributes, TTL: v.info.ttl, Deleted: v.deleted()}
+}
+
+// deleted says how the current version was taken away, "" where it was not.
+func (v *view) deleted() string {
+	cur, ok := v.info.versions[v.info.current]
+	switch {
+	case !ok || !cur.gone:
+		return ""
+	case cur.destroyed:
+		return fmt.Sprintf("version %d was destroyed in the store; write a new version there", cur.number)
+	default:
+		return fmt.Sprintf("version %d was deleted in the store; vault kv undelete -versions=%d brings it back, or write a new version there", cur.number, cur.number)
+	}
 }
 
 // Describe implements [store.Driver].

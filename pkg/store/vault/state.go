@@ -179,7 +179,9 @@ type version struct {
 	number  int
 	created time.Time
 	gone    bool // deleted or destroyed
-	data    map[string]any
+	// destroyed: its value cannot be brought back.
+	destroyed bool
+	data      map[string]any
 }
 
 func parseVersion(got *api.Secret) (version, error) {
