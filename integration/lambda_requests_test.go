@@ -57,7 +57,7 @@ func TestLambdaHostileRequests(t *testing.T) {
 		"a command with more":         {`{"action":"plan","` + canary + `":1}`, "no other"},
 		"a rotation of nothing":       {`{"action":"rotate"}`, "takes one secret_id"},
 		"an event that is none":       {`{"detail-type":"x","source":7,"detail":{"v":"` + canary + `"}}`, "no JSON of EventBridge"},
-		"a secret id that is strange": {`{"action":"status","secret_ids":["` + canary + ` ` + canary + `"]}`, "malformed"},
+		"a secret id that is strange": {`{"action":"status","secret_ids":["` + canary + `\t` + canary + `"]}`, "malformed"},
 	} {
 		answer, err := h.fn.Invoke(c.request, fnTimeout)
 		var refused serverstest.FunctionError

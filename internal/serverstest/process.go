@@ -19,9 +19,16 @@ import (
 // startTimeout bounds the start of a server on a machine that is busy.
 const startTimeout = time.Minute
 
+// BaoVariable names a program to use in place of the OpenBao server, such as the
+// vault of HashiCorp, which takes the same arguments.
+const BaoVariable = "ROTATOR_TEST_BAO"
+
 // Tool returns the path of a program in the repository's virtual environment.
 func Tool(t testing.TB, name string) string {
 	t.Helper()
+	if other := os.Getenv(BaoVariable); name == "bao" && other != "" {
+		return other
+	}
 	dir, err := os.Getwd()
 	if err != nil {
 		t.Fatal(err)

@@ -94,7 +94,7 @@ func TestWhatTheBusSaysIsAHint(t *testing.T) {
 		"a secret of another id":              {"main:apps/db", map[string]string{catalog.TagManaged: "true", "rotator:id": "OTHER"}, nil, catalog.ErrUnknownSecret},
 		"a secret that is not there":          {"main:apps/none", managed, nil, catalog.ErrUnknownSecret},
 		"tags that cannot be carried out":     {"main:apps/db", map[string]string{catalog.TagManaged: "true", "rotator:id": "FOUND", "rotator:ttl": "soon"}, nil, catalog.ErrInvalidTags},
-		"an id that has become impossible":    {"main:apps/db", map[string]string{catalog.TagManaged: "true", "rotator:id": "not an id"}, nil, catalog.ErrInvalidTags},
+		"an id that has become impossible":    {"main:apps/db", map[string]string{catalog.TagManaged: "true", "rotator:id": "not\tan id"}, nil, catalog.ErrInvalidTags},
 		"a secret that took a configured id":  {"main:apps/db", map[string]string{catalog.TagManaged: "true", "rotator:id": "LISTED"}, nil, catalog.ErrUnknownSecret},
 		"a strategy that the store cannot do": {"main:apps/db", map[string]string{catalog.TagManaged: "true", "rotator:id": "FOUND", "rotator:strategy": "managed"}, nil, catalog.ErrInvalidTags},
 	} {
@@ -188,7 +188,7 @@ func TestEntriesThatAreRefused(t *testing.T) {
 		"the same place by the id":        {secret.Spec{ID: "apps/listed/", Store: "main"}, true, "both at apps/listed"},
 		"a store that is not there":       {secret.Spec{ID: "TWO", Store: "gone"}, false, `names the store "gone", which is not configured`},
 		"a path that names nothing":       {secret.Spec{ID: "TWO", Store: "main", Path: "/./"}, false, `the path "/./" names no secret in the store main`},
-		"an id that is not valid":         {secret.Spec{ID: "a b", Store: "main"}, false, "invalid secret id"},
+		"an id that is not valid":         {secret.Spec{ID: "a\tb", Store: "main"}, false, "invalid secret id"},
 		"a rotation that it cannot run":   {secret.Spec{ID: "TWO", Store: "main", Strategy: secret.StrategyExternal}, false, "the store main runs no rotations itself"},
 	} {
 		cat, _ := open(t, nil)
@@ -265,7 +265,7 @@ func TestResolve(t *testing.T) {
 		"configured, and the tags do not":   {"main", "apps/listed", map[string]string{"rotator:services": "api"}, "LISTED", catalog.Configured, catalog.CodeConflict},
 		"configured, and opted out":         {"main", "apps/listed", map[string]string{catalog.TagManaged: "false"}, "LISTED", catalog.Configured, ""},
 		"discovered":                        {"main", "apps/db", managed, "x/apps/db", catalog.Discovered, ""},
-		"discovered, with an impossible id": {"main", "apps/db", map[string]string{catalog.TagManaged: "true", "rotator:id": "a b"}, "", catalog.Discovered, catalog.CodeInvalidTag},
+		"discovered, with an impossible id": {"main", "apps/db", map[string]string{catalog.TagManaged: "true", "rotator:id": "a\tb"}, "", catalog.Discovered, catalog.CodeInvalidTag},
 		"discovered, with a configured id":  {"main", "apps/db", map[string]string{catalog.TagManaged: "true", "rotator:id": "LISTED"}, "LISTED", catalog.Discovered, catalog.CodeCollision},
 		"without tags":                      {"main", "apps/db", nil, "", "", ""},
 		"where nothing is discovered":       {"closed", "apps/db", managed, "", "", ""},

@@ -134,7 +134,7 @@ func TestTagsThatCannotBeCarriedOut(t *testing.T) {
 		"a consumer with a word":     {"rotator:consumers", "a=manual", "is not a duration"},
 		"a fleet twice":              {"rotator:fleets", "eu eu", `"eu" is listed twice`},
 		"another word for hold":      {"rotator:no_subscribers", "keep", "is not hold or retire-after-grace"},
-		"an id with a space":         {"rotator:id", "a b", "invalid secret id"},
+		"an id with a tab":           {"rotator:id", "a\tb", "invalid secret id"},
 		"a window as cron":           {"rotator:window", "0 3 * * *", "is not of the form"},
 		"an unknown word":            {"rotator:retire", "burn", `"burn" is not delete, keep or destroy`},
 		"neither true nor false":     {"rotator:managed", "yes", `"yes" is not true or false`},

@@ -180,7 +180,7 @@ func TestAnEventMayBeAboutADiscoveredSecret(t *testing.T) {
 		"by name":              {apiCall("TagResource", `{"secretId":"team/key"}`, `null`), []string{"east: team/key", "west: team/key"}},
 		"by ARN":               {apiCall("PutSecretValue", `{"secretId":"`+other+`"}`, `null`), []string{"east: team/key", "east: team/key-a1B2c3", "west: team/key", "west: team/key-a1B2c3"}},
 		"elsewhere":            {apiCall("PutSecretValue", `{"secretId":"theirs"}`, `null`), nil},
-		"what names no secret": {apiCall("PutSecretValue", `{"secretId":"team/a key"}`, `null`), nil},
+		"what names no secret": {apiCall("PutSecretValue", `{"secretId":"team/a\u0001key"}`, `null`), nil},
 		"many": {strings.Replace(labelMoved, `"resources":["`+arn+`"]`, `"resources":[`+strings.Replace(many, `"x",`, "", 1)+`]`, 1),
 			[]string{"east: team/0", "east: team/1", "west: team/0", "west: team/1"}},
 	} {

@@ -134,7 +134,7 @@ func (b *Bus) send(ctx context.Context, subject string, e Event, prepare func(*n
 	if err != nil {
 		return 0, err
 	}
-	b.cfg.Propagator.Inject(ctx, propagation.HeaderCarrier(m.Header))
+	b.inject(ctx, m.Header)
 	if prepare != nil {
 		prepare(m)
 	}

@@ -89,7 +89,7 @@ func (b *Bus) encode(subject string, e Event) (*nats.Msg, error) {
 	m.Data = body
 	for k, v := range map[string]string{
 		headerSpecVersion: specVersion, headerID: e.ID, headerSource: e.Source, headerType: string(e.Type),
-		headerSubject: string(e.Data.SecretID), headerTime: e.Time.UTC().Format(time.RFC3339Nano),
+		headerSubject: escapeAttribute(string(e.Data.SecretID)), headerTime: e.Time.UTC().Format(time.RFC3339Nano),
 		headerContentType: contentJSON, headerKeyID: key.id,
 	} {
 		m.Header.Set(k, v)
@@ -141,7 +141,7 @@ func (b *Bus) decode(subject string, h nats.Header, body []byte) (Event, error) 
 	if err := e.validate(); err != nil {
 		return Event{}, rejection{rejectMalformed, err}
 	}
-	if h.Get(headerSubject) != string(e.Data.SecretID) || !b.cfg.Names.fits(subject, e) {
+	if h.Get(headerSubject) != escapeAttribute(string(e.Data.SecretID)) || !b.cfg.Names.fits(subject, e) {
 		return Event{}, reject(rejectSubject, "it is about another secret or type than its subject says")
 	}
 	_, notification := b.cfg.Names.notified(subject)
@@ -234,8 +234,19 @@ func Clip(s string, most int) string {
 }
 
 // plainText reports whether s fits into a header without any escape.
-func plainText(s string) bool {
-	return s != "" && len(s) <= maxText && !strings.ContainsFunc(s, func(r rune) bool { return r <= ' ' || r > '~' || r == '"' || r == '%' })
+func plainText(s string) bool { return s != "" && len(s) <= maxText && escapeAttribute(s) == s }
+
+// escapeAttribute returns s as the value of a header, as CloudEvents escapes it.
+func escapeAttribute(s string) string {
+	var b strings.Builder
+	for i := range len(s) {
+		if c := s[i]; c <= ' ' || c > '~' || c == '"' || c == '%' {
+			fmt.Fprintf(&b, "%%%02X", c)
+		} else {
+			b.WriteByte(c)
+		}
+	}
+	return b.String()
 }
 
 // Attribute is one attribute of an event as a header.
@@ -249,7 +260,7 @@ func Attributes() []Attribute {
 		{headerID, "Unique per source; the same occurrence has the same id."},
 		{headerSource, "The component that says so, such as /rotator/worker/host-1."},
 		{headerType, "The type of the event."},
-		{headerSubject, "The id of the secret; empty for " + string(TypeSweep) + "."},
+		{headerSubject, "The id of the secret, with what is no printable ASCII, a space, a quotation mark and a percent sign percent-encoded; empty for " + string(TypeSweep) + "."},
 		{headerTime, "When it happened, RFC 3339."},
 		{headerContentType, contentJSON},
 		{headerKeyID, "The first 16 hexadecimal digits of the SHA-256 of the public key that signed."},

@@ -16,7 +16,6 @@ import (
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/codes"
 	"go.opentelemetry.io/otel/metric"
-	"go.opentelemetry.io/otel/propagation"
 	"go.opentelemetry.io/otel/trace"
 
 	"github.com/tradepulse/rotator/internal/backoff"
@@ -350,7 +349,7 @@ func (c *consumer) settle(m jetstream.Msg, what string, do func() error) {
 
 // extract returns ctx with the trace that a message carries.
 func (b *Bus) extract(ctx context.Context, h nats.Header) context.Context {
-	return b.cfg.Propagator.Extract(ctx, propagation.HeaderCarrier(h))
+	return b.cfg.Propagator.Extract(ctx, traceHeaders(h))
 }
 
 // traceOf returns the trace that the headers of a message carry.

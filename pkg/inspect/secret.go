@@ -68,7 +68,7 @@ func show(e catalog.Entry) Secret {
 // does not exist, is past its end, or is not scheduled because of its tags.
 func (s Secret) NeedsAttention() bool {
 	switch s.Reason {
-	case scheduler.ReasonExpired, scheduler.ReasonNotFound, scheduler.ReasonInvalid, scheduler.ReasonCollision:
+	case scheduler.ReasonExpired, scheduler.ReasonNotFound, scheduler.ReasonDeleted, scheduler.ReasonInvalid, scheduler.ReasonCollision:
 		return true
 	default:
 		return s.Error != ""

@@ -39,7 +39,7 @@ func (v *View) Secret(ctx context.Context, e catalog.Entry, m secret.Metadata, e
 		s.Error = err.Error()
 		return s
 	}
-	facts := scheduler.Facts{Known: err == nil, Meta: m}
+	facts := scheduler.Facts{Known: err == nil, Meta: m, Deleted: scheduler.Deletion(err)}
 	last, err := v.ask(ctx, e.Spec.ID, &facts)
 	decide(&s, e.Spec, facts)
 	versions(&s, e.Spec, m)

@@ -15,12 +15,16 @@ import (
 var ErrGivenUp = errors.New("the rotation was given up")
 
 // Manual returns the request to replace the current version of a secret at once,
-// whatever its schedule and its windows say. m and err are the answer of its
+// whatever its schedule and its windows say. One that was deleted in its store
+// has to be restored there first. m and err are the answer of its
 // store. A secret that its store does not know can be rotated only if the spec
 // lets it be created; otherwise the error is err.
 func Manual(at time.Time, by string, spec secret.Spec, m secret.Metadata, err error) (Request, error) {
-	if err != nil && (!errors.Is(err, secret.ErrNotFound) || !spec.Create) {
+	switch {
+	case err != nil && (!errors.Is(err, secret.ErrNotFound) || errors.Is(err, secret.ErrDeleted) || !spec.Create):
 		return Request{}, err
+	case m.Current().ID == "" && m.Deleted != "":
+		return Request{}, fmt.Errorf("%s: %w", spec.ID, m.Deletion())
 	}
 	return Request{Secret: spec.ID, Store: spec.Store, From: m.Current().ID, Incarnation: m.Incarnation, Reason: events.ReasonManual, By: by, At: at}, nil
 }

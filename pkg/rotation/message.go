@@ -18,6 +18,7 @@ var messages = map[events.FailureCode]string{
 	events.CodeTooSoon:       errTooSoon.Error(),
 	events.CodeWithdrawn:     errWithdrawn.Error(),
 	events.CodeConflict:      "another process changed the secret or the log first",
+	"deleted":                "the secret or its current version was deleted in the store; restore it there, or write a new version",
 	"not_found":              "the store has no such secret or version; create it there, or set create: true",
 	"no_value":               "the version has no value in the store",
 	"pending":                "another rotation has left a pending version",

@@ -9,6 +9,7 @@ import (
 	"github.com/tradepulse/rotator/internal/backoff"
 	"github.com/tradepulse/rotator/pkg/events"
 	"github.com/tradepulse/rotator/pkg/secret"
+	"github.com/tradepulse/rotator/pkg/store"
 	"github.com/tradepulse/rotator/pkg/target"
 )
 
@@ -23,11 +24,17 @@ func (r *Rotator) Retry(ctx context.Context, d events.Delivery, cause error) err
 	e := d.Event
 	e.Source, e.Time = r.cfg.Source, time.Now()
 	e.Data.Retry = nextRetry(e.Data.Retry, cause)
-	e.ID = string(secret.NewToken(e.Data.SecretID, e.Data.VersionID, string(e.Type), e.Data.Attempt))
+	name := string(e.Type)
 	delay, ok := events.RetryDelay(cause)
-	if !ok {
+	switch {
+	case ok:
+	case notMade(cause):
+		name += " of " + e.Time.Format(time.RFC3339Nano) // the attempt does not tell them apart
+		delay = retryDelay(e.Data.SecretID, 1, store.DefaultOpenFor, store.DefaultOpenFor)
+	default:
 		delay = retryDelay(e.Data.SecretID, e.Data.Attempt, r.cfg.RetryBase, r.cfg.RetryCap)
 	}
+	e.ID = string(secret.NewToken(e.Data.SecretID, e.Data.VersionID, name, e.Data.Attempt))
 	from := e.Time
 	if errors.Is(cause, errTooSoon) {
 		from = d.At // the clock that the delay was counted on
@@ -38,13 +45,18 @@ func (r *Rotator) Retry(ctx context.Context, d events.Delivery, cause error) err
 
 // nextRetry returns the bookkeeping of the try after one that failed.
 func nextRetry(r events.Retry, cause error) events.Retry {
-	r.Attempt++
+	if !notMade(cause) {
+		r.Attempt++
+	}
 	r.Failure = failure(cause)
 	if errors.Is(cause, target.ErrRejected) {
 		r.Rejections++
 	}
 	return r
 }
+
+// notMade reports whether an open circuit kept the call from being made.
+func notMade(cause error) bool { return errors.Is(cause, store.ErrCircuitOpen) }
 
 // retryDelay returns the time to attempt number attempt, less up to a quarter
 // that depends on id and attempt, so that secrets that failed together are not

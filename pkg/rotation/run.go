@@ -148,7 +148,9 @@ func (x *run) readLog(ctx context.Context) (last events.Announcement, none bool,
 func (x *run) readStore(ctx context.Context) (secret.Metadata, error) {
 	spec, meta, err := x.r.describe(ctx, x.state.spec)
 	switch {
-	case errors.Is(err, store.ErrNotFound) && x.state.spec.Create:
+	case err == nil && meta.Current().ID == "" && x.state.try.From == "" && meta.Deleted != "":
+		err = meta.Deletion()
+	case errors.Is(err, store.ErrNotFound) && x.state.spec.Create && !errors.Is(err, store.ErrDeleted):
 		spec, meta, err = x.state.spec, secret.Metadata{Path: x.state.spec.StorePath()}, nil
 	case errors.Is(err, store.ErrNotFound) && x.wrote:
 		err = fmt.Errorf("%w: %w", errOutdated, err)

@@ -1,6 +1,7 @@
 package scheduler
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"time"
@@ -35,6 +36,9 @@ const (
 	ReasonMissing Reason = "missing"
 	// ReasonNotFound: the store does not know the secret.
 	ReasonNotFound Reason = "not_found"
+	// ReasonDeleted: the secret, or its current version, was deleted in the store.
+	// Nothing is written until an operator restores it or writes a version.
+	ReasonDeleted Reason = "deleted"
 	// ReasonNoLifetime: neither the configuration nor the store sets a TTL.
 	ReasonNoLifetime Reason = "no_lifetime"
 	// ReasonDisabled: scheduled rotation is switched off.
@@ -48,7 +52,7 @@ const (
 // reasons are all of them; a test holds the list against the constants.
 var reasons = []Reason{
 	ReasonScheduled, ReasonNearExpiry, ReasonExpired, ReasonWaitingForWindow, ReasonNoWindow, ReasonRetrying, ReasonQuarantined,
-	ReasonRunning, ReasonMissing, ReasonNotFound, ReasonNoLifetime, ReasonDisabled, ReasonInvalid, ReasonCollision,
+	ReasonRunning, ReasonMissing, ReasonNotFound, ReasonDeleted, ReasonNoLifetime, ReasonDisabled, ReasonInvalid, ReasonCollision,
 }
 
 // Decision is what has to happen to one secret.
@@ -71,6 +75,9 @@ type Facts struct {
 	// Known is whether the store knows the secret, Meta what it knows.
 	Known bool
 	Meta  secret.Metadata
+	// Deleted says what the store tells of a secret that is not known since it was
+	// deleted there; "" for any other.
+	Deleted string
 	// Timer is what is armed on the bus, zero for nothing.
 	Timer events.Timer
 	// Failed is the last failure announced for the secret, zero for none.
@@ -83,8 +90,12 @@ func Evaluate(now time.Time, s secret.Spec, f Facts) Decision {
 	switch {
 	case s.Disabled:
 		return Decision{Disarm: true, Reason: ReasonDisabled, Message: "scheduled rotation is switched off"}
+	case cur.ID == "" && (f.Deleted != "" || f.Meta.Deleted != ""):
+		return Decision{Disarm: true, Reason: ReasonDeleted, Message: cmp.Or(f.Deleted, f.Meta.Deleted)}
 	case cur.ID == "" && s.Create:
 		return f.unless(now, Decision{Arm: true, At: now, Reason: ReasonMissing, Message: "the store has no version yet"})
+	case cur.ID == "" && f.Known:
+		return Decision{Reason: ReasonNotFound, Message: fmt.Sprintf("the secret %s of the store %s has no version yet; write one there, or set create: true", s.StorePath(), s.Store)}
 	case cur.ID == "":
 		return Decision{Reason: ReasonNotFound, Message: fmt.Sprintf("the store %s has no secret %s; create it there, or set create: true", s.Store, s.StorePath())}
 	}

@@ -60,6 +60,8 @@ func TestEvaluate(t *testing.T) {
 		"a pending version of ours is no such":        {spec, begun, scheduler.ReasonScheduled, 22 * time.Hour, true},
 		"one that its store does not end rotating":    {external, stuck, scheduler.ReasonQuarantined, 0, false},
 		"a missing one is made where that is allowed": {with(func(s *secret.Spec) { s.Create = true }), scheduler.Facts{}, scheduler.ReasonMissing, 0, true},
+		"a deleted secret is left alone":              {with(func(s *secret.Spec) { s.Create = true }), scheduler.Facts{Deleted: "it is scheduled for deletion"}, scheduler.ReasonDeleted, 0, false},
+		"a deleted version is left alone":             {with(func(s *secret.Spec) { s.Create = true }), scheduler.Facts{Known: true, Meta: secret.Metadata{Deleted: "version 1 was deleted"}}, scheduler.ReasonDeleted, 0, false},
 		"a missing one is said where it is not":       {spec, scheduler.Facts{}, scheduler.ReasonNotFound, 0, false},
 		"one without a lifetime rotates by hand":      {with(func(s *secret.Spec) { s.TTL = 0 }), have(time.Hour), scheduler.ReasonNoLifetime, 0, false},
 		"a disabled one rotates by hand":              {with(func(s *secret.Spec) { s.Disabled = true }), have(25 * time.Hour), scheduler.ReasonDisabled, 0, false},

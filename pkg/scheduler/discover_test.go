@@ -202,7 +202,7 @@ func TestInvalidTagsTakeASecretOutOfTheSchedule(t *testing.T) {
 	s := newShop()
 	s.put(t, "a", "managed=true", "services=api")
 	s.put(t, "b", "managed=true")
-	s.put(t, "c", "managed=true", "id=not an id")
+	s.put(t, "c", "managed=true", "id=not\tan id")
 	m := newMall(t, nil, map[string]*shop{"main": s})
 	m.sweep()
 	m.wantArmed("a", "b")

@@ -32,7 +32,7 @@ func (s *Scheduler) Reconcile(ctx context.Context, id secret.ID) error {
 	if err != nil && !errors.Is(err, secret.ErrNotFound) {
 		return fmt.Errorf("scheduler: reconcile: %w", err)
 	}
-	if _, err := s.reconciler.reconcile(ctx, e.Spec, Facts{Known: err == nil, Meta: meta}, true); err != nil {
+	if _, err := s.reconciler.reconcile(ctx, e.Spec, Facts{Known: err == nil, Meta: meta, Deleted: Deletion(err)}, true); err != nil {
 		return fmt.Errorf("scheduler: reconcile %w", err)
 	}
 	return nil

@@ -77,13 +77,22 @@ func (r *reconciler) reread(ctx context.Context, spec secret.Spec, f Facts) (sec
 	now, meta, err := r.cfg.Catalog.Describe(ctx, spec)
 	switch {
 	case errors.Is(err, secret.ErrNotFound):
-		f.Known, f.Meta = false, secret.Metadata{}
+		f.Known, f.Meta, f.Deleted = false, secret.Metadata{}, Deletion(err)
 		return spec, f, nil
 	case err != nil:
 		return spec, f, err
 	}
 	f.Known, f.Meta = true, meta
 	return now.Spec, f, nil
+}
+
+// Deletion returns what an error of a store says of a secret that was deleted
+// there, "" for any other error.
+func Deletion(err error) string {
+	if errors.Is(err, secret.ErrDeleted) {
+		return err.Error()
+	}
+	return ""
 }
 
 // announce publishes the current version if the log lacks it, and reports whether
@@ -116,6 +125,9 @@ func (r *reconciler) act(ctx context.Context, spec secret.Spec, f Facts, d Decis
 	switch d.Reason {
 	case ReasonNotFound, ReasonNoWindow, ReasonQuarantined, ReasonExpired:
 		r.cfg.Logger.LogAttrs(ctx, slog.LevelError, "secret.unschedulable", slog.String("secret_id", string(spec.ID)),
+			slog.String("reason", string(d.Reason)), slog.String("message", d.Message))
+	case ReasonDeleted: // on purpose, as far as one can tell
+		r.cfg.Logger.LogAttrs(ctx, slog.LevelWarn, "secret.unschedulable", slog.String("secret_id", string(spec.ID)),
 			slog.String("reason", string(d.Reason)), slog.String("message", d.Message))
 	default:
 	}

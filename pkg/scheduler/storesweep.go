@@ -3,6 +3,7 @@ package scheduler
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -40,7 +41,7 @@ func (w *storeSweep) run(ctx context.Context) (complete bool, err error) {
 	broken := w.list(ctx, func(m secret.Metadata) {
 		do(func() error { return w.listed(ctx, m) })
 	}, func(spec secret.Spec) {
-		do(func() error { return w.secret(ctx, spec, Facts{}) })
+		do(func() error { return w.absent(ctx, spec) })
 	})
 	_ = g.Wait() // its functions return nil
 	if broken != nil {
@@ -81,6 +82,16 @@ func (w *storeSweep) listed(ctx context.Context, m secret.Metadata) error {
 	}
 	w.note(ctx, m.Path, e)
 	return w.secret(ctx, e.Spec, Facts{Known: true, Meta: m})
+}
+
+// absent compares a configured secret that the store did not list. A listing lags,
+// and leaves out what was deleted, so that the store is asked for the secret.
+func (w *storeSweep) absent(ctx context.Context, spec secret.Spec) error {
+	e, m, err := w.s.cfg.Catalog.Describe(ctx, spec)
+	if err != nil && !errors.Is(err, secret.ErrNotFound) {
+		return fmt.Errorf("%s: %w", spec.ID, err)
+	}
+	return w.secret(ctx, e.Spec, Facts{Known: err == nil, Meta: m, Deleted: Deletion(err)})
 }
 
 // discovered compares a discovered secret if its ID is its own and its tags can
@@ -137,7 +148,7 @@ func (w *storeSweep) unchanged(id secret.ID, now outcome) bool {
 		return false
 	}
 	switch d.Reason {
-	case ReasonScheduled, ReasonDisabled, ReasonNoLifetime:
+	case ReasonScheduled, ReasonDisabled, ReasonNoLifetime, ReasonDeleted:
 		return true
 	default:
 		return false

@@ -18,8 +18,8 @@ const cronFields = cron.Minute | cron.Hour | cron.Dom | cron.Month | cron.Dow
 // It knows nothing of time zones; its times are all in UTC.
 type schedule struct {
 	minute, hour, dom, month, dow uint64
-	// eitherDay lets a day match by dom or dow alone: where both are given, as in
-	// crontab(5), and unlike what the parser's own schedule does.
+	// eitherDay lets a day match by dom or dow alone: where neither field begins
+	// with a star, as in crontab(5), and unlike what the parser's own schedule does.
 	eitherDay bool
 }
 
@@ -41,10 +41,11 @@ func parseSchedule(expr string) (schedule, error) {
 	if !ok {
 		return schedule{}, errors.New("want five fields")
 	}
-	const star = 1 << 63 // set by the parser in a field that is "*"
+	const star = 1 << 63 // set by the parser in a field that is "*", not in "*/2"
+	fields := strings.Fields(expr)
 	s := schedule{
 		minute: spec.Minute &^ star, hour: spec.Hour, dom: spec.Dom, month: spec.Month, dow: spec.Dow,
-		eitherDay: (spec.Dom|spec.Dow)&star == 0,
+		eitherDay: !strings.HasPrefix(fields[2], "*") && !strings.HasPrefix(fields[4], "*"),
 	}
 	if _, ok := s.atOrAfter(time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC)); !ok {
 		return schedule{}, errors.New("it never fires")

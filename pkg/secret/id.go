@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 )
 
 // MaxIDLength is the longest [ID], in bytes: the limit that AWS Secrets
@@ -17,6 +19,10 @@ var ErrInvalidID = errors.New("invalid secret id")
 // version of it.
 var ErrNotFound = errors.New("not found")
 
+// ErrDeleted is wrapped by the error about a secret that was deleted in its store
+// and may be restored there. It is an [ErrNotFound] that nothing must create anew.
+var ErrDeleted = fmt.Errorf("%w: deleted", ErrNotFound)
+
 // ID is the stable identifier by which applications name a secret, such as
 // TRADEPULSE_AUDIT_SECRET_ID. A configuration maps it to a store and a path,
 // so that moving a secret to another store changes no application. The zero
@@ -29,9 +35,10 @@ func ParseID(s string) (ID, error) {
 	return id, id.Validate()
 }
 
-// Validate returns an error that wraps [ErrInvalidID] unless the id is made of
-// 1 to [MaxIDLength] ASCII letters, digits and the characters / _ + = . @ : -
-// (the alphabet of AWS secret names, and ':' for ARNs).
+// Validate returns an error that wraps [ErrInvalidID] unless the id is 1 to
+// [MaxIDLength] bytes of printable UTF-8, spaces included: whatever a store takes
+// as the name of a secret. Vault refuses what is not printable, and AWS allows
+// less.
 func (id ID) Validate() error {
 	if id == "" {
 		return fmt.Errorf("%w: it is empty", ErrInvalidID)
@@ -39,9 +46,9 @@ func (id ID) Validate() error {
 	if len(id) > MaxIDLength {
 		return fmt.Errorf("%w: %d bytes, the limit is %d", ErrInvalidID, len(id), MaxIDLength)
 	}
-	for i := range len(id) {
-		if !plain(id[i]) && !strings.ContainsRune("/+=.@:", rune(id[i])) {
-			return fmt.Errorf("%w: %q has %q at byte %d; use letters, digits and / _ + = . @ : -", ErrInvalidID, string(id), id[i], i)
+	for i, r := range string(id) {
+		if _, size := utf8.DecodeRuneInString(string(id[i:])); r == utf8.RuneError && size == 1 || !unicode.IsPrint(r) {
+			return fmt.Errorf("%w: %q is not printable at byte %d", ErrInvalidID, string(id), i)
 		}
 	}
 	return nil

@@ -10,7 +10,7 @@ import (
 	"github.com/tradepulse/rotator/pkg/secret"
 )
 
-const idAlphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789/_+=.@:-"
+const idAlphabet = "! %é鍵>*\"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789/_+=.@:-"
 
 func ids() *rapid.Generator[secret.ID] {
 	return rapid.Map(rapid.StringOfN(rapid.SampledFrom([]rune(idAlphabet)), 1, 60, -1), func(s string) secret.ID { return secret.ID(s) })
@@ -21,16 +21,21 @@ func TestParseID(t *testing.T) {
 		in string
 		ok bool
 	}{
-		"an environment name is an id":   {"TRADEPULSE_AUDIT_SECRET_ID", true},
-		"an AWS ARN is an id":            {"arn:aws:secretsmanager:eu-west-1:123:secret:a-B1c2", true},
-		"every character of the set":     {idAlphabet, true},
-		"the longest id":                 {strings.Repeat("a", secret.MaxIDLength), true},
-		"an empty id is refused":         {"", false},
-		"one byte too many is refused":   {strings.Repeat("a", secret.MaxIDLength+1), false},
-		"a space is refused":             {"a b", false},
-		"a wildcard is refused":          {"a.>*", false},
-		"a letter of Unicode is refused": {"schlüssel", false},
-		"a line break is refused":        {"a\n", false},
+		"an environment name is an id":  {"TRADEPULSE_AUDIT_SECRET_ID", true},
+		"an AWS ARN is an id":           {"arn:aws:secretsmanager:eu-west-1:123:secret:a-B1c2", true},
+		"every character of the set":    {idAlphabet, true},
+		"the longest id":                {strings.Repeat("a", secret.MaxIDLength), true},
+		"an empty id is refused":        {"", false},
+		"one byte too many is refused":  {strings.Repeat("a", secret.MaxIDLength+1), false},
+		"a secret that AWS owns":        {"rds!cluster-1a2b3c", true},
+		"spaces":                        {"team a/db", true},
+		"a percent sign":                {"a%2Fb", true},
+		"wildcards":                     {"a.>*", true},
+		"letters of Unicode":            {"schlüssel/鍵", true},
+		"a line break is refused":       {"a\n", false},
+		"an escape sequence is refused": {"a\x1b[2J", false},
+		"an override is refused":        {"a\u202eb", false},
+		"what is no UTF-8 is refused":   {"a\xffb", false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			id, err := secret.ParseID(tt.in)

@@ -30,7 +30,7 @@ func TestSpecValidate(t *testing.T) {
 		"no margin and any TTL":       {func(s *secret.Spec) { s.TTL, s.RefreshMargin = time.Second, -1 }, nil},
 		"no id":                       {func(s *secret.Spec) { s.ID = "" }, []string{"invalid secret id"}},
 		"no store":                    {func(s *secret.Spec) { s.Store = "" }, []string{"no store"}},
-		"a path that no store takes":  {func(s *secret.Spec) { s.Path = "a b" }, []string{"path: "}},
+		"a path that no store takes":  {func(s *secret.Spec) { s.Path = "a\tb" }, []string{"path: "}},
 		"a negative TTL":              {func(s *secret.Spec) { s.TTL = -1 }, []string{"TTL is negative"}},
 		"a margin as long as the TTL": {func(s *secret.Spec) { s.TTL, s.RefreshMargin = time.Hour, time.Hour }, []string{"margin 1h0m0s is not shorter"}},
 		"a fence of more than a quarter of the TTL": {func(s *secret.Spec) { s.TTL, s.Fence = time.Hour, 16*time.Minute }, []string{"fence 16m0s is longer than a quarter of the TTL 1h0m0s: set it to 15m0s or less"}},

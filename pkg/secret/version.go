@@ -88,6 +88,18 @@ type Metadata struct {
 	// MaxVersions is how many versions the store keeps of the secret; 0 means that it
 	// is not limited, or not known.
 	MaxVersions int
+	// Deleted says what was done to the current version, where it was deleted or
+	// destroyed in the store, and what brings it back; "" where it was not.
+	Deleted string
+}
+
+// Deletion returns an error that wraps [ErrDeleted] if the current version was
+// deleted in the store, else nil.
+func (m Metadata) Deletion() error {
+	if m.Deleted == "" {
+		return nil
+	}
+	return fmt.Errorf("%w: %s", ErrDeleted, m.Deleted)
 }
 
 // At returns the version in the given stage, and false when there is none.

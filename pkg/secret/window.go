@@ -25,7 +25,8 @@ type Window struct {
 // ParseWindow returns the window that opens at the times of a cron expression
 // of five fields (minute, hour, day of month, month, day of week) in an IANA
 // time zone ("" is UTC) and stays open for d, which is at most [MaxWindow].
-// With both days given, either is enough, as in crontab(5).
+// With both days given, either is enough, unless one of the fields begins with a
+// star, such as */2: then a day has to match both, as in crontab(5).
 //
 // Where the clock goes forward over an opening, the window opens as the clock
 // resumes. Where it goes back over one, the window opens each time the clock

@@ -17,7 +17,8 @@ type Ref struct {
 	// File that holds it and nothing else; one line break at its end does not
 	// count. At most 64 KiB.
 	File string `json:"file,omitzero" jsonschema:"format=file"`
-	// Name of the environment variable that holds it.
+	// Name of the environment variable that holds it; one line break at its end
+	// does not count.
 	Env string `json:"env,omitzero" jsonschema:"format=env-name"`
 }
 
@@ -74,7 +75,7 @@ func (r Ref) read(lookup func(string) (string, bool)) ([]byte, error) {
 		if !ok {
 			return nil, errors.New("it is not set")
 		}
-		return []byte(v), nil
+		return cutLineBreak([]byte(v)), nil
 	default:
 		return nil, errors.New("no file and no environment variable is named")
 	}
@@ -90,9 +91,13 @@ func readFile(path string) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
+	return cutLineBreak(b), nil
+}
+
+func cutLineBreak(b []byte) []byte {
 	b, cut := bytes.CutSuffix(b, []byte("\n"))
 	if cut {
 		b = bytes.TrimSuffix(b, []byte("\r"))
 	}
-	return b, nil
+	return b
 }

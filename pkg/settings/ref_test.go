@@ -40,7 +40,7 @@ func TestReferencesAreRead(t *testing.T) {
 		"a file that is larger":              {file(strings.Repeat("x", secret.MaxValueLength+1)), "", "longer than 65536 bytes"},
 		"a file with nothing in it":          {file("\n"), "", "it is empty"},
 		"a file that is not there":           {settings.Ref{File: dir + "/none"}, "", "no such file"},
-		"a variable":                         {settings.Ref{Env: "SET"}, "value\n", ""},
+		"a variable":                         {settings.Ref{Env: "SET"}, "value", ""},
 		"a variable that is empty":           {settings.Ref{Env: "EMPTY"}, "", "environment variable EMPTY: it is empty"},
 		"a variable that is not set":         {settings.Ref{Env: "UNSET"}, "", "environment variable UNSET: it is not set"},
 		"no reference":                       {settings.Ref{}, "", "no file and no environment variable is named"},

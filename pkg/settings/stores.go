@@ -26,12 +26,13 @@ type AWS struct {
 
 // Vault is how a KV version 2 engine of Vault or OpenBao is reached.
 type Vault struct {
-	// URL of the server. Without it VAULT_ADDR.
+	// URL of the server. Without it BAO_ADDR, else VAULT_ADDR.
 	Address string `json:"address,omitzero"`
-	// Namespace of Vault Enterprise or OpenBao. Without it VAULT_NAMESPACE, if set.
+	// Namespace of Vault Enterprise or OpenBao. Without it
+	// BAO_NAMESPACE, else VAULT_NAMESPACE.
 	Namespace string `json:"namespace,omitzero"`
-	// PEM file of the authorities that are believed. Without it VAULT_CACERT, else
-	// those of the system.
+	// PEM file of the authorities that are believed. Without it BAO_CACERT, else
+	// VAULT_CACERT, else those of the system.
 	CA string `json:"ca,omitzero" jsonschema:"format=file"`
 	// Where the engine is mounted.
 	Mount string `json:"mount,omitzero" default:"secret"`
@@ -57,7 +58,8 @@ type VaultAuth struct {
 	RoleID string `json:"role_id,omitzero"`
 	// Secret id of approle. Without it VAULT_SECRET_ID.
 	SecretID Ref `json:"secret_id,omitzero"`
-	// The token of the method token. Without it VAULT_TOKEN.
+	// The token of the method token. Without it BAO_TOKEN, else
+	// VAULT_TOKEN.
 	Token Ref `json:"token,omitzero" variable:"-"` // its file would share a variable with token_file
 	// File with the signed token of kubernetes or jwt. Without it, for kubernetes,
 	// that of the pod's service account.
@@ -91,7 +93,7 @@ func (a VaultAuth) Complete(lookup func(string) (string, bool)) (VaultAuth, erro
 	case "token":
 	case "approle":
 		id, _ := lookup(roleIDVariable)
-		a.RoleID = cmp.Or(a.RoleID, id)
+		a.RoleID = cmp.Or(a.RoleID, strings.TrimSpace(id))
 		if a.SecretID.IsZero() && set(secretIDVariable) {
 			a.SecretID = Ref{Env: secretIDVariable}
 		}

@@ -46,7 +46,9 @@ func (c Circuit) withDefaults() Circuit {
 }
 
 var (
-	errOpen = errors.New("it did not answer before and is left alone for a while")
+	// ErrCircuitOpen is in the error of a call that was not made, because the
+	// store did not answer before.
+	ErrCircuitOpen = errors.New("it did not answer before and is left alone for a while")
 	// errStalled is the cause with which a call is cancelled.
 	errStalled = errors.New("no answer, and none to any other call meanwhile")
 )
@@ -102,7 +104,7 @@ func (b *breaker) allow() (report func(error), err error) {
 	}
 	done, err := b.gate.Allow()
 	if err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrUnavailable, errOpen)
+		return nil, fmt.Errorf("%w: %w", ErrUnavailable, ErrCircuitOpen)
 	}
 	var once sync.Once
 	return func(err error) {

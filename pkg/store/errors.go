@@ -13,6 +13,9 @@ import (
 var (
 	// ErrNotFound: there is no such secret or no such version.
 	ErrNotFound = secret.ErrNotFound
+	// ErrDeleted: the secret or its current version was deleted and may be
+	// restored. It is an ErrNotFound.
+	ErrDeleted = secret.ErrDeleted
 	// ErrNoValue: the version is known and its value is not there.
 	ErrNoValue = errors.New("version has no value")
 	// ErrConflict: another writer changed the secret first. Read again.
@@ -41,6 +44,7 @@ var reasons = []struct {
 	err  error
 	name string
 }{
+	{ErrDeleted, "deleted"}, // before what it is too
 	{ErrNotFound, "not_found"},
 	{ErrNoValue, "no_value"},
 	{ErrConflict, "conflict"},

@@ -137,7 +137,7 @@ GOOD = b'{"secret_id":"X","version_id":"v1"}'
         (b'{"secret_id":"X","version_id":7}', {}, "malformed"),
         (b'{"secret_id":"X","version_id":"a b"}', {}, "malformed"),
         (b'{"secret_id":"X","version_id":"%s"}' % (b"a" * 129), {}, "malformed"),
-        (b'{"secret_id":"a b","version_id":"v1"}', {"subject": "a b"}, "malformed"),
+        (b'{"secret_id":"a\\tb","version_id":"v1"}', {"subject": "a b"}, "malformed"),
         (b'{"secret_id":"Y","version_id":"v1"}', {}, "subject_mismatch"),
     ],
 )
@@ -154,6 +154,7 @@ def test_hostile_events_of_a_trusted_key(body: bytes, changed: dict[str, str], r
 def test_keys_are_readable_tokens() -> None:
     assert events.key("TRADEPULSE_AUDIT_SECRET_ID") == "TRADEPULSE_AUDIT_SECRET_ID"
     assert events.key("prod/db.a=b") == "prod=2Fdb=2Ea=3Db"
+    assert events.key("rds!c/é *>") == "rds=21c=2F=C3=A9=20=2A=3E"
 
 
 @pytest.mark.parametrize("prefix", ["a b", "a..b", "a.b.c.d.e", "x" * 65, "a.*", ".a"])
@@ -224,3 +225,10 @@ def test_a_directory_of_trusted_keys_is_read_again(tmp_path: Path) -> None:
     now += 1
     assert len(files.now()) == 1
     assert one not in files.now()
+
+
+@pytest.mark.parametrize("name", ["traceparent", "Traceparent"])
+def test_the_trace_of_an_event_is_read(name: str) -> None:
+    subject, headers, body = golden("secret.rotated")
+    trace = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+    assert Verifier([key_of(VECTORS[0])]).decode(Names(), subject, headers | {name: trace}, body).traceparent == trace

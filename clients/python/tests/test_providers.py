@@ -352,7 +352,7 @@ def test_a_store_whose_sdk_is_not_installed_says_what_to_install(monkeypatch: py
         provider_from_env({"ROTATOR_STORE": store})
 
 
-def test_settings_choose_the_store(bao: Bao, role: AppRole, aws: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_settings_choose_the_store(bao: Bao, role: AppRole, aws: Any) -> None:
     assert isinstance(provider_from_env({}), EnvProvider)
     with pytest.raises(errors.ConfigurationError, match="use env, aws or vault"):
         provider_from_env({"ROTATOR_STORE": "gcp"})
@@ -361,9 +361,8 @@ def test_settings_choose_the_store(bao: Bao, role: AppRole, aws: Any, monkeypatc
     assert source.read(ID)[1] == SecretValue("of aws")
     assert source.fresh_for(ID) is not None
     bao.put("in/the/mount/" + ID, {"value": "of vault"})
-    monkeypatch.setenv("VAULT_ADDR", bao.url)
-    env = {"ROTATOR_STORE": "vault", "ROTATOR_VAULT_PREFIX": "in/the/mount", "VAULT_ROLE_ID": role.role_id}
     assert isinstance(role.secret_id, SecretValue)
+    env = {"ROTATOR_STORE": "vault", "VAULT_ADDR": bao.url, "ROTATOR_VAULT_PREFIX": "in/the/mount", "VAULT_ROLE_ID": role.role_id}
     source = source_from_env([ID], env | {"VAULT_SECRET_ID": role.secret_id.reveal_text()})
     assert source.read(ID)[1] == SecretValue("of vault")
 
@@ -426,3 +425,32 @@ def test_vault_ends_a_version_when_the_engine_does(bao: Bao, vault: VaultProvide
 def test_vault_has_one_path_for_a_secret(bao: Bao, vault: VaultProvider, path: str) -> None:
     number = bao.put("tradepulse/one/path", {"value": "x"})
     assert vault.read(path)[0].id == number
+
+
+@pytest.mark.parametrize(
+    ("mount", "says"),
+    [
+        ("kv1", "mount kv1: it is a KV version 1 engine"),
+        ("nosuch", "mount nosuch: the server shows the token none of this name"),
+        ("secret/data", "mount secret/data: it is a path in the mount secret; set the mount to secret"),
+        ("transit1", "mount transit1: it is an engine of type transit"),
+    ],
+)
+def test_a_mount_that_is_no_kv_version_2_engine_is_named(bao: Bao, mount: str, says: str) -> None:
+    kinds: dict[str, dict[str, Any]] = {"kv1": {"type": "kv", "options": {"version": "1"}}, "transit1": {"type": "transit"}}
+    if mount in kinds:
+        bao.do("POST", f"sys/mounts/{mount}", kinds[mount])
+    provider = VaultProvider(url=bao.url, token=SecretValue("root"), mount=mount)
+    with pytest.raises(errors.InvalidError) as caught:
+        provider.read("a/b")
+    assert says in str(caught.value)
+
+
+def test_a_version_that_was_taken_away_says_how(bao: Bao) -> None:
+    provider = VaultProvider(url=bao.url, token=SecretValue("root"))
+    for how, says in (("delete", "vault kv undelete -mount=secret -versions=1 gone/delete"), ("destroy", "version 1 was destroyed")):
+        bao.put(f"gone/{how}", {"value": "x"})
+        bao.do("POST", f"secret/{how}/gone/{how}", {"versions": [1]})
+        with pytest.raises(errors.NotFoundError) as caught:
+            provider.read(f"gone/{how}")
+        assert says in str(caught.value)

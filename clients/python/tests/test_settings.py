@@ -1,6 +1,7 @@
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import ssl
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -8,6 +9,8 @@ from tradepulse_rotator import bus_from_env, errors, settings
 from tradepulse_rotator._variables import PROGRAMS, SERVICES
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from conftest import TestBus
 
 
@@ -73,3 +76,64 @@ def test_the_settings_of_vault_win_over_the_variables_of_its_own_client() -> Non
         provider = settings.provider_from_env({"ROTATOR_STORE": "vault", **env})
         adapter = provider._adapter  # type: ignore[attr-defined]
         assert (adapter.base_uri, adapter.namespace, adapter._kwargs["verify"]) == (f"https://{letter}.invalid", letter, f"/{letter}.pem")
+
+
+def _adapter(env: dict[str, str]) -> Any:
+    return settings.provider_from_env({"ROTATOR_STORE": "vault", **env})._adapter  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    ("env", "want"),
+    [
+        ({"BAO_ADDR": "http://b", "BAO_TOKEN": "b", "BAO_NAMESPACE": "nb"}, ("http://b", "b", "nb")),
+        ({"VAULT_ADDR": "http://v", "VAULT_TOKEN": "v", "VAULT_NAMESPACE": "nv"}, ("http://v", "v", "nv")),
+        (
+            {
+                "BAO_ADDR": "http://b",
+                "VAULT_ADDR": "http://v",
+                "BAO_TOKEN": "b",
+                "VAULT_TOKEN": "v",
+                "BAO_NAMESPACE": "nb",
+                "VAULT_NAMESPACE": "nv",
+            },
+            ("http://b", "b", "nb"),
+        ),
+        ({"VAULT_ADDR": "http://v", "VAULT_TOKEN": "v", "BAO_NAMESPACE": "", "VAULT_NAMESPACE": "nv"}, ("http://v", "v", None)),
+        ({"VAULT_ADDR": "http://v", "VAULT_TOKEN": "v", "BAO_TOKEN": ""}, ("http://v", "v", None)),
+        ({"VAULT_ADDR": "http://v\n", "VAULT_TOKEN": "v\r\n", "BAO_NAMESPACE": " nb\n"}, ("http://v", "v", "nb")),
+        ({"BAO_AGENT_ADDR": "http://a", "BAO_ADDR": "http://b", "BAO_TOKEN": "b"}, ("http://a", "b", None)),
+    ],
+)
+def test_the_variables_of_openbao_and_vault_are_read_as_bao_reads_them(env: dict[str, str], want: tuple[str, str, str | None]) -> None:
+    adapter = _adapter(env)
+    assert (adapter.base_uri, adapter.token, adapter.namespace) == want
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("BAO_TOKEN", "a\x00b"),
+        ("VAULT_ADDR", "http://a\nb"),
+        ("BAO_SKIP_VERIFY", "maybe"),
+        ("BAO_SRV_LOOKUP", "true"),
+        ("VAULT_CLIENT_KEY", "/nowhere"),
+    ],
+)
+def test_a_variable_of_vault_that_cannot_be_read_is_named(name: str, value: str) -> None:
+    with pytest.raises(errors.ConfigurationError, match=name.removeprefix("VAULT_") if name == "VAULT_CLIENT_KEY" else name):
+        _adapter({name: value})
+
+
+def test_the_variables_of_tls_reach_the_connection(tmp_path: Path) -> None:
+    context = ssl.create_default_context()
+    authority = ssl.DER_cert_to_PEM_cert(context.get_ca_certs(binary_form=True)[0])
+    (tmp_path / "ca.pem").write_text(authority)
+    for name, value in (("CAPATH", str(tmp_path)), ("CACERT_BYTES", authority)):
+        pool = _adapter({"BAO_" + name: value}).session.get_adapter("https://a").poolmanager
+        assert pool.connection_pool_kw["ssl_context"].cert_store_stats()["x509"] == 1
+    for prefix in ("BAO_", "VAULT_"):
+        pool = _adapter({prefix + "SKIP_VERIFY": "true"}).session.get_adapter("https://a").poolmanager
+        assert pool.connection_pool_kw["ssl_context"].verify_mode is ssl.CERT_NONE
+        pool = _adapter({prefix + "TLS_SERVER_NAME": "vault.internal"}).session.get_adapter("https://a").poolmanager
+        assert pool.connection_pool_kw["server_hostname"] == "vault.internal"
+    assert _adapter({"BAO_PROXY_ADDR": "http://p"})._kwargs["proxies"] == {"http": "http://p", "https": "http://p"}

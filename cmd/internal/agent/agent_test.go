@@ -220,7 +220,7 @@ func TestSignal(t *testing.T) {
 	}
 	pid := filepath.Join(t.TempDir(), "pid")
 	s := Signal{Signal: syscall.SIGTERM, PIDFile: pid}
-	for _, text := range []string{"", "0", "-1", "1x", "+5", "99999999999", strings.Repeat("1", 200)} {
+	for _, text := range []string{"", "0", "-1", "1x", "+5", "99999999999", strings.Repeat("1", 200), "\n5\n", "5 x\n"} {
 		if err := os.WriteFile(pid, []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
@@ -228,7 +228,7 @@ func TestSignal(t *testing.T) {
 			t.Errorf("%q: err %v", text, err)
 		}
 	}
-	if err := os.WriteFile(pid, []byte(strconv.Itoa(child.Process.Pid)+"\n"), 0o600); err != nil {
+	if err := os.WriteFile(pid, postmaster(child.Process.Pid), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	if err := s.Reload(t.Context(), "", change("v1", "one")); err != nil {
@@ -245,6 +245,11 @@ func TestSignal(t *testing.T) {
 	if err := s.Reload(t.Context(), "", change("v1", "one")); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("no pid file: err %v", err)
 	}
+}
+
+// postmaster returns a pid file as PostgreSQL writes it.
+func postmaster(pid int) []byte {
+	return fmt.Appendf(nil, "%d\n/var/lib/postgresql/15/main\n1795968000\n5432\n/var/run/postgresql\nlocalhost\n  5432001         0\nready   \n", pid)
 }
 
 func command(log *strings.Builder, script string) Command {

@@ -35,8 +35,10 @@ type Reload interface {
 }
 
 // beside returns the name of a file that belongs to the file.
-func (f File) beside(what string) string {
-	return filepath.Join(filepath.Dir(f.Path), "."+filepath.Base(f.Path)+".rotator-"+what)
+func (f File) beside(what string) string { return beside(f.Path, what) }
+
+func beside(path, what string) string {
+	return filepath.Join(filepath.Dir(path), "."+filepath.Base(path)+".rotator-"+what)
 }
 
 func (f File) temporary() string { return f.beside("tmp") }
@@ -45,17 +47,25 @@ func (f File) marker() string    { return f.beside("applied") }
 // content returns what is in the file, and false when there is nothing that a
 // file of the agent could hold.
 func (f File) content() (secret.Value, bool) {
-	info, err := os.Lstat(f.Path)
+	path, err := f.target()
+	if err != nil {
+		return secret.Value{}, false
+	}
+	info, err := os.Lstat(path)
 	if err != nil || !info.Mode().IsRegular() {
 		return secret.Value{}, false
 	}
-	b, err := read(f.Path, secret.MaxValueLength)
+	b, err := read(path, secret.MaxValueLength)
 	return secret.NewValue(b), err == nil && len(b) > 0
 }
 
 // holds reports whether the file is as it should be, for a value.
 func (f File) holds(v secret.Value) bool {
-	info, err := os.Lstat(f.Path)
+	path, err := f.target()
+	if err != nil {
+		return false
+	}
+	info, err := os.Lstat(path)
 	if err != nil || info.Mode().Perm() != f.Mode || !f.owns(info) {
 		return false
 	}
@@ -97,9 +107,13 @@ func readOwned(path string, limit int64) ([]byte, fs.FileInfo, error) {
 }
 
 // write puts a value into the file in one step; when it fails the file is as it
-// was.
+// was. A symbolic link stays, and what it points to is replaced.
 func (f File) write(v secret.Value) error {
-	return replace(f.Path, f.temporary(), v.Reveal(), f.Mode, f.UID, f.GID)
+	path, err := f.target()
+	if err != nil {
+		return err
+	}
+	return explain(replace(path, beside(path, "tmp"), v.Reveal(), f.Mode, f.UID, f.GID))
 }
 
 // told returns the version that the program was told of last, "" when that is

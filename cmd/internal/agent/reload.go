@@ -23,7 +23,7 @@ import (
 // Signal sends a signal to a process.
 type Signal struct {
 	Signal syscall.Signal
-	// PIDFile has the number of the process; it is read before each signal. ""
+	// PIDFile has the number of the process in its first line; it is read before each signal. ""
 	// means PID.
 	PIDFile string
 	PID     int
@@ -40,7 +40,9 @@ func Signals() map[string]syscall.Signal {
 	}
 }
 
-const maxPIDFile = 64
+// maxPIDFile bounds a pid file. Some programs write more than their number, such as
+// PostgreSQL, which has the path of its data and others behind it, a line each.
+const maxPIDFile = 64 << 10
 
 // Reload implements [Reload].
 func (s Signal) Reload(context.Context, string, client.Change) error {
@@ -94,10 +96,11 @@ func (s Signal) pid() (pid, owner int, err error) {
 	if !ok || info.Mode().Perm()&0o002 != 0 {
 		return 0, 0, fmt.Errorf("pid file: every user can write %s", s.PIDFile)
 	}
+	first, _, _ := bytes.Cut(b, []byte("\n"))
 	// 0 and below would be groups of processes.
-	n, err := strconv.ParseUint(string(bytes.TrimSpace(b)), 10, 31)
+	n, err := strconv.ParseUint(string(bytes.TrimSpace(first)), 10, 31)
 	if err != nil || n == 0 {
-		return 0, 0, fmt.Errorf("pid file: %s holds no number of a process", s.PIDFile)
+		return 0, 0, fmt.Errorf("pid file: the first line of %s holds no number of a process", s.PIDFile)
 	}
 	if err := intended(int(n), info.ModTime()); err != nil {
 		return 0, 0, fmt.Errorf("pid file: %s: %w", s.PIDFile, err)

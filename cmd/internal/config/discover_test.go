@@ -66,7 +66,7 @@ func TestDiscoveryIsChecked(t *testing.T) {
 		`{match: {"` + strings.Repeat("k", 129) + `": ""}}`: "the name of a tag has 1 to 128 characters",
 		`{match: {k: "` + strings.Repeat("v", 257) + `"}}`:  "the value of a tag has at most 256 characters",
 		`{match: {k: "a\tb"}}`:                              "a tag has no control characters",
-		`{prefix: "a b"}`:                                   "invalid secret id",
+		`{prefix: "a\tb"}`:                                  "invalid secret id",
 		`{matches: {}}`:                                     "unknown key",
 		`{match: {k: 1}}`:                                   "want text",
 	} {

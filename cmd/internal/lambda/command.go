@@ -42,7 +42,7 @@ var errExternal = errors.New("its strategy is external: AWS rotates it, start th
 
 // rotate takes a secret to its next version at once, as a worker does.
 func (f *Function) rotate(ctx context.Context, name string) (any, error) {
-	t, err := f.secrets.locate(ctx, name)
+	t, err := f.secrets.locateCommand(ctx, name)
 	if err != nil {
 		return nil, err
 	}
@@ -84,7 +84,7 @@ func (f *Function) look(ctx context.Context, c Command) (any, error) {
 	}
 	out := make([]inspect.Secret, 0, len(names))
 	for _, name := range names {
-		t, err := f.secrets.locate(ctx, name)
+		t, err := f.secrets.locateCommand(ctx, name)
 		if err != nil {
 			return nil, fmt.Errorf("%w: %s", err, name)
 		}

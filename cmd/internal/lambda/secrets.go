@@ -95,6 +95,11 @@ func (s *secrets) find(name string) (spec secret.Spec, listed bool, err error) {
 		}
 		place = awssm.Place{Name: name}
 	}
+	return s.findAt(name, place)
+}
+
+// findAt is find for a secret of which it is known where it is.
+func (s *secrets) findAt(name string, place awssm.Place) (spec secret.Spec, listed bool, err error) {
 	spec, listed, err = s.spec(name, place)
 	if err != nil {
 		return secret.Spec{}, false, err
@@ -162,6 +167,32 @@ func (s *secrets) locate(ctx context.Context, name string) (target, error) {
 	}
 	acct, err := s.account(ctx, spec.Store)
 	return target{spec: spec, acct: acct, listed: listed, catalog: s.catalog}, err
+}
+
+// locateCommand is locate for a name that a person or a program wrote. AWS names a
+// secret to its function by the whole ARN; others may leave out its end, and the
+// end of the name may look like one: what the secret is called, AWS says.
+func (s *secrets) locateCommand(ctx context.Context, name string) (target, error) {
+	t, err := s.locate(ctx, name)
+	place, noARN := awssm.ParseARN(name)
+	if err != nil || noARN != nil {
+		return t, err
+	}
+	called, whole, err := t.acct.driver.Resolve(ctx, name)
+	switch {
+	case errors.Is(err, store.ErrNotFound):
+		return t, nil // what is done next says so
+	case err != nil:
+		return t, err
+	case whole == name || whole == "":
+		return t, nil
+	}
+	place.Name = called
+	if t.spec, t.listed, err = s.findAt(whole, place); err != nil {
+		return t, err
+	}
+	t.acct, err = s.account(ctx, t.spec.Store)
+	return t, err
 }
 
 // account opens a store, once.

@@ -77,6 +77,8 @@ func await(parent context.Context, bus *events.Bus, q rotation.Request, wait tim
 		return to, err
 	case parent.Err() != nil:
 		return "", fmt.Errorf("interrupted; the rotation of %s goes on", q.Secret)
+	case errors.Is(bus.TrustsItself(), events.ErrUntrusted):
+		return "", fmt.Errorf("no new version of %s within %s: the signing key of this command is not under signing.trusted_keys of its configuration, so that workers with these keys reject the order (event.rejected in their log); add its public key there, or sign with another", q.Secret, wait)
 	default:
 		return "", fmt.Errorf("no new version of %s within %s; 'rotator status %s' says what holds it back; check that a worker runs", q.Secret, wait, q.Secret)
 	}

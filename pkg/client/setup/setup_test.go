@@ -125,7 +125,7 @@ func TestWhatIsWrongIsSaidAtOnce(t *testing.T) {
 		"an unknown store": {"store: redis\n", nil, []string{
 			`"redis" is none of those that this program has: env, aws, vault, natskv`,
 		}},
-		"several things": {"service: a.b\nvault: {mount: kv}\nnats: {prefix: x}\nsecrets: {A: \"no path\"}\n", map[string]string{"ROTATOR_POLL_INTERVAL": "soon"}, []string{
+		"several things": {"service: a.b\nvault: {mount: kv}\nnats: {prefix: x}\nsecrets: {A: \"no\\tpath\"}\n", map[string]string{"ROTATOR_POLL_INTERVAL": "soon"}, []string{
 			"service:", `vault: it is set, but store is "env"`, "nats: url is missing", "secrets: A: path:", "ROTATOR_POLL_INTERVAL is no duration",
 		}},
 		"the old name of the fence":    {"max_stale: 12h\n", nil, []string{"max_stale (ROTATOR_MAX_STALE) is called fence (ROTATOR_FENCE) now"}},

@@ -27,6 +27,9 @@ const (
 // date of the current one is not known yet.
 func (d *Driver) Describe(ctx context.Context, path string) (secret.Metadata, error) {
 	out, l, err := d.describe(ctx, path)
+	if err == nil {
+		err = partial(path, out)
+	}
 	if err != nil {
 		return secret.Metadata{}, err
 	}
@@ -52,7 +55,7 @@ func (d *Driver) describe(ctx context.Context, path string) (*sm.DescribeSecretO
 		return nil, nil, classify(ctx, err)
 	}
 	if out.DeletedDate != nil {
-		return nil, nil, fmt.Errorf("%w: it is scheduled for deletion at %s; RestoreSecret brings it back", store.ErrNotFound, out.DeletedDate.UTC().Format(time.RFC3339))
+		return nil, nil, fmt.Errorf("%w: it is scheduled for deletion at %s; RestoreSecret brings it back", store.ErrDeleted, out.DeletedDate.UTC().Format(time.RFC3339))
 	}
 	l := newLabels(out.VersionIdsToStages)
 	d.memory.described(path, l, attributes(out.Tags)[tagKind])

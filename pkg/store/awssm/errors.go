@@ -112,7 +112,7 @@ func apiReason(e smithy.APIError) error {
 	}
 	switch msg := strings.ToLower(e.ErrorMessage()); {
 	case scheduledForDeletion(msg):
-		return store.ErrNotFound
+		return store.ErrDeleted
 	case strings.Contains(msg, "replica secret"):
 		return store.ErrReadOnly
 	default:

@@ -3,9 +3,11 @@ package awssm
 import (
 	"context"
 	"fmt"
+	"strings"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/aws/arn"
+	sm "github.com/aws/aws-sdk-go-v2/service/secretsmanager"
 
 	"github.com/tradepulse/rotator/pkg/secret"
 	"github.com/tradepulse/rotator/pkg/store"
@@ -30,6 +32,27 @@ func (d *Driver) Rotation(ctx context.Context, path string) (Rotation, error) {
 	return Rotation{Enabled: aws.ToBool(out.RotationEnabled), Metadata: secret.Metadata{
 		Path: aws.ToString(out.Name), Versions: l.versions(), Attributes: attributes(out.Tags), TTL: lifetime(out.RotationEnabled, out.RotationRules),
 	}}, nil
+}
+
+// Resolve returns the name and the whole ARN of the secret that AWS knows by a name
+// or an ARN. Of an ARN without what AWS puts behind the name, the name cannot be
+// told: the end of the name itself may look like that.
+func (d *Driver) Resolve(ctx context.Context, path string) (name, arn string, err error) {
+	out, _, err := d.describe(ctx, path)
+	if err != nil {
+		return "", "", fmt.Errorf("awssm: describe %s: %w", path, err)
+	}
+	return aws.ToString(out.Name), aws.ToString(out.ARN), nil
+}
+
+// partial returns an error for an ARN that AWS completed. Which secret it lists
+// under that ARN is not known before, so that only the whole ARN or the name will
+// do where a secret has one identity.
+func partial(path string, out *sm.DescribeSecretOutput) error {
+	if whole := aws.ToString(out.ARN); strings.HasPrefix(path, "arn:") && whole != "" && whole != path {
+		return fmt.Errorf("%w: the ARN is not whole: it is that of the secret %s; use the name, or the ARN %s", store.ErrInvalid, aws.ToString(out.Name), whole)
+	}
+	return nil
 }
 
 // Place is where a secret is, as its ARN says.

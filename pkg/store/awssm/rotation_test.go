@@ -2,6 +2,7 @@ package awssm_test
 
 import (
 	"errors"
+	"strings"
 	"testing"
 	"time"
 
@@ -29,7 +30,7 @@ func TestParseARN(t *testing.T) {
 		"without a suffix":        {"arn:aws:secretsmanager:eu-central-1:123456789012:secret:proddatabase", awssm.Place{}},
 		"nothing but a suffix":    {"arn:aws:secretsmanager:eu-central-1:123456789012:secret:-AbC12f", awssm.Place{}},
 		"without a region":        {"arn:aws:secretsmanager::123456789012:secret:prod/db-AbC12f", awssm.Place{}},
-		"characters of no secret": {"arn:aws:secretsmanager:eu-central-1:123456789012:secret:prod db-AbC12f", awssm.Place{}},
+		"characters of no secret": {"arn:aws:secretsmanager:eu-central-1:123456789012:secret:prod\tdb-AbC12f", awssm.Place{}},
 	} {
 		got, err := awssm.ParseARN(c.arn)
 		if got != c.want || (err == nil) != (c.want != awssm.Place{}) || err != nil && !errors.Is(err, store.ErrInvalid) {
@@ -93,5 +94,31 @@ func TestRotation(t *testing.T) {
 	}
 	if _, err := d.Rotation(t.Context(), "not/there"); !errors.Is(err, store.ErrNotFound) {
 		t.Errorf("a secret that is not there: %v", err)
+	}
+}
+
+// TestAPartialARN: AWS completes it, and only AWS knows to which secret.
+func TestAPartialARN(t *testing.T) {
+	t.Parallel()
+	moto := serverstest.StartMoto(t)
+	d := newDriver(t, moto.URL, root)
+	for _, name := range []string{"t/foo", "t/foo-secret"} {
+		if _, err := client(moto.URL, root).CreateSecret(t.Context(), &sm.CreateSecretInput{Name: aws.String(name), SecretString: aws.String("First-value-1")}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	_, whole, err := d.Resolve(t.Context(), "t/foo-secret")
+	if err != nil {
+		t.Fatal(err)
+	}
+	short := whole[:len(whole)-len("-AbCdEf")]
+	if name, arn, err := d.Resolve(t.Context(), short); err != nil || name != "t/foo-secret" || arn != whole {
+		t.Errorf("%s is %s, %s, %v", short, name, arn, err)
+	}
+	if _, err := d.Describe(t.Context(), whole); err != nil {
+		t.Errorf("the whole ARN: %v", err)
+	}
+	if _, err := d.Describe(t.Context(), short); !errors.Is(err, store.ErrInvalid) || !strings.Contains(err.Error(), "t/foo-secret; use the name") {
+		t.Errorf("%s: %v, want the name and the whole ARN", short, err)
 	}
 }

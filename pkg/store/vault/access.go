@@ -20,8 +20,8 @@ type Access struct {
 
 // Config returns the configuration of a driver that is reached so. The variables
 // of the environment are found with lookup.
-func (a Access) Config(lookup func(string) (string, bool)) (Config, error) {
-	c := Config{Address: a.Address, Namespace: a.Namespace, CACert: a.CA, Mount: a.Mount, Prefix: a.Prefix, StatePrefix: a.StatePrefix}
+func (a Access) Config(lookup Lookup) (Config, error) {
+	c := Config{Lookup: lookup, Address: a.Address, Namespace: a.Namespace, CACert: a.CA, Mount: a.Mount, Prefix: a.Prefix, StatePrefix: a.StatePrefix}
 	switch a.Method {
 	case "token":
 		c.Auth = EnvironmentToken(lookup)

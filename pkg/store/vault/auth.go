@@ -31,14 +31,12 @@ type Token struct {
 	Read func() (string, error) `json:"-"`
 }
 
-// EnvironmentToken returns the token in VAULT_TOKEN or BAO_TOKEN, nil when there
-// is none: then calls are made without one, which suits a local agent that adds
-// its own.
-func EnvironmentToken(lookup func(string) (string, bool)) Auth {
-	for _, name := range []string{"VAULT_TOKEN", "BAO_TOKEN"} {
-		if token, ok := lookup(name); ok && token != "" {
-			return Token{Token: token}
-		}
+// EnvironmentToken returns the token in BAO_TOKEN, else VAULT_TOKEN, and nil when
+// there is none: then calls are made without one, which suits a local agent that
+// adds its own.
+func EnvironmentToken(lookup Lookup) Auth {
+	if token, _ := lookup.variable("TOKEN"); token != "" {
+		return Token{Token: token}
 	}
 	return nil
 }

@@ -3,6 +3,7 @@ package vault
 import (
 	"fmt"
 	"net/http"
+	"os"
 	"path"
 	"strings"
 	"time"
@@ -24,16 +25,20 @@ const (
 const connections = 64
 
 // Config says where the secrets are. The zero value is the mount "secret" of
-// the server that VAULT_ADDR names, with the token in VAULT_TOKEN.
+// the server that BAO_ADDR or VAULT_ADDR names, with the token in BAO_TOKEN or
+// VAULT_TOKEN.
 type Config struct {
-	// Address of the server. "" means VAULT_ADDR, else https://127.0.0.1:8200.
+	// Address of the server. "" means BAO_ADDR, else VAULT_ADDR, else
+	// https://127.0.0.1:8200.
 	Address string
-	// Namespace of Vault Enterprise or OpenBao. "" means VAULT_NAMESPACE, else
-	// none.
+	// Namespace of Vault Enterprise or OpenBao. "" means BAO_NAMESPACE, else
+	// VAULT_NAMESPACE, else none.
 	Namespace string
 	// CACert is a PEM file of the authorities that are believed. "" means
-	// VAULT_CACERT, else those of the system.
+	// BAO_CACERT, else VAULT_CACERT, else those of the system.
 	CACert string
+	// Lookup finds the variables of the environment. Nil means os.LookupEnv.
+	Lookup Lookup `json:"-"`
 	// Mount is where the KV version 2 engine is. "" means DefaultMount.
 	Mount string
 	// Prefix stands before every path, and List shows what is under it.
@@ -60,13 +65,21 @@ func (c Config) client() (*api.Client, error) {
 	if ac.Error != nil {
 		return nil, fmt.Errorf("vault: read the environment: %w", ac.Error)
 	}
+	env, err := c.Lookup.environment()
+	if err != nil {
+		return nil, err
+	}
 	if c.Address != "" {
-		ac.Address = c.Address
+		env.address, env.agent = c.Address, ""
+	}
+	if c.Namespace != "" {
+		env.namespace = c.Namespace
 	}
 	if c.CACert != "" {
-		if err := ac.ConfigureTLS(&api.TLSConfig{CACert: c.CACert}); err != nil {
-			return nil, fmt.Errorf("vault: %w", err)
-		}
+		env.tls.CACert, env.tls.CACertBytes, env.tls.CAPath = c.CACert, nil, ""
+	}
+	if err := env.apply(ac); err != nil {
+		return nil, err
 	}
 	switch {
 	case c.Retries > 0:
@@ -85,8 +98,10 @@ func (c Config) client() (*api.Client, error) {
 	if err != nil {
 		return nil, fmt.Errorf("vault: %w", err)
 	}
-	if c.Namespace != "" {
-		cl.SetNamespace(c.Namespace)
+	cl.SetToken(env.token)
+	cl.ClearNamespace()
+	if env.namespace != "" {
+		cl.SetNamespace(env.namespace)
 	}
 	return cl, nil
 }
@@ -100,6 +115,9 @@ func (c Config) withDefaults() Config {
 	}
 	if c.Concurrency <= 0 {
 		c.Concurrency = DefaultConcurrency
+	}
+	if c.Lookup == nil {
+		c.Lookup = os.LookupEnv
 	}
 	if c.Scope == nil {
 		c.Scope = store.Everything{}

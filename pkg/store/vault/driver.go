@@ -206,7 +206,20 @@ func (v *view) stage(n int) secret.Stage {
 func (v *view) known() bool { return v.info.exists() || v.waiting() != nil }
 
 func (v *view) metadata(path string) secret.Metadata {
-	return secret.Metadata{Path: path, Incarnation: v.info.created, Versions: v.versions(), Attributes: v.info.attributes, TTL: v.info.ttl}
+	return secret.Metadata{Path: path, Incarnation: v.info.created, Versions: v.versions(), Attributes: v.info.attributes, TTL: v.info.ttl, Deleted: v.deleted()}
+}
+
+// deleted says how the current version was taken away, "" where it was not.
+func (v *view) deleted() string {
+	cur, ok := v.info.versions[v.info.current]
+	switch {
+	case !ok || !cur.gone:
+		return ""
+	case cur.destroyed:
+		return fmt.Sprintf("version %d was destroyed in the store; write a new version there", cur.number)
+	default:
+		return fmt.Sprintf("version %d was deleted in the store; vault kv undelete -versions=%d brings it back, or write a new version there", cur.number, cur.number)
+	}
 }
 
 // Describe implements [store.Driver].
@@ -217,7 +230,7 @@ func (d *Driver) Describe(ctx context.Context, path string) (secret.Metadata, er
 		return secret.Metadata{}, err
 	}
 	if !v.known() {
-		return secret.Metadata{}, fmt.Errorf("%w: no such secret", store.ErrNotFound)
+		return secret.Metadata{}, d.missing(ctx, fmt.Errorf("%w: no such secret", store.ErrNotFound))
 	}
 	m := v.metadata(path)
 	m.MaxVersions = d.keeps(v.info)
@@ -272,17 +285,17 @@ func (d *Driver) readVersion(ctx context.Context, path string, n int) (version, 
 	got, err := d.call(ctx, func(l *api.Logical) (*api.Secret, error) {
 		return l.ReadWithDataWithContext(ctx, d.cfg.data(path), map[string][]string{"version": {strconv.Itoa(n)}})
 	})
+	if errors.Is(err, store.ErrNotFound) || err == nil && got == nil {
+		return version{}, d.missing(ctx, fmt.Errorf("%w: no such version", store.ErrNotFound))
+	}
 	if err != nil {
 		return version{}, err
-	}
-	if got == nil {
-		return version{}, fmt.Errorf("%w: no such version", store.ErrNotFound)
 	}
 	v, err := parseVersion(got)
 	if err == nil && (v.gone || v.data == nil) {
 		err = fmt.Errorf("%w: %d", store.ErrNoValue, v.number)
 	}
-	return v, err
+	return v, d.explain(ctx, err)
 }
 
 // memory is what a Driver has learnt. What is in it either cannot change or is
@@ -290,6 +303,7 @@ func (d *Driver) readVersion(ctx context.Context, path string, n int) (version, 
 type memory struct {
 	mu      sync.Mutex
 	secrets map[string]remembered
+	mount   time.Time // when it was found to be a KV version 2 engine, zero for not yet
 }
 
 type remembered struct {

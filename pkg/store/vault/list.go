@@ -77,10 +77,10 @@ func (d *Driver) names(ctx context.Context, folder string) ([]string, error) {
 		return l.ListWithContext(ctx, strings.TrimSuffix(d.cfg.metadata(folder), "/")+"/")
 	})
 	if errors.Is(err, store.ErrNotFound) || err == nil && got == nil {
-		return nil, nil
+		return nil, d.missing(ctx, nil)
 	}
 	if err != nil {
-		return nil, err
+		return nil, d.explain(ctx, err)
 	}
 	keys, _ := got.Data["keys"].([]any)
 	out := make([]string, 0, len(keys))

@@ -97,7 +97,7 @@ func (d *Driver) readState(ctx context.Context, path string) (state, error) {
 	}
 	v, err := parseVersion(got)
 	if err != nil {
-		return state{}, err
+		return state{}, d.explain(ctx, err)
 	}
 	s := state{revision: v.number}
 	if v.data == nil {
@@ -120,6 +120,9 @@ func (d *Driver) writeState(ctx context.Context, path string, s *state) error {
 		return err
 	}
 	if s.revision == 0 {
+		if err := d.mayMakeState(ctx); err != nil {
+			return err
+		}
 		// Before the first write, so that no version of it is ever kept.
 		_, err := d.call(ctx, func(l *api.Logical) (*api.Secret, error) {
 			return l.WriteWithContext(ctx, d.cfg.stateMeta(path), map[string]any{"max_versions": 1, "cas_required": true})
@@ -177,13 +180,16 @@ type version struct {
 	created time.Time
 	ends    time.Time // when the engine deletes it, zero for never
 	gone    bool      // deleted or destroyed
-	data    map[string]any
+	// destroyed: its value cannot be brought back.
+	destroyed bool
+	data      map[string]any
 }
 
 // end reads from the metadata of the version when it ends, or that it has.
 func (v *version) end(meta map[string]any) {
 	v.ends = asTime(meta["deletion_time"])
-	v.gone = meta["destroyed"] == true || !v.ends.IsZero() && !v.ends.After(time.Now())
+	v.destroyed = meta["destroyed"] == true
+	v.gone = v.destroyed || !v.ends.IsZero() && !v.ends.After(time.Now())
 }
 
 // notAfter returns the earlier of the engine's end of a version and a recorded one.

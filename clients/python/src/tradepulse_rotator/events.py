@@ -60,15 +60,15 @@ _REREAD_KEYS: Final = 1.0
 """For how many seconds files of keys are believed before they are read again."""
 
 _TOKEN = re.compile(r"[A-Za-z0-9_-]{1,64}", re.ASCII)
-_ID = re.compile(rf"[A-Za-z0-9/_+=.@:-]{{1,{_MAX_ID}}}", re.ASCII)
 _VERSION = re.compile(rf"[!-~]{{1,{_MAX_VERSION}}}", re.ASCII)
 _PLAIN = re.compile(rf"[!#$&-~]{{1,{_MAX_TEXT}}}", re.ASCII)
-_ESCAPED = re.compile(r"[^A-Za-z0-9_-]", re.ASCII)
+_ESCAPED = re.compile(rb"[^A-Za-z0-9_-]")
+_ESCAPED_ATTRIBUTE = re.compile(rb"[^!#$&-~]")
 
 
 def valid_id(secret_id: str) -> bool:
     """Report whether a text can be the id of a secret."""
-    return _ID.fullmatch(secret_id) is not None
+    return secret_id.isprintable() and 0 < len(secret_id.encode(errors="replace")) <= _MAX_ID
 
 
 def valid_version(version_id: str) -> bool:
@@ -84,7 +84,12 @@ def check_token(what: str, name: str) -> None:
 
 def key(secret_id: str) -> str:
     """Return the id of a secret as one token of a subject: ``prod/db`` is ``prod=2Fdb``."""
-    return _ESCAPED.sub(lambda m: f"={ord(m[0]):02X}", secret_id)
+    return _ESCAPED.sub(lambda m: b"=%02X" % ord(m[0]), secret_id.encode()).decode()
+
+
+def _attribute(text: str) -> str:
+    """Return a text as the value of a header, as CloudEvents escapes it."""
+    return _ESCAPED_ATTRIBUTE.sub(lambda m: b"%%%02X" % ord(m[0]), text.encode()).decode()
 
 
 @dataclass(frozen=True)
@@ -322,7 +327,7 @@ class Verifier:
             raise RejectedError("malformed", "no CloudEvents 1.0 event with JSON data")
         self.check(headers, body)
         event = _event(headers, _data(body))
-        if headers.get("ce-subject") != event.secret_id or not names.fits(subject, event.type, event.secret_id):
+        if headers.get("ce-subject") != _attribute(event.secret_id) or not names.fits(subject, event.type, event.secret_id):
             raise RejectedError("subject_mismatch", "it is about another secret or type than its subject says")
         service = names.notified(subject)
         key = self._keys.get(headers["ce-keyid"])
@@ -398,7 +403,7 @@ def _event(headers: Mapping[str, str], data: Mapping[str, str]) -> Event:
         reason=data["reason"],
         state=data["state"],
         seq=_sequence(headers),
-        traceparent=headers.get("traceparent", ""),
+        traceparent=headers.get("traceparent") or headers.get("Traceparent", ""),  # an earlier rotator wrote it so
     )
 
 

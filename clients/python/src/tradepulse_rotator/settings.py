@@ -110,19 +110,19 @@ def _vault(env: Mapping[str, str]) -> Provider:
     with _extra("vault"):
         from tradepulse_rotator.providers.vault import AppRole, VaultProvider  # noqa: PLC0415  # hvac may not be installed
 
-    role, secret_id, token = env.get("VAULT_ROLE_ID"), env.get("VAULT_SECRET_ID"), env.get("VAULT_TOKEN") or env.get("BAO_TOKEN")
+    role, secret_id = env.get("VAULT_ROLE_ID", "").strip(), env.get("VAULT_SECRET_ID", "").strip()
     file = env.get("ROTATOR_VAULT_AUTH_SECRET_ID_FILE")
     if file and not role:
         raise ConfigurationError("ROTATOR_VAULT_AUTH_SECRET_ID_FILE: set VAULT_ROLE_ID, too")
     login = None
     if role and (file or secret_id):
-        login = AppRole(role, Path(file) if file else SecretValue(secret_id or ""))
+        login = AppRole(role, Path(file) if file else SecretValue(secret_id))
     return VaultProvider(
-        url=env.get("ROTATOR_VAULT_ADDRESS") or env.get("VAULT_ADDR") or env.get("BAO_ADDR"),
-        token=SecretValue(token) if token and login is None else None,
+        env=env,
+        url=env.get("ROTATOR_VAULT_ADDRESS"),
         login=login,
-        namespace=env.get("ROTATOR_VAULT_NAMESPACE") or env.get("VAULT_NAMESPACE"),
-        ca_cert=env.get("ROTATOR_VAULT_CA") or env.get("VAULT_CACERT"),
+        namespace=env.get("ROTATOR_VAULT_NAMESPACE"),
+        ca_cert=env.get("ROTATOR_VAULT_CA"),
         mount=env.get("ROTATOR_VAULT_MOUNT") or "secret",
         prefix=env.get("ROTATOR_VAULT_PREFIX", ""),
         state_prefix=env.get("ROTATOR_VAULT_STATE_PREFIX") or "rotator-state",

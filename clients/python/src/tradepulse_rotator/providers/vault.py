@@ -16,7 +16,7 @@ import threading
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 from urllib.parse import quote
 
 import hvac.exceptions
@@ -24,8 +24,13 @@ import requests
 from hvac.adapters import RawAdapter
 
 from tradepulse_rotator import canonical, errors, times
+from tradepulse_rotator.providers import _vault_absence
+from tradepulse_rotator.providers._vault_variables import Variables
 from tradepulse_rotator.store import Version
 from tradepulse_rotator.value import SecretValue
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 KUBERNETES_TOKEN_FILE: Final = "/var/run/secrets/kubernetes.io/serviceaccount/token"  # noqa: S105  # a path
 """Where a pod finds its token."""
@@ -120,17 +125,18 @@ class VaultProvider:
         namespace: str | None = None,
         ca_cert: str | None = None,
         timeout: float = 10,
+        env: Mapping[str, str] | None = None,
     ) -> None:
-        """Take what is not given from ``VAULT_ADDR``, ``VAULT_TOKEN`` or ``BAO_TOKEN``, ``VAULT_NAMESPACE``, ``VAULT_CACERT``."""
-        env = os.environ
-        if token is None and login is None and (text := env.get("VAULT_TOKEN") or env.get("BAO_TOKEN")):
+        """Take what is not given from the variables of the ``bao`` and ``vault`` commands: ``BAO_ADDR``, else ``VAULT_ADDR``, and so on."""
+        said = Variables(os.environ if env is None else env)
+        if token is None and login is None and (text := said["TOKEN"]):
             token = SecretValue(text)
         self._adapter = RawAdapter(
-            base_uri=url or env.get("VAULT_ADDR") or env.get("BAO_ADDR") or "https://127.0.0.1:8200",
+            base_uri=url or said.address(),
             token=token.reveal_text() if isinstance(token, SecretValue) else None,
-            namespace=namespace or env.get("VAULT_NAMESPACE") or None,
-            verify=ca_cert or env.get("VAULT_CACERT") or True,
+            namespace=namespace or said["NAMESPACE"] or None,
             timeout=timeout,
+            session=said.session(ca_cert),
         )
         self._login = login
         self._token_file = token if isinstance(token, Path) else None
@@ -202,16 +208,32 @@ class VaultProvider:
             data = canonical.load(answer.content)["data"]  # type: ignore[index]  # what else it may be is caught
         except (ValueError, KeyError, TypeError):
             data = None
-        if not isinstance(data, dict):
-            raise errors.InvalidError(f"vault: {path}: the answer is not that of a KV version 2 engine")
+        if not isinstance(data, dict) or not isinstance(data.get("metadata"), dict):
+            raise self._wrong_mount(path) or errors.InvalidError(f"vault: {path}: the answer is not that of a KV version 2 engine")
         return data
 
     def _call(self, path: str, url: str, number: int) -> requests.Response:
         try:
             answer: requests.Response = self._adapter.get("/v1/" + quote(url), params={"version": number})
+        except hvac.exceptions.InvalidPath as err:
+            raise self._absent(path, err) from None
         except (hvac.exceptions.VaultError, requests.RequestException) as err:
             raise _classify(path, err) from None
         return answer
+
+    def _absent(self, path: str, err: hvac.exceptions.InvalidPath) -> errors.StoreError:
+        gone = _vault_absence.of_version(path, self._mount, self._full(path), err.json)
+        return gone or self._wrong_mount(path) or _classify(path, err)
+
+    def _wrong_mount(self, path: str) -> errors.StoreError | None:
+        """Ask what the mount is; a server tells a token of the mounts in which it may do something."""
+        try:
+            answer = self._adapter.get("/v1/sys/internal/ui/mounts/" + quote(self._mount)).json()
+        except hvac.exceptions.Forbidden:
+            answer = None
+        except (hvac.exceptions.VaultError, requests.RequestException, ValueError) as err:
+            return _classify(path, err, f"mount {self._mount}: ")
+        return _vault_absence.of_mount(path, self._mount, answer)
 
     def _token(self, path: str, *, refused: str | None = None) -> str | None:
         """Return the token in use, after a login if that is due or the token was refused."""
