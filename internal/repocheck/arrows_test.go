@@ -158,7 +158,7 @@ var arrows = []arrow{
 		reason: "what drivers have in common lives in pkg/store, so a driver knows its service and nothing else",
 		from:   []string{"pkg/store/natskv/..."}, scope: direct,
 		only: []string{
-			"pkg/secret", "pkg/store", "pkg/store/natskv/...", "internal/backoff", "internal/newfile",
+			"pkg/secret", "pkg/store", "pkg/store/natskv/...", "internal/attempt", "internal/backoff", "internal/newfile",
 			"github.com/nats-io/nats.go/...", "github.com/synadia-io/orbit.go/...", "github.com/tink-crypto/tink-go/v2/...",
 		},
 	},

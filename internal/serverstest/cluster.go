@@ -27,11 +27,12 @@ type Cluster struct {
 	t       testing.TB
 	program string
 	nodes   [ClusterSize]clusterNode
+	routes  [ClusterSize][ClusterSize]*route // from, to; nil from a server to itself
 }
 
 type clusterNode struct {
-	name, url, config string
-	process           *process
+	name, url, monitor, config, dir string
+	process                         *process
 }
 
 // StartCluster builds the server, starts three, and waits until they hold a stream
@@ -44,26 +45,45 @@ func StartCluster(t testing.TB) *Cluster {
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("build nats-server: %v\n%s", err, out)
 	}
-	var routes []string
-	for range c.nodes {
-		routes = append(routes, fmt.Sprintf("127.0.0.1:%d", FreePort(t)))
-	}
+	c.configure(dir)
 	for i := range c.nodes {
-		n := &c.nodes[i]
-		port := FreePort(t)
-		n.name, n.url, n.config = fmt.Sprint("n", i), fmt.Sprintf("nats://127.0.0.1:%d", port), filepath.Join(dir, fmt.Sprintf("n%d.conf", i))
-		text := fmt.Sprintf(`server_name: %s
-listen: 127.0.0.1:%d
-jetstream { store_dir: %q, sync_interval: always }
-cluster { name: test, listen: %q, routes: [%s] }
-`, n.name, port, filepath.Join(dir, n.name), routes[i], "nats://"+strings.Join(routes, ", nats://"))
-		if err := os.WriteFile(n.config, []byte(text), 0o600); err != nil {
-			t.Fatal(err)
-		}
 		c.Restart(i)
 	}
 	c.awaitReady()
 	return c
+}
+
+// configure writes the files of the servers. Each reaches each other one through a
+// route of its own, and none tells of an address that goes past them.
+func (c *Cluster) configure(dir string) {
+	c.t.Helper()
+	var listen [ClusterSize]string
+	for i := range c.nodes {
+		listen[i] = fmt.Sprintf("127.0.0.1:%d", FreePort(c.t))
+	}
+	nowhere := fmt.Sprintf("127.0.0.1:%d", FreePort(c.t))
+	for i := range c.nodes {
+		var others []string
+		for j := range c.nodes {
+			if i != j {
+				c.routes[i][j] = startRoute(c.t, listen[j])
+				others = append(others, "nats://"+c.routes[i][j].listen.Addr().String())
+			}
+		}
+		n := &c.nodes[i]
+		port, monitor := FreePort(c.t), FreePort(c.t)
+		n.name, n.url, n.monitor = fmt.Sprint("n", i), fmt.Sprintf("nats://127.0.0.1:%d", port), loopback(monitor)
+		n.config, n.dir = filepath.Join(dir, fmt.Sprintf("n%d.conf", i)), filepath.Join(dir, n.name)
+		text := fmt.Sprintf(`server_name: %s
+listen: 127.0.0.1:%d
+http: 127.0.0.1:%d
+jetstream { store_dir: %q, sync_interval: always }
+cluster { name: test, listen: %q, advertise: %q, routes: [%s] }
+`, n.name, port, monitor, n.dir, listen[i], nowhere, strings.Join(others, ", "))
+		if err := os.WriteFile(n.config, []byte(text), 0o600); err != nil {
+			c.t.Fatal(err)
+		}
+	}
 }
 
 // awaitReady makes a stream with three replicas and waits until all are current.
@@ -75,20 +95,24 @@ func (c *Cluster) awaitReady() {
 		if err != nil {
 			return err
 		}
-		info := s.CachedInfo().Cluster
-		if info == nil || len(info.Replicas) != ClusterSize-1 {
-			return fmt.Errorf("its replicas: %+v", info)
-		}
-		for _, r := range info.Replicas {
-			if !r.Current {
-				return fmt.Errorf("%s is not current", r.Name)
-			}
-		}
-		return nil
+		return current(s.CachedInfo())
 	})
 	if err := js.DeleteStream(c.t.Context(), "READY"); err != nil {
 		c.t.Fatal(err)
 	}
+}
+
+// current returns an error unless every replica of a stream is current.
+func current(info *jetstream.StreamInfo) error {
+	if info.Cluster == nil || info.Cluster.Leader == "" || len(info.Cluster.Replicas) != ClusterSize-1 {
+		return fmt.Errorf("its replicas: %+v", info.Cluster)
+	}
+	for _, r := range info.Cluster.Replicas {
+		if !r.Current || r.Offline {
+			return fmt.Errorf("%s is not current", r.Name)
+		}
+	}
+	return nil
 }
 
 // eventually calls do until it succeeds.

@@ -10,6 +10,7 @@ import (
 
 	"go.opentelemetry.io/otel/attribute"
 
+	"github.com/tradepulse/rotator/internal/backoff"
 	"github.com/tradepulse/rotator/pkg/client/internal/fence"
 	"github.com/tradepulse/rotator/pkg/client/internal/reload"
 	"github.com/tradepulse/rotator/pkg/events"
@@ -164,6 +165,10 @@ type loaded struct {
 	asked fence.Clock
 }
 
+// readAgain is the least first pause after a read that did not return the announced
+// version; the longest is twice that.
+const readAgain = 100 * time.Millisecond
+
 // configure takes over what the source says of the secret. Its error names the
 // secret, where it was looked for, and what to do.
 func (e *entry) configure() error {
@@ -178,7 +183,7 @@ func (e *entry) configure() error {
 	e.mu.Lock() // a notification may come before the first version
 	defer e.mu.Unlock()
 	e.ttl, e.fence = spec.TTL, cmp.Or(e.m.cfg.Fence, spec.FencePeriod())
-	e.rules = reload.Rules{Margin: spec.Margin(), Retry: e.m.cfg.Retry, Lifetime: lifetime}
+	e.rules = reload.Rules{Margin: spec.Margin(), Retry: e.m.cfg.Retry, Again: readAgain + backoff.Random(readAgain), Lifetime: lifetime}
 	e.claim.begin(e.fence)
 	return nil
 }

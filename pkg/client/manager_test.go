@@ -209,7 +209,10 @@ func TestANotificationCostsAtMostOneRead(t *testing.T) {
 		t.Fatal(err)
 	}
 	r.seq = 200
-	r.notify(key, "never-there") // signed, of a version that is not current
+	replaced := events.Rotated("/test", time.Now().Add(-time.Minute), events.Data{SecretID: key, Store: "mem", VersionID: "replaced", Reason: events.ReasonManual})
+	if err := r.bus.Notify(t.Context(), "api", replaced, r.seq); err != nil { // of a version that a newer one has replaced
+		t.Fatal(err)
+	}
 	r.eventually("the odd one was looked at", func() bool { return r.reads.Load() > before })
 	marker := r.write(token, "second-token")
 	r.notify(token, marker)

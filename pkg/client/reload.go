@@ -169,7 +169,7 @@ func (e *entry) reload(f reload.Effect) (ask *reload.Effect) {
 			got.asked = asked
 		}
 		ask = e.feed(ctx, reload.Event{
-			Kind: reload.ReadDone, Version: got.version.ID, NotAfter: e.end(got), Pending: got.version.Stage == secret.StagePending,
+			Kind: reload.ReadDone, Version: got.version.ID, CreatedAt: got.version.CreatedAt, NotAfter: e.end(got), Pending: got.version.Stage == secret.StagePending,
 		}, got)
 	}
 	return e.hooked(ctx, ask, got, asked, recorded)
@@ -220,8 +220,8 @@ func (e *entry) failed(ctx context.Context, kind reload.EventKind, err error) (a
 	return e.feed(ctx, reload.Event{Kind: kind, Failure: reload.Failure{Kind: store.Reason(err), Text: err.Error()}}, loaded{})
 }
 
-// notified takes a notification from the bus: at most one read of the store. It
-// does not block, and ignores secrets that this Manager does not hold.
+// notified takes a notification from the bus. One that was taken before costs no read
+// of the store. It does not block, and ignores secrets that this Manager does not hold.
 func (m *Manager) notified(ctx context.Context, d events.Delivery) {
 	data := d.Event.Data
 	e, ok := m.entries()[data.SecretID]

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -180,30 +179,6 @@ func (b *Bus) stored(ctx context.Context, stream, subject string) (*nats.RawStre
 		return nil, fmt.Errorf("stream %s: %w", stream, err)
 	}
 	return m, nil
-}
-
-// hinted is stored for a service, answered by any server of the stream, also one
-// that lags behind. It asks on a subject that names the subject to be read, so
-// that the right to read can be given for one of them; what stored asks for names
-// the stream alone.
-func (b *Bus) hinted(ctx context.Context, stream, subject string) (*nats.RawStreamMsg, error) {
-	ctx, cancel := context.WithTimeout(ctx, callTimeout)
-	defer cancel()
-	m, err := b.nc.RequestWithContext(ctx, b.cfg.APIPrefix+".DIRECT.GET."+stream+"."+subject, nil)
-	if err != nil {
-		return nil, fmt.Errorf("stream %s: %w", stream, err)
-	}
-	switch status := m.Header.Get("Status"); {
-	case status == "404":
-		return nil, nil
-	case status != "":
-		return nil, fmt.Errorf("stream %s: status %s", stream, status)
-	}
-	seq, err := strconv.ParseUint(m.Header.Get(jetstream.SequenceHeader), 10, 64)
-	if err != nil {
-		return nil, fmt.Errorf("stream %s: the answer has no sequence", stream)
-	}
-	return &nats.RawStreamMsg{Subject: m.Header.Get(jetstream.SubjectHeader), Sequence: seq, Header: m.Header, Data: m.Data}, nil
 }
 
 // note counts and logs a message that was rejected, without its content.

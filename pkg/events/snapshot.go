@@ -183,8 +183,17 @@ func (b *Bus) lastOf(ctx context.Context, stream string, subjects []string) (ans
 	if err != nil {
 		return answer{}, err
 	}
+	return untilBegun(ctx, func(ctx context.Context, begun func()) (answer, error) {
+		return b.requestLast(ctx, stream, body, begun)
+	})
+}
+
+// requestLast sends one batched request to any server, and calls begun with each
+// message of the answer.
+func (b *Bus) requestLast(ctx context.Context, stream string, body []byte, begun func()) (answer, error) {
 	var end *nats.Msg
 	msgs, err := natsext.RequestMany(ctx, b.nc, b.cfg.APIPrefix+".DIRECT.GET."+stream, body, natsext.RequestManySentinel(func(m *nats.Msg) bool {
+		begun()
 		if serverHeader(m, jetstream.SubjectHeader) == "" {
 			end = m
 		}

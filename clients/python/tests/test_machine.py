@@ -24,7 +24,7 @@ def rules_of(text: dict[str, int]) -> Rules:
     def span(name: str) -> int | None:
         return text[name] * MS if text.get(name) else None
 
-    return Rules(text["margin"] * MS, text["retry"] * MS, span("lifetime"))
+    return Rules(text["margin"] * MS, text["retry"] * MS, span("again") or 100 * MS, span("lifetime"))
 
 
 def announcement_of(text: dict[str, Any]) -> Announcement:
@@ -38,6 +38,7 @@ def event_of(text: dict[str, Any]) -> Event:
         announcement=announcement_of(text) if announced else None,
         version="" if announced else text.get("version", ""),
         previous=text.get("previous", ""),
+        created_at=text["created_at"] * MS if "created_at" in text else None,
         not_after=text["not_after"] * MS if "not_after" in text else None,
         pending=text.get("pending", False),
         failure=Failure(text["failure"], text["text"]) if "failure" in text else None,
@@ -97,7 +98,7 @@ class World:
         self.pending: Effect | None = None
         self.accepted: dict[str, bool] = {}
         self.offered: set[str] = set()
-        self.rules = Rules(self.span(400), SECOND + self.span(10), self.span(900) or None)
+        self.rules = Rules(self.span(400), SECOND + self.span(10), 100 * MS, self.span(900) or None)
 
     def span(self, most: int) -> int:
         return self.draw.randint(0, most) * SECOND
@@ -113,6 +114,7 @@ class World:
             Announcement(self.draw.choice(self.versions), self.now - self.span(120), seq=self.draw.randint(0, 5)),
             self.pending.version if self.pending is not None and staged else self.draw.choice(self.versions),
             self.draw.choice(self.versions),
+            self.now - self.span(120),
             None if self.draw.random() < 0.5 else self.now + self.span(1000) - 10 * SECOND,
             self.draw.random() < 0.5,
             Failure(self.draw.choice(["unavailable", "not_found", "no_value"]), "it failed"),

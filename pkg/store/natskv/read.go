@@ -2,12 +2,14 @@ package natskv
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"github.com/tradepulse/rotator/internal/attempt"
 	"github.com/tradepulse/rotator/internal/backoff"
 	"github.com/tradepulse/rotator/pkg/store"
 )
@@ -24,13 +26,20 @@ func (d *Driver) last(ctx context.Context, key string) (*jetstream.RawStreamMsg,
 }
 
 // peek is the [lookup] of a caller that has written nothing: it is last unless
-// [Config.Direct] lets any server answer.
+// [Config.Direct] lets any server answer. If that one is paused, the leader is asked.
 func (d *Driver) peek(ctx context.Context, key string) (*jetstream.RawStreamMsg, error) {
 	if !d.cfg.Direct {
 		return d.last(ctx, key)
 	}
-	return live(d.stream.GetLastMsgForSubject(ctx, d.subject(key)))
+	return attempt.First(ctx, isNotFound,
+		func(ctx context.Context) (*jetstream.RawStreamMsg, error) {
+			return live(d.stream.GetLastMsgForSubject(ctx, d.subject(key)))
+		},
+		func(ctx context.Context) (*jetstream.RawStreamMsg, error) { return d.last(ctx, key) },
+	)
 }
+
+func isNotFound(err error) bool { return errors.Is(err, store.ErrNotFound) }
 
 func live(m *jetstream.RawStreamMsg, err error) (*jetstream.RawStreamMsg, error) {
 	if err != nil {

@@ -13,6 +13,7 @@ from typing import Final
 
 from tradepulse_rotator.states import (
     GONE_AFTER,
+    MAX_AGAIN,
     MAX_REASON,
     MAX_RETRY,
     REFRESH_PAUSE,
@@ -64,8 +65,8 @@ def _newest(have: Announcement | None, other: Announcement) -> Announcement:
     return have if have is not None and (other.at == have.at or _covers(have, other)) else other
 
 
-def _earlier(one: int | None, other: int | None) -> int | None:
-    return min((t for t in (one, other) if t is not None), default=None)
+def _earlier(*times: int | None) -> int | None:
+    return min((t for t in times if t is not None), default=None)
 
 
 class _Transition:
@@ -118,10 +119,8 @@ class _Transition:
         if event.kind is Kind.READ_DONE and job.phase is Do.READ:
             if job.staged:
                 self._read_staged(job, event)
-            elif event.version == self._s.version:
-                self._unchanged(job, event)
             else:
-                self._offer(job, event)
+                self._read_current(job, event)
         elif event.kind is Kind.READ_FAILED and job.phase is Do.READ:
             self._unread(job, failure)
         elif event.kind is Kind.PREPARED and job.phase is Do.PREPARE:
@@ -155,8 +154,12 @@ class _Transition:
             self._set(drain=None)  # a later rollout has a DRAINING of its own
         if not self._idle:
             self._set(queued=_newest(s.queued, new))
-        elif not _covers(s.seen, new) and (new.version != s.version or s.status is Status.FAILED):
-            self._begin(Job(cause=new))
+        elif not _covers(s.seen, new):
+            if new.version == s.version and s.status is not Status.FAILED:
+                self._forgo()  # it is in use already, and a later announcement than the awaited one
+            else:
+                self._await(new)
+                self._begin(Job(cause=new))
 
     def _staged(self, new: Announcement) -> None:
         s = self._s
@@ -175,6 +178,7 @@ class _Transition:
             return  # replayed, or overtaken by a later version
         self._set(drained=new, drain=Drain(new, previous))
         if s.version == previous:
+            self._await(new)
             self._polled()
 
     def _drop_old(self) -> None:
@@ -223,14 +227,50 @@ class _Transition:
             self._staged(s.queued_staged)
 
     def _begin(self, job: Job) -> None:
-        """Start a job with a read. An announcement leads to one read at most: a read that fails has its retry."""
+        """Start a job with a read.
+
+        An announcement leads to one read at once. The retry of a read that fails, or that does not return the announced version,
+        has a time of its own.
+        """
         if job.cause is not None and not _covers(self._s.seen, job.cause):
             self._set(seen=job.cause, restage=None)
         if not job.staged:
             self._set(tried=self._now, queued_read=False)
+            if job.cause is None and self._s.seen == self._s.awaited:
+                job = replace(job, cause=self._s.awaited)
         self._enter(Do.READ, job)
 
+    # An announced version that the store has not returned.
+
+    def _await(self, new: Announcement) -> None:
+        """Have the store read again until it returns the announced version or a newer one: a replica may lag behind."""
+        self._set(awaited=new, again=0, again_at=None)
+
+    def _forgo(self) -> None:
+        self._set(awaited=None, again=0, again_at=None)
+
+    def _arrived(self, event: Event) -> None:
+        """Compare the answer of a read with the announcement that is awaited.
+
+        A version that was made after the announcement has replaced the announced one.
+        """
+        awaited = self._s.awaited
+        if awaited is None:
+            return
+        if event.version == awaited.version or (event.created_at is not None and event.created_at > awaited.at):
+            self._forgo()
+        else:
+            pause = min(max(self._s.again * 2, self._rules.again), MAX_AGAIN)
+            self._set(again=pause, again_at=self._now + pause)
+
     # What becomes of a reload.
+
+    def _read_current(self, job: Job, event: Event) -> None:
+        self._arrived(event)
+        if event.version == self._s.version:
+            self._unchanged(job, event)
+        else:
+            self._offer(job, event)
 
     def _offer(self, job: Job, event: Event) -> None:
         """Have a version offered to the hooks. Any other version that they hold was given up."""
@@ -358,7 +398,8 @@ class _Transition:
     def _read_at(self) -> int | None:
         """Return when the store has to be read.
 
-        It is the next try, or without one the earlier of the refresh before the lifetime ends and the check of a staged version.
+        It is the next try, or without one the earliest of the refresh before the lifetime ends, the check of a staged version, and
+        the next read for an announced one.
         """
         s, rules = self._s, self._rules
         if s.job is not None:
@@ -369,7 +410,7 @@ class _Transition:
         if rules.lifetime is not None:
             # The margin before, or half of a lifetime that is too short for that.
             refresh = s.asked + max(rules.lifetime - rules.margin, rules.lifetime // 2)
-        return _earlier(refresh, s.offered.check_at)
+        return _earlier(refresh, s.offered.check_at, s.again_at)
 
     def _moments(self) -> list[int]:
         """Return when the version in use comes near its end or becomes stale."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import random
 import threading
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, replace
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from tradepulse_rotator.value import SecretValue
 
 _SECOND: Final = 1_000_000_000
+_AGAIN: Final = _SECOND // 10  # the least first pause after a read that did not return the announced version
 _KINDS: Final = {events.ROTATED: Kind.ANNOUNCED, events.STAGED: Kind.STAGED, events.ROLLOUT: Kind.DRAINING}
 _MAX_ACCEPTS: Final = 16  # that a record may list
 _TRACE_PARTS: Final = 4  # W3C: version, trace, parent, flags
@@ -109,7 +111,8 @@ class Entry:
         """False while no version was taken into use after a use was put on record."""
         self.trips = Tripwire()
         self._offering = ""  # a version that is being offered to users
-        self._rules = Rules(times.span(spec.refresh_margin), times.span(retry))
+        again = random.randint(_AGAIN, 2 * _AGAIN)  # noqa: S311  # it spreads reads
+        self._rules = Rules(times.span(spec.refresh_margin), times.span(retry), again)
         self.state = State()
         self._users = Users(spec.id, shell.metrics)
         self._since = times.now_ns()
@@ -197,7 +200,7 @@ class Entry:
         self._start(self._feed(event, (first.version, first.value)))
 
     def announced(self, event: events.Event) -> None:
-        """Take a notification: at most one read of the store."""
+        """Take a notification. One that was taken before costs no read of the store."""
         kind = _KINDS.get(event.type)
         if kind is None or (kind is Kind.DRAINING and event.state != events.DRAINING):
             return
@@ -359,7 +362,8 @@ class Entry:
                 raise
             return self._unread(err, staged=ask.staged)
         version, _ = got
-        read = Event(Kind.READ_DONE, version=version.id, not_after=self._spec.not_after(version), pending=version.pending)
+        end = self._spec.not_after(version)
+        read = Event(Kind.READ_DONE, version=version.id, created_at=version.created_at, not_after=end, pending=version.pending)
         following = self._feed(read, got)
         if following is not None and following.kind is Do.PREPARE:
             return await self._offer(following, got, sent)

@@ -13,6 +13,8 @@ _SECOND: Final = 1_000_000_000
 
 MAX_RETRY: Final = 60 * _SECOND
 """The longest pause between two tries."""
+MAX_AGAIN: Final = 300 * _SECOND
+"""The longest pause between two reads for an announced version."""
 REFRESH_PAUSE: Final = _SECOND
 """The least time between a read of the current version and one that ``REFRESH_ASKED`` causes."""
 GONE_AFTER: Final = 60 * _SECOND
@@ -35,7 +37,7 @@ class Kind(StrEnum):
     DRAINING = "draining"
     """Every version before the announced one has to be dropped: ``previous`` is about to be retired. ``announcement``, ``previous``."""
     READ_DONE = "read"
-    """A READ succeeded: ``version``, ``not_after``, ``pending``."""
+    """A READ succeeded: ``version``, ``created_at``, ``not_after``, ``pending``."""
     READ_FAILED = "read_failed"
     """A READ failed: ``failure``."""
     PREPARED = "prepared"
@@ -107,6 +109,11 @@ class Rules:
     """How long before its end a version counts as near expiry."""
     retry: int
     """The pause after the first failure. It doubles up to ``MAX_RETRY``."""
+    again: int
+    """The pause after a read that did not return the announced version. It doubles up to ``MAX_AGAIN``.
+
+    Each process draws its own, so that the processes of a service do not read at the same moments.
+    """
     lifetime: int | None = None
     """How long a value counts as fresh after the store was read, None for ever."""
 
@@ -140,6 +147,8 @@ class Event:
     announcement: Announcement | None = None
     version: str = ""
     previous: str = ""
+    created_at: int | None = None
+    """When the version was written, None if unknown."""
     not_after: int | None = None
     pending: bool = False
     failure: Failure | None = None
@@ -218,6 +227,12 @@ class State:
     """Moments up to here were attended to."""
     seen: Announcement = field(default_factory=lambda: Announcement("", 0))
     """The newest announcement that led to a read."""
+    awaited: Announcement | None = None
+    """No read has returned its version or a newer one."""
+    again: int = 0
+    """The pause after the last read for ``awaited``."""
+    again_at: int | None = None
+    """When the store is read again for ``awaited``."""
     offered: Offer = field(default_factory=Offer)
     mixed: bool = False
     """Whether a hook may have taken another version than the one in use, because a later hook refused that version."""

@@ -18,23 +18,26 @@ func (t *transition) deadline() time.Time {
 }
 
 // readAt returns when the store has to be read, zero for never: the next try, or
-// without one the earlier of the refresh before the lifetime ends and the check of
-// a staged version. It may be in the past, and then the clock begins a read.
+// without one the earliest of the refresh before the lifetime ends, the check of a
+// staged version, and the next read for an announced one. It may be in the past, and
+// then the clock begins a read.
 func (t *transition) readAt() time.Time {
 	switch {
 	case t.job != nil:
 		return time.Time{}
-	case t.nextTry.IsZero() && t.rules.Lifetime > 0:
-		return earlier(t.refreshAt(), t.offered.checkAt)
-	case t.nextTry.IsZero():
-		return t.offered.checkAt
+	case !t.nextTry.IsZero():
+		return t.nextTry
 	}
-	return t.nextTry
+	at := earlier(t.offered.checkAt, t.againAt)
+	if t.rules.Lifetime > 0 {
+		at = earlier(at, t.refreshAt())
+	}
+	return at
 }
 
-// earlier returns the earlier of two times, of which b may be zero for never.
+// earlier returns the earlier of two times, of which each may be zero for never.
 func earlier(a, b time.Time) time.Time {
-	if b.IsZero() || a.Before(b) {
+	if b.IsZero() || !a.IsZero() && a.Before(b) {
 		return a
 	}
 	return b

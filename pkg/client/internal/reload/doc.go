@@ -20,6 +20,10 @@
 // the newest of a staged one, and whether to read the current version anyway. When
 // the job ends, what it has made obsolete is dropped, and the rest begins the next.
 //
+// A read may be answered by a replica that lags behind. One that does not return the
+// announced version, nor one that was made after the announcement, is repeated with
+// growing pauses.
+//
 // Invariants, which the property test checks: a version comes into use only if the
 // last answer of the hooks about it was yes; hooks hold at most one version beside
 // that in use; every failure is followed by a Schedule; an event has a handful of

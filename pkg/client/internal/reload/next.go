@@ -79,10 +79,8 @@ func (t *transition) answered(e Event) {
 	switch j := *t.job; {
 	case e.Kind == ReadDone && j.phase == Read && j.staged:
 		t.readStaged(j, e)
-	case e.Kind == ReadDone && j.phase == Read && e.Version == t.Version:
-		t.unchanged(j, e)
 	case e.Kind == ReadDone && j.phase == Read:
-		t.offer(j, e)
+		t.readCurrent(j, e)
 	case e.Kind == ReadFailed && j.phase == Read:
 		t.unread(j, e.Failure)
 	case e.Kind == Prepared && j.phase == Prepare:
@@ -91,6 +89,16 @@ func (t *transition) answered(e Event) {
 		t.refused(j, e.Failure)
 	case e.Kind == Committed && j.phase == Commit:
 		t.use(j)
+	}
+}
+
+// readCurrent takes the answer to a read of the current version.
+func (t *transition) readCurrent(j job, e Event) {
+	t.arrived(e)
+	if e.Version == t.Version {
+		t.unchanged(j, e)
+	} else {
+		t.offer(j, e)
 	}
 }
 
@@ -112,9 +120,12 @@ func (t *transition) announced(a Announcement) {
 	switch {
 	case !t.isStarted() || t.job != nil:
 		t.queued = newest(t.queued, a)
-	case t.seen.covers(a), a.Version == t.Version && t.Status != StatusFailed:
-		// Replayed, overtaken, or in use already.
+	case t.seen.covers(a):
+		// Replayed or overtaken.
+	case a.Version == t.Version && t.Status != StatusFailed:
+		t.forgo() // it is in use already, and a later announcement than the awaited one
 	default:
+		t.await(a)
 		t.begin(job{cause: a})
 	}
 }
@@ -151,6 +162,7 @@ func (t *transition) draining(e Event) {
 	t.drained = sightingOf(a)
 	t.drain = &drain{sightingOf(a), e.Previous}
 	if t.Version == e.Previous {
+		t.await(a)
 		t.polled()
 	}
 }
@@ -214,9 +226,9 @@ func (t *transition) dequeue() {
 // isIdle reports whether a job can begin.
 func (t *transition) isIdle() bool { return t.isStarted() && t.job == nil }
 
-// begin starts a job with a read. An announcement leads to one read at most, so
+// begin starts a job with a read. An announcement leads to one read at once, so
 // that replays cost nothing even while the store is down: the retry of a read that
-// fails has a time of its own.
+// fails, or that does not return the announced version, has a time of its own.
 func (t *transition) begin(j job) {
 	if !j.cause.isZero() && !t.seen.covers(j.cause) {
 		t.seen = sightingOf(j.cause)
@@ -224,6 +236,9 @@ func (t *transition) begin(j job) {
 	}
 	if !j.staged {
 		t.tried, t.queuedRead = t.now, false
+		if a := t.awaited; a != nil && j.cause.isZero() && t.seen == sightingOf(*a) {
+			j.cause = *a
+		}
 	}
 	t.enter(Read, j)
 }

@@ -15,11 +15,17 @@ type Rules struct {
 	Lifetime time.Duration
 	// Retry is the pause after the first failure. It doubles up to [MaxRetry].
 	Retry time.Duration
+	// Again is the pause after a read that did not return the announced version. It
+	// doubles up to [MaxAgain]. Each process draws its own, so that the processes of
+	// a service do not read at the same moments.
+	Again time.Duration
 }
 
 const (
 	// MaxRetry bounds the pause between two tries.
 	MaxRetry = time.Minute
+	// MaxAgain bounds the pause between two reads for an announced version.
+	MaxAgain = 5 * time.Minute
 	// RefreshPause is the least time between a read of the current version and
 	// one that [RefreshAsked] causes.
 	RefreshPause = time.Second
@@ -88,7 +94,7 @@ const (
 	// Draining: every version before the announced one has to be dropped, because
 	// Previous is about to be retired. Announcement, Previous.
 	Draining EventKind = "draining"
-	// ReadDone: a [Read] succeeded. Version, NotAfter, Pending.
+	// ReadDone: a [Read] succeeded. Version, CreatedAt, NotAfter, Pending.
 	ReadDone EventKind = "read"
 	// ReadFailed: a [Read] failed. Failure.
 	ReadFailed EventKind = "read_failed"
@@ -114,6 +120,8 @@ type Event struct {
 	Announcement Announcement
 	Version      secret.VersionID
 	Previous     secret.VersionID
+	// CreatedAt is when the version was written, zero if unknown.
+	CreatedAt time.Time
 	// NotAfter is the end of the version's life, zero for none.
 	NotAfter time.Time
 	// Pending is set for a version that is not promoted yet.
@@ -227,6 +235,9 @@ type State struct {
 	retry    time.Duration // the pause after the last failure, 0 after a success
 	nextTry  time.Time     // zero when nothing has to be tried again
 	seen     sighting      // the newest announcement that led to a read
+	awaited  *Announcement // no read has returned its version or a newer one
+	again    time.Duration // the pause after the last read for awaited
+	againAt  time.Time     // when the store is read again for awaited
 	offered  offer
 	mixed    bool          // see Mixed
 	warned   bool          // near expiry was said of the version in use

@@ -2,6 +2,7 @@ package reload_test
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"flag"
 	"os"
@@ -50,6 +51,7 @@ type rules struct {
 	Margin   millis `json:"margin"`
 	Lifetime millis `json:"lifetime,omitempty"`
 	Retry    millis `json:"retry"`
+	Again    millis `json:"again,omitempty"` // 0 means 100
 }
 
 type step struct {
@@ -68,6 +70,7 @@ type event struct {
 	AnnouncedAt millis           `json:"announced_at,omitempty"`
 	Seq         uint64           `json:"seq,omitempty"`
 	Trace       string           `json:"trace,omitempty"`
+	CreatedAt   millis           `json:"created_at,omitempty"`
 	NotAfter    millis           `json:"not_after,omitempty"`
 	Pending     bool             `json:"pending,omitempty"`
 	Failure     string           `json:"failure,omitempty"`
@@ -102,12 +105,12 @@ type state struct {
 }
 
 func (r rules) rules() reload.Rules {
-	return reload.Rules{Margin: r.Margin.duration(), Lifetime: r.Lifetime.duration(), Retry: r.Retry.duration()}
+	return reload.Rules{Margin: r.Margin.duration(), Lifetime: r.Lifetime.duration(), Retry: r.Retry.duration(), Again: cmp.Or(r.Again, 100).duration()}
 }
 
 func (e event) event() reload.Event {
 	out := reload.Event{
-		Kind: e.Kind, Previous: e.Previous, NotAfter: e.NotAfter.time(), Pending: e.Pending, Failure: reload.Failure{Kind: e.Failure, Text: e.Text},
+		Kind: e.Kind, Previous: e.Previous, CreatedAt: e.CreatedAt.time(), NotAfter: e.NotAfter.time(), Pending: e.Pending, Failure: reload.Failure{Kind: e.Failure, Text: e.Text},
 	}
 	if e.AnnouncedAt != 0 {
 		out.Announcement = reload.Announcement{Version: e.Version, At: e.AnnouncedAt.time(), Seq: e.Seq, Trace: e.Trace}
