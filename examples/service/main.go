@@ -47,7 +47,7 @@ func main() {
 
 func run(ctx context.Context, log *slog.Logger) (err error) {
 	ids := []secret.ID{auditKey, adminToken}
-	c, err := setup.Open(ctx, setup.Options{Service: "audit-api", IDs: ids, CheckedAtUse: ids, Providers: all.Providers(), Logger: log})
+	c, err := setup.Open(ctx, setup.Options{Service: "tradepulse-api", IDs: ids, CheckedAtUse: ids, Providers: all.Providers(), Logger: log})
 	if err != nil {
 		return err
 	}
