@@ -147,7 +147,7 @@ class TokenAuthenticator:
         asyncio.get_running_loop().call_later(max(until - self._clock(), 0), self._manager.changed)
 
     def _prepare(self, change: Change) -> None:
-        _check_sendable(change.value.reveal())
+        _check_sendable(self.secret_id, change.value.reveal())
         if change.staged:
             self._staged = _Token(change.version.id, self._mac(change.value.reveal()))
 
@@ -239,13 +239,14 @@ class TokenAuthenticator:
         self._current = self._previous = self._staged = self._loading = self._none
 
 
-def _check_sendable(token: bytes) -> None:
+def _check_sendable(secret_id: str, token: bytes) -> None:
     """Refuse what HTTP would not carry unchanged, such as a line feed that a file brought along."""
     if not 0 < len(token) <= _MAX_TOKEN:
-        raise UnsendableError(f"the value has {len(token)} bytes, a token has 1 to {_MAX_TOKEN}")
+        raise UnsendableError(f"{secret_id}: the value has {len(token)} bytes, and a token has 1 to {_MAX_TOKEN}; write another value")
     for at, byte in enumerate(token, start=1):
         if not _FIRST_VISIBLE <= byte <= _LAST_VISIBLE:
-            raise UnsendableError(f"byte {at} of {len(token)} is no visible ASCII character, which an Authorization header needs")
+            problem = f"byte {at} of {len(token)} is not a visible ASCII character, and an Authorization header carries no other"
+            raise UnsendableError(f"{secret_id}: {problem}; write the value without it, such as without a line feed at its end")
 
 
 def bearer(authorization: Sequence[str]) -> str | TokenUse:
