@@ -5,8 +5,8 @@ from __future__ import annotations
 import base64
 import json
 import sys
-from datetime import UTC, datetime
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
