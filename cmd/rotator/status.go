@@ -96,5 +96,5 @@ func unhealthy(all []inspect.Secret) error {
 	if n == 0 {
 		return nil
 	}
-	return fmt.Errorf("secrets that need attention: %d of %d", n, len(all))
+	return fmt.Errorf("%d of %d secrets need attention", n, len(all))
 }
