@@ -31,7 +31,7 @@ type auditProcess struct {
 func startAuditProcess(t *testing.T, path string, vars map[string]string) *auditProcess {
 	t.Helper()
 	c, err := setup.Open(t.Context(), setup.Options{
-		Service: "audit-api", IDs: []secret.ID{auditID}, Providers: []setup.Provider{vault.Provider()},
+		Service: "tradepulse-api", IDs: []secret.ID{auditID}, Providers: []setup.Provider{vault.Provider()},
 		Lookup: func(name string) (string, bool) { v, ok := vars[name]; return v, ok },
 	})
 	if err != nil {
@@ -108,7 +108,7 @@ func TestAuditVerify(t *testing.T) {
 	p.stop(t)
 
 	config := filepath.Join(dir, "rotator.yaml")
-	text := fmt.Sprintf("node: {data_dir: %q}\nstores: {main: {type: vault, address: %q}}\nsecrets: [{id: %s, path: audit-key, retire: keep, ttl: 30d, services: [audit-api]}]\n", dir, bao.URL, auditID)
+	text := fmt.Sprintf("node: {data_dir: %q}\nstores: {main: {type: vault, address: %q}}\nsecrets: [{id: %s, path: audit-key, retire: keep, ttl: 30d, services: [tradepulse-api]}]\n", dir, bao.URL, auditID)
 	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}

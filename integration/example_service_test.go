@@ -63,10 +63,10 @@ func newExample(t *testing.T, binary, kept string, env map[string]string) *examp
 http: {listen: %q}
 log: {format: json}
 stores: {main: %s}
-defaults: {create: true, services: [audit-api], rollout: prepare-then-activate, ttl: 30d, grace: 1s, fence: 1s}
+defaults: {create: true, services: [tradepulse-api], rollout: prepare-then-activate, ttl: 30d, grace: 1s, fence: 1s}
 secrets:
   - {id: %s, path: tradepulse/audit-key, retire: keep}
-  - {id: %s, path: tradepulse/admin-token, services: [audit-api, operator-cli]}
+  - {id: %s, path: tradepulse/admin-token, services: [tradepulse-api, operator-cli]}
 `, filepath.Join(l.dir, "data"), listen, health, kept, auditID, adminID)
 	writeFile(t, l.config, text)
 	node := startWith(t, l.credentials(), "run", "--config", l.config)

@@ -132,7 +132,7 @@ func runAgent(ctx context.Context, cfg *config.Config) (err error) {
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, tel.Shutdown(context.WithoutCancel(ctx))) }()
+	defer tel.Close(context.WithoutCancel(ctx))
 	keep, err := files(cfg, tel.Logger)
 	if err != nil {
 		return err

@@ -65,7 +65,7 @@ func run(ctx context.Context, cfg *config.Config) (err error) {
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, tel.Shutdown(context.WithoutCancel(ctx))) }()
+	defer tel.Close(context.WithoutCancel(ctx))
 	var ready readiness
 	g, ctx := errgroup.WithContext(ctx)
 	if listen := cfg.HTTP.NotifierListen; listen != "none" {

@@ -57,7 +57,7 @@ Exit codes:
   2  the command line or the configuration is wrong`,
 		Example: `  rotator audit verify audit.log --config docs/examples/tradepulse.yaml
   cat audit.log.1 audit.log | rotator audit verify - --config docs/examples/tradepulse.yaml
-  kubectl logs -l app=audit-api --tail=-1 | rotator audit verify - --merged`,
+  kubectl logs -l app=tradepulse-api --tail=-1 | rotator audit verify - --merged`,
 		Args: cli.Exactly(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			v, err := verifier(after, anchors, merged)

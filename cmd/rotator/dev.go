@@ -25,7 +25,8 @@ func devCommand() *cobra.Command {
 and two demo services in this process, with secrets that live for seconds: one
 service signs audit records with TRADEPULSE_AUDIT_SECRET_ID, the other accepts
 the bearer token TRADEPULSE_ADMIN_TOKEN_ID. Nothing has to be installed and
-nothing is left behind.
+nothing is left behind. The store is for Go services; a Python service reads
+Vault, OpenBao or AWS, and docs/examples/vault.yaml runs a node on one of them.
 
 On a terminal it shows, live, which version is current, when it rotates, who
 runs it and what happens; in a pipe it prints a line per event. It ends on

@@ -23,7 +23,8 @@ func keysCommand(path *string) *cobra.Command {
 }
 
 func keysRotateCommand(path, name *string) *cobra.Command {
-	return &cobra.Command{
+	var asJSON bool
+	cmd := &cobra.Command{
 		Use:   "rotate",
 		Short: "Seal every value anew with a fresh key and remove the keys before it",
 		Long: `Adds a fresh key to the keyset of the store, seals every value anew with it, and
@@ -44,10 +45,15 @@ running it again.`,
 			if err := errors.Join(err, b.Close()); err != nil {
 				return err
 			}
+			if asJSON {
+				return cli.PrintJSON(cmd.OutOrStdout(), map[string]string{"store": called})
+			}
 			_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s: every value is sealed with a fresh key\n", called)
 			return err
 		},
 	}
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print an object")
+	return cmd
 }
 
 func keysRotateMasterCommand(path, name *string) *cobra.Command {

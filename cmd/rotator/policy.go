@@ -92,6 +92,13 @@ func violations(found []secret.Finding) []violation {
 	return out
 }
 
+func are(secrets int) string {
+	if secrets == 1 {
+		return "1 secret is"
+	}
+	return fmt.Sprintf("%d secrets are", secrets)
+}
+
 func printViolations(w io.Writer, secrets int, found []secret.Finding, asJSON bool) error {
 	var err error
 	switch {
@@ -101,7 +108,7 @@ func printViolations(w io.Writer, secrets int, found []secret.Finding, asJSON bo
 			Violations []violation `json:"violations"`
 		}{secrets, violations(found)})
 	case len(found) == 0:
-		_, err = fmt.Fprintf(w, "%d secrets are fit for use\n", secrets)
+		_, err = fmt.Fprintf(w, "%s fit for use\n", are(secrets))
 	default:
 		for _, f := range found {
 			fmt.Fprintln(w, gate.Line(f))

@@ -18,8 +18,8 @@ func rotateCommand(path *string) *cobra.Command {
 		Use:   "rotate ID",
 		Short: "Rotate one secret now",
 		Long: `Asks the workers to rotate a secret now, whatever its schedule and its windows
-say, and waits until the new version is announced. Asking twice for the same
-version rotates once.`,
+say, and waits until the new version is announced. Asking again before the new
+version is current starts no second rotation; asking afterwards does.`,
 		Example:           "  rotator rotate TRADEPULSE_AUDIT_SECRET_ID --config docs/examples/tradepulse.yaml",
 		Args:              cli.Exactly(1),
 		ValidArgsFunction: cli.CompleteIDs(path, 1),

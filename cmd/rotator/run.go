@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -36,6 +37,9 @@ are handed back.`,
 				if !slices.Contains(node.Roles(), r) {
 					return cli.UsageError{Err: fmt.Errorf("--roles: %q is none of scheduler, worker and notifier", r)}
 				}
+			}
+			if missing := node.Missing(cfg, roles); len(missing) > 0 {
+				return cli.UsageError{Err: fmt.Errorf("--roles: a single node needs %s as well; leave the flag out, or set nats.url", strings.Join(missing, " and "))}
 			}
 			return node.Run(cmd.Context(), cfg, roles)
 		},

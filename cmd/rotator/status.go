@@ -29,15 +29,15 @@ while one may, and "unknown" when records of instances were lost. A silent
 instance is one that has neither renewed its presence nor said that it has ended:
 if you know that its process is gone, have it forgotten with 'rotator forget'.
 
-The exit code is 1 when a secret cannot be read, is past its end, or is not
-scheduled because of its tags.`,
+The exit code is 1 when a secret cannot be read, is past its end, is not
+scheduled because of its tags, or has a rollout that stalled.`,
 		Example: `  rotator status --config docs/examples/single-node.yaml
-  rotator status --json | jq '.[] | select(.safe_to_revoke.answer != "yes")'`,
+  rotator status --config docs/examples/single-node.yaml --json | jq '.[] | select(.safe_to_revoke.answer != "yes")'`,
 		ValidArgsFunction: cli.CompleteIDs(path, 0),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			all, err := operator.Secrets(cmd, *path, args, false)
 			if err != nil {
-				return operator.Unknown(err)
+				return err
 			}
 			if asJSON {
 				err = cli.PrintJSON(cmd.OutOrStdout(), all)
@@ -69,7 +69,7 @@ refused, such as that of a document. It changes nothing.`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			all, err := operator.Secrets(cmd, *path, args, true)
 			if err != nil {
-				return operator.Unknown(err)
+				return err
 			}
 			now := time.Now()
 			if within != 0 {

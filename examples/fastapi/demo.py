@@ -60,6 +60,11 @@ class Demo:
             records = await self.verify(http)
         failed = self.answers.total() - self.answers[200]
         summary = {"requests": self.answers.total(), "failed": failed, "records": records, "rotations": len(self.versions) - 1}
+        print(
+            f"{summary['requests']} requests during {summary['rotations']} rotations of the token: {failed} failed, "
+            f"by {len(self.pids)} process, with {records} records in an audit log that verifies",
+            flush=True,
+        )
         print(json.dumps(summary), flush=True)
         # A caller that was ended in the middle of a request has left a record, and got no answer.
         complete = self.answers[200] <= records <= self.answers[200] + CALLERS

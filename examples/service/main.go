@@ -61,7 +61,7 @@ func run(ctx context.Context, log *slog.Logger) (err error) {
 		return err
 	}
 	c, err := setup.Open(ctx, setup.Options{
-		Service: "audit-api", IDs: ids, CheckedAtUse: ids, Providers: all.Providers(), Logger: log, MeterProvider: meters,
+		Service: "tradepulse-api", IDs: ids, CheckedAtUse: ids, Providers: all.Providers(), Logger: log, MeterProvider: meters,
 	})
 	if err != nil {
 		return err

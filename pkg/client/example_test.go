@@ -40,7 +40,7 @@ func ExampleNew() {
 		panic(err)
 	}
 	config := client.Config{
-		Service: "audit-api", Source: source, IDs: []secret.ID{"TRADEPULSE_AUDIT_SECRET_ID", "TRADEPULSE_ADMIN_TOKEN_ID"}, Logger: quiet,
+		Service: "tradepulse-api", Source: source, IDs: []secret.ID{"TRADEPULSE_AUDIT_SECRET_ID", "TRADEPULSE_ADMIN_TOKEN_ID"}, Logger: quiet,
 	}
 	_, err = client.New(context.Background(), config)
 	fmt.Println(err)

@@ -236,9 +236,15 @@ func (m *Manager) report() {
 		}
 		every.Reset(m.renewal())
 		if err := m.present(m.work); err != nil && m.work.Err() == nil {
-			m.log.LogAttrs(m.work, slog.LevelWarn, "secret.report", slog.String("error", err.Error()))
+			reportFailed(m.work, m.log, err)
 		}
 	}
+}
+
+// reportFailed logs that a record of this process is not on the bus.
+func reportFailed(ctx context.Context, log *slog.Logger, err error) {
+	log.LogAttrs(ctx, slog.LevelWarn, "secret.report", slog.String("error", "NATS did not store the record of this process: "+err.Error()),
+		slog.String("remedy", "check the connection to NATS; it is tried again"))
 }
 
 // leave says that this process has ended, and ends the use of every version: users

@@ -2,7 +2,6 @@ package client
 
 import (
 	"context"
-	"log/slog"
 	"slices"
 	"time"
 
@@ -84,7 +83,7 @@ func (e *entry) recordNow(ctx context.Context) bool {
 		return false
 	}
 	if err := e.record(ctx); err != nil {
-		e.logger().LogAttrs(ctx, slog.LevelWarn, "secret.report", slog.String("error", err.Error()))
+		reportFailed(ctx, e.logger(), err)
 		return false
 	}
 	return true

@@ -184,9 +184,22 @@ func (b *Bus) stored(ctx context.Context, stream, subject string) (*nats.RawStre
 // note counts and logs a message that was rejected, without its content.
 func (b *Bus) note(ctx context.Context, subject string, err error) {
 	reason := rejectMalformed
+	var more []slog.Attr
 	if r, ok := errors.AsType[rejection](err); ok {
 		reason = r.reason
+		if reason == rejectUntrusted {
+			more = []slog.Attr{slog.String("key_id", redactKeyID(r.key)), slog.String("remedy", "add the public key of the program that sent it to the trusted keys, with its role")}
+		}
 	}
 	b.rejected.Add(ctx, 1, metric.WithAttributes(attribute.String("reason", reason)))
-	b.log.LogAttrs(ctx, slog.LevelWarn, "event.rejected", slog.String("subject", subject), slog.String("reason", reason))
+	b.log.LogAttrs(ctx, slog.LevelWarn, "event.rejected", append([]slog.Attr{slog.String("subject", subject), slog.String("reason", reason)}, more...)...)
+}
+
+// redactKeyID returns the ID of a key as a message gives it, unless it is not one:
+// anything else that a stranger wrote stays out of the log.
+func redactKeyID(id string) string {
+	if len(id) != 2*keyIDBytes || strings.Trim(id, "0123456789abcdef") != "" {
+		return "invalid"
+	}
+	return id
 }

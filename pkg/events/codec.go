@@ -49,13 +49,14 @@ const (
 type rejection struct {
 	reason string
 	err    error
+	key    string // the ID that the message gives of its key; not verified
 }
 
 func (r rejection) Error() string { return "rejected: " + r.reason + ": " + r.err.Error() }
 func (r rejection) Unwrap() error { return r.err }
 
 func reject(reason, format string, args ...any) error {
-	return rejection{reason, fmt.Errorf(format, args...)}
+	return rejection{reason: reason, err: fmt.Errorf(format, args...)}
 }
 
 // attributes returns what is signed besides the body.
@@ -122,7 +123,7 @@ func (b *Bus) decode(subject string, h nats.Header, body []byte) (Event, error) 
 		return Event{}, reject(rejectMalformed, "no CloudEvents 1.0 event with JSON data")
 	}
 	if err := b.cfg.Verifier.verify(h.Get(headerKeyID), h.Get(headerSignature), canonical(attributes(h), body)); err != nil {
-		return Event{}, rejection{rejectUntrusted, err}
+		return Event{}, rejection{reason: rejectUntrusted, err: err, key: h.Get(headerKeyID)}
 	}
 	e := Event{ID: h.Get(headerID), Type: Type(h.Get(headerType)), Source: h.Get(headerSource)}
 	at, err := time.Parse(time.RFC3339Nano, h.Get(headerTime))
@@ -139,17 +140,17 @@ func (b *Bus) decode(subject string, h nats.Header, body []byte) (Event, error) 
 		return Event{}, reject(rejectType, "the type is none of ours")
 	}
 	if err := e.validate(); err != nil {
-		return Event{}, rejection{rejectMalformed, err}
+		return Event{}, rejection{reason: rejectMalformed, err: err}
 	}
 	if h.Get(headerSubject) != escapeAttribute(string(e.Data.SecretID)) || !b.cfg.Names.fits(subject, e) {
 		return Event{}, reject(rejectSubject, "it is about another secret or type than its subject says")
 	}
 	_, notification := b.cfg.Names.notified(subject)
 	if err := b.cfg.Verifier.allowed(h.Get(headerKeyID), e.Type, notification); err != nil {
-		return Event{}, rejection{rejectUntrusted, err}
+		return Event{}, rejection{reason: rejectUntrusted, err: err, key: h.Get(headerKeyID)}
 	}
 	if err := b.cfg.Names.addressed(subject, content.Audience); err != nil {
-		return Event{}, rejection{rejectAudience, err}
+		return Event{}, rejection{reason: rejectAudience, err: err}
 	}
 	return e, nil
 }

@@ -65,11 +65,14 @@ func NewSigner(key ed25519.PrivateKey) (*Signer, error) {
 // Public returns the key with which others check what s signs now.
 func (s *Signer) Public() ed25519.PublicKey { return s.current.Load().pub }
 
+// keyIDBytes is how much of the hash of a public key its ID is.
+const keyIDBytes = 8
+
 // keyID returns the name of a public key in the ce-keyid attribute: the first
 // 16 hexadecimal digits of its SHA-256.
 func keyID(pub ed25519.PublicKey) string {
 	sum := sha256.Sum256(pub)
-	return hex.EncodeToString(sum[:8])
+	return hex.EncodeToString(sum[:keyIDBytes])
 }
 
 // NewVerifier returns a Verifier that trusts the given keys in every role.

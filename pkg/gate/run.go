@@ -49,5 +49,12 @@ func Summary(secrets int, found []secret.Finding) string {
 	for _, v := range found {
 		bad[v.Subject] = true
 	}
-	return fmt.Sprintf("%d of %d secrets are not fit for use, %d violations", len(bad), secrets, len(found))
+	verb, plural := "are", "s"
+	if len(bad) == 1 {
+		verb = "is"
+	}
+	if len(found) == 1 {
+		plural = ""
+	}
+	return fmt.Sprintf("%d of %d secrets %s not fit for use, %d violation%s", len(bad), secrets, verb, len(found), plural)
 }

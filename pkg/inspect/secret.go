@@ -65,13 +65,14 @@ func show(e catalog.Entry) Secret {
 }
 
 // NeedsAttention reports whether a person has to act: the secret cannot be read,
-// does not exist, is past its end, or is not scheduled because of its tags.
+// does not exist, is past its end, is not scheduled because of its tags, or has a
+// rollout that stalled.
 func (s Secret) NeedsAttention() bool {
 	switch s.Reason {
 	case scheduler.ReasonExpired, scheduler.ReasonNotFound, scheduler.ReasonDeleted, scheduler.ReasonInvalid, scheduler.ReasonCollision:
 		return true
 	default:
-		return s.Error != ""
+		return s.Error != "" || s.Rollout == events.RolloutStalled
 	}
 }
 

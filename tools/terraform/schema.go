@@ -59,7 +59,7 @@ var types = map[string]body{
 
 	"data.aws_caller_identity": {exports: words("account_id arn user_id")},
 	"data.aws_partition":       {exports: words("partition dns_suffix")},
-	"data.aws_region":          {exports: words("name description")},
+	"data.aws_region":          {exports: words("id name description")},
 	"data.aws_iam_policy_document": {
 		exports: words("json"),
 		blocks: map[string]body{"statement": {

@@ -128,6 +128,7 @@ async def test_a_token_that_cannot_be_sent_is_refused(auth: TokenAuthenticator, 
         with pytest.raises(UnsendableError) as caught:
             take(auth, change(value, staged=staged))
         assert not value or value not in str(caught.value)
+        assert str(caught.value).startswith(f"{auth.secret_id}: ")
     assert auth.check("one") is TokenUse.CURRENT
 
 

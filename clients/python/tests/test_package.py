@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import zipfile
@@ -96,3 +97,12 @@ def test_it_enforces_nothing_that_nobody_asked_for(installed: Path, tmp_path: Pa
     assert "rotator: no policy of secrets is enforced" in result.stdout
     (tmp_path / "pytest.ini").write_text(ON)
     assert run_pytest(installed, tmp_path, {}, "--no-rotator-policy").returncode == 0
+
+
+def test_the_policy_of_the_readme_is_enforced(installed: Path, tmp_path: Path) -> None:
+    readme = (HERE / "README.md").read_text()
+    (policy,) = re.findall(r"^```python\n([^`]*def pytest_rotator_policy[^`]*)^```$", readme, re.MULTILINE)
+    (tmp_path / "conftest.py").write_text(policy)
+    assert "DB_PASSWORD: missing" in run_pytest(installed, tmp_path, {}).stdout
+    assert run_pytest(installed, tmp_path, {"DB_PASSWORD": "Database-Password-1"}).returncode == 0
+    assert f"```ini\n{ON}```" in readme

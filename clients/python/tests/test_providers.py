@@ -6,7 +6,7 @@ import base64
 import json
 import sys
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +39,20 @@ ID = "TRADEPULSE_AUDIT_SECRET_ID"
 )
 def test_identifiers_map_to_variables(env: dict[str, str], value: str) -> None:
     assert EnvProvider(env).read(ID)[1] == SecretValue(value)
+
+
+def test_a_path_that_is_no_name_of_a_variable_is_one_that_a_shell_can_set() -> None:
+    path = "orders/db-password"
+    assert EnvProvider({"ORDERS_DB_PASSWORD": "x"}).read(path)[1] == SecretValue("x")
+    assert EnvProvider({path: "y"}).read(path)[1] == SecretValue("y")
+    assert EnvProvider({}).hint(path) == "set ORDERS_DB_PASSWORD"
+    with pytest.raises(errors.NotFoundError, match="the environment variable ORDERS_DB_PASSWORD is not set"):
+        EnvProvider({}).read(path)
+
+
+def test_a_version_has_a_time_that_people_read() -> None:
+    version = EnvProvider({"PLAIN": "x"}).read("PLAIN")[0]
+    assert abs((version.created - datetime.now(UTC)).total_seconds()) < 3600
 
 
 @pytest.mark.parametrize(

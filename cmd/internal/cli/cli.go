@@ -118,7 +118,7 @@ func ConfigFlag(cmd *cobra.Command) *string {
 // Load reads the configuration and prints its warnings.
 func Load(cmd *cobra.Command, path string) (*config.Config, error) {
 	if path == "" {
-		return nil, UsageError{errors.New("which configuration? Give --config FILE or set ROTATOR_CONFIG; docs/examples has some")}
+		return nil, UsageError{errors.New("which configuration? Give --config FILE or set ROTATOR_CONFIG; 'rotator config schema' describes the file")}
 	}
 	cfg, err := config.Load(path, os.Environ())
 	if _, ok := errors.AsType[config.Problems](err); err != nil && !ok {

@@ -36,6 +36,7 @@ func (k *checker) check(environ []string) {
 	k.secrets()
 	k.unclaimed()
 	k.agent()
+	k.empty()
 	k.environment(environ)
 }
 
@@ -115,6 +116,23 @@ func (k *checker) single() {
 		if k.written("nats", key) && k.whole("nats") {
 			k.warn([]string{"nats", key}, "it has no effect without nats.url", "remove it, or set nats.url")
 		}
+	}
+}
+
+// clusterBy names the environment variable that makes the configuration one of a
+// cluster, or returns "": services read the same variable, and a shell may have it.
+func (k *checker) clusterBy() string {
+	url := k.root.get([]string{"nats", "url"})
+	if url == nil || url.at.line != 0 {
+		return ""
+	}
+	return " (nats.url comes from " + url.at.file + "; unset it for a single node)"
+}
+
+// empty warns of a configuration with which a single node has nothing to do.
+func (k *checker) empty() {
+	if k.cfg.SingleNode() && len(k.cfg.Secrets) == 0 && len(k.cfg.Stores) == 0 && len(k.root.names) == 0 {
+		k.warn(nil, "it has no settings: no secret is managed", "list stores and secrets; 'rotator config schema' describes both")
 	}
 }
 

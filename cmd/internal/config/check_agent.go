@@ -45,9 +45,22 @@ func (k *checker) agentSecret(at []string, id string) {
 		if s.Rollout == string(secret.RolloutPrepare) {
 			k.report(at, "with rollout: prepare-then-activate a service holds two versions, and a file holds one", "use rollout: activate for it, or a client")
 		}
+		k.agentListed(at, s)
 		return
 	}
 	k.report(at, "there is no secret "+quote(id), didYouMean(id, slices.Compact(known)))
+}
+
+// agentListed warns of an agent that reports under a name that the secret does not
+// list: its rollouts wait for the listed services, which nothing reports for.
+func (k *checker) agentListed(at []string, s Secret) {
+	var listed []string
+	for _, e := range s.Services {
+		listed = append(listed, e.Name)
+	}
+	if service := k.cfg.Agent.Service; len(listed) > 0 && service != "" && !slices.Contains(listed, service) {
+		k.warn(at, "agent.service is "+quote(service)+", which the secret does not list under services", didYouMean(service, listed))
+	}
 }
 
 func (k *checker) agentFile(at []string, f AgentFile) {

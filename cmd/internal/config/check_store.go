@@ -22,7 +22,7 @@ func (o *NATSKV) check(k *checker, name string, at []string) {
 		k.report(append(at, "replicas"), "a single node keeps one copy", "remove it, or set nats.url")
 	}
 	if !k.cfg.SingleNode() && o.MasterKey.IsZero() && k.whole(at...) {
-		k.report(at, "master_key is missing", "with a cluster every program that opens the store needs the same key: add master_key: {file: NAME}")
+		k.report(at, "master_key is missing"+k.clusterBy(), "with a cluster every program that opens the store needs the same key: add master_key: {file: NAME}")
 	}
 	if first, ok := k.buckets[o.Bucket]; ok {
 		k.report(append(at, "bucket"), "the store "+first+" has the same bucket", "give each its own")

@@ -17,6 +17,9 @@ func suggest(word string, known []string) (string, bool) {
 	return best, best != ""
 }
 
+// Suggest returns the one of known that is close to word, and false when none is.
+func Suggest(word string, known []string) (string, bool) { return suggest(word, known) }
+
 // renamed maps words of earlier versions, keys and values, to their new names.
 var renamed = map[string]string{
 	"managed":          "external",

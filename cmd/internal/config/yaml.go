@@ -1,6 +1,7 @@
 package config
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"math"
@@ -20,6 +21,7 @@ func parseYAML(data []byte, file string) (*node, []Problem) {
 		b.report(place{file: file, line: 1, column: 1}, "", fmt.Sprintf("the file is larger than %d MiB", MaxSize>>20), "split the secrets over several configurations")
 		return nil, b.problems
 	}
+	data = bytes.TrimPrefix(data, []byte("\ufeff")) // the byte order mark of some editors
 	if at, ok := invalidUTF8(data); ok {
 		at.file = file
 		b.report(at, "", "the file is not UTF-8", "save it as UTF-8")

@@ -16,6 +16,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
@@ -199,9 +200,19 @@ type logger struct{ log *slog.Logger }
 func (l logger) Noticef(string, ...any)         {}
 func (l logger) Debugf(string, ...any)          {}
 func (l logger) Tracef(string, ...any)          {}
-func (l logger) Warnf(format string, v ...any)  { l.say(slog.LevelWarn, format, v) }
+func (l logger) Warnf(format string, v ...any)  { l.say(recovery(format), format, v) }
 func (l logger) Errorf(format string, v ...any) { l.say(slog.LevelError, format, v) }
 func (l logger) Fatalf(format string, v ...any) { l.say(slog.LevelError, format, v) }
+
+// recovery returns the level of a warning: that an index is outdated is normal
+// after a process was killed, and the server makes it anew.
+func recovery(format string) slog.Level {
+	if strings.Contains(format, "state is outdated; attempting to recover") {
+		return slog.LevelInfo
+	}
+	return slog.LevelWarn
+}
+
 func (l logger) say(at slog.Level, f string, v []any) {
 	l.log.LogAttrs(context.Background(), at, "nats.server", slog.String("message", fmt.Sprintf(f, v...)))
 }

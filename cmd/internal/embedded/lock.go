@@ -26,6 +26,19 @@ func lock(dir string) (*os.File, error) {
 	return f, nil
 }
 
+// Unused returns an error when another process has the directory. Start checks
+// it again.
+func Unused(dir string) error {
+	f, err := lock(dir)
+	if errors.Is(err, errInUse) {
+		return fmt.Errorf("node.data_dir: %w", err)
+	}
+	if err != nil {
+		return nil //nolint:nilerr // there is no such directory yet, or Start has more to say
+	}
+	return f.Close()
+}
+
 // free returns an error when the address cannot be had. The server would only
 // log that, and not before it has opened its streams.
 func free(ctx context.Context, listen string) error {

@@ -7,6 +7,8 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"slices"
+	"strings"
 	"time"
 )
 
@@ -121,7 +123,27 @@ func routes(cfg Config) (_ http.Handler, err error) {
 	for pattern, h := range cfg.Handlers {
 		mux.Handle(pattern, h)
 	}
-	return plainHeaders(mux), nil
+	return plainHeaders(index(mux, cfg)), nil
+}
+
+// index says at / which paths there are, unless a handler has it.
+func index(mux *http.ServeMux, cfg Config) http.Handler {
+	paths := []string{"/healthz", "/readyz"}
+	if cfg.Metrics != nil {
+		paths = append(paths, "/metrics")
+	}
+	for pattern := range cfg.Handlers {
+		paths = append(paths, pattern)
+	}
+	slices.Sort(paths)
+	text := "not found; see " + strings.Join(paths, ", ")
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if _, pattern := mux.Handler(r); pattern == "" && r.URL.Path == "/" {
+			http.Error(w, text, http.StatusNotFound)
+			return
+		}
+		mux.ServeHTTP(w, r)
+	})
 }
 
 // plainHeaders keeps browsers from guessing types and caches from keeping

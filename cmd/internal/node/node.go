@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 
@@ -26,7 +27,7 @@ func Run(ctx context.Context, cfg *config.Config, roles []string) (err error) {
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, tel.Shutdown(context.WithoutCancel(ctx))) }()
+	defer tel.Close(context.WithoutCancel(ctx))
 	n := &node{cfg: cfg, roles: roles, tel: tel, log: tel.Logger}
 	return n.run(ctx)
 }
@@ -44,6 +45,9 @@ type node struct {
 // run serves health at once, so that a node that waits for its bus can be seen
 // to wait.
 func (n *node) run(ctx context.Context) error {
+	if err := n.unused(); err != nil {
+		return err
+	}
 	g, ctx := errgroup.WithContext(ctx)
 	if listen := n.cfg.HTTP.Listen; listen != "none" {
 		srv, err := httpd.Listen(ctx, httpd.Config{Listen: listen, Metrics: n.tel.Metrics, Checks: n.ready.checks(), Logger: n.log})
@@ -55,6 +59,19 @@ func (n *node) run(ctx context.Context) error {
 	}
 	g.Go(func() error { return n.work(ctx) })
 	return g.Wait()
+}
+
+// unused returns an error when another process has the data directory of a single
+// node. It comes before the addresses, which that process has as well.
+func (n *node) unused() error {
+	if !n.cfg.SingleNode() {
+		return nil
+	}
+	dir, err := n.cfg.DataDir(os.LookupEnv)
+	if err != nil {
+		return err
+	}
+	return embedded.Unused(filepath.Join(dir, "nats"))
 }
 
 func (n *node) work(ctx context.Context) error {

@@ -35,6 +35,15 @@ func DefaultRoles(cfg *config.Config) []string {
 	return []string{Scheduler, Worker}
 }
 
+// Missing returns the roles that a single node lacks, without which it rotates
+// nothing. In a cluster other processes have them.
+func Missing(cfg *config.Config, roles []string) []string {
+	if !cfg.SingleNode() {
+		return nil
+	}
+	return slices.DeleteFunc(Roles(), func(role string) bool { return slices.Contains(roles, role) })
+}
+
 func (n *node) serve(ctx context.Context, p *wire.Parts, m *health.Monitor) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return m.Run(ctx) })

@@ -13,6 +13,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"github.com/spf13/cobra"
 
 	"github.com/tradepulse/rotator/cmd/internal/cli"
@@ -109,7 +110,10 @@ func within[T any](ctx context.Context, o *Operator, bus bool, open func(context
 	if err == nil || errors.Is(err, store.ErrAccessDenied) { // something was reached, and refused
 		return opened, err
 	}
-	return opened, fmt.Errorf("%w; is 'rotator run' running?", err)
+	if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, nats.ErrNoServers) {
+		return opened, fmt.Errorf("%w; is 'rotator run' running?", err)
+	}
+	return opened, err // the error says what is wrong here
 }
 
 // runs returns an error if the configuration is of a single node and none runs.

@@ -38,7 +38,11 @@ func Secrets(cmd *cobra.Command, path string, args []string, shapes bool) ([]ins
 		ids[i] = secret.ID(arg)
 	}
 	in := inspect.Inspector{Catalog: parts.Catalog, Stores: parts.Stores, Bus: parts.Bus, Readers: wire.KnownReaders(o.Config), Shapes: shapes}
-	return in.Secrets(cmd.Context(), ids...)
+	all, err := in.Secrets(cmd.Context(), ids...)
+	if err != nil {
+		return nil, Unknown(err, known(parts))
+	}
+	return all, nil
 }
 
 // ToCheck returns the secrets with the given ids that have to be fit for use, or

@@ -5,8 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"os/user"
+	"strings"
 	"time"
 
+	"github.com/tradepulse/rotator/cmd/internal/config"
 	"github.com/tradepulse/rotator/cmd/internal/wire"
 	"github.com/tradepulse/rotator/pkg/catalog"
 	"github.com/tradepulse/rotator/pkg/events"
@@ -40,7 +42,7 @@ func orNone(v secret.VersionID) string {
 func Rotate(ctx context.Context, p *wire.Parts, id secret.ID, wait time.Duration) (Rotated, error) {
 	found, err := p.Catalog.Find(ctx, id)
 	if err != nil {
-		return Rotated{}, Unknown(err)
+		return Rotated{}, Unknown(err, known(p))
 	}
 	e, meta, err := p.Catalog.Describe(ctx, found.Spec)
 	by := User()
@@ -80,14 +82,28 @@ func await(parent context.Context, bus *events.Bus, q rotation.Request, wait tim
 	case errors.Is(bus.TrustsItself(), events.ErrUntrusted):
 		return "", fmt.Errorf("no new version of %s within %s: the signing key of this command is not under signing.trusted_keys of its configuration, so that workers with these keys reject the order (event.rejected in their log); add its public key there, or sign with another", q.Secret, wait)
 	default:
-		return "", fmt.Errorf("no new version of %s within %s; 'rotator status %s' says what holds it back; check that a worker runs", q.Secret, wait, q.Secret)
+		return "", fmt.Errorf("no new version of %s within %s; 'rotator status %s' says what holds it back; check that a worker runs, and that it trusts the key of this command (its log says event.rejected otherwise)", q.Secret, wait, q.Secret)
 	}
 }
 
-// Unknown adds to the error of a secret that was not found where to look.
-func Unknown(err error) error {
-	if errors.Is(err, catalog.ErrUnknownSecret) {
-		return fmt.Errorf("%w; 'rotator status' lists those that are", err)
+// Unknown adds to the error of a secret that was not found what to do: to correct
+// the ID, if one of known is close, or to wait for the sweep.
+func Unknown(err error, known []string) error {
+	if !errors.Is(err, catalog.ErrUnknownSecret) {
+		return err
 	}
-	return err
+	if _, id, ok := strings.Cut(err.Error(), ": "); ok {
+		if like, ok := config.Suggest(id, known); ok {
+			return fmt.Errorf("%w; did you mean %s?", err, like)
+		}
+	}
+	return fmt.Errorf("%w; 'rotator status' lists those that are; a secret that was tagged just now is known after the next sweep (scheduler.sweep_every)", err)
+}
+
+func known(p *wire.Parts) []string {
+	var ids []string
+	for _, s := range p.Specs() {
+		ids = append(ids, string(s.ID))
+	}
+	return ids
 }

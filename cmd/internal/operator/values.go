@@ -33,7 +33,7 @@ type place struct {
 func locate(ctx context.Context, p *wire.Parts, id secret.ID) (place, error) {
 	found, err := p.Catalog.Find(ctx, id)
 	if err != nil {
-		return place{}, Unknown(err)
+		return place{}, Unknown(err, known(p))
 	}
 	st, ok := p.Stores.Get(found.Spec.Store)
 	if !ok {

@@ -1,6 +1,7 @@
 package telemetry
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net/http"
@@ -13,6 +14,7 @@ import (
 	"go.opentelemetry.io/contrib/exporters/autoexport"
 	"go.opentelemetry.io/otel/attribute"
 	promexporter "go.opentelemetry.io/otel/exporters/prometheus"
+	"go.opentelemetry.io/otel/metric"
 	sdkmetric "go.opentelemetry.io/otel/sdk/metric"
 	"go.opentelemetry.io/otel/sdk/resource"
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
@@ -78,6 +80,16 @@ func newMeterProvider(ctx context.Context, res *resource.Resource, readers []sdk
 	}
 	metrics := promhttp.HandlerFor(reg, promhttp.HandlerOpts{Registry: reg, EnableOpenMetrics: true})
 	return sdkmetric.NewMeterProvider(opts...), metrics, nil
+}
+
+// buildInfo adds rotator_build_info, which is 1 and has the version.
+func buildInfo(mp *sdkmetric.MeterProvider, version string) error {
+	g, err := mp.Meter("github.com/tradepulse/rotator/cmd").Int64Gauge("rotator.build.info", metric.WithDescription("The version of the program; the value is 1."))
+	if err != nil {
+		return err
+	}
+	g.Record(context.Background(), 1, metric.WithAttributes(attribute.String("version", cmp.Or(version, "unknown"))))
+	return nil
 }
 
 // asked reports whether the environment wants a signal exported. Without this

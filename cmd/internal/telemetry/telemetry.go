@@ -81,6 +81,9 @@ func Setup(ctx context.Context, o Options) (*Telemetry, error) {
 	if t.MeterProvider, t.Metrics, err = newMeterProvider(ctx, res, o.Readers); err != nil {
 		return nil, errors.Join(fmt.Errorf("telemetry: metrics: %w", err), t.TracerProvider.Shutdown(ctx))
 	}
+	if err = buildInfo(t.MeterProvider, o.Version); err != nil {
+		return nil, errors.Join(fmt.Errorf("telemetry: metrics: %w", err), t.MeterProvider.Shutdown(ctx), t.TracerProvider.Shutdown(ctx))
+	}
 	return t, nil
 }
 
@@ -108,6 +111,14 @@ func (t *Telemetry) Shutdown(ctx context.Context) error {
 		return fmt.Errorf("telemetry: shut down: %w", err)
 	}
 	return nil
+}
+
+// Close shuts down and logs what could not be sent. A collector that is down must
+// not make a program that has drained fail.
+func (t *Telemetry) Close(ctx context.Context) {
+	if err := t.Shutdown(ctx); err != nil {
+		t.Logger.LogAttrs(ctx, slog.LevelWarn, "telemetry.lost", slog.String("error", err.Error()))
+	}
 }
 
 // describe returns the resource that every signal carries.

@@ -56,7 +56,7 @@ data "aws_iam_policy_document" "rotator" {
     content {
       sid       = "Announce"
       actions   = ["events:PutEvents"]
-      resources = ["arn:${data.aws_partition.current.partition}:events:${data.aws_region.current.name}:${local.account}:event-bus/${var.event_bus}"]
+      resources = ["arn:${data.aws_partition.current.partition}:events:${data.aws_region.current.id}:${local.account}:event-bus/${var.event_bus}"]
     }
   }
 

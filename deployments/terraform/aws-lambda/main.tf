@@ -4,7 +4,7 @@ data "aws_region" "current" {}
 
 locals {
   account = data.aws_caller_identity.current.account_id
-  secret  = "arn:${data.aws_partition.current.partition}:secretsmanager:${data.aws_region.current.name}:${local.account}:secret"
+  secret  = "arn:${data.aws_partition.current.partition}:secretsmanager:${data.aws_region.current.id}:${local.account}:secret"
   has_vpc = length(var.subnet_ids) > 0
 }
 
@@ -22,8 +22,10 @@ resource "aws_lambda_function" "rotator" {
   runtime          = "provided.al2023"
   handler          = "bootstrap"
   architectures    = [var.architecture]
-  memory_size      = 256
-  timeout          = 60
+  memory_size      = var.memory
+  timeout          = var.timeout
+
+  reserved_concurrent_executions = var.reserved_concurrency
 
   environment {
     variables = {

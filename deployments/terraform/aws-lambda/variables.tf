@@ -78,3 +78,21 @@ variable "log_retention_days" {
   type        = number
   default     = 90
 }
+
+variable "timeout" {
+  description = "Seconds that one step may take; several minutes with prepare-then-activate"
+  type        = number
+  default     = 60
+}
+
+variable "memory" {
+  description = "Memory of the function in MiB"
+  type        = number
+  default     = 256
+}
+
+variable "reserved_concurrency" {
+  description = "How many steps run at once at most; -1 for no limit of its own"
+  type        = number
+  default     = -1
+}

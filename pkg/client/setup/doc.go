@@ -3,7 +3,7 @@
 // machine.
 //
 //	c, err := setup.Open(ctx, setup.Options{
-//		Service:   "audit-api",
+//		Service:   "tradepulse-api",
 //		IDs:       []secret.ID{"TRADEPULSE_AUDIT_SECRET_ID", "TRADEPULSE_ADMIN_TOKEN_ID"},
 //		Providers: all.Providers(),
 //	})

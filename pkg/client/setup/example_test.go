@@ -17,7 +17,7 @@ func ExampleOpen() {
 		"TRADEPULSE_ADMIN_TOKEN":  "a-token-for-development",
 	}
 	c, err := setup.Open(context.Background(), setup.Options{
-		Service:   "audit-api",
+		Service:   "tradepulse-api",
 		IDs:       []secret.ID{"TRADEPULSE_AUDIT_SECRET_ID", "TRADEPULSE_ADMIN_TOKEN_ID"},
 		Providers: all.Providers(),
 		Lookup:    func(name string) (string, bool) { v, ok := variables[name]; return v, ok },

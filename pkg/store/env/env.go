@@ -7,7 +7,9 @@
 // is of: the variable that TRADEPULSE_AUDIT_SECRET_ID names, the variable
 // without _ID. The text of a variable that ends in _ID is never a value: it may
 // be a path in another store, and everyone who sees the deployment sees it. A variable
-// that is set to nothing is not set.
+// that is set to nothing is not set. A path that is no name of a variable, such as
+// orders/db-password, is looked up in upper case with _ for other characters,
+// ORDERS_DB_PASSWORD: no shell can set the other.
 //
 // <path>_TTL_SECONDS sets the lifetime, or else the variable of the value with
 // _TTL_SECONDS behind it.
@@ -76,6 +78,9 @@ const identifier = "_ID"
 // variable returns the value of a path and the name of the variable that has it.
 func (d *Driver) variable(path string) (name, value string, err error) {
 	names := []string{path}
+	if shell := shellName(path); shell != path {
+		names = append(names, shell)
+	}
 	short, isID := strings.CutSuffix(path, identifier)
 	if isID {
 		target, _ := d.cfg.Lookup(path)
@@ -92,7 +97,8 @@ func (d *Driver) variable(path string) (name, value string, err error) {
 	// The text of an identifier is never shown: an operator may have put a value there.
 	switch {
 	case !isID:
-		err = &unset{fmt.Sprintf("the environment variable %s is not set", path), "set " + path}
+		shell := names[len(names)-1]
+		err = &unset{fmt.Sprintf("the environment variable %s is not set", shell), "set " + shell}
 	case names[0] == "":
 		err = &unset{fmt.Sprintf("neither %s nor %s is set", short, path), "set " + short}
 	default:
@@ -103,6 +109,28 @@ func (d *Driver) variable(path string) (name, value string, err error) {
 		}
 	}
 	return "", "", err
+}
+
+// shellName returns the name of the variable of a path, which is the path itself if a
+// shell can set it.
+func shellName(path string) string {
+	if path != "" && strings.IndexFunc(path, notInName) < 0 && (path[0] < '0' || path[0] > '9') {
+		return path
+	}
+	name := strings.Map(func(r rune) rune {
+		if notInName(r) {
+			return '_'
+		}
+		return r
+	}, strings.ToUpper(path))
+	if name == "" || name[0] >= '0' && name[0] <= '9' {
+		name = "_" + name
+	}
+	return name
+}
+
+func notInName(r rune) bool {
+	return r != '_' && (r < '0' || r > '9') && (r < 'A' || r > 'Z') && (r < 'a' || r > 'z')
 }
 
 // unset is the error for a path that leads to no value.

@@ -145,7 +145,7 @@ class TokenAuthenticator:
         asyncio.get_running_loop().call_later(max(until - self._clock(), 0), self._manager.changed)
 
     def _prepare(self, change: Change) -> None:
-        _check_sendable(change.value.reveal())
+        _check_sendable(self.secret_id, change.value.reveal())
         if change.staged:
             self._staged = _Token(change.version.id, self._mac(change.value.reveal()))
 
@@ -238,11 +238,11 @@ class TokenAuthenticator:
         self._current = self._previous = self._staged = self._loading = self._none
 
 
-def _check_sendable(token: bytes) -> None:
+def _check_sendable(secret_id: str, token: bytes) -> None:
     """Refuse what HTTP would not carry unchanged, such as a line feed that a file brought along."""
     fault = _shapes.fault(token, token=True)
     if fault:
-        raise UnsendableError(f"the value cannot stand in an Authorization header: {fault}")
+        raise UnsendableError(f"{secret_id}: the value cannot stand in an Authorization header: {fault}; write another value")
 
 
 def bearer(authorization: Sequence[str]) -> str | TokenUse:

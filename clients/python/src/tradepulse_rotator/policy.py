@@ -64,7 +64,9 @@ class PolicyError(RotatorError):
     def __init__(self, secrets: int, violations: list[Violation]) -> None:
         bad = len({v.id for v in violations})
         lines = "".join(f"\n  {v}" for v in violations)
-        super().__init__(f"{bad} of {secrets} secrets are not fit for use, {len(violations)} violations:{lines}")
+        verb = "is" if bad == 1 else "are"
+        found = "1 violation" if len(violations) == 1 else f"{len(violations)} violations"
+        super().__init__(f"{bad} of {secrets} secrets {verb} not fit for use, {found}:{lines}")
         self.violations = violations
 
 

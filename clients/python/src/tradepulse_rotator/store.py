@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Final, Protocol
 
 from tradepulse_rotator import events, times
@@ -33,6 +33,11 @@ class Version:
     """What the store knows of its end, None for nothing."""
     pending: bool = False
     """True for one that has not been promoted yet."""
+
+    @property
+    def created(self) -> datetime:
+        """When it was made, in UTC."""
+        return datetime.fromtimestamp(self.created_at / 1e9, UTC)
 
 
 @dataclass(frozen=True)

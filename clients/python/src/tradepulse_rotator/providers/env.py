@@ -3,7 +3,8 @@
 A path names a variable. A path that ends in ``_ID``, such as ``TRADEPULSE_AUDIT_SECRET_ID``, is an identifier, whose value is the
 first there is of: the variable that ``TRADEPULSE_AUDIT_SECRET_ID`` names, the variable without ``_ID``. The text of a variable that
 ends in ``_ID`` is never a value: it may be a path in another store, and everyone who sees the deployment sees it. A variable that is set to
-nothing is not set.
+nothing is not set. A path that is no name of a variable, such as ``orders/db-password``, is looked up in upper case with ``_`` for other
+characters, ``ORDERS_DB_PASSWORD``: no shell can set the other.
 
 ``<path>_TTL_SECONDS`` sets the lifetime, or else the variable of the value with ``_TTL_SECONDS`` behind it.
 """
@@ -11,6 +12,7 @@ nothing is not set.
 from __future__ import annotations
 
 import os
+import re
 import threading
 from typing import TYPE_CHECKING, Final
 
@@ -23,6 +25,14 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 _IDENTIFIER: Final = "_ID"
+
+
+def shell_name(path: str) -> str:
+    """Return the name of the variable of a path, which is the path itself if a shell can set it."""
+    if re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", path, re.ASCII):
+        return path
+    name = re.sub(r"[^A-Za-z0-9_]", "_", path.upper())
+    return f"_{name}" if name[:1].isdigit() or not name else name
 
 
 class EnvProvider:
@@ -59,13 +69,13 @@ class EnvProvider:
     def _variable(self, path: str) -> tuple[str, str]:
         """Return the name of the variable that has the value of a path, and the value."""
         short = path.removesuffix(_IDENTIFIER)
-        names = [path] if short == path else [self._env.get(path, ""), short]
+        names = list(dict.fromkeys((path, shell_name(path)))) if short == path else [self._env.get(path, ""), short]
         for name in names:
             if not name.endswith(_IDENTIFIER) and (value := self._env.get(name)):
                 return name, value
         # The text of an identifier is never shown: an operator may have put a value there.
         if short == path:
-            raise NotFoundError(f"env: the environment variable {path} is not set")
+            raise NotFoundError(f"env: the environment variable {names[-1]} is not set")
         if self._env.get(path):
             raise NotFoundError(f"env: {path} is set and names no variable that has a value, and {short} is not set")
         raise NotFoundError(f"env: neither {short} nor {path} is set")
@@ -75,4 +85,4 @@ class EnvProvider:
         short = path.removesuffix(_IDENTIFIER)
         if short != path and self._env.get(path):
             return f"set {short}, or say with ROTATOR_STORE of which store it is"
-        return f"set {short}"
+        return f"set {shell_name(short)}"

@@ -1,0 +1,22 @@
+package view
+
+import (
+	"testing"
+
+	"github.com/tradepulse/rotator/pkg/events"
+)
+
+// TestWhatARolloutWaitsFor: who, why in words, and the code for machines.
+func TestWhatARolloutWaitsFor(t *testing.T) {
+	t.Parallel()
+	for want, b := range map[string]events.Blocker{
+		"orders: no instance is running (no_live_instance)":                                    {Service: "orders", Reason: events.BlockNoInstance},
+		"orders/vm-1: it could not apply the version: command hook.sh: exit status 3 (failed)": {Service: "orders", Instance: "vm-1", Reason: events.BlockFailed, Detail: "command hook.sh: exit status 3"},
+		"orders/vm-1: it runs another version (runs_other_version)":                            {Service: "orders", Instance: "vm-1", Reason: events.BlockOldVersion},
+		"the fleet eu (fleet_not_heard): no instance":                                          {Service: "eu", Reason: events.BlockFleet, Detail: "no instance"},
+	} {
+		if got := blocking(b); got != want {
+			t.Errorf("got  %s\nwant %s", got, want)
+		}
+	}
+}
