@@ -197,7 +197,7 @@ func TestAReplayCostsNothing(t *testing.T) {
 	r.write(token, "first-token")
 	m := r.manager(nil)
 	before := r.reads.Load()
-	old := events.Rotated("/test", time.Now(), events.Data{SecretID: key, Store: "mem", VersionID: "long-gone", Reason: events.ReasonManual})
+	old := events.Rotated("/test", time.Now().Add(-time.Hour), events.Data{SecretID: key, Store: "mem", VersionID: "long-gone", Reason: events.ReasonManual})
 	for i := range uint64(20) {
 		if err := r.bus.Notify(t.Context(), "api", old, i+1); err != nil {
 			t.Fatal(err)

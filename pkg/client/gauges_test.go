@@ -3,6 +3,7 @@ package client_test
 import (
 	"context"
 	"errors"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -77,9 +78,10 @@ func TestAgeAndTimeToExpiryAreComputedWhenCollected(t *testing.T) {
 // it is too late to refuse.
 func TestFailedCallbacksAreCounted(t *testing.T) {
 	inFakeTime(t, 0, nil, func(c *clock) {
-		broken := true
+		var broken atomic.Bool
+		broken.Store(true)
 		if _, err := c.m.Subscribe(c.t.Context(), key, func(_ context.Context, ch client.Change) error {
-			if broken && ch.Version.ID != c.h.Get().Version.ID {
+			if broken.Load() && ch.Version.ID != c.h.Get().Version.ID {
 				return errors.New("cannot log in")
 			}
 			return nil
@@ -96,7 +98,7 @@ func TestFailedCallbacksAreCounted(t *testing.T) {
 		if n := c.metric("secret.hook.failures"); n != 1 {
 			t.Errorf("%d failures of hooks, want 1", n)
 		}
-		broken = false
+		broken.Store(false)
 		c.pass(time.Hour)
 		if n := c.metric("secret.hook.failures"); n != 1 || value(c.h.Get()) != "value-2" {
 			t.Errorf("%d failures of hooks after the hook took %s, want 1", n, value(c.h.Get()))

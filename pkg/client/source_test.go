@@ -24,7 +24,7 @@ func TestSpecsThatASourceRefuses(t *testing.T) {
 	}{
 		"one id twice":              {[]*store.Store{st}, []secret.Spec{{ID: "A", Store: "mem"}, {ID: "A", Store: "mem", Path: "b"}}, "two secrets have the id A"},
 		"a store that is not there": {[]*store.Store{st}, []secret.Spec{{ID: "A", Store: "gone"}}, `A names the store "gone"`},
-		"an id that is not valid":   {[]*store.Store{st}, []secret.Spec{{ID: "a b", Store: "mem"}}, "invalid secret id"},
+		"an id that is not valid":   {[]*store.Store{st}, []secret.Spec{{ID: "a\x00b", Store: "mem"}}, "invalid secret id"},
 		"two stores of one name":    {[]*store.Store{st, st}, nil, `two stores are named "mem"`},
 	} {
 		if _, err := client.FromSpecs(c.stores, c.specs); err == nil || !strings.Contains(err.Error(), c.want) {

@@ -91,7 +91,7 @@ func TestFleetHasTheUsersOfOneSecret(t *testing.T) {
 			t.Errorf("%+v between %s and %s", u, f.Since, f.At)
 		}
 	}
-	if _, err := b.Fleet(t.Context(), "no secret"); err == nil {
+	if _, err := b.Fleet(t.Context(), "no\nsecret"); err == nil {
 		t.Error("there is a fleet of what is not a secret")
 	}
 }
@@ -171,7 +171,7 @@ func TestRecordsAreHeldToTheirBounds(t *testing.T) {
 		"an odd service":     func(u *events.Use) { u.Service = "api.one" },
 		"barriers' service":  func(u *events.Use) { u.Service = "_barrier" },
 		"no incarnation":     func(u *events.Use) { u.Incarnation = "" },
-		"an odd secret":      func(u *events.Use) { u.SecretID = "a b" },
+		"an odd secret":      func(u *events.Use) { u.SecretID = "a\nb" },
 		"a negative fence":   func(u *events.Use) { u.Fence = -1 },
 		"too many versions":  func(u *events.Use) { u.Accepts = slices.Repeat([]secret.VersionID{"v"}, 17) },
 		"a very long reason": func(u *events.Use) { u.Reason = strings.Repeat("x", 2049) },

@@ -622,4 +622,4 @@ async def test_what_is_configured_wrong_is_said_before_anything_starts(store: Co
         with pytest.raises(errors.ConfigurationError):
             Manager(**({"source": source(store)} | wrong))
     with pytest.raises(errors.ConfigurationError):
-        Spec("a b")
+        Spec("a\nb")

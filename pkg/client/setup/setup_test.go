@@ -354,7 +354,7 @@ func TestExamplesInTheDocuments(t *testing.T) {
 	}
 	for _, f := range files {
 		c, err := setup.Load(f, func(string) (string, bool) { return "", false })
-		if err != nil || c.Service != "audit-api" || len(c.Secrets) != 2 {
+		if err != nil || c.Service != "tradepulse-api" || len(c.Secrets) != 2 {
 			t.Errorf("%s: err %v", f, err)
 		}
 	}
