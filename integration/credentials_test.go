@@ -43,7 +43,7 @@ type credentialsSite struct {
 	python           *pythonService
 }
 
-const credentialsSecret = "APP_KEY_ID" //nolint:gosec // an id
+const credentialsSecret = "APP_KEY_ID"
 
 func (s *credentialsSite) file(name string) string { return filepath.Join(s.dir, name) }
 
@@ -207,7 +207,7 @@ func (s *credentialsSite) goesOn(after string) {
 		}
 		n, err := strconv.Atoi(string(s.golang.Secret(credentialsSecret).Get().Version.ID))
 		if now := len(s.announced()); err != nil || now < want || n < want || took() == before {
-			return fmt.Errorf("%d versions are announced, Go has %d (%v), want %d; Python took %d; it said:\n%s", now, n, err, want, took()-before, s.python.log.String())
+			return fmt.Errorf("%d versions are announced, Go has %d (%w), want %d; Python took %d; it said:\n%s", now, n, err, want, took()-before, s.python.log.String())
 		}
 		return nil
 	})

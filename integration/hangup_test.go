@@ -36,7 +36,7 @@ func TestTheExamplesReloadOnSIGHUP(t *testing.T) {
 	waittest.Until(t, "the service in Go exports what was added", func() error {
 		var body string
 		if err := get(t, "http://"+goAddress+"/metrics", &body); err != nil || !strings.Contains(body, `secret_age_seconds{secret_id="ANOTHER_SECRET_ID"}`) {
-			return fmt.Errorf("the answer has no age of it (%v):\n%s", err, body)
+			return fmt.Errorf("the answer has no age of it (%w):\n%s", err, body)
 		}
 		return nil
 	})

@@ -91,7 +91,7 @@ func (f *keyFiles) add(text string, keys map[string]TrustedKey) error {
 // directory.
 func publicKeyFiles(path string) ([]string, error) {
 	if info, err := os.Stat(path); err != nil || !info.IsDir() {
-		return []string{path}, nil // reading it says what is wrong
+		return []string{path}, nil //nolint:nilerr // reading it says what is wrong
 	}
 	entries, err := os.ReadDir(path)
 	if err != nil {
@@ -176,5 +176,5 @@ func (f *keyFollower) say(level slog.Level, event, text string) {
 		return
 	}
 	f.said = event + text
-	f.log.Log(context.Background(), level, event, slog.String("message", text))
+	f.log.LogAttrs(context.Background(), level, event, slog.String("message", text)) //nolint:sloglint // one of three constants
 }

@@ -1,7 +1,6 @@
 package events
 
 import (
-	"context"
 	"testing"
 	"time"
 
@@ -24,7 +23,7 @@ func TestTheTraceIsInLowerCase(t *testing.T) {
 		t.Fatalf("published with the headers %v, want traceparent alone", h)
 	}
 	for _, name := range []string{"traceparent", "Traceparent"} {
-		got := b.traceOf(context.Background(), nats.Header{name: h["traceparent"]})
+		got := b.traceOf(t.Context(), nats.Header{name: h["traceparent"]})
 		if got.TraceID() != want.TraceID() {
 			t.Errorf("from %s: %s, want %s", name, got.TraceID(), want.TraceID())
 		}

@@ -19,7 +19,11 @@ var errTooSoon = errors.New("the last rotation is less than a tenth of the lifet
 func (s state) tooSoon() time.Duration {
 	life := s.spec.Lifetime(s.meta)
 	if cur := s.meta.Current(); !s.spec.NotAfter(s.meta, cur).IsZero() {
-		life = s.spec.NotAfter(s.meta, cur).Sub(cur.CreatedAt) // the store may end it earlier
+		// The store may end it earlier. Less than a second is the difference between
+		// the moment of the worker and that of the store.
+		if own := s.spec.NotAfter(s.meta, cur).Sub(cur.CreatedAt); life <= 0 || own < life-time.Second {
+			life = own
+		}
 	}
 	switch {
 	case s.requested(), s.noLog, s.try.From == "", s.try.Delivered.IsZero(), s.log.At.IsZero(), life <= 0, s.hasPending():

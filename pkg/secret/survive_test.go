@@ -65,13 +65,13 @@ func inQuery(_ *testing.T, v string) string {
 
 func inJSON(_ *testing.T, v string) string {
 	var out struct{ Password string }
-	_ = json.Unmarshal([]byte(`{"password":"`+v+`"}`), &out) //nolint:errcheck // the value shows it
+	_ = json.Unmarshal([]byte(`{"password":"`+v+`"}`), &out) // the value shows it
 	return out.Password
 }
 
 func inYAML(_ *testing.T, v string) string {
 	var out map[string]any
-	_ = yaml.Unmarshal([]byte("password: "+v+"\n"), &out) //nolint:errcheck // the value shows it
+	_ = yaml.Unmarshal([]byte("password: "+v+"\n"), &out) // the value shows it
 	s, _ := out["password"].(string)
 	return s
 }

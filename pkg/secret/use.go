@@ -1,9 +1,9 @@
 package secret
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
+	"strings"
 	"unicode"
 	"unicode/utf8"
 )
@@ -109,7 +109,7 @@ func (p Policy) validateUse(found *problems) {
 	switch p.use() {
 	case UseText:
 	case UseToken:
-		if bytes.ContainsRune([]byte(p.Alphabet+p.Symbols), ' ') {
+		if strings.ContainsRune(p.Alphabet+p.Symbols, ' ') {
 			found.add("a token has no space: remove it from alphabet and symbols")
 		}
 		if n := p.generated(); n > MaxTokenLength {

@@ -23,7 +23,7 @@ const clockSlack = time.Second
 func intended(pid int, written time.Time) error {
 	began, err := process.Started(pid)
 	if err != nil || written.IsZero() || !began.After(written.Add(clockSlack)) {
-		return nil
+		return nil //nolint:nilerr // see above
 	}
 	return fmt.Errorf("%w: process %d began %s after that was written, so it is another program; correct the number, or start the program again",
 		errStale, pid, began.Sub(written).Round(time.Second))

@@ -49,8 +49,8 @@ func (f File) target() (string, error) {
 // means what it means to the kernel.
 func realDir(path string) string {
 	dir := filepath.Dir(path)
-	if real, err := filepath.EvalSymlinks(dir); err == nil {
-		return real
+	if resolved, err := filepath.EvalSymlinks(dir); err == nil {
+		return resolved
 	}
 	return dir
 }

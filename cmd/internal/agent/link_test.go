@@ -21,7 +21,7 @@ func link(t *testing.T, to, at string) {
 // TestALinkStaysAndItsTargetChanges: the program may open either.
 func TestALinkStaysAndItsTargetChanges(t *testing.T) {
 	t.Parallel()
-	for name, lay := range map[string]func(t *testing.T, dir string) (path, real string){
+	for name, lay := range map[string]func(t *testing.T, dir string) (path, end string){
 		"to a file": func(t *testing.T, dir string) (string, string) {
 			link(t, "real/t", filepath.Join(dir, "f"))
 			return filepath.Join(dir, "f"), filepath.Join(dir, "real", "t")
@@ -47,9 +47,9 @@ func TestALinkStaysAndItsTargetChanges(t *testing.T) {
 			if err := os.Mkdir(filepath.Join(dir, "real"), 0o700); err != nil {
 				t.Fatal(err)
 			}
-			path, real := lay(t, dir)
+			path, end := lay(t, dir)
 			if exists {
-				if err := os.WriteFile(real, []byte("old"), 0o600); err != nil {
+				if err := os.WriteFile(end, []byte("old"), 0o600); err != nil {
 					t.Fatal(err)
 				}
 			}
@@ -59,8 +59,8 @@ func TestALinkStaysAndItsTargetChanges(t *testing.T) {
 			if info, err := os.Lstat(path); err != nil || info.Mode()&os.ModeSymlink == 0 {
 				t.Errorf("%s: the link is gone: %v", name, err)
 			}
-			if content(t, real) != "two" || content(t, path) != "two" || !f.holds(secret.NewValue([]byte("two"))) {
-				t.Errorf("%s: the target holds %q, the link leads to %q", name, content(t, real), content(t, path))
+			if content(t, end) != "two" || content(t, path) != "two" || !f.holds(secret.NewValue([]byte("two"))) {
+				t.Errorf("%s: the target holds %q, the link leads to %q", name, content(t, end), content(t, path))
 			}
 		}
 	}

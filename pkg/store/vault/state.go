@@ -193,7 +193,7 @@ func (v *version) end(meta map[string]any) {
 }
 
 // notAfter returns the earlier of the engine's end of a version and a recorded one.
-func (v version) notAfter(recorded time.Time) time.Time {
+func (v *version) notAfter(recorded time.Time) time.Time {
 	if recorded.IsZero() || !v.ends.IsZero() && v.ends.Before(recorded) {
 		return v.ends
 	}
