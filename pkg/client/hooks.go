@@ -126,7 +126,7 @@ func (m *Manager) subscribe(ctx context.Context, id secret.ID, hook TwoPhase) (s
 // hook is not called after it returns. It does nothing the second time.
 func (e *entry) unsubscribe(s *subscriber) {
 	if late := e.remove(s); late != nil {
-		<-late.done // it has returned, however
+		<-late.done //nolint:errcheck // it has returned, however
 	}
 }
 
