@@ -137,7 +137,7 @@ func TestBinarySecrets(t *testing.T) {
 	t.Parallel()
 	binary := []byte{0xff, 0, 0xfe, 1}
 	tags := map[string]string{"rotator:managed": "true", "rotator:id": "KEY", "rotator:policy": "hex"}
-	const config = "discover: {}}}\npolicies: {hex: {encoding: hex}}\ndefaults: {ttl: 30d}\n"
+	const config = "discover: {}}}\npolicies: {hex: {encoding: hex, whole: true}}\ndefaults: {ttl: 30d}\n"
 	t.Run("aws", func(t *testing.T) {
 		t.Parallel()
 		o := newAWS(t, serverstest.StartMoto(t).URL)

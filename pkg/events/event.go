@@ -83,6 +83,9 @@ type Data struct {
 	// it.
 	Incarnation string    `json:"incarnation,omitempty"`
 	Reason      Reason    `json:"reason,omitempty"`
+	// Missed is set in an announcement that was made up for later: when it was stored
+	// says nothing about when the version was promoted.
+	Missed bool `json:"missed,omitempty"`
 	OccurredAt  time.Time `json:"occurred_at,omitzero"`
 	// NotAfter is the end of VersionID's life, absent for a version without end.
 	NotAfter time.Time `json:"not_after,omitzero"`

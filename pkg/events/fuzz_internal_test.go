@@ -56,11 +56,11 @@ func FuzzDecode(f *testing.F) {
 func FuzzReport(f *testing.F) {
 	f.Add([]byte(`{"service":"api","instance":"one","secrets":[{"secret_id":"a","version_id":"v1","status":"applied"}]}`))
 	f.Add([]byte(`{"service":"api","instance":"one","secrets":[{"secret_id":"a","version_id":"v1","status":"activating"}]}`))
-	f.Add([]byte(`{"service":"api","instance":"two","secrets":[{"secret_id":"a b"}]}`))
+	f.Add([]byte(`{"service":"api","instance":"two","secrets":[{"secret_id":"a\nb"}]}`))
 	f.Add([]byte(``))
 	f.Add([]byte(`[]`))
 	texts := map[string]bool{}
-	for _, body := range []string{`[`, `{"service":"_","instance":"one","secrets":[{"secret_id":"a b"}]}`, `{"service":"api","instance":"two"}`} {
+	for _, body := range []string{`[`, `{"service":"_","instance":"one","secrets":[{"secret_id":"a\nb"}]}`, `{"service":"api","instance":"two"}`} {
 		_, err := decodeReport("api", "one", []byte(body))
 		texts[err.Error()] = true
 	}

@@ -33,5 +33,7 @@ func MissedAnnouncement(source string, at time.Time, s secret.Spec, m secret.Met
 	if prev, _ := m.At(secret.StagePrevious); s.MadeIn(m.Incarnation, prev.ID, m.Current().Token) {
 		why = events.ReasonNearExpiry
 	}
-	return Announcement(source, at, s, m, why)
+	e := Announcement(source, at, s, m, why)
+	e.Data.Missed = true
+	return e
 }

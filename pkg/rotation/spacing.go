@@ -15,7 +15,8 @@ var errTooSoon = errors.New("the last rotation is less than a tenth of the lifet
 
 // tooSoon returns how long a scheduled rotation has to wait. Both ends of the time
 // since the last rotation are by the clock of the log: those of the worker and of the
-// store may be wrong. A rotation that has begun goes on.
+// store may be wrong. A rotation that has begun goes on. Where the announcement of the
+// last one was lost, it is not known when that was.
 func (s state) tooSoon() time.Duration {
 	life := s.spec.Lifetime(s.meta)
 	if cur := s.meta.Current(); !s.spec.NotAfter(s.meta, cur).IsZero() {
@@ -26,7 +27,7 @@ func (s state) tooSoon() time.Duration {
 		}
 	}
 	switch {
-	case s.requested(), s.noLog, s.try.From == "", s.try.Delivered.IsZero(), s.log.At.IsZero(), life <= 0, s.hasPending():
+	case s.requested(), s.noLog, s.log.Event.Data.Missed, s.try.From == "", s.try.Delivered.IsZero(), s.log.At.IsZero(), life <= 0, s.hasPending():
 		return 0
 	}
 	return max(life/secret.Spacing-s.try.Delivered.Sub(s.log.At), 0)
