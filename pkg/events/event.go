@@ -81,12 +81,12 @@ type Data struct {
 	// Incarnation tells the secret from one that was deleted before, whose versions
 	// may have had the same ids. It is present in TypeNearExpiry if the store knows
 	// it.
-	Incarnation string    `json:"incarnation,omitempty"`
-	Reason      Reason    `json:"reason,omitempty"`
+	Incarnation string `json:"incarnation,omitempty"`
+	Reason      Reason `json:"reason,omitempty"`
 	// Missed is set in an announcement that was made up for later: when it was stored
 	// says nothing about when the version was promoted.
-	Missed bool `json:"missed,omitempty"`
-	OccurredAt  time.Time `json:"occurred_at,omitzero"`
+	Missed     bool      `json:"missed,omitempty"`
+	OccurredAt time.Time `json:"occurred_at,omitzero"`
 	// NotAfter is the end of VersionID's life, absent for a version without end.
 	NotAfter time.Time `json:"not_after,omitzero"`
 	// ValidUntil is when an order to rotate or retire becomes a hint to look at the
