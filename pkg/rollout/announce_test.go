@@ -47,7 +47,7 @@ func TestAMissedAnnouncementNamesItsCause(t *testing.T) {
 		}}
 		e := MissedAnnouncement("/test", t0, s, m)
 		want := events.Data{
-			SecretID: "ID", Store: "main", VersionID: "v2", PreviousVersionID: "v1", Reason: c.want,
+			SecretID: "ID", Store: "main", VersionID: "v2", PreviousVersionID: "v1", Reason: c.want, Missed: true,
 			OccurredAt: t0, NotAfter: made.Add(time.Hour), RotationID: c.token,
 		}
 		if e.Type != events.TypeRotated || e.Source != "/test" || !e.Time.Equal(t0) || e.Data != want {
