@@ -87,6 +87,41 @@ func BenchmarkOneUse(b *testing.B) {
 	b.ReportMetric(perUse, "B/use")
 }
 
+// BenchmarkReports is what folding one report costs while 100,000 instances use
+// one secret each, and what it costs in memory to know one of them. A pass over
+// the rollouts that changed follows ten times a second, as the notifier does it:
+// with 10,000 reports a second, after every thousand.
+func BenchmarkReports(b *testing.B) {
+	const instances, perPass = 100_000, 1000
+	t := bareTracker(b)
+	for i := range 100 {
+		t.roll(secret.ID(fmt.Sprintf("SECRET_%03d", i)), rolling)
+	}
+	before := inUse()
+	for i := range instances {
+		_ = t.recorded(benchUse(i, i%100, "")) // never fails
+		_ = t.recorded(benchPresence(i))
+	}
+	perInstance := float64(inUse()-before) / instances
+	t.pass(b.Context())
+	reasons := [2]string{"changed", ""}
+	n := 0
+	b.ReportAllocs()
+	for b.Loop() {
+		i := n % instances
+		_ = t.recorded(benchUse(i, i%100, reasons[n/instances%2]))
+		if n++; n%perPass == 0 {
+			for _, due := range t.due(time.Now()) {
+				t.decide(time.Now(), due)
+			}
+		}
+	}
+	perSecond := float64(n) / b.Elapsed().Seconds()
+	b.ReportMetric(perSecond, "reports/s")
+	b.ReportMetric(perSecond/10_000, "of-10000/s")
+	b.ReportMetric(perInstance, "B/instance")
+}
+
 // BenchmarkRenewal is what the renewal of a presence costs.
 func BenchmarkRenewal(b *testing.B) {
 	t := bareTracker(b)

@@ -127,7 +127,7 @@ func (t *tracker) takeContradictions() (out []contradiction) {
 	var wait []contradiction
 	for _, c := range t.contradictions.pending {
 		switch who := t.fleet.instances[c.name]; {
-		case c.kind == events.ContradictionJoinedLate && who != nil && who.renewed.IsZero():
+		case c.kind == events.ContradictionJoinedLate && who != nil && who.renewed == 0:
 			wait = append(wait, c)
 		case c.kind == events.ContradictionJoinedLate && who == nil: // it was forgotten meanwhile
 		default:
@@ -191,7 +191,7 @@ func (t *tracker) contradicted(ctx context.Context, c contradiction) (events.Dat
 	}
 	var started time.Time
 	if who := t.fleet.instances[c.name]; who != nil {
-		started = who.presence.StartedAt
+		started = moment(who.started)
 		d.Contradiction.Instance = cmp.Or(c.instance, who.instance)
 	}
 	t.mu.Unlock()

@@ -16,7 +16,7 @@ import (
 // fleet indexes the records of the stream of uses by secret, so that a record
 // costs as much as it says anew. It is not safe for concurrent use.
 //
-// It is built for 10,000 instances and a million uses: a renewal that changes no
+// It is built for 10,000 instances and a million uses, at a hundred bytes each: a renewal that changes no
 // state allocates nothing and names no secret. It holds what was heard, in whatever
 // order, and decides nothing: [rollout.StateOf] says what state an instance is in, and
 // the worker reads the records themselves before it retires anything.
@@ -38,14 +38,22 @@ type name struct{ service, incarnation string }
 // instance is one incarnation of a process.
 type instance struct {
 	name
-	instance string          // "" until a record says it
-	presence events.Presence // without names
-	renewed  time.Time       // when the presence was stored, zero if there is none
-	problem  string          // why the presence is not understood, "" if it is
-	state    rollout.InstanceState
-	seq      uint64 // of its last record
-	uses     []*use // in the order of the secrets
-	round    uint64 // in which it was last heard of
+	instance         string                // "" until a record says it
+	vitals           unique.Handle[vitals] // of its presence
+	started, renewed int64                 // nanoseconds of the Unix epoch; renewed is when the presence was stored, 0 if there is none
+	seq              uint64                // of its last record
+	uses             []*use                // in the order of the secrets
+	state            rollout.InstanceState
+	round            uint64 // in which it was last heard of
+}
+
+// vitals is what a presence says, without who says it and when. Thousands of
+// presences say the same, and so it is held once.
+type vitals struct {
+	lease   int
+	fleet   string
+	ended   bool
+	problem string // why the presence is not understood, "" if it is
 }
 
 // users are the uses of one secret, in no order.
@@ -54,21 +62,73 @@ type users struct {
 	list []*use
 }
 
-// use is what one incarnation does with one secret. Strings that repeat in thousands
-// of uses are held once, as handles.
+// use is what one incarnation does with one secret.
 type use struct {
-	who             *instance
-	instance        string // as the record says, "" if it does not
-	of              *users
-	at              int // in of.list
-	version, wanted unique.Handle[secret.VersionID]
-	status          unique.Handle[events.ApplyStatus]
-	accepts         []secret.VersionID
-	pastFence       unique.Handle[events.PastFence]
+	who      *instance
+	instance string // as the record says, "" if it does not
+	of       *users
+	at       int // in of.list
+	facts    unique.Handle[facts]
+	stored   int64 // nanoseconds of the Unix epoch
+}
+
+// facts is what a use says, without who says it of which secret and when. Thousands
+// of uses say the same, and so it is held once. It leaves out when the version was
+// taken into use: nothing depends on it.
+type facts struct {
+	version, wanted secret.VersionID
+	status          events.ApplyStatus
+	accepts         string // the versions, each followed by a zero byte
+	acceptsAny      bool   // no versions are named
+	pastFence       events.PastFence
 	fence           int
 	joined          bool
 	reason, problem string
-	stored          time.Time
+}
+
+// factsOf returns what a record says.
+func factsOf(e events.FleetEvent) facts {
+	u := e.Use
+	f := facts{
+		version: u.VersionID, wanted: u.Wanted, status: u.Status, acceptsAny: u.Accepts == nil,
+		pastFence: u.PastFence, fence: u.Fence, joined: u.Joined, reason: u.Reason, problem: e.Problem,
+	}
+	for _, v := range u.Accepts {
+		f.accepts += string(v) + "\x00"
+	}
+	return f
+}
+
+var noVitals = unique.Make(vitals{})
+
+// versions returns what a use accepts, nil for any.
+func (f *facts) versions() []secret.VersionID {
+	if f.acceptsAny {
+		return nil
+	}
+	out := []secret.VersionID{}
+	for v := range strings.SplitAfterSeq(f.accepts, "\x00") {
+		if v != "" {
+			out = append(out, secret.VersionID(v[:len(v)-1]))
+		}
+	}
+	return out
+}
+
+// nanos and moment convert between a time and nanoseconds of the Unix epoch, of
+// which 0 is no time.
+func nanos(t time.Time) int64 {
+	if t.IsZero() {
+		return 0
+	}
+	return t.UnixNano()
+}
+
+func moment(n int64) time.Time {
+	if n == 0 {
+		return time.Time{}
+	}
+	return time.Unix(0, n).UTC()
 }
 
 func newFleet() *fleet {
@@ -82,14 +142,16 @@ func newFleet() *fleet {
 func (f *fleet) apply(e events.FleetEvent, now time.Time, changed func(secret.ID)) {
 	switch {
 	case e.Presence != nil:
-		p := *e.Presence
+		p := e.Presence
 		who := f.instance(name{p.Service, p.Incarnation})
-		other := who.renewed.IsZero() || who.problem != e.Problem || who.instance != p.Instance
+		other := who.renewed == 0 || who.vitals.Value().problem != e.Problem || who.instance != p.Instance
 		if who.instance != p.Instance {
 			who.instance = strings.Clone(p.Instance)
 		}
-		p.Service, p.Instance, p.Incarnation = "", "", ""
-		who.presence, who.renewed, who.problem = p, e.At, e.Problem
+		if v := (vitals{p.Lease, p.Fleet, p.Ended, e.Problem}); who.vitals.Value() != v {
+			who.vitals = unique.Make(v)
+		}
+		who.started, who.renewed = nanos(p.StartedAt), nanos(e.At)
 		f.heard(who, e.Seq)
 		if !f.judge(who, now, changed) && other {
 			who.eachSecret(changed)
@@ -109,7 +171,7 @@ func (f *fleet) instance(n name) *instance {
 	who := f.instances[n]
 	if who == nil {
 		n = name{strings.Clone(n.service), strings.Clone(n.incarnation)}
-		who = &instance{name: n, state: rollout.InstanceSilent}
+		who = &instance{name: n, state: rollout.InstanceSilent, vitals: noVitals}
 		f.instances[n] = who
 		f.count(who, 1)
 	}
@@ -134,7 +196,7 @@ func (f *fleet) count(who *instance, by int) {
 // judge sets the state of an instance. If it has changed, judge names its secrets
 // and returns true. For a live one it also notes when its lease ends.
 func (f *fleet) judge(who *instance, now time.Time, changed func(secret.ID)) bool {
-	u := events.User{Presence: who.presence, RenewedAt: who.renewed, Problem: who.problem}
+	u := who.user()
 	state := rollout.StateOf(u, now)
 	if state == rollout.InstanceLive {
 		if end := rollout.LeaseEnd(u); f.next.IsZero() || end.Before(f.next) {
@@ -149,6 +211,18 @@ func (f *fleet) judge(who *instance, now time.Time, changed func(secret.ID)) boo
 	f.count(who, 1)
 	who.eachSecret(changed)
 	return true
+}
+
+// user returns what is known of an instance without its uses.
+func (i *instance) user() events.User {
+	v := i.vitals.Value()
+	return events.User{
+		Presence: events.Presence{
+			Service: i.service, Instance: i.instance, Incarnation: i.incarnation,
+			StartedAt: moment(i.started), Lease: v.lease, Fleet: v.fleet, Ended: v.ended,
+		},
+		RenewedAt: moment(i.renewed), Problem: v.problem,
+	}
 }
 
 // eachSecret calls fn with every secret that the instance uses.
@@ -195,14 +269,12 @@ func (f *fleet) put(who *instance, e events.FleetEvent, changed func(secret.ID))
 		who.uses = slices.Insert(who.uses, i, u)
 	}
 	u := who.uses[i]
-	same := found && u.same(e)
-	u.stored = e.At
+	same := found && u.says(e)
+	u.stored = nanos(e.At)
 	if same {
 		return
 	}
-	u.version, u.wanted, u.status = unique.Make(e.Use.VersionID), unique.Make(e.Use.Wanted), unique.Make(e.Use.Status)
-	u.accepts, u.pastFence, u.fence, u.joined = slices.Clone(e.Use.Accepts), unique.Make(e.Use.PastFence), e.Use.Fence, e.Use.Joined
-	u.reason, u.problem, u.instance = strings.Clone(e.Use.Reason), e.Problem, who.instance
+	u.facts, u.instance = unique.Make(factsOf(e)), who.instance
 	if e.Use.Instance != who.instance {
 		u.instance = strings.Clone(e.Use.Instance)
 	}
@@ -214,14 +286,9 @@ func (i *instance) find(id secret.ID) (at int, found bool) {
 	return slices.BinarySearchFunc(i.uses, id, func(u *use, id secret.ID) int { return cmp.Compare(u.of.id, id) })
 }
 
-// same reports whether a record says what is known. It leaves out when the version
-// was taken into use: nothing depends on it.
-func (u *use) same(e events.FleetEvent) bool {
-	n := e.Use
-	return u.version.Value() == n.VersionID && u.wanted.Value() == n.Wanted && u.status.Value() == n.Status && u.reason == n.Reason &&
-		(u.accepts == nil) == (n.Accepts == nil) && slices.Equal(u.accepts, n.Accepts) &&
-		u.pastFence.Value() == n.PastFence && u.fence == n.Fence && u.joined == n.Joined &&
-		u.problem == e.Problem && u.instance == n.Instance
+// says reports whether a record repeats what is known.
+func (u *use) says(e events.FleetEvent) bool {
+	return u.instance == e.Use.Instance && u.facts.Value() == factsOf(e)
 }
 
 // users returns the uses of a secret, an empty list if there were none.
@@ -284,17 +351,14 @@ func (f *fleet) of(id secret.ID, now time.Time) events.Fleet {
 
 // user returns what is known of a use and of who has it.
 func (u *use) user() events.User {
-	who := u.who
-	out := events.User{
-		Use: events.Use{
-			Running: events.Running{SecretID: u.of.id, VersionID: u.version.Value(), Status: u.status.Value(), Wanted: u.wanted.Value(), Reason: u.reason},
-			Service: who.service, Instance: cmp.Or(u.instance, who.instance), Incarnation: who.incarnation,
-			Accepts: u.accepts, PastFence: u.pastFence.Value(), Fence: u.fence, Joined: u.joined,
-		},
-		Presence: who.presence, UsedAt: u.stored, RenewedAt: who.renewed, Problem: cmp.Or(u.problem, who.problem),
+	out, f := u.who.user(), u.facts.Value()
+	out.Use = events.Use{
+		Running: events.Running{SecretID: u.of.id, VersionID: f.version, Status: f.status, Wanted: f.wanted, Reason: f.reason},
+		Service: u.who.service, Instance: cmp.Or(u.instance, u.who.instance), Incarnation: u.who.incarnation,
+		Accepts: f.versions(), PastFence: f.pastFence, Fence: f.fence, Joined: f.joined,
 	}
-	out.Presence.Service, out.Presence.Instance, out.Presence.Incarnation = who.service, who.instance, who.incarnation
-	if (who.renewed.IsZero() || u.instance != who.instance) && out.Problem == "" {
+	out.UsedAt, out.Problem = moment(u.stored), cmp.Or(f.problem, out.Problem)
+	if (u.who.renewed == 0 || u.instance != u.who.instance) && out.Problem == "" {
 		out.Problem = "no presence of the incarnation is stored"
 	}
 	return out
@@ -310,8 +374,9 @@ func (f *fleet) reporting(id secret.ID) []string {
 // of a secret, in order. When there is one, the rollout is blocked by more than
 // fences; when there is none, it may still be blocked.
 func (f *fleet) lagging(id secret.ID, want secret.VersionID) []string {
-	v := unique.Make(want)
-	return f.servicesOf(id, func(u *use) bool { return u.version != v && u.who.state == rollout.InstanceLive })
+	return f.servicesOf(id, func(u *use) bool {
+		return u.who.state == rollout.InstanceLive && u.facts.Value().version != want
+	})
 }
 
 // servicesOf returns the services of the uses that count, in order.

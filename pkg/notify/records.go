@@ -67,7 +67,7 @@ func (t *tracker) knows(u events.Use) bool {
 		return false
 	}
 	i, found := who.find(u.SecretID)
-	return found && who.uses[i].same(events.FleetEvent{Use: &u})
+	return found && who.uses[i].says(events.FleetEvent{Use: &u})
 }
 
 // forget purges records that prove nothing any more, until ctx ends.
@@ -106,7 +106,7 @@ func (t *tracker) forgettable(now time.Time) []forgotten {
 	var out []forgotten
 	for _, who := range t.fleet.instances {
 		f := forgotten{name: who.name, instance: who.instance, seq: who.seq}
-		proves := len(who.uses) == 0 && (who.state == rollout.InstanceLive || now.Before(who.renewed.Add(forgetEmpty)))
+		proves := len(who.uses) == 0 && (who.state == rollout.InstanceLive || now.Before(moment(who.renewed).Add(forgetEmpty)))
 		for _, u := range who.uses {
 			spec, _ := t.spec(u.of.id)
 			f.ids = append(f.ids, u.of.id)
