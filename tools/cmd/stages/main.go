@@ -84,7 +84,7 @@ func (s *stage) slow() bool { return s.took > s.budget }
 // parse returns the stages of each argument, which run side by side.
 func parse(args []string) ([][]*stage, error) {
 	if len(args) == 0 {
-		return nil, errors.New("usage: stages [-limit 20m] NAME=BUDGET[,NAME=BUDGET...]...")
+		return nil, errors.New("usage: stages [-limit 20m] NAME=BUDGET[,NAME=BUDGET]")
 	}
 	groups := make([][]*stage, len(args))
 	for i, arg := range args {
