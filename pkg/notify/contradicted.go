@@ -191,7 +191,7 @@ func (t *tracker) contradicted(ctx context.Context, c contradiction) (events.Dat
 	}
 	var started time.Time
 	if who := t.fleet.instances[c.name]; who != nil {
-		started = moment(who.started)
+		started = who.started
 		d.Contradiction.Instance = cmp.Or(c.instance, who.instance)
 	}
 	t.mu.Unlock()

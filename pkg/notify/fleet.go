@@ -16,10 +16,11 @@ import (
 // fleet indexes the records of the stream of uses by secret, so that a record
 // costs as much as it says anew. It is not safe for concurrent use.
 //
-// It is built for 10,000 instances and a million uses, at a hundred bytes each: a renewal that changes no
-// state allocates nothing and names no secret. It holds what was heard, in whatever
-// order, and decides nothing: [rollout.StateOf] says what state an instance is in, and
-// the worker reads the records themselves before it retires anything.
+// It is built for 10,000 instances and a million uses: a use takes about a hundred
+// bytes, and a renewal that changes no state allocates nothing and names no secret. It
+// holds what was heard, in whatever order, and decides nothing: [rollout.StateOf] says
+// what state an instance is in, and the worker reads the records themselves before it
+// retires anything.
 type fleet struct {
 	instances map[name]*instance
 	secrets   map[secret.ID]*users
@@ -38,13 +39,14 @@ type name struct{ service, incarnation string }
 // instance is one incarnation of a process.
 type instance struct {
 	name
-	instance         string                // "" until a record says it
-	vitals           unique.Handle[vitals] // of its presence
-	started, renewed int64                 // nanoseconds of the Unix epoch; renewed is when the presence was stored, 0 if there is none
-	seq              uint64                // of its last record
-	uses             []*use                // in the order of the secrets
-	state            rollout.InstanceState
-	round            uint64 // in which it was last heard of
+	instance string                // "" until a record says it
+	vitals   unique.Handle[vitals] // of its presence
+	started  time.Time             // as the process says
+	renewed  int64                 // when the presence was stored, see nanos; 0 if there is none
+	seq      uint64                // of its last record
+	uses     []*use                // in the order of the secrets
+	state    rollout.InstanceState
+	round    uint64 // in which it was last heard of
 }
 
 // vitals is what a presence says, without who says it and when. Thousands of
@@ -69,7 +71,7 @@ type use struct {
 	of       *users
 	at       int // in of.list
 	facts    unique.Handle[facts]
-	stored   int64 // nanoseconds of the Unix epoch
+	stored   int64 // see nanos
 }
 
 // facts is what a use says, without who says it of which secret and when. Thousands
@@ -115,8 +117,8 @@ func (f *facts) versions() []secret.VersionID {
 	return out
 }
 
-// nanos and moment convert between a time and nanoseconds of the Unix epoch, of
-// which 0 is no time.
+// nanos returns a time of the server in nanoseconds since 1970, and 0 for the zero
+// time. A process may claim any time, so what it says is not kept in this form.
 func nanos(t time.Time) int64 {
 	if t.IsZero() {
 		return 0
@@ -124,6 +126,7 @@ func nanos(t time.Time) int64 {
 	return t.UnixNano()
 }
 
+// moment is the inverse of nanos.
 func moment(n int64) time.Time {
 	if n == 0 {
 		return time.Time{}
@@ -151,7 +154,7 @@ func (f *fleet) apply(e events.FleetEvent, now time.Time, changed func(secret.ID
 		if v := (vitals{p.Lease, p.Fleet, p.Ended, e.Problem}); who.vitals.Value() != v {
 			who.vitals = unique.Make(v)
 		}
-		who.started, who.renewed = nanos(p.StartedAt), nanos(e.At)
+		who.started, who.renewed = p.StartedAt, nanos(e.At)
 		f.heard(who, e.Seq)
 		if !f.judge(who, now, changed) && other {
 			who.eachSecret(changed)
@@ -219,7 +222,7 @@ func (i *instance) user() events.User {
 	return events.User{
 		Presence: events.Presence{
 			Service: i.service, Instance: i.instance, Incarnation: i.incarnation,
-			StartedAt: moment(i.started), Lease: v.lease, Fleet: v.fleet, Ended: v.ended,
+			StartedAt: i.started, Lease: v.lease, Fleet: v.fleet, Ended: v.ended,
 		},
 		RenewedAt: moment(i.renewed), Problem: v.problem,
 	}

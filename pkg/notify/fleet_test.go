@@ -106,7 +106,7 @@ func TestFleetIsWhatWasRecorded(t *testing.T) {
 						Reason:    rapid.SampledFrom([]string{"", "no"}).Draw(t, "reason"),
 					},
 					Service: service, Instance: instance, Incarnation: incarnation,
-					Accepts:   rapid.SampledFrom([][]secret.VersionID{nil, {}, {"v1"}}).Draw(t, "accepts"),
+					Accepts:   rapid.SampledFrom([][]secret.VersionID{nil, {}, {"v1"}, {"v1", "v0"}}).Draw(t, "accepts"),
 					PastFence: rapid.SampledFrom([]events.PastFence{events.PastFenceRefuse, events.PastFenceServe}).Draw(t, "past fence"),
 					Fence:     rapid.SampledFrom([]int{1, 100}).Draw(t, "fence"),
 				}}
