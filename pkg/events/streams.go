@@ -142,7 +142,7 @@ func (b *Bus) EnsureStreams(ctx context.Context, o StreamOptions) error {
 	}
 	consumers := b.cfg.Names.ConsumerConfigs(o)
 	for _, cfg := range b.cfg.Names.StreamConfigs(o) {
-		s, err := b.js.CreateOrUpdateStream(ctx, cfg)
+		s, err := b.place(ctx, cfg)
 		if err != nil {
 			return fmt.Errorf("stream %s: %w", cfg.Name, err)
 		}
@@ -160,6 +160,32 @@ func (b *Bus) EnsureStreams(ctx context.Context, o StreamOptions) error {
 	}
 	return wrap("confirm the first stream of uses", err)
 }
+
+// place creates a stream or brings it up to date. A cluster that has just started
+// refuses replicas until its servers have heard from each other: place tries again
+// for placeFor.
+func (b *Bus) place(ctx context.Context, cfg jetstream.StreamConfig) (jetstream.Stream, error) {
+	until := time.Now().Add(placeFor)
+	for {
+		s, err := b.js.CreateOrUpdateStream(ctx, cfg)
+		var refused *jetstream.APIError
+		if !errors.As(err, &refused) || refused.ErrorCode != codeNoPeers || time.Now().After(until) {
+			return s, err
+		}
+		select {
+		case <-ctx.Done():
+			return nil, err
+		case <-time.After(placePause):
+		}
+	}
+}
+
+const (
+	placeFor   = 30 * time.Second
+	placePause = 250 * time.Millisecond
+	// codeNoPeers is JSClusterNoPeersErrF of nats-server: no suitable peers for placement.
+	codeNoPeers jetstream.ErrorCode = 10005
+)
 
 // checkServer returns an error that wraps [ErrServerTooOld] unless a server of
 // the given version has what the bus needs.

@@ -14,15 +14,23 @@ import (
 
 // refusedLogin is what came of the last logins: the zero value after one that succeeded.
 type refusedLogin struct {
-	tries int
-	until time.Time
-	err   error
+	wrong, denied int // refusals in a row, of the credential and of anything else
+	until         time.Time
+	err           error
 }
 
-// The pauses before a credential that was refused is tried again. The server locks a
-// role after five refusals of which no two are 15 minutes apart, and then refuses a
-// new credential as well.
-var refusedPauses = []time.Duration{time.Minute, 2 * time.Minute, 16 * time.Minute}
+var (
+	// wrongPauses are the pauses before a credential that the server called wrong is
+	// tried again. The server locks a role after five such refusals of which no two
+	// are 15 minutes apart, and then refuses a new credential as well.
+	wrongPauses = []time.Duration{time.Minute, 2 * time.Minute, 16 * time.Minute}
+	// deniedPauses are the pauses after any other refusal, which locks nothing: of a
+	// role that is locked, by a proxy, of a method that is disabled.
+	deniedPauses = []time.Duration{time.Second, 5 * time.Second, 30 * time.Second}
+)
+
+// anotherPause is the least time between the logins of credentials that differ, after triesAtOnce.
+const anotherPause = time.Minute
 
 // triesAtOnce is how often in a row a credential that differs from the refused one is
 // tried without a pause: its file may be read while it is written.
@@ -33,21 +41,34 @@ func (r *refusedLogin) next(changed bool) time.Time {
 	switch {
 	case !changed:
 		return r.until
-	case r.tries < triesAtOnce:
+	case r.wrong < triesAtOnce:
 		return time.Time{}
 	default:
-		return r.until.Add(refusedPauses[0] - r.pause())
+		return r.until.Add(anotherPause - pause(wrongPauses, r.wrong))
 	}
 }
 
-func (r *refusedLogin) pause() time.Duration {
-	return refusedPauses[min(r.tries, len(refusedPauses))-1]
+// pause returns the pause after so many refusals, of which there is one at least.
+func pause(pauses []time.Duration, refusals int) time.Duration {
+	return pauses[min(refusals, len(pauses))-1]
 }
 
 // note records a refusal.
 func (r *refusedLogin) note(now time.Time, err error) {
-	r.tries++
-	r.until, r.err = now.Add(r.pause()), err
+	r.err = err
+	if isWrong(err) {
+		r.wrong++
+		r.until = now.Add(pause(wrongPauses, r.wrong))
+		return
+	}
+	r.denied++
+	r.until = now.Add(pause(deniedPauses, r.denied))
+}
+
+// isWrong reports whether a server may count a refusal against the role.
+func isWrong(err error) bool {
+	var resp *api.ResponseError
+	return errors.As(err, &resp) && resp.StatusCode == http.StatusBadRequest
 }
 
 // replaced reports whether the credential differs from the one of the last login.
