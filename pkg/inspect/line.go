@@ -1,0 +1,68 @@
+package inspect
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/tradepulse/rotator/pkg/events"
+	"github.com/tradepulse/rotator/pkg/secret"
+)
+
+// maxNamed bounds how many blockers a line names.
+const maxNamed = 3
+
+// RolloutLine says in one line where the rollout is that an event describes, since when,
+// who it waits for and when the version before dies.
+func RolloutLine(d events.Data) string {
+	r := d.Rollout
+	if r == nil {
+		return "its rollout has not begun"
+	}
+	out := fmt.Sprintf("version %s is %s since %s", shortID(d.VersionID), r.State, stamp(d.OccurredAt))
+	if len(r.Blocking) > 0 {
+		out += ", waits for " + blockers(r.Blocking, max(r.BlockingTotal, len(r.Blocking)))
+	}
+	if d.PreviousVersionID == "" {
+		return out
+	}
+	switch {
+	case r.State == events.RolloutRetired:
+		out += fmt.Sprintf(", version %s is dead", shortID(d.PreviousVersionID))
+	case !r.RetireAt.IsZero():
+		out += fmt.Sprintf(", version %s dies from %s on", shortID(d.PreviousVersionID), stamp(r.RetireAt))
+	default:
+		out += fmt.Sprintf(", version %s is kept until it has converged", shortID(d.PreviousVersionID))
+	}
+	return out
+}
+
+// blockers names the first of some blockers.
+func blockers(list []events.Blocker, total int) string {
+	var out []string
+	for _, b := range list[:min(len(list), maxNamed)] {
+		out = append(out, Blocked(b))
+	}
+	if more := total - len(out); more > 0 {
+		out = append(out, fmt.Sprintf("%d more", more))
+	}
+	return strings.Join(out, ", ")
+}
+
+// Blocked says who keeps a rollout waiting and why, with the version that it runs and
+// until when a fence is waited for.
+func Blocked(b events.Blocker) string {
+	out := b.String()
+	if b.VersionID != "" {
+		out += " " + shortID(b.VersionID)
+	}
+	named := b.Reason == events.BlockUnconfirmed || b.Reason == events.BlockFleet // String has the detail
+	if b.Detail != "" && !named {
+		out += " (" + b.Detail + ")"
+	}
+	if !b.Until.IsZero() {
+		out += " until " + stamp(b.Until)
+	}
+	return out
+}
+
+func shortID(v secret.VersionID) string { return string(v[:min(len(v), 8)]) }
