@@ -3,7 +3,6 @@ package main
 import (
 	"errors"
 	"fmt"
-	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -48,40 +47,6 @@ scheduled because of its tags.`,
 		},
 	}
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print an array of objects")
-	return cmd
-}
-
-func planCommand(path *string) *cobra.Command {
-	var asJSON bool
-	var within time.Duration
-	cmd := &cobra.Command{
-		Use:   "plan [ID...]",
-		Short: "Show what would rotate when, why, and whom it concerns",
-		Long: `Decides for every secret what the scheduler would decide now, and shows what
-rotates within the given time, with the services and instances that will have to
-reload: first those of the configuration, then those that are discovered in the
-stores, and what is wrong with the tags of either. WAIT is how long a version
-outlives the promotion of its successor at least: the longest of grace period,
-lease and floor. It changes nothing.`,
-		Example:           "  rotator plan --within 7d --config docs/examples/cluster.yaml",
-		ValidArgsFunction: cli.CompleteIDs(path, 0),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			all, err := operator.Secrets(cmd, *path, args)
-			if err != nil {
-				return operator.Unknown(err)
-			}
-			now := time.Now()
-			if within != 0 {
-				all = slices.DeleteFunc(all, func(s inspect.Secret) bool { return !s.MayRotateBefore(now.Add(within)) })
-			}
-			if asJSON {
-				return cli.PrintJSON(cmd.OutOrStdout(), all)
-			}
-			return view.Plan(cmd.OutOrStdout(), all, now)
-		},
-	}
-	cmd.Flags().BoolVar(&asJSON, "json", false, "print an array of objects")
-	cmd.Flags().Var((*cli.Duration)(&within), "within", "only what rotates within this time (default: everything)")
 	return cmd
 }
 

@@ -5,6 +5,10 @@ import (
 	"strings"
 )
 
+// Suggest returns what an operator meant who wrote word where one of known was wanted,
+// and false when nothing is close.
+func Suggest(word string, known []string) (string, bool) { return suggest(word, known) }
+
 // suggest returns what an operator meant who wrote word where one of known was
 // wanted, and false when nothing is close.
 func suggest(word string, known []string) (string, bool) {

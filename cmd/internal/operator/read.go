@@ -9,6 +9,8 @@ import (
 
 	"github.com/tradepulse/rotator/cmd/internal/cli"
 	"github.com/tradepulse/rotator/cmd/internal/wire"
+	"github.com/tradepulse/rotator/pkg/catalog"
+	"github.com/tradepulse/rotator/pkg/events"
 	"github.com/tradepulse/rotator/pkg/gate"
 	"github.com/tradepulse/rotator/pkg/inspect"
 	"github.com/tradepulse/rotator/pkg/secret"
@@ -33,12 +35,21 @@ func Secrets(cmd *cobra.Command, path string, args []string) ([]inspect.Secret, 
 		return nil, err
 	}
 	defer parts.Close()
-	ids := make([]secret.ID, len(args))
-	for i, arg := range args {
-		ids[i] = secret.ID(arg)
+	return o.inspect(cmd.Context(), parts.Catalog, parts.Stores, parts.Bus, args)
+}
+
+// inspect reads the secrets with the given ids, or all. A nil bus is left out.
+func (o *Operator) inspect(ctx context.Context, c *catalog.Catalog, stores *store.Set, bus *events.Bus, args []string) ([]inspect.Secret, error) {
+	ids, err := ParseIDs(args)
+	if err != nil {
+		return nil, cli.UsageError{Err: err}
 	}
-	in := inspect.Inspector{Catalog: parts.Catalog, Stores: parts.Stores, Bus: parts.Bus, Readers: wire.KnownReaders(o.Config)}
-	return in.Secrets(cmd.Context(), ids...)
+	in := inspect.Inspector{Catalog: c, Stores: stores, Readers: wire.KnownReaders(o.Config)}
+	if bus != nil {
+		in.Bus = bus
+	}
+	all, err := in.Secrets(ctx, ids...)
+	return all, likely(err, c, ids)
 }
 
 // ToCheck returns the secrets with the given ids that have to be fit for use, or

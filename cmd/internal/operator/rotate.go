@@ -7,7 +7,6 @@ import (
 	"os/user"
 	"time"
 
-	"github.com/tradepulse/rotator/cmd/internal/wire"
 	"github.com/tradepulse/rotator/pkg/catalog"
 	"github.com/tradepulse/rotator/pkg/events"
 	"github.com/tradepulse/rotator/pkg/rotation"
@@ -33,29 +32,6 @@ func orNone(v secret.VersionID) string {
 		return "nothing"
 	}
 	return string(v)
-}
-
-// Rotate asks the workers to rotate a secret now. With a wait it returns when the new
-// version is announced, and fails when it is not in time.
-func Rotate(ctx context.Context, p *wire.Parts, id secret.ID, wait time.Duration) (Rotated, error) {
-	found, err := p.Catalog.Find(ctx, id)
-	if err != nil {
-		return Rotated{}, Unknown(err)
-	}
-	e, meta, err := p.Catalog.Describe(ctx, found.Spec)
-	by := User()
-	q, err := rotation.Manual(time.Now(), by, e.Spec, meta, err)
-	if err != nil {
-		return Rotated{}, err
-	}
-	if err := p.Bus.RotateNow(ctx, q.Event(p.Source+"/"+by)); err != nil {
-		return Rotated{}, err
-	}
-	out := Rotated{SecretID: id, From: q.From}
-	if wait > 0 {
-		out.To, err = await(ctx, p.Bus, q, wait)
-	}
-	return out, err
 }
 
 // User names the person at the command line in events and records.

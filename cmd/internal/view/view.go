@@ -50,31 +50,6 @@ func Status(w io.Writer, all []inspect.Secret, now time.Time) error {
 	return problems(w, all)
 }
 
-// Plan prints what would rotate, when and why.
-func Plan(w io.Writer, all []inspect.Secret, now time.Time) error {
-	t := tabwriter.NewWriter(w, 0, 4, 2, ' ', 0)
-	fmt.Fprintln(t, "SECRET\tSTORE\tFROM\tWHEN\tWHY\tSERVICES\tINSTANCES\tWAIT")
-	for _, s := range all {
-		why := string(s.Reason)
-		if b := brief(s); b != why {
-			why += ": " + b
-		}
-		if s.Error != "" {
-			why = s.Error
-		}
-		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t%d\t%s\n", name(s), s.Store, from(s), when(s.RotateAt, now), why, several(s.Services), s.Applied, wait(s))
-	}
-	if err := t.Flush(); err != nil {
-		return err
-	}
-	for _, s := range all {
-		if _, err := io.WriteString(w, note(s)); err != nil {
-			return err
-		}
-	}
-	return problems(w, all)
-}
-
 // brief says in a column of a table when a secret rotates. A message that is too
 // long for the column is left to note.
 func brief(s inspect.Secret) string {
@@ -161,13 +136,6 @@ func name(s inspect.Secret) string {
 	default:
 		return "(the store)"
 	}
-}
-
-func from(s inspect.Secret) string {
-	if s.Discovered {
-		return "tags"
-	}
-	return "config"
 }
 
 // when says when something is due.
