@@ -19,14 +19,16 @@ func RolloutLine(d events.Data) string {
 		return "its rollout has not begun"
 	}
 	out := fmt.Sprintf("version %s is %s since %s", shortID(d.VersionID), r.State, stamp(d.OccurredAt))
-	if len(r.Blocking) > 0 {
+	ended := r.State == events.RolloutRetired || r.State == events.RolloutSuperseded || r.State == events.RolloutRolledBack
+	if len(r.Blocking) > 0 && !ended {
 		out += ", waits for " + blockers(r.Blocking, max(r.BlockingTotal, len(r.Blocking)))
 	}
 	if d.PreviousVersionID == "" {
 		return out
 	}
 	switch {
-	case r.State == events.RolloutRetired:
+	case ended && r.State != events.RolloutRetired:
+	case ended:
 		out += fmt.Sprintf(", version %s is dead", shortID(d.PreviousVersionID))
 	case !r.RetireAt.IsZero():
 		out += fmt.Sprintf(", version %s dies from %s on", shortID(d.PreviousVersionID), stamp(r.RetireAt))
