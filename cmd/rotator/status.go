@@ -14,7 +14,8 @@ import (
 )
 
 func statusCommand(path *string) *cobra.Command {
-	var asJSON bool
+	var asJSON, watch bool
+	var every time.Duration
 	cmd := &cobra.Command{
 		Use:   "status [ID...]",
 		Short: "Show every secret: its version, when it rotates, and who does not run it yet",
@@ -28,12 +29,19 @@ while one may, and "unknown" when records of instances were lost. A silent
 instance is one that has neither renewed its presence nor said that it has ended:
 if you know that its process is gone, have it forgotten with 'rotator forget'.
 
-The exit code is 1 when a secret cannot be read, is past its end, or is not
-scheduled because of its tags.`,
+A store that does not answer is waited for once; what the bus knows of its secrets is
+shown all the same. With --watch it shows a tree that is drawn again on a terminal;
+elsewhere it prints what changes.
+
+The exit code is 1 when a secret cannot be read, is past its end, is not scheduled
+because of its tags, or when its rollout has stalled.`,
 		Example: `  rotator status --config docs/examples/single-node.yaml
   rotator status --json | jq '.[] | select(.safe_to_revoke.answer != "yes")'`,
 		ValidArgsFunction: cli.CompleteIDs(path, 0),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if watch {
+				return watchStatus(cmd, *path, args, every)
+			}
 			all, err := operator.Secrets(cmd, *path, args)
 			if err != nil {
 				return operator.Unknown(err)
@@ -47,7 +55,40 @@ scheduled because of its tags.`,
 		},
 	}
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print an array of objects")
+	cmd.Flags().BoolVarP(&watch, "watch", "w", false, "show it until interrupted")
+	cmd.Flags().DurationVar(&every, "interval", 2*time.Second, "how often --watch looks")
+	cmd.MarkFlagsMutuallyExclusive("json", "watch")
 	return cmd
+}
+
+// watchStatus shows secrets until the command is interrupted.
+func watchStatus(cmd *cobra.Command, path string, args []string, every time.Duration) error {
+	if every <= 0 {
+		return cli.UsageError{Err: errors.New("--interval: give a time such as 2s")}
+	}
+	r, err := operator.OpenReader(cmd, path)
+	if err != nil {
+		return err
+	}
+	defer r.Close()
+	out := view.NewWatch(cmd.OutOrStdout(), isTerminal(cmd.OutOrStdout()))
+	for tick := time.Tick(every); ; {
+		all, err := r.Secrets(cmd.Context(), args)
+		switch {
+		case cmd.Context().Err() != nil:
+			return nil //nolint:nilerr // the end was asked for
+		case err != nil:
+			return operator.Unknown(err)
+		}
+		if err := out.Show(all, time.Now()); err != nil {
+			return err
+		}
+		select {
+		case <-cmd.Context().Done():
+			return nil
+		case <-tick:
+		}
+	}
 }
 
 // unhealthy returns an error when secrets need attention.

@@ -26,16 +26,12 @@ func environment() *env.Driver {
 // Secrets returns what is known of the secrets with the given ids, or of all,
 // where the configuration at path runs.
 func Secrets(cmd *cobra.Command, path string, args []string) ([]inspect.Secret, error) {
-	o, err := New(cmd, path)
+	r, err := OpenReader(cmd, path)
 	if err != nil {
 		return nil, err
 	}
-	parts, err := o.connect(cmd.Context())
-	if err != nil {
-		return nil, err
-	}
-	defer parts.Close()
-	return o.inspect(cmd.Context(), parts.Catalog, parts.Stores, parts.Bus, args)
+	defer r.Close()
+	return r.Secrets(cmd.Context(), args)
 }
 
 // inspect reads the secrets with the given ids, or all. A nil bus is left out.
@@ -129,3 +125,30 @@ func versionsAt(ctx context.Context, r gate.Reader, path string) func(secret.Ver
 		return val, err
 	}
 }
+
+// Reader reads secrets again and again where a configuration runs.
+type Reader struct {
+	o     *Operator
+	parts *wire.Parts
+}
+
+// OpenReader connects to what runs with the configuration at path.
+func OpenReader(cmd *cobra.Command, path string) (*Reader, error) {
+	o, err := New(cmd, path)
+	if err != nil {
+		return nil, err
+	}
+	parts, err := o.connect(cmd.Context())
+	if err != nil {
+		return nil, err
+	}
+	return &Reader{o, parts}, nil
+}
+
+// Secrets returns what is known of the secrets with the given ids, or of all.
+func (r *Reader) Secrets(ctx context.Context, args []string) ([]inspect.Secret, error) {
+	return r.o.inspect(ctx, r.parts.Catalog, r.parts.Stores, r.parts.Bus, args)
+}
+
+// Close closes what was opened.
+func (r *Reader) Close() error { return r.parts.Close() }

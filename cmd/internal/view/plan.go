@@ -22,10 +22,14 @@ func Plan(w io.Writer, p inspect.Plan, first bool) error {
 	}
 	t := tabwriter.NewWriter(w, 0, 4, 2, ' ', 0)
 	fmt.Fprintln(t, "SECRET\tSTORE\tFROM\tACTION\tWHEN\tWHY\tRELOADS\tINSTANCES\tWAIT")
+	errs := newFailures()
 	for _, s := range p.Secrets {
-		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", plannedName(s), s.Store, origin(s.Discovered), cmp.Or(s.Error, string(s.Action)), plannedAt(s, p, first), why(s), several(s.Services), live(s), outlives(s))
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", plannedName(s), s.Store, origin(s.Discovered), cmp.Or(errs.of(s.Error), string(s.Action)), plannedAt(s, p, first), why(s), several(s.Services), live(s), outlives(s))
 	}
 	if err := t.Flush(); err != nil {
+		return err
+	}
+	if _, err := io.WriteString(w, errs.String()); err != nil {
 		return err
 	}
 	return drift(w, p.Drift)
@@ -81,6 +85,9 @@ func plannedAt(s inspect.Planned, p inspect.Plan, first bool) string {
 
 // why says why something happens at its time: the reason, and what the time is made of.
 func why(s inspect.Planned) string {
+	if s.Error != "" {
+		return "–"
+	}
 	out := string(s.Reason)
 	if s.Message() != "" {
 		out += ": " + s.Message()

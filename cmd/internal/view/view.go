@@ -1,6 +1,7 @@
 package view
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"strings"
@@ -19,19 +20,23 @@ import (
 func Status(w io.Writer, all []inspect.Secret, now time.Time) error {
 	t := tabwriter.NewWriter(w, 0, 4, 2, ' ', 0)
 	fmt.Fprintln(t, "SECRET\tSTORE\tVERSION\tAGE\tROTATES\tROLLOUT\tRUNNING")
+	errs := newFailures()
 	for _, s := range all {
-		if s.Error != "" {
-			fmt.Fprintf(t, "%s\t%s\t%s\n", name(s), s.Store, s.Error)
+		if s.Error != "" && s.VersionID == "" {
+			fmt.Fprintf(t, "%s\t%s\t%s\n", name(s), s.Store, errs.of(s.Error))
 			continue
 		}
 		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t%d of %d\n", name(s), s.Store, ShortID(s.VersionID), since(s.CreatedAt, now),
-			brief(s), s.Rollout, s.Applied, s.Applied+len(s.Blocking))
+			cmp.Or(errs.of(s.Error), brief(s)), s.Rollout, s.Applied, s.Applied+len(s.Blocking))
 	}
 	if err := t.Flush(); err != nil {
 		return err
 	}
+	if _, err := io.WriteString(w, errs.String()); err != nil {
+		return err
+	}
 	for _, s := range all {
-		if _, err := io.WriteString(w, note(s)); err != nil {
+		if _, err := io.WriteString(w, note(s)+where(s, now)); err != nil {
 			return err
 		}
 		for _, b := range s.Blocking {
@@ -39,7 +44,7 @@ func Status(w io.Writer, all []inspect.Secret, now time.Time) error {
 			if s.Rollout == events.RolloutRetired {
 				how = "is not run by" // and nothing is left to hold back
 			}
-			if _, err := fmt.Fprintf(w, "  %s %s %s\n", name(s), how, b); err != nil {
+			if _, err := fmt.Fprintf(w, "  %s %s %s\n", name(s), how, inspect.Blocked(b)); err != nil {
 				return err
 			}
 		}
