@@ -97,8 +97,8 @@ func unread(p inspect.Plan) error {
 }
 
 func happens(p inspect.Plan, detailed bool) error {
-	if !detailed || unread(p) != nil || len(p.Soon()) == 0 {
-		return nil
+	if detailed && unread(p) == nil && len(p.Soon()) > 0 {
+		return cli.ErrHappens
 	}
-	return cli.ErrHappens
+	return nil
 }

@@ -76,7 +76,7 @@ func watchStatus(cmd *cobra.Command, path string, args []string, every time.Dura
 		all, err := r.Secrets(cmd.Context(), args)
 		switch {
 		case cmd.Context().Err() != nil:
-			return nil //nolint:nilerr // the end was asked for
+			return nil
 		case err != nil:
 			return operator.Unknown(err)
 		}

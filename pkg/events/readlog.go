@@ -59,7 +59,7 @@ func (b *Bus) readLog(ctx context.Context, follow bool, next func() (jetstream.M
 		m, err := next()
 		switch {
 		case err != nil && ctx.Err() != nil && follow:
-			return nil //nolint:nilerr // the end was asked for
+			return nil
 		case err != nil && ctx.Err() != nil:
 			return ctx.Err()
 		case err != nil:

@@ -183,6 +183,7 @@ func (s Secret) advice() []string {
 		add("write it in its store, set create: true, or bring a value in: rotator import " + string(s.SecretID))
 	case scheduler.ReasonExpired, scheduler.ReasonNoWindow:
 		add("check that a worker runs, then: rotator rotate " + string(s.SecretID))
+	default:
 	}
 	if s.Error != "" {
 		add("mend what cannot be read: " + s.Error)
@@ -225,9 +226,10 @@ func remedy(s Secret, b events.Blocker) string {
 		return fmt.Sprintf("bring %s to the version, then: rotator confirm %s --consumer %[1]s --version %[3]s", b.Service, s.SecretID, s.VersionID)
 	case events.BlockUnknown:
 		return "compare the instances with those that you run, then: rotator confirm-fleet --reason TEXT"
+	default:
+		if text := remedies[b.Reason]; text != "" {
+			return fmt.Sprintf(text, b.Service)
+		}
+		return "see docs/runbook.md: " + string(b.Reason)
 	}
-	if text := remedies[b.Reason]; text != "" {
-		return fmt.Sprintf(text, b.Service)
-	}
-	return "see docs/runbook.md: " + string(b.Reason)
 }

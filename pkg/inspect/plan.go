@@ -139,6 +139,7 @@ func (s Secret) planned(now time.Time, bus bool) Planned {
 		return p
 	case scheduler.ReasonScheduled, scheduler.ReasonNearExpiry, scheduler.ReasonExpired, scheduler.ReasonWaitingForWindow, scheduler.ReasonNoWindow, scheduler.ReasonRunning:
 		p.Action, p.At, p.Due = ActionRotate, later(s.RotateAt, now).UTC(), s.due()
+	default:
 	}
 	return p
 }

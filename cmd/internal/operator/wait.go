@@ -59,7 +59,7 @@ func converged(r *events.Rollout) bool {
 }
 
 // reached reports whether the rollout that d describes is where w waits for it.
-func (w Wait) reached(d events.Data) bool {
+func (w *Wait) reached(d events.Data) bool {
 	switch {
 	case w.For == WaitNone, w.For == WaitRotated:
 		return true
@@ -83,11 +83,11 @@ var errReached = errors.New("every rollout is there")
 
 // rollouts waits until the rollouts of some versions are where w waits for them. A ""
 // version is the latest. say is called with what changes.
-func (w Wait) rollouts(ctx context.Context, bus *events.Bus, want map[secret.ID]secret.VersionID, say func(string, ...any)) error {
+func (w *Wait) rollouts(ctx context.Context, bus *events.Bus, want map[secret.ID]secret.VersionID, say func(string, ...any)) error {
 	if w.For == WaitNone || w.For == WaitRotated || len(want) == 0 {
 		return nil
 	}
-	f := following{wait: w, want: want, roll: map[secret.ID]events.Data{}, done: map[secret.ID]bool{}, say: say}
+	f := following{wait: *w, want: want, roll: map[secret.ID]events.Data{}, done: map[secret.ID]bool{}, say: say}
 	last := map[secret.ID]secret.VersionID{}
 	maps.Copy(last, want)
 	inner, cancel := context.WithTimeout(ctx, w.Timeout)
@@ -163,7 +163,7 @@ func (f following) late(ctx context.Context, last map[secret.ID]secret.VersionID
 
 // WaitFor waits until the rollout of the latest version of each secret is where w waits
 // for it.
-func (w Wait) WaitFor(ctx context.Context, bus *events.Bus, ids []secret.ID, say func(string, ...any)) error {
+func (w *Wait) WaitFor(ctx context.Context, bus *events.Bus, ids []secret.ID, say func(string, ...any)) error {
 	want := map[secret.ID]secret.VersionID{}
 	for _, id := range ids {
 		want[id] = ""

@@ -31,7 +31,8 @@ func TestWait(t *testing.T) {
 	state := func(s events.RolloutState) *events.Rollout { return &events.Rollout{State: s} }
 	wait := func(w WaitState, v secret.VersionID) error {
 		t.Helper()
-		return Wait{w, time.Minute}.rollouts(t.Context(), bus, map[secret.ID]secret.VersionID{"DB": v}, func(string, ...any) {})
+		one := Wait{w, time.Minute}
+		return one.rollouts(t.Context(), bus, map[secret.ID]secret.VersionID{"DB": v}, func(string, ...any) {})
 	}
 	publish(events.TypeRotated, "1", "", nil)
 	publish(events.TypeRollout, "1", "", state(events.RolloutConverged))
@@ -44,7 +45,8 @@ func TestWait(t *testing.T) {
 	publish(events.TypeRollout, "2", "1", &events.Rollout{State: events.RolloutRolling, Blocking: []events.Blocker{{Service: "api", Reason: events.BlockOldVersion}}})
 	ctx, stop := context.WithCancel(t.Context())
 	var said string
-	err := Wait{WaitConverged, time.Minute}.WaitFor(ctx, bus, []secret.ID{"DB"}, func(format string, args ...any) {
+	w := Wait{WaitConverged, time.Minute}
+	err := w.WaitFor(ctx, bus, []secret.ID{"DB"}, func(format string, args ...any) {
 		said = fmt.Sprintf(format, args...)
 		stop()
 	})
@@ -69,7 +71,7 @@ func TestWhatAStateIsEnoughFor(t *testing.T) {
 		events.RolloutDraining: "true false", events.RolloutRetired: "true true", events.RolloutSuperseded: "false false", events.RolloutRolledBack: "false false",
 	} {
 		d := events.Data{SecretID: "DB", VersionID: "2", PreviousVersionID: "1", Rollout: &events.Rollout{State: state}}
-		if got := fmt.Sprint(Wait{For: WaitConverged}.reached(d), Wait{For: WaitRetired}.reached(d)); got != want {
+		if got := fmt.Sprint((&Wait{For: WaitConverged}).reached(d), (&Wait{For: WaitRetired}).reached(d)); got != want {
 			t.Errorf("%s: %s, want %s", state, got, want)
 		}
 	}

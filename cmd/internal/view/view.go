@@ -143,18 +143,6 @@ func name(s inspect.Secret) string {
 	}
 }
 
-// when says when something is due.
-func when(at, now time.Time) string {
-	switch {
-	case at.IsZero():
-		return "–"
-	case !at.After(now):
-		return "now"
-	default:
-		return at.Local().Format("2006-01-02 15:04:05 MST")
-	}
-}
-
 // several names the first of some services.
 func several(names []string) string {
 	const most = 3

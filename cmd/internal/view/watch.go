@@ -23,14 +23,14 @@ func NewWatch(w io.Writer, terminal bool) *Watch {
 	return &Watch{w: w, terminal: terminal, before: map[string]string{}}
 }
 
-// clear moves the cursor of a terminal to its first line and erases what follows.
-const clear = "\x1b[H\x1b[2J"
+// redraw moves the cursor of a terminal to its first line and erases what follows.
+const redraw = "\x1b[H\x1b[2J"
 
 // Show shows the secrets as they are now.
 func (v *Watch) Show(all []inspect.Secret, now time.Time) error {
 	var b strings.Builder
 	if v.terminal {
-		fmt.Fprintf(&b, "%s%s  %d secrets, ctrl-c ends\n\n", clear, now.Local().Format("15:04:05"), len(all))
+		fmt.Fprintf(&b, "%s%s  %d secrets, ctrl-c ends\n\n", redraw, now.Local().Format("15:04:05"), len(all))
 	}
 	for _, s := range all {
 		key := s.Store + " " + name(s)

@@ -50,7 +50,7 @@ func TestWatchPrintsWhatChanges(t *testing.T) {
 	if got := show(w, &out, s, noon.Add(time.Minute)); !strings.Contains(got, "◑ converged") || !strings.Contains(got, "└─ version 11111111 dies at 2026-11-30T13:00:00Z") {
 		t.Errorf("it has converged, and it prints\n%s", got)
 	}
-	if got := show(NewWatch(&out, true), &out, s, noon); !strings.HasPrefix(got, clear) || !strings.Contains(got, "converged 1m ") {
+	if got := show(NewWatch(&out, true), &out, s, noon); !strings.HasPrefix(got, redraw) || !strings.Contains(got, "converged 1m ") {
 		t.Errorf("a terminal shows\n%q", got)
 	}
 }

@@ -146,7 +146,7 @@ func (o Options) driver(ctx context.Context, nc *nats.Conn, opts config.StoreOpt
 	switch s := opts.(type) {
 	case *config.NATSKV:
 		if o.Absent != nil {
-			return absent{s.Features(), o.Absent}, nil
+			return absent{s.Features(), o.Absent}, nil //nolint:nilerr // it is the answer of a store
 		}
 		return o.bucket(ctx, nc, s)
 	case *config.AWS:
