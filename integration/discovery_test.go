@@ -216,7 +216,7 @@ func (c *cluster) isLeftAloneInTheEnd(o outside) {
 	wrong := map[string]string{"rotator:managed": "true", "rotator:id": "FOUND", "rotator:ttl": "soon"}
 	o.tag(c.t, "apps/found", wrong)
 	c.timer("")
-	if out, code := c.rotator("rotate", "FOUND", "--wait", "0s"); code != 1 || !strings.Contains(out, `rotator:ttl: "soon" is not a duration`) {
+	if out, code := c.rotator("rotate", "FOUND", "--wait", "none"); code != 1 || !strings.Contains(out, `rotator:ttl: "soon" is not a duration`) {
 		c.t.Errorf("rotating by wrong tags: exit %d: %s", code, out)
 	}
 	o.tag(c.t, "apps/found", managed)
@@ -224,7 +224,7 @@ func (c *cluster) isLeftAloneInTheEnd(o outside) {
 	o.tag(c.t, "apps/found", nil)
 	c.timer("")
 	c.last("it is said to be gone", events.TypeDiscovered, "FOUND", func(d events.Data) bool { return d.Discovered.Gone })
-	if out, code := c.rotator("rotate", "FOUND", "--wait", "0s"); code != 1 || !strings.Contains(out, "nor has it been discovered") {
+	if out, code := c.rotator("rotate", "FOUND", "--wait", "none"); code != 1 || !strings.Contains(out, "nor has it been discovered") {
 		c.t.Errorf("rotating what is not ours: exit %d: %s", code, out)
 	}
 	o.tag(c.t, "apps/found", managed)
@@ -257,12 +257,12 @@ func TestPlanOfANewStore(t *testing.T) {
 	var got [][]string
 	for line := range strings.Lines(out) {
 		if words := strings.Fields(line); len(words) > 3 {
-			got = append(got, words[:3])
+			got = append(got, words[:3], words[:2])
 		}
 	}
 	for _, want := range [][]string{
 		{"orders/db", "prod", "config"}, {"orders/api", "prod", "config"}, {"billing/key", "prod", "tags"}, {"mail/token", "prod", "tags"}, {"legacy/ftp", "prod", "tags"},
-		{"prod", "orders/db", "conflict"}, {"prod", "legacy/ftp", "invalid_tag"},
+		{"orders/db", "conflict"}, {"legacy/ftp", "invalid_tag"},
 	} {
 		if !slices.ContainsFunc(got, func(words []string) bool { return slices.Equal(words, want) }) {
 			t.Errorf("no line begins with %q", want)
@@ -271,24 +271,29 @@ func TestPlanOfANewStore(t *testing.T) {
 	if strings.Contains(out, "others/secret") {
 		t.Error("a secret that is not ours is in the plan")
 	}
-	var all []struct {
-		SecretID   string `json:"secret_id"`
-		Reason     string
-		Discovered bool
-		Problems   []struct{ Code, Subject, Message string }
+	var plan struct {
+		Secrets []struct {
+			SecretID   string `json:"secret_id"`
+			Reason     string
+			Discovered bool
+		}
+		Drift []struct{ Code, Subject, Message string }
 	}
 	out, _ = c.rotator("plan", "--json", "--within", "45d")
-	if err := json.Unmarshal([]byte(out), &all); err != nil {
+	if err := json.Unmarshal([]byte(out), &plan); err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}
 	said := map[string]string{}
-	for _, s := range all {
-		said[s.SecretID] = fmt.Sprint(s.Reason, " ", s.Discovered, " ", s.Problems)
+	for _, s := range plan.Secrets {
+		said[s.SecretID] = fmt.Sprint(s.Reason, " ", s.Discovered)
+	}
+	for _, d := range plan.Drift {
+		said[d.Subject] += fmt.Sprintf(" %s: %s", d.Code, d.Message)
 	}
 	want := map[string]string{
-		"orders/db":  `scheduled false [{conflict rotator:ttl "7d"; the configuration says 30d, and holds}]`,
-		"orders/api": "scheduled false []", "mail/token": "scheduled true []",
-		"legacy/ftp": `invalid_tags true [{invalid_tag rotator:ttl "soon" is not a duration}]`,
+		"orders/db":  `scheduled false conflict: rotator:ttl: "7d"; the configuration says 30d, and holds`,
+		"orders/api": "scheduled false", "mail/token": "scheduled true",
+		"legacy/ftp": `invalid_tags true invalid_tag: rotator:ttl: "soon" is not a duration`,
 	}
 	if fmt.Sprint(said) != fmt.Sprint(want) {
 		t.Errorf("within 45 days: %v\nwant %v", said, want)

@@ -99,7 +99,7 @@ func (r *reader) follow(doc string, words []string) {
 	case words[0] == "rotator" && words[1] == "run":
 		r.run(words)
 	default:
-		if slices.Contains([]string{"plan", "status", "rotate", "keys"}, words[1]) && r.node == nil {
+		if slices.Contains([]string{"status", "rotate", "keys"}, words[1]) && r.node == nil {
 			r.run([]string{"rotator", "run", "--config", standIns["FILE"]})
 		}
 		r.do(doc, words)

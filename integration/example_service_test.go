@@ -192,7 +192,7 @@ func (l *example) call(ctx context.Context, token *client.Handle) {
 // rotate asks for one rotation after the other, as an operator does.
 func (l *example) rotate(id secret.ID) {
 	for i := range exampleRotations {
-		p := startWith(l.t, l.credentials(), "rotate", string(id), "--config", l.config, "--wait", "2m")
+		p := startWith(l.t, l.credentials(), "rotate", string(id), "--config", l.config, "--timeout", "2m", "--again")
 		<-p.done
 		if code := p.cmd.ProcessState.ExitCode(); code != 0 {
 			l.t.Errorf("rotation %d of %s: exit %d: %s", i+1, id, code, p.out)

@@ -38,7 +38,7 @@ func TestKeysOfTheEmbeddedStore(t *testing.T) {
 	})
 	for range 2 {
 		do(0, "keys", "rotate")
-		do(0, "rotate", "api/key")
+		do(0, "rotate", "api/key", "--again")
 	}
 	do(2, "keys", "rotate", "--store", "other")
 	do(2, "keys", "change-master")
@@ -54,7 +54,7 @@ func TestKeysOfTheEmbeddedStore(t *testing.T) {
 	if err := errors.Join(err, os.Rename(fresh, master)); err != nil {
 		t.Fatal(err)
 	}
-	do(0, "rotate", "api/key") // by the node that runs since before
+	do(0, "rotate", "api/key", "--again") // by the node that runs since before
 	do(0, "keys", "rotate")
 	do(0, "policy", "check")
 	if code := node.drain(t); code != 0 {

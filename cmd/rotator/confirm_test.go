@@ -11,6 +11,7 @@ import (
 	"github.com/tradepulse/rotator/cmd/internal/view"
 	"github.com/tradepulse/rotator/pkg/events"
 	"github.com/tradepulse/rotator/pkg/inspect"
+	"github.com/tradepulse/rotator/pkg/scheduler"
 )
 
 // TestWhatIsNotSaidIsUsage: the commands that record what a person vouches for refuse
@@ -61,12 +62,12 @@ func TestWhatIsNotSaidIsUsage(t *testing.T) {
 // TestTheEffectiveWaitIsShown by plan and by status.
 func TestTheEffectiveWaitIsShown(t *testing.T) {
 	t.Parallel()
-	all := []inspect.Secret{{SecretID: "DB", Store: "main", Previous: "1", Rollout: events.RolloutConverged, WaitSeconds: 3636}}
+	all := []inspect.Secret{{SecretID: "DB", Store: "main", Previous: "1", Reason: scheduler.ReasonNearExpiry, Rollout: events.RolloutConverged, WaitSeconds: 3636}}
 	var plan strings.Builder
-	if err := view.Plan(&plan, all, time.Now()); err != nil {
+	if err := view.Plan(&plan, inspect.NewPlan(time.Now(), time.Hour, all, nil), false); err != nil {
 		t.Fatal(err)
 	}
-	if got := plan.String(); !strings.Contains(got, "WAIT\n") || !strings.Contains(got, " 1h0m36s\n") {
+	if got := plan.String(); !strings.Contains(got, "WAIT\n") || !strings.Contains(got, " 1h0m36s lease\n") {
 		t.Errorf("plan prints\n%s", got)
 	}
 }

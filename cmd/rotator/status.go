@@ -3,7 +3,6 @@ package main
 import (
 	"errors"
 	"fmt"
-	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -15,7 +14,8 @@ import (
 )
 
 func statusCommand(path *string) *cobra.Command {
-	var asJSON bool
+	var asJSON, watch bool
+	var every time.Duration
 	cmd := &cobra.Command{
 		Use:   "status [ID...]",
 		Short: "Show every secret: its version, when it rotates, and who does not run it yet",
@@ -29,13 +29,20 @@ while one may, and "unknown" when records of instances were lost. A silent
 instance is one that has neither renewed its presence nor said that it has ended:
 if you know that its process is gone, have it forgotten with 'rotator forget'.
 
-The exit code is 1 when a secret cannot be read, is past its end, is not
-scheduled because of its tags, or has a rollout that stalled.`,
+A store that does not answer is waited for once; what the bus knows of its secrets is
+shown all the same. With --watch it shows a tree that is drawn again on a terminal;
+elsewhere it prints what changes.
+
+The exit code is 1 when a secret cannot be read, is past its end, is not scheduled
+because of its tags, or when its rollout has stalled.`,
 		Example: `  rotator status --config docs/examples/single-node.yaml
   rotator status --config docs/examples/single-node.yaml --json | jq '.[] | select(.safe_to_revoke.answer != "yes")'`,
 		ValidArgsFunction: cli.CompleteIDs(path, 0),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			all, err := operator.Secrets(cmd, *path, args, false)
+			if watch {
+				return watchStatus(cmd, *path, args, every)
+			}
+			all, err := operator.Secrets(cmd, *path, args)
 			if err != nil {
 				return err
 			}
@@ -48,42 +55,40 @@ scheduled because of its tags, or has a rollout that stalled.`,
 		},
 	}
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print an array of objects")
+	cmd.Flags().BoolVarP(&watch, "watch", "w", false, "show it until interrupted")
+	cmd.Flags().DurationVar(&every, "interval", 2*time.Second, "how often --watch looks")
+	cmd.MarkFlagsMutuallyExclusive("json", "watch")
 	return cmd
 }
 
-func planCommand(path *string) *cobra.Command {
-	var asJSON bool
-	var within time.Duration
-	cmd := &cobra.Command{
-		Use:   "plan [ID...]",
-		Short: "Show what would rotate when, why, and whom it concerns",
-		Long: `Decides for every secret what the scheduler would decide now, and shows what
-rotates within the given time, with the services and instances that will have to
-reload: first those of the configuration, then those that are discovered in the
-stores, and what is wrong with the tags of either. WAIT is how long a version
-outlives the promotion of its successor at least: the longest of grace period,
-lease and floor. It reads the current values to find rotations that will be
-refused, such as that of a document. It changes nothing.`,
-		Example:           "  rotator plan --within 7d --config docs/examples/cluster.yaml",
-		ValidArgsFunction: cli.CompleteIDs(path, 0),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			all, err := operator.Secrets(cmd, *path, args, true)
-			if err != nil {
-				return err
-			}
-			now := time.Now()
-			if within != 0 {
-				all = slices.DeleteFunc(all, func(s inspect.Secret) bool { return !s.MayRotateBefore(now.Add(within)) })
-			}
-			if asJSON {
-				return cli.PrintJSON(cmd.OutOrStdout(), all)
-			}
-			return view.Plan(cmd.OutOrStdout(), all, now)
-		},
+// watchStatus shows secrets until the command is interrupted.
+func watchStatus(cmd *cobra.Command, path string, args []string, every time.Duration) error {
+	if every <= 0 {
+		return cli.UsageError{Err: errors.New("--interval: give a time such as 2s")}
 	}
-	cmd.Flags().BoolVar(&asJSON, "json", false, "print an array of objects")
-	cmd.Flags().Var((*cli.Duration)(&within), "within", "only what rotates within this time (default: everything)")
-	return cmd
+	r, err := operator.OpenReader(cmd, path)
+	if err != nil {
+		return err
+	}
+	defer r.Close()
+	out := view.NewWatch(cmd.OutOrStdout(), isTerminal(cmd.OutOrStdout()))
+	for tick := time.Tick(every); ; {
+		all, err := r.Secrets(cmd.Context(), args)
+		switch {
+		case cmd.Context().Err() != nil:
+			return nil
+		case err != nil:
+			return err
+		}
+		if err := out.Show(all, time.Now()); err != nil {
+			return err
+		}
+		select {
+		case <-cmd.Context().Done():
+			return nil
+		case <-tick:
+		}
+	}
 }
 
 // unhealthy returns an error when secrets need attention.

@@ -41,6 +41,14 @@ func whyFlags(cmd *cobra.Command) *operator.Why {
 	return &why
 }
 
+// waitFlags adds the flags that say what a command waits for.
+func waitFlags(cmd *cobra.Command) *operator.Wait {
+	wait := operator.Wait{For: operator.WaitRotated}
+	cmd.Flags().Var(&wait, "wait", "what to wait for: none, rotated, converged or retired")
+	cmd.Flags().DurationVar(&wait.Timeout, "timeout", time.Minute, "how long to wait, for each of the two: the new version, its rollout")
+	return &wait
+}
+
 func getCommand(path *string) *cobra.Command {
 	var version, field string
 	var reveal bool
@@ -87,7 +95,6 @@ func isTerminal(w io.Writer) bool {
 
 func putCommand(path *string) *cobra.Command {
 	var notAfter string
-	var wait time.Duration
 	var asJSON bool
 	cmd := &cobra.Command{
 		Use:   "put ID",
@@ -102,7 +109,7 @@ version is announced.`,
 		ValidArgsFunction: cli.CompleteIDs(path, 1),
 	}
 	cmd.Flags().StringVar(&notAfter, "not-after", "", "the end of the version's life, as 2027-01-31T12:00:00Z")
-	cmd.Flags().DurationVar(&wait, "wait", time.Minute, "how long to wait for the new version; 0 only asks")
+	wait := waitFlags(cmd)
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print an object")
 	why := whyFlags(cmd)
 	cmd.RunE = onSecret(path, func(cmd *cobra.Command, parts *wire.Parts, id secret.ID) error {
@@ -110,7 +117,7 @@ version is announced.`,
 		if err != nil {
 			return err
 		}
-		out, err := operator.Put(cmd.Context(), parts, id, value, end, *why, wait)
+		out, err := operator.Put(cmd.Context(), parts, id, value, end, *why, *wait)
 		if err != nil {
 			return err
 		}
@@ -200,7 +207,6 @@ func versionsCommand(path *string) *cobra.Command {
 }
 
 func rollbackCommand(path *string) *cobra.Command {
-	var wait time.Duration
 	var asJSON bool
 	cmd := &cobra.Command{
 		Use:   "rollback ID",
@@ -212,11 +218,11 @@ still works: until it is retired. Afterwards make a new version with 'rotator ro
 		Args:              cli.Exactly(1),
 		ValidArgsFunction: cli.CompleteIDs(path, 1),
 	}
-	cmd.Flags().DurationVar(&wait, "wait", time.Minute, "how long to wait for the new version; 0 only asks")
+	wait := waitFlags(cmd)
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print an object")
 	why := whyFlags(cmd)
 	cmd.RunE = onSecret(path, func(cmd *cobra.Command, parts *wire.Parts, id secret.ID) error {
-		out, err := operator.Rollback(cmd.Context(), parts, id, *why, wait)
+		out, err := operator.Rollback(cmd.Context(), parts, id, *why, *wait)
 		if err != nil {
 			return err
 		}

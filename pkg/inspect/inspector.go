@@ -5,6 +5,7 @@ import (
 	"errors"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/tradepulse/rotator/pkg/catalog"
 	"github.com/tradepulse/rotator/pkg/events"
@@ -37,7 +38,7 @@ type Inspector struct {
 // What cannot be read of one secret is in its Error. An ID that is neither
 // configured nor discovered is an error that wraps [catalog.ErrUnknownSecret].
 func (i *Inspector) Secrets(ctx context.Context, ids ...secret.ID) ([]Secret, error) {
-	r := &reading{Inspector: i, view: NewView(i.Bus), claimed: map[secret.ID]secret.Spec{}}
+	r := &reading{Inspector: i, view: NewView(i.Bus), claimed: map[secret.ID]secret.Spec{}, down: map[string]error{}}
 	r.view.known = i.Readers
 	if len(ids) > 0 {
 		return r.some(ctx, ids)
@@ -50,6 +51,7 @@ type reading struct {
 	*Inspector
 	view    *View
 	claimed map[secret.ID]secret.Spec // :: id → the discovered secret that was listed first with it
+	down    map[string]error          // :: store → why it did not answer; it is not asked again
 }
 
 func (r *reading) some(ctx context.Context, ids []secret.ID) ([]Secret, error) {
@@ -81,8 +83,16 @@ func (r *reading) all(ctx context.Context) []Secret {
 
 // known reads one secret of which the ID and the place are known.
 func (r *reading) known(ctx context.Context, e catalog.Entry) Secret {
-	e, meta, err := r.Catalog.Describe(ctx, e.Spec)
-	return r.shaped(ctx, e, r.view.Secret(ctx, e, meta, err))
+	if err := r.down[e.Spec.Store]; err != nil {
+		return r.view.Secret(ctx, e, secret.Metadata{}, err)
+	}
+	bounded, cancel := context.WithTimeout(ctx, storeWait)
+	defer cancel()
+	found, meta, err := r.Catalog.Describe(bounded, e.Spec)
+	if errors.Is(err, store.ErrUnavailable) || errors.Is(err, context.DeadlineExceeded) {
+		r.down[e.Spec.Store] = err
+	}
+	return r.shaped(bounded, found, r.view.Secret(ctx, found, meta, err))
 }
 
 // shaped returns s with the finding of [Shape], if that is asked for.
@@ -93,9 +103,15 @@ func (r *reading) shaped(ctx context.Context, e catalog.Entry, s Secret) Secret 
 	return s
 }
 
+// storeWait is how long a store is waited for: a person waits for the answer.
+const storeWait = 5 * time.Second
+
 // discovered returns the secrets that are discovered in a store, in the order of
 // their paths. A listing that fails is a Secret without a path.
 func (r *reading) discovered(ctx context.Context, st *store.Store) []Secret {
+	if err := r.down[st.Name()]; err != nil {
+		return []Secret{{Store: st.Name(), Error: err.Error(), Discovered: true}}
+	}
 	var out []Secret
 	for meta, err := range st.List(ctx) {
 		if err != nil {

@@ -42,6 +42,10 @@ type Secret struct {
 	Rollout  events.RolloutState `json:"rollout,omitempty"`
 	Applied  int                 `json:"applied"`
 	Blocking []events.Blocker    `json:"blocking,omitempty"`
+	// RolloutSince is when the rollout entered its state, and RetireAt from when on the
+	// version before dies, as far as it is known yet.
+	RolloutSince time.Time `json:"rollout_since,omitzero"`
+	RetireAt     time.Time `json:"retire_at,omitzero"`
 	// SafeToRevoke says whether every version before VersionID may be revoked. Nil
 	// without a bus.
 	SafeToRevoke *rollout.SafeToRevoke `json:"safe_to_revoke,omitempty"`
@@ -54,19 +58,28 @@ type Secret struct {
 	Findings []secret.Finding `json:"problems,omitempty"`
 	// Error is why the secret, or what the bus says of it, cannot be read.
 	Error string `json:"error,omitempty"`
+
+	// Spec and Meta are what is configured and what the store knows. TimerAt is when
+	// the timer on the bus fires, Announced the version that the log announced last, and
+	// AnnouncedAt when.
+	Spec        secret.Spec      `json:"-"`
+	Meta        secret.Metadata  `json:"-"`
+	TimerAt     time.Time        `json:"-"`
+	Announced   secret.VersionID `json:"-"`
+	AnnouncedAt time.Time        `json:"-"`
 }
 
 // show returns what an entry says of its secret.
 func show(e catalog.Entry) Secret {
 	return Secret{
 		SecretID: e.Spec.ID, Store: e.Spec.Store, Path: e.Spec.StorePath(), Services: e.Spec.Services,
-		Discovered: e.Origin == catalog.Discovered, Findings: e.Findings,
+		Discovered: e.Origin == catalog.Discovered, Findings: e.Findings, Spec: e.Spec,
 	}
 }
 
 // NeedsAttention reports whether a person has to act: the secret cannot be read,
-// does not exist, is past its end, is not scheduled because of its tags, or has a
-// rollout that stalled.
+// does not exist, is past its end, is not scheduled because of its tags, or its rollout
+// has stalled.
 func (s Secret) NeedsAttention() bool {
 	switch s.Reason {
 	case scheduler.ReasonExpired, scheduler.ReasonNotFound, scheduler.ReasonDeleted, scheduler.ReasonInvalid, scheduler.ReasonCollision:

@@ -130,3 +130,15 @@ func (d truncated) List(ctx context.Context) iter.Seq2[secret.Metadata, error] {
 		}
 	}
 }
+
+// errDown is what a store says that does not work.
+var errDown = fmt.Errorf("%w: it is down", store.ErrUnavailable)
+
+// announce publishes that a version is current.
+func announce(t *testing.T, s *site, id secret.ID, v secret.VersionID) {
+	t.Helper()
+	e := events.Rotated("/test", time.Now(), events.Data{SecretID: id, Store: "main", VersionID: v, Reason: events.ReasonManual})
+	if err := s.bus.Publish(t.Context(), e); err != nil {
+		t.Fatal(err)
+	}
+}

@@ -37,8 +37,9 @@ func (v *View) Secret(ctx context.Context, e catalog.Entry, m secret.Metadata, e
 	s := show(e)
 	if err != nil && !errors.Is(err, secret.ErrNotFound) {
 		s.Error = err.Error()
-		return s
+		return v.unread(ctx, s)
 	}
+	s.Meta = m
 	facts := scheduler.Facts{Known: err == nil, Meta: m, Deleted: scheduler.Deletion(err)}
 	last, err := v.ask(ctx, e.Spec.ID, &facts)
 	decide(&s, e.Spec, facts)
@@ -66,7 +67,26 @@ func (v *View) ask(ctx context.Context, id secret.ID, facts *scheduler.Facts) (e
 func decide(s *Secret, spec secret.Spec, facts scheduler.Facts) {
 	d := scheduler.Evaluate(time.Now(), spec, facts)
 	s.Reason, s.Message, s.Failure, s.RotateAt = d.Reason, d.Message, d.Failure, d.At
-	s.Armed = facts.Timer.Seq != 0
+	s.Armed, s.TimerAt = facts.Timer.Seq != 0, facts.Timer.At
+}
+
+// unread adds to a secret that its store does not show where its last rollout is, by
+// the log and the fleet alone.
+func (v *View) unread(ctx context.Context, s Secret) Secret {
+	if v.bus == nil || s.SecretID == "" {
+		return s
+	}
+	announced, err := v.bus.Last(ctx, events.TypeRotated, s.SecretID)
+	last, rerr := v.bus.Last(ctx, events.TypeRollout, s.SecretID)
+	if s.VersionID = announced.Event.Data.VersionID; err == nil && rerr == nil && s.VersionID != "" {
+		s.Previous = announced.Event.Data.PreviousVersionID
+		err = v.rollout(ctx, &s, s.Spec, last.Event.Data, false)
+		s.SafeToRevoke = nil // the store may have another version by now
+	}
+	if err = errors.Join(err, rerr); err != nil {
+		s.Error += "; " + err.Error()
+	}
+	return s
 }
 
 // versions sets which versions there are.
@@ -91,12 +111,16 @@ func (v *View) rollout(ctx context.Context, s *Secret, spec secret.Spec, last ev
 	if last.VersionID == s.VersionID && last.Rollout != nil {
 		r = rollout.Resume(last)
 	}
-	s.Rollout = r.State
+	s.Rollout, s.RolloutSince, s.RetireAt = r.State, r.Since, r.RetireAt
 	announced, err := v.bus.Last(ctx, events.TypeRotated, s.SecretID)
 	if err != nil && !errors.Is(err, events.ErrUntrusted) {
 		return err
 	}
 	untrusted = untrusted || err != nil
+	s.Announced, s.AnnouncedAt = announced.Event.Data.VersionID, announced.At
+	if s.RolloutSince.IsZero() && s.Announced == s.VersionID {
+		s.RolloutSince = announced.At
+	}
 	confirmed, err := v.bus.Confirmations(ctx, s.SecretID, spec.Proof.Consumers)
 	if err != nil {
 		return err

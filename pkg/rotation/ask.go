@@ -50,16 +50,11 @@ func Await(ctx context.Context, log Log, q Request) (secret.VersionID, error) {
 	var to secret.VersionID
 	done := errors.New("done")
 	err := log.WatchLog(ctx, []events.Type{events.TypeRotated, events.TypeRotationFailed}, func(_ context.Context, a events.Announcement) error {
-		d := a.Event.Data
-		switch {
-		case d.SecretID != q.Secret:
-		case a.Event.Type == events.TypeRotated && d.VersionID != q.From && d.PreviousVersionID == q.From:
-			to = d.VersionID
+		v, err := q.Outcome(a)
+		if to = v; v != "" {
 			return done
-		case a.Event.Type == events.TypeRotationFailed && d.VersionID == q.From && a.Event.Time.After(q.At):
-			return givenUp(d.Failure)
 		}
-		return nil
+		return err
 	}, nil)
 	switch {
 	case errors.Is(err, done):
@@ -69,6 +64,20 @@ func Await(ctx context.Context, log Log, q Request) (secret.VersionID, error) {
 	default:
 		return "", ctx.Err()
 	}
+}
+
+// Outcome says what an event of the log means for a request: the version that was made
+// for it, an error that wraps [ErrGivenUp], or neither.
+func (q Request) Outcome(a events.Announcement) (secret.VersionID, error) {
+	d := a.Event.Data
+	switch {
+	case d.SecretID != q.Secret:
+	case a.Event.Type == events.TypeRotated && d.VersionID != q.From && d.PreviousVersionID == q.From:
+		return d.VersionID, nil
+	case a.Event.Type == events.TypeRotationFailed && d.VersionID == q.From && a.Event.Time.After(q.At):
+		return "", givenUp(d.Failure)
+	}
+	return "", nil
 }
 
 func givenUp(f *events.Failure) error {

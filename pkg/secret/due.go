@@ -3,8 +3,51 @@ package secret
 import (
 	"crypto/sha256"
 	"encoding/binary"
+	"fmt"
 	"time"
 )
+
+// Due is the moment that [Spec.RotateAt] returns, and what it is made of:
+// At = End − Margin − Jitter − Window.
+type Due struct {
+	// At is zero for a version that is never due.
+	At time.Time
+	// End is when the version ends.
+	End time.Time
+	// Margin is the refresh margin, at most the whole life of the version.
+	Margin time.Duration
+	// Jitter is the share of the secret in the jitter.
+	Jitter time.Duration
+	// Window is how much earlier the last window before End − Margin − Jitter is.
+	Window time.Duration
+}
+
+// Due says when the current version counts as near expiry, and why then. Its error is
+// that of [Spec.RotateAt].
+func (s Spec) Due(m Metadata) (Due, error) {
+	cur := m.Current()
+	end := s.NotAfter(m, cur)
+	if cur.ID == "" || end.IsZero() {
+		return Due{}, nil
+	}
+	due := end.Add(-s.Margin())
+	if due.Before(cur.CreatedAt) {
+		due = cur.CreatedAt
+	}
+	frac := Spread(s.ID, string(cur.ID))
+	free := due.Sub(cur.CreatedAt)
+	d := Due{End: end, Margin: end.Sub(due), Jitter: time.Duration(frac * float64(min(orDefault(s.MaxJitter, free/10), free)))}
+	d.At = due.Add(-d.Jitter)
+	if len(s.Windows) == 0 {
+		return d, nil
+	}
+	in, ok := lastWindowed(s.Windows, cur.CreatedAt, d.At, frac)
+	if !ok {
+		return d, fmt.Errorf("%w: %s expires at %s", ErrNoWindow, s.ID, end.UTC().Format(time.RFC3339))
+	}
+	d.Window, d.At = d.At.Sub(in), in
+	return d, nil
+}
 
 // DueAt returns the moment from which a rotation of the current version may
 // start, as seen at now. That is [Spec.RotateAt] until it has passed. When it

@@ -209,26 +209,8 @@ var ErrNoWindow = errors.New("no rotation window before expiry")
 // means never: there is no current version, or it has no end. The error wraps
 // [ErrNoWindow]; the time beside it is the one that ignores the windows.
 func (s Spec) RotateAt(m Metadata) (time.Time, error) {
-	cur := m.Current()
-	end := s.NotAfter(m, cur)
-	if cur.ID == "" || end.IsZero() {
-		return time.Time{}, nil
-	}
-	due := end.Add(-s.Margin())
-	if due.Before(cur.CreatedAt) {
-		due = cur.CreatedAt
-	}
-	frac := Spread(s.ID, string(cur.ID))
-	free := due.Sub(cur.CreatedAt)
-	spread := min(orDefault(s.MaxJitter, free/10), free)
-	at := due.Add(-time.Duration(frac * float64(spread)))
-	if len(s.Windows) == 0 {
-		return at, nil
-	}
-	if in, ok := lastWindowed(s.Windows, cur.CreatedAt, at, frac); ok {
-		return in, nil
-	}
-	return at, fmt.Errorf("%w: %s expires at %s", ErrNoWindow, s.ID, end.UTC().Format(time.RFC3339))
+	d, err := s.Due(m)
+	return d.At, err
 }
 
 // orDefault reads a duration setting: 0 is the default, negative is none.

@@ -42,6 +42,23 @@ type UsageError struct{ Err error }
 func (e UsageError) Error() string { return e.Err.Error() }
 func (e UsageError) Unwrap() error { return e.Err }
 
+// Detailed is the name of the flag with which ExitUsage means that something will
+// happen. An error of the caller is then ExitFailed.
+const Detailed = "detailed-exitcode"
+
+// ErrHappens makes a command end with the code 2 of [Detailed] and no message.
+var ErrHappens = errors.New("something will happen soon")
+
+// ownCode returns the exit code of an error that has one of its own, and whether there is
+// one.
+func ownCode(cmd *cobra.Command, err error) (int, bool) {
+	if errors.Is(err, ErrHappens) {
+		return ExitUsage, true
+	}
+	f := cmd.Flags().Lookup(Detailed)
+	return ExitFailed, f != nil && f.Changed
+}
+
 // Execute runs a command until it is done, or until SIGINT or SIGTERM asks it
 // to drain. A second signal ends the process at once. It returns the exit code.
 func Execute(root *cobra.Command) int {
@@ -55,6 +72,12 @@ func Execute(root *cobra.Command) int {
 	cmd, err := root.ExecuteContextC(ctx)
 	if err == nil {
 		return ExitOK
+	}
+	if own, ok := ownCode(cmd, err); ok {
+		if own == ExitFailed {
+			fmt.Fprintf(root.ErrOrStderr(), "%s: %v\n", root.Name(), err)
+		}
+		return own
 	}
 	if problems, ok := errors.AsType[config.Problems](err); ok {
 		fmt.Fprintln(root.ErrOrStderr(), problems) // each begins with its file and line, for editors
@@ -77,6 +100,14 @@ func Exactly(n int) cobra.PositionalArgs {
 		}
 		return nil
 	}
+}
+
+// AtLeastOne demands one argument or more.
+func AtLeastOne(cmd *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return UsageError{fmt.Errorf("%s; want: %s", given(0), cmd.UseLine())}
+	}
+	return nil
 }
 
 func given(n int) string {

@@ -5,6 +5,10 @@ import (
 	"strings"
 )
 
+// Suggest returns what an operator meant who wrote word where one of known was wanted,
+// and false when nothing is close.
+func Suggest(word string, known []string) (string, bool) { return suggest(word, known) }
+
 // suggest returns what an operator meant who wrote word where one of known was
 // wanted, and false when nothing is close.
 func suggest(word string, known []string) (string, bool) {
@@ -16,9 +20,6 @@ func suggest(word string, known []string) (string, bool) {
 	}
 	return best, best != ""
 }
-
-// Suggest returns the one of known that is close to word, and false when none is.
-func Suggest(word string, known []string) (string, bool) { return suggest(word, known) }
 
 // renamed maps words of earlier versions, keys and values, to their new names.
 var renamed = map[string]string{

@@ -2,14 +2,12 @@ package operator
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/tradepulse/rotator/cmd/internal/wire"
-	"github.com/tradepulse/rotator/pkg/catalog"
 	"github.com/tradepulse/rotator/pkg/events"
 	"github.com/tradepulse/rotator/pkg/secret"
 )
@@ -18,10 +16,7 @@ import (
 // current one. If that is on record already it writes nothing, and returns that
 // record and true.
 func Confirm(ctx context.Context, p *wire.Parts, c events.Confirmed) (on events.Confirmed, done bool, err error) {
-	found, err := p.Catalog.Find(ctx, c.SecretID)
-	if errors.Is(err, catalog.ErrUnknownSecret) {
-		err = fmt.Errorf("%w; 'rotator status' lists those that are", err)
-	}
+	found, err := find(ctx, p.Catalog, c.SecretID)
 	if err != nil {
 		return c, false, err
 	}

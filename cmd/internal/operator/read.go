@@ -9,6 +9,8 @@ import (
 
 	"github.com/tradepulse/rotator/cmd/internal/cli"
 	"github.com/tradepulse/rotator/cmd/internal/wire"
+	"github.com/tradepulse/rotator/pkg/catalog"
+	"github.com/tradepulse/rotator/pkg/events"
 	"github.com/tradepulse/rotator/pkg/gate"
 	"github.com/tradepulse/rotator/pkg/inspect"
 	"github.com/tradepulse/rotator/pkg/secret"
@@ -22,27 +24,29 @@ func environment() *env.Driver {
 }
 
 // Secrets returns what is known of the secrets with the given ids, or of all,
-// where the configuration at path runs. shapes is that of [inspect.Inspector].
-func Secrets(cmd *cobra.Command, path string, args []string, shapes bool) ([]inspect.Secret, error) {
-	o, err := New(cmd, path)
+// where the configuration at path runs.
+func Secrets(cmd *cobra.Command, path string, args []string) ([]inspect.Secret, error) {
+	r, err := OpenReader(cmd, path)
 	if err != nil {
 		return nil, err
 	}
-	parts, err := o.connect(cmd.Context())
+	defer r.Close()
+	return r.Secrets(cmd.Context(), args)
+}
+
+// inspect reads the secrets with the given ids, or all. A nil bus is left out. shapes is
+// that of [inspect.Inspector].
+func (o *Operator) inspect(ctx context.Context, c *catalog.Catalog, stores *store.Set, bus *events.Bus, args []string, shapes bool) ([]inspect.Secret, error) {
+	ids, err := ParseIDs(args)
 	if err != nil {
-		return nil, err
+		return nil, cli.UsageError{Err: err}
 	}
-	defer parts.Close()
-	ids := make([]secret.ID, len(args))
-	for i, arg := range args {
-		ids[i] = secret.ID(arg)
+	in := inspect.Inspector{Catalog: c, Stores: stores, Readers: wire.KnownReaders(o.Config), Shapes: shapes}
+	if bus != nil {
+		in.Bus = bus
 	}
-	in := inspect.Inspector{Catalog: parts.Catalog, Stores: parts.Stores, Bus: parts.Bus, Readers: wire.KnownReaders(o.Config), Shapes: shapes}
-	all, err := in.Secrets(cmd.Context(), ids...)
-	if err != nil {
-		return nil, Unknown(err, known(parts))
-	}
-	return all, nil
+	all, err := in.Secrets(ctx, ids...)
+	return all, likely(err, c)
 }
 
 // ToCheck returns the secrets with the given ids that have to be fit for use, or
@@ -122,3 +126,30 @@ func versionsAt(ctx context.Context, r gate.Reader, path string) func(secret.Ver
 		return val, err
 	}
 }
+
+// Reader reads secrets again and again where a configuration runs.
+type Reader struct {
+	o     *Operator
+	parts *wire.Parts
+}
+
+// OpenReader connects to what runs with the configuration at path.
+func OpenReader(cmd *cobra.Command, path string) (*Reader, error) {
+	o, err := New(cmd, path)
+	if err != nil {
+		return nil, err
+	}
+	parts, err := o.connect(cmd.Context())
+	if err != nil {
+		return nil, err
+	}
+	return &Reader{o, parts}, nil
+}
+
+// Secrets returns what is known of the secrets with the given ids, or of all.
+func (r *Reader) Secrets(ctx context.Context, args []string) ([]inspect.Secret, error) {
+	return r.o.inspect(ctx, r.parts.Catalog, r.parts.Stores, r.parts.Bus, args, false)
+}
+
+// Close closes what was opened.
+func (r *Reader) Close() error { return r.parts.Close() }

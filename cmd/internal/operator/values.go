@@ -31,9 +31,9 @@ type place struct {
 
 // locate finds a secret and reads its metadata.
 func locate(ctx context.Context, p *wire.Parts, id secret.ID) (place, error) {
-	found, err := p.Catalog.Find(ctx, id)
+	found, err := find(ctx, p.Catalog, id)
 	if err != nil {
-		return place{}, Unknown(err, known(p))
+		return place{}, err
 	}
 	st, ok := p.Stores.Get(found.Spec.Store)
 	if !ok {
@@ -102,7 +102,7 @@ func ReadValue(r io.Reader) (secret.Value, error) {
 // Put has a value of a person become the current version of a secret. The workers
 // apply, test and promote it as they do with one of their own; if they refuse it, it
 // is withdrawn. The value has to satisfy the policy.
-func Put(ctx context.Context, p *wire.Parts, id secret.ID, value secret.Value, notAfter time.Time, why Why, wait time.Duration) (Rotated, error) {
+func Put(ctx context.Context, p *wire.Parts, id secret.ID, value secret.Value, notAfter time.Time, why Why, wait Wait) (Rotated, error) {
 	at, err := locate(ctx, p, id)
 	if err != nil {
 		return Rotated{}, err
@@ -128,7 +128,7 @@ type supplied struct {
 const puts = 16
 
 // supply writes a pending version and has the workers make it current.
-func supply(ctx context.Context, p *wire.Parts, at place, s supplied, why Why, wait time.Duration) (Rotated, error) {
+func supply(ctx context.Context, p *wire.Parts, at place, s supplied, why Why, wait Wait) (Rotated, error) {
 	if err := record(ctx, p, s.kind, at.spec.ID, s.of, why); err != nil {
 		return Rotated{}, err
 	}
@@ -139,14 +139,17 @@ func supply(ctx context.Context, p *wire.Parts, at place, s supplied, why Why, w
 	by := User()
 	q := rotation.Supplied(time.Now(), by, why.Ticket, at.spec, at.meta, v.Token)
 	out := Rotated{SecretID: at.spec.ID, From: q.From}
-	if err := p.Bus.RotateNow(ctx, q.Event(p.Source+"/"+by)); err != nil || wait <= 0 {
+	if err := p.Bus.RotateNow(ctx, q.Event(p.Source+"/"+by)); err != nil || wait.For == WaitNone {
 		return out, err
 	}
-	out.To, err = await(ctx, p.Bus, q, wait)
+	out.To, err = await(ctx, p.Bus, q, wait.Timeout)
 	if errors.Is(err, rotation.ErrGivenUp) {
 		err = errors.Join(err, at.store.Retire(ctx, at.spec.StorePath(), v.ID, secret.RetireDelete))
 	}
-	return out, err
+	if err != nil {
+		return out, err
+	}
+	return out, wait.rollouts(ctx, p.Bus, versionsOf([]Rotated{out}), func(string, ...any) {})
 }
 
 // put writes the pending version. A value that was supplied before, and did not
@@ -207,7 +210,7 @@ func Import(ctx context.Context, p *wire.Parts, id secret.ID, value secret.Value
 // Rollback has the value of the previous version become current again, as a new
 // version that services follow. The previous version must not be retired: a value
 // that was revoked works no longer.
-func Rollback(ctx context.Context, p *wire.Parts, id secret.ID, why Why, wait time.Duration) (Rotated, error) {
+func Rollback(ctx context.Context, p *wire.Parts, id secret.ID, why Why, wait Wait) (Rotated, error) {
 	at, err := locate(ctx, p, id)
 	if err != nil {
 		return Rotated{}, err

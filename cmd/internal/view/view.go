@@ -1,6 +1,7 @@
 package view
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"strings"
@@ -19,19 +20,23 @@ import (
 func Status(w io.Writer, all []inspect.Secret, now time.Time) error {
 	t := tabwriter.NewWriter(w, 0, 4, 2, ' ', 0)
 	fmt.Fprintln(t, "SECRET\tSTORE\tVERSION\tAGE\tROTATES\tROLLOUT\tRUNNING")
+	errs := newFailures()
 	for _, s := range all {
-		if s.Error != "" {
-			fmt.Fprintf(t, "%s\t%s\t%s\n", name(s), s.Store, s.Error)
+		if s.Error != "" && s.VersionID == "" {
+			fmt.Fprintf(t, "%s\t%s\t%s\n", name(s), s.Store, errs.of(s.Error))
 			continue
 		}
 		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t%d of %d\n", name(s), s.Store, ShortID(s.VersionID), since(s.CreatedAt, now),
-			brief(s), s.Rollout, s.Applied, s.Applied+len(s.Blocking))
+			cmp.Or(errs.of(s.Error), brief(s)), s.Rollout, s.Applied, s.Applied+len(s.Blocking))
 	}
 	if err := t.Flush(); err != nil {
 		return err
 	}
+	if _, err := io.WriteString(w, errs.String()); err != nil {
+		return err
+	}
 	for _, s := range all {
-		if _, err := io.WriteString(w, note(s)); err != nil {
+		if _, err := io.WriteString(w, note(s)+where(s, now)); err != nil {
 			return err
 		}
 		for _, b := range s.Blocking {
@@ -39,63 +44,11 @@ func Status(w io.Writer, all []inspect.Secret, now time.Time) error {
 			if s.Rollout == events.RolloutRetired {
 				how = "is not run by" // and nothing is left to wait for
 			}
-			if _, err := fmt.Fprintf(w, "  %s %s %s\n", name(s), how, blocking(b)); err != nil {
+			if _, err := fmt.Fprintf(w, "  %s %s %s\n", name(s), how, inspect.Blocked(b)); err != nil {
 				return err
 			}
 		}
 		if _, err := io.WriteString(w, safe(s)); err != nil {
-			return err
-		}
-	}
-	return problems(w, all)
-}
-
-// blocked has the words for each reason of which the name alone says too little.
-var blocked = map[events.BlockReason]string{
-	events.BlockOldVersion:    "it runs another version",
-	events.BlockFailed:        "it could not apply the version",
-	events.BlockNotUnderstood: "its report is not understood",
-	events.BlockNoInstance:    "no instance is running",
-	events.BlockSilent:        "it has not renewed its presence and may run another version",
-	events.BlockAccepts:       "it still accepts another version",
-	events.BlockUnlisted:      "it is not listed under services and uses another version",
-}
-
-// blocking says what a rollout waits for: who, why, and the code.
-func blocking(b events.Blocker) string {
-	words, ok := blocked[b.Reason]
-	if !ok || b.Service == "" {
-		return b.String()
-	}
-	who := b.Service
-	if b.Instance != "" {
-		who += "/" + b.Instance
-	}
-	if b.Reason == events.BlockFailed && b.Detail != "" {
-		words += ": " + b.Detail
-	}
-	return fmt.Sprintf("%s: %s (%s)", who, words, b.Reason)
-}
-
-// Plan prints what would rotate, when and why.
-func Plan(w io.Writer, all []inspect.Secret, now time.Time) error {
-	t := tabwriter.NewWriter(w, 0, 4, 2, ' ', 0)
-	fmt.Fprintln(t, "SECRET\tSTORE\tFROM\tWHEN\tWHY\tSERVICES\tINSTANCES\tWAIT")
-	for _, s := range all {
-		why := string(s.Reason)
-		if b := brief(s); b != why {
-			why += ": " + b
-		}
-		if s.Error != "" {
-			why = s.Error
-		}
-		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t%d\t%s\n", name(s), s.Store, from(s), when(s.RotateAt, now), why, several(s.Services), s.Applied, wait(s))
-	}
-	if err := t.Flush(); err != nil {
-		return err
-	}
-	for _, s := range all {
-		if _, err := io.WriteString(w, note(s)); err != nil {
 			return err
 		}
 	}
@@ -187,25 +140,6 @@ func name(s inspect.Secret) string {
 		return "(" + s.Path + ")"
 	default:
 		return "(the store)"
-	}
-}
-
-func from(s inspect.Secret) string {
-	if s.Discovered {
-		return "tags"
-	}
-	return "config"
-}
-
-// when says when something is due.
-func when(at, now time.Time) string {
-	switch {
-	case at.IsZero():
-		return "–"
-	case !at.After(now):
-		return "now"
-	default:
-		return at.Local().Format("2006-01-02 15:04:05 MST")
 	}
 }
 

@@ -36,7 +36,7 @@ func OpenStores(ctx context.Context, o Options) (*Stores, error) {
 	o.Stores = true
 	s := &Stores{Set: new(store.Set)}
 	var err error
-	if o.NeedsBus() {
+	if o.NeedsBus() && o.Absent == nil {
 		if s.conn, err = o.connect(ctx); err != nil {
 			return nil, err
 		}
@@ -145,6 +145,9 @@ func locator(bus *events.Bus) catalog.Locator {
 func (o Options) driver(ctx context.Context, nc *nats.Conn, opts config.StoreOptions, paths []string, scope store.Scope, limits *awssm.Limits) (store.Driver, error) {
 	switch s := opts.(type) {
 	case *config.NATSKV:
+		if o.Absent != nil {
+			return absent{s.Features(), o.Absent}, nil //nolint:nilerr // it is the answer of a store
+		}
 		return o.bucket(ctx, nc, s)
 	case *config.AWS:
 		return openAWS(ctx, s, awsTags(s, paths), scope, limits)

@@ -42,6 +42,9 @@ type Options struct {
 	// Listen is for a program that publishes no event: on a cluster it needs no
 	// signing key.
 	Listen bool
+	// Absent is what stores on the bus answer when OpenStores shall not connect to it.
+	// Nil connects.
+	Absent error
 	Logger *slog.Logger
 	// Waiting makes Open and OpenStores wait for what is not available yet: quorum,
 	// streams, buckets, permissions. Nil is for a command, which tries once.

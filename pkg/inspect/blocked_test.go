@@ -1,4 +1,4 @@
-package view
+package inspect
 
 import (
 	"testing"
@@ -15,7 +15,7 @@ func TestWhatARolloutWaitsFor(t *testing.T) {
 		"orders/vm-1: it runs another version (runs_other_version)":                            {Service: "orders", Instance: "vm-1", Reason: events.BlockOldVersion},
 		"the fleet eu (fleet_not_heard): no instance":                                          {Service: "eu", Reason: events.BlockFleet, Detail: "no instance"},
 	} {
-		if got := blocking(b); got != want {
+		if got := Blocked(b); got != want {
 			t.Errorf("got  %s\nwant %s", got, want)
 		}
 	}
