@@ -33,6 +33,9 @@ type Receipt struct {
 	// VersionID is the version that replaced the ones in Retired.
 	VersionID secret.VersionID   `json:"version_id"`
 	Retired   []secret.VersionID `json:"retired"`
+	// Compromised are those of Retired that had leaked: an emergency replaced them, and
+	// destroyed their values.
+	Compromised []secret.VersionID `json:"compromised,omitempty"`
 	// Pending is the version that was staged to follow, "" for none.
 	Pending secret.VersionID `json:"pending_version_id,omitempty"`
 	// Cause is why VersionID was made, and RotationID the token of that rotation.

@@ -90,6 +90,8 @@ func (p Proof) agrees(r events.Receipt) error {
 	switch {
 	case len(r.Retired) == 0 || slices.Contains(r.Retired, r.VersionID) || slices.Contains(r.Retired, ""):
 		return errors.New("it does not say which older versions were retired")
+	case len(r.Compromised) > 0 && r.Basis != events.BasisEmergency || slices.ContainsFunc(r.Compromised, func(v secret.VersionID) bool { return !slices.Contains(r.Retired, v) }):
+		return errors.New("it names versions as compromised that no emergency retired")
 	case again.Basis != r.Basis:
 		return fmt.Errorf("its basis is %s, its records give %s", r.Basis, again.Basis)
 	case !slices.Equal(again.Doubts, r.Doubts):

@@ -126,7 +126,8 @@ func generateSteps(s state) []step {
 	}
 	// No service can load a first version beforehand: services start once there
 	// is one.
-	if s.spec.Rollout == secret.RolloutPrepare && s.try.From != "" {
+	// An emergency does not wait until they have.
+	if s.spec.Rollout == secret.RolloutPrepare && s.try.From != "" && s.try.Reason != events.ReasonEmergency {
 		steps = append(steps, step{"stage", (*run).stage, outdated}, step{stepAwait, (*run).await, outdated})
 	}
 	return append(steps, step{stepPromote, (*run).promote, changed}, announceStep(), armStep())
