@@ -119,11 +119,39 @@ func (i *incident) run() {
 	i.killedAt("rotate at once")
 	i.killedAt("rotated")
 	file := filepath.Join(i.dir, "report.json")
-	p := i.rotate("--yes", "--report", file, "--wait", "20s")
-	if code := p.wait(t); code != 1 || !strings.Contains(p.out.String(), "HELD version "+before["HELD"]+" is replaced: ") {
-		t.Errorf("exit %d:\n%s", code, p.out)
-	}
+	waittest.Until(t, "all but one are dead", func() error {
+		p := i.rotate("--yes", "--report", file, "--wait", "2s")
+		if code := p.wait(t); code != 1 || !strings.Contains(p.out.String(), fmt.Sprintf("%d of %d leaked versions are proven", len(i.ids)-1, len(i.ids))) ||
+			!strings.Contains(p.out.String(), "HELD version "+before["HELD"]+" is replaced: ") {
+			return fmt.Errorf("exit %d:\n%s", code, p.out)
+		}
+		return nil
+	})
 	i.check(file, before)
+	i.forced(before["HELD"])
+}
+
+// forced has the version that is held revoked without proof.
+func (i *incident) forced(v string) {
+	t := i.t
+	t.Helper()
+	do := func(want int, says string, args ...string) {
+		t.Helper()
+		p := startWith(t, i.env, append(args, "--config", i.cfg)...)
+		if code := p.wait(t); code != want || !strings.Contains(p.out.String(), says) {
+			t.Errorf("%q: exit %d, want %d and %q:\n%s", args, code, want, says, p.out)
+		}
+	}
+	do(1, "is current", "revoke", "HELD", i.versions("HELD")[0].ID)
+	do(1, "it may break the consumer billing", "revoke", "HELD", v)
+	do(2, "--reason is required", "revoke", "HELD", v, "--force")
+	do(0, "is destroyed, without proof", "revoke", "HELD", v, "--force", "--reason", "it cannot wait")
+	do(0, "was revoked without proof", "status", "HELD")
+	do(0, "without proof, because", "receipt", "HELD")
+	p := i.rotate("--yes")
+	if code := p.wait(t); code != 0 || !strings.Contains(p.out.String(), "(receipt: forced)") {
+		t.Errorf("the emergency again: exit %d:\n%s", code, p.out)
+	}
 }
 
 // check compares the report with the store.

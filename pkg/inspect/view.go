@@ -18,6 +18,7 @@ type Bus interface {
 	Timer(ctx context.Context, t events.Type, id secret.ID) (events.Timer, error)
 	Fleet(ctx context.Context, id secret.ID) (events.Fleet, error)
 	Reads(ctx context.Context, id secret.ID) (events.Reads, error)
+	LastRetirement(ctx context.Context, id secret.ID) (events.Receipt, bool, error)
 	Confirmations(ctx context.Context, id secret.ID, consumers []secret.Consumer) (map[string]events.Confirmed, error)
 }
 
@@ -44,7 +45,7 @@ func (v *View) Secret(ctx context.Context, e catalog.Entry, m secret.Metadata, e
 	decide(&s, e.Spec, facts)
 	versions(&s, e.Spec, m)
 	s.WaitSeconds = seconds(rollout.Question{Spec: e.Spec}.Wait(events.Fleet{}))
-	if err = errors.Join(err, v.rollout(ctx, &s, e.Spec, last, errors.Is(err, events.ErrUntrusted)), v.contradicted(ctx, &s)); err != nil {
+	if err = errors.Join(err, v.rollout(ctx, &s, e.Spec, last, errors.Is(err, events.ErrUntrusted)), v.contradicted(ctx, &s), v.forced(ctx, &s)); err != nil {
 		s.Error = err.Error()
 	}
 	return s

@@ -112,7 +112,8 @@ func (e *Emergency) ask(ctx context.Context, item *Leaked) error {
 		}
 	}
 	if item.place.meta.Current().ID != item.From {
-		item.rotated = true
+		v, listed := item.place.meta.Version(item.From)
+		item.rotated, item.retired = true, !listed || v.Empty
 		return nil
 	}
 	q := rotation.Emergency(time.Now(), User(), e.Why.Ticket, item.place.spec, item.place.meta)
