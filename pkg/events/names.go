@@ -151,6 +151,9 @@ func (n Names) Confirmation() string { return n.prefix + "record.uses" }
 // Retired is the subject of the receipts of retirements of a secret.
 func (n Names) Retired(k secret.Key) string { return n.prefix + "record.retired." + string(k) }
 
+// Paused is the subject of the last [Pause] of a secret.
+func (n Names) Paused(k secret.Key) string { return n.prefix + "record.paused." + string(k) }
+
 // Acts is the subject of what people did to a secret, see [Act].
 func (n Names) Acts(k secret.Key) string { return n.prefix + "record.acts." + string(k) }
 

@@ -18,6 +18,7 @@ type Bus interface {
 	Timer(ctx context.Context, t events.Type, id secret.ID) (events.Timer, error)
 	Fleet(ctx context.Context, id secret.ID) (events.Fleet, error)
 	Reads(ctx context.Context, id secret.ID) (events.Reads, error)
+	Pause(ctx context.Context, id secret.ID) (events.Pause, error)
 	LastRetirement(ctx context.Context, id secret.ID) (events.Receipt, bool, error)
 	Confirmations(ctx context.Context, id secret.ID, consumers []secret.Consumer) (map[string]events.Confirmed, error)
 }
@@ -59,8 +60,10 @@ func (v *View) ask(ctx context.Context, id secret.ID, facts *scheduler.Facts) (e
 	timer, terr := v.bus.Timer(ctx, events.TypeNearExpiry, id)
 	failed, ferr := v.bus.Last(ctx, events.TypeRotationFailed, id)
 	last, rerr := v.bus.Last(ctx, events.TypeRollout, id)
+	pause, perr := v.bus.Pause(ctx, id)
+	facts.Pause = pause
 	facts.Timer, facts.Failed = timer, failed.Event.Data
-	return last.Event.Data, errors.Join(terr, ferr, rerr)
+	return last.Event.Data, errors.Join(terr, ferr, rerr, perr)
 }
 
 // decide sets when the secret rotates, as the scheduler decides it.
@@ -68,6 +71,9 @@ func decide(s *Secret, spec secret.Spec, facts scheduler.Facts) {
 	d := scheduler.Evaluate(time.Now(), spec, facts)
 	s.Reason, s.Message, s.Failure, s.RotateAt = d.Reason, d.Message, d.Failure, d.At
 	s.Armed = facts.Timer.Seq != 0
+	if facts.Pause.Paused {
+		s.Pause = &facts.Pause
+	}
 }
 
 // versions sets which versions there are.
