@@ -217,4 +217,3 @@ func clock(t time.Time) string {
 	}
 	return t.UTC().Format(time.RFC3339)
 }
-
