@@ -13,9 +13,9 @@ import (
 )
 
 func rotateCommand(path *string) *cobra.Command {
-	var pick operator.Pick
 	var b operator.Batch
 	var asJSON bool
+	var emergency emergencyFlags
 	cmd := &cobra.Command{
 		Use:   "rotate {ID... | --all | --service NAME | --store NAME | --tag KEY=VALUE}",
 		Short: "Rotate secrets now",
@@ -30,29 +30,41 @@ batch that was interrupted goes on with the same command. Without a ticket, seve
 secrets get one that the command prints. A secret that a person rotated less than a
 minute ago, and that has not converged, is rotated again only with --again.
 
-The exit code is 1 when a secret was not rotated, or is not in the state in time.`,
+The exit code is 1 when a secret was not rotated, or is not in the state in time.` + emergencyHelp,
 		Example: `  rotator rotate TRADEPULSE_AUDIT_SECRET_ID --config docs/examples/tradepulse.yaml
-  rotator rotate --service orders --reason "laptop stolen" --ticket INC-42 --wait retired --timeout 2h`,
+  rotator rotate --service orders --reason "laptop stolen" --ticket INC-42 --wait retired --timeout 2h
+  rotator rotate --all --emergency --ticket INC-43 --reason "the backup was public" --report INC-43.txt --yes`,
 		ValidArgsFunction: cli.CompleteIDs(path, 0),
 	}
-	cmd.Flags().BoolVar(&pick.All, "all", false, "every secret")
-	cmd.Flags().StringVar(&pick.Service, "service", "", "the secrets of a service")
-	cmd.Flags().StringVar(&pick.Store, "store", "", "the secrets in a store")
-	cmd.Flags().StringArrayVar(&pick.Tags, "tag", nil, "the secrets with a tag, as key=value; may be repeated")
+	pick := pickFlags(cmd)
 	cmd.Flags().BoolVar(&b.Again, "again", false, "also what was rotated a moment ago or under the ticket")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print an object, or an array of them unless one ID is given")
 	why, wait := whyFlags(cmd), waitFlags(cmd)
+	emergency.add(cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		pick.IDs, b.Why, b.Wait = args, *why, *wait
-		return rotate(cmd, *path, pick, b, asJSON)
+		if err := pick.Validate(); err != nil {
+			return cli.UsageError{Err: err}
+		}
+		if emergency.on {
+			return emergency.run(cmd, *path, *pick, *why, wait.Timeout, asJSON)
+		}
+		return rotate(cmd, *path, *pick, b, asJSON)
 	}
 	return cmd
 }
 
+// pickFlags adds the flags that describe secrets in place of their IDs.
+func pickFlags(cmd *cobra.Command) *operator.Pick {
+	var k operator.Pick
+	cmd.Flags().BoolVar(&k.All, "all", false, "every secret")
+	cmd.Flags().StringVar(&k.Service, "service", "", "the secrets of a service")
+	cmd.Flags().StringVar(&k.Store, "store", "", "the secrets in a store")
+	cmd.Flags().StringArrayVar(&k.Tags, "tag", nil, "the secrets with a tag, as key=value; may be repeated")
+	return &k
+}
+
 func rotate(cmd *cobra.Command, path string, pick operator.Pick, b operator.Batch, asJSON bool) error {
-	if err := pick.Validate(); err != nil {
-		return cli.UsageError{Err: err}
-	}
 	parts, err := operator.Connect(cmd, path)
 	if err != nil {
 		return err

@@ -36,14 +36,15 @@ const (
 	ActRevoke ActKind = "revoke"
 	// ActRotate: had the secret rotated.
 	ActRotate ActKind = "rotate"
+	// ActEmergency: declared that a version has leaked, and had the secret rotated at
+	// once.
+	ActEmergency ActKind = "emergency"
 	// ActPause and ActResume: stopped scheduled rotations, and had them go on.
 	ActPause  ActKind = "pause"
 	ActResume ActKind = "resume"
 )
 
-func (k ActKind) known() bool {
-	return slices.Contains([]ActKind{ActRead, ActPut, ActImport, ActRollback, ActDelete, ActRevoke, ActRotate, ActPause, ActResume}, k)
-}
+var actKinds = []ActKind{ActRead, ActPut, ActImport, ActRollback, ActDelete, ActRevoke, ActRotate, ActEmergency, ActPause, ActResume}
 
 // Act records what a person did to one secret at the command line. It is written
 // before the act, so that an act without a record cannot have happened; one that is
@@ -65,7 +66,7 @@ type Act struct {
 }
 
 func (a Act) validate() error {
-	if !a.Kind.known() {
+	if !slices.Contains(actKinds, a.Kind) {
 		return fmt.Errorf("no act is named %q", a.Kind)
 	}
 	errs := []error{a.SecretID.Validate(), validText("by", a.By)}

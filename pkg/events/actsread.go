@@ -3,6 +3,7 @@ package events
 import (
 	"context"
 	"encoding/json"
+	"slices"
 
 	"github.com/tradepulse/rotator/pkg/secret"
 )
@@ -23,15 +24,17 @@ func (b *Bus) TrustedActs(ctx context.Context, id secret.ID) ([]Act, error) {
 	return out, nil
 }
 
+// trustedAct returns the act that a stored record holds, and false if no trusted key
+// has signed it.
 func (b *Bus) trustedAct(stored []byte) (a Act, ok bool) {
 	s, err := ParseSealed(stored)
-	if err != nil || s.Type != SealedAct {
+	if err != nil {
 		return a, false
 	}
 	key, err := s.Key()
-	if err != nil || !b.Trusts(key) {
+	if err != nil || !b.Trusts(key) || s.Type != SealedAct {
 		return a, false
 	}
 	// Not strict: a later program may have written more.
-	return a, json.Unmarshal(s.Body, &a) == nil
+	return a, json.Unmarshal(s.Body, &a) == nil && slices.Contains(actKinds, a.Kind)
 }

@@ -42,7 +42,8 @@ type Handler func(ctx context.Context, d Delivery) error
 
 // ConsumeConfig says what to consume and how.
 type ConsumeConfig struct {
-	// Consumer is WorkerConsumer, SchedulerConsumer or NotifierConsumer.
+	// Consumer is WorkerConsumer, EmergencyConsumer, SchedulerConsumer or
+	// NotifierConsumer.
 	Consumer string
 	// Concurrency is how many events are handled at once. 0 means 1.
 	Concurrency int
@@ -124,7 +125,7 @@ func (b *Bus) Consume(ctx context.Context, cfg ConsumeConfig, h Handler) error {
 
 func (b *Bus) streamOf(consumer string) (string, error) {
 	switch consumer {
-	case WorkerConsumer, SchedulerConsumer:
+	case WorkerConsumer, EmergencyConsumer, SchedulerConsumer:
 		return b.cfg.Names.RotationStream(), nil
 	case NotifierConsumer, EventBridgeConsumer:
 		return b.cfg.Names.RotatedStream(), nil

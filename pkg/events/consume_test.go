@@ -164,3 +164,37 @@ func TestConsumingSurvivesARestartAndALostStream(t *testing.T) {
 	}
 	publish("v3")
 }
+
+// TestAnEmergencyHasALaneOfItsOwn: it is handed out while all other work waits, at once
+// and after a try that failed, and the other lane never gets it.
+func TestAnEmergencyHasALaneOfItsOwn(t *testing.T) {
+	t.Parallel()
+	b := eventstest.NewServer(t).NewBus(events.StreamOptions{})
+	urgent := event(events.TypeNearExpiry, "v1")
+	urgent.Data.SecretID, urgent.Data.Reason = "URGENT", events.ReasonEmergency
+	retire := urgent
+	retire.Type = events.TypeRetire
+	for _, do := range []func() error{
+		func() error { return b.RotateNow(t.Context(), event(events.TypeNearExpiry, "v1")) },
+		func() error { return b.RotateNow(t.Context(), urgent) },
+		func() error { _, err := b.Arm(t.Context(), retire, time.Now()); return err },
+	} {
+		if err := do(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	seen := make(chan events.Type, 8)
+	consume(t, b, events.ConsumeConfig{Consumer: events.EmergencyConsumer}, func(_ context.Context, d events.Delivery) error {
+		if d.Event.Data.SecretID != "URGENT" {
+			t.Errorf("the lane has %s", d.Event.Data.SecretID)
+		}
+		seen <- d.Event.Type
+		return nil
+	})
+	if a, b := <-seen, <-seen; a == b {
+		t.Errorf("got %s twice", a)
+	}
+	if n, err := b.Waiting(t.Context(), events.WorkerConsumer); err != nil || n != 1 {
+		t.Errorf("%d messages wait in the other lane, %v", n, err)
+	}
+}

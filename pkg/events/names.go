@@ -66,12 +66,25 @@ func (n Names) Event(t Type, k secret.Key) string {
 	return n.prefix + string(t) + "." + string(k)
 }
 
+// emergencyLane is the token that sets the work of emergencies apart. A subject in
+// the lane has one token more than any other, so that no secret's key collides with it.
+const emergencyLane = "emergency"
+
+// Work returns the subject on which a worker is handed e. Emergencies have a lane of
+// their own, so that none waits behind other work.
+func (n Names) Work(e Event) string {
+	if e.Data.Reason == ReasonEmergency && (e.Type == TypeNearExpiry || e.Type == TypeRetire) {
+		return n.prefix + string(e.Type) + "." + emergencyLane + "." + string(e.Data.SecretID.Key())
+	}
+	return n.Event(e.Type, e.Data.SecretID.Key())
+}
+
 // fits reports whether an event may be received on a subject: its own, a timer
 // that holds it, or a notification of it.
 func (n Names) fits(subject string, e Event) bool {
 	k := e.Data.SecretID.Key()
 	switch subject {
-	case n.Event(e.Type, k):
+	case n.Event(e.Type, k), n.Work(e):
 		return true
 	case n.Timer(k):
 		return e.Type == TypeNearExpiry
@@ -138,6 +151,9 @@ func (n Names) Confirmation() string { return n.prefix + "record.uses" }
 // Retired is the subject of the receipts of retirements of a secret.
 func (n Names) Retired(k secret.Key) string { return n.prefix + "record.retired." + string(k) }
 
+// Paused is the subject of the last [Pause] of a secret.
+func (n Names) Paused(k secret.Key) string { return n.prefix + "record.paused." + string(k) }
+
 // Acts is the subject of what people did to a secret, see [Act].
 func (n Names) Acts(k secret.Key) string { return n.prefix + "record.acts." + string(k) }
 
@@ -160,6 +176,8 @@ func (n Names) Report(service, instance string) string {
 const (
 	// WorkerConsumer hands due secrets and retirements to one worker each.
 	WorkerConsumer = "rotator"
+	// EmergencyConsumer hands the same of emergencies to one worker each.
+	EmergencyConsumer = "emergency"
 	// SchedulerConsumer hands each sweep to one scheduler.
 	SchedulerConsumer = "scheduler"
 	// NotifierConsumer hands each announcement to one notifier.

@@ -19,6 +19,8 @@ const (
 	// BasisConfirmed: a person confirmed that no user was lost with records of users,
 	// or that a consumer without a client uses the version.
 	BasisConfirmed Basis = "confirmed"
+	// BasisForced: a person had it done without proof, see [Forced].
+	BasisForced Basis = "forced"
 )
 
 // Receipt says why older versions of a secret were retired: a worker stores it
@@ -33,6 +35,12 @@ type Receipt struct {
 	// VersionID is the version that replaced the ones in Retired.
 	VersionID secret.VersionID   `json:"version_id"`
 	Retired   []secret.VersionID `json:"retired"`
+	// Compromised are those of Retired that had leaked: an emergency replaced them, and
+	// destroyed their values.
+	Compromised []secret.VersionID `json:"compromised,omitempty"`
+	// Forced is who had it done without proof, nil for nobody. Breaks are then the
+	// instances that the records named as users of what was retired.
+	Forced *Forced `json:"forced,omitempty"`
 	// Pending is the version that was staged to follow, "" for none.
 	Pending secret.VersionID `json:"pending_version_id,omitempty"`
 	// Cause is why VersionID was made, and RotationID the token of that rotation.
@@ -77,6 +85,13 @@ type Receipt struct {
 	Target []TargetSample `json:"target,omitempty"`
 	// Previous is the receipt before this one about the same secret, nil for none.
 	Previous *ReceiptLink `json:"previous,omitempty"`
+}
+
+// Forced says who had versions retired without proof, and why.
+type Forced struct {
+	By     string `json:"by"`
+	Reason string `json:"reason"`
+	Ticket string `json:"ticket,omitempty"`
 }
 
 // ReceiptBarrier is the end of the records that a receipt rests on.

@@ -150,6 +150,17 @@ func (b *Bus) Retirements(ctx context.Context, id secret.ID) ([]Receipt, error) 
 	return out, nil
 }
 
+// LastRetirement returns the last receipt about a secret, and false if there is none
+// that a trusted key has signed.
+func (b *Bus) LastRetirement(ctx context.Context, id secret.ID) (Receipt, bool, error) {
+	m, err := b.stored(ctx, b.cfg.Names.RecordStream(), b.cfg.Names.Retired(id.Key()))
+	if m == nil || err != nil {
+		return Receipt{}, false, wrap("read the last receipt of "+string(id), err)
+	}
+	r, ok := b.trustedReceipt(m.Data)
+	return r, ok, nil
+}
+
 // nextRecord returns the first record of a subject at or after a sequence, nil for
 // none. The leader of the stream answers.
 func (b *Bus) nextRecord(ctx context.Context, subject string, from uint64) (body []byte, seq uint64, err error) {

@@ -119,7 +119,8 @@ func (n Names) ConsumerConfigs(o StreamOptions) map[string][]jetstream.ConsumerC
 	}
 	out := map[string][]jetstream.ConsumerConfig{
 		n.RotationStream(): {
-			durable(WorkerConsumer, string(TypeNearExpiry)+".>", string(TypeRetire)+".>"),
+			durable(WorkerConsumer, string(TypeNearExpiry)+".*", string(TypeRetire)+".*"),
+			durable(EmergencyConsumer, string(TypeNearExpiry)+"."+emergencyLane+".*", string(TypeRetire)+"."+emergencyLane+".*"),
 			durable(SchedulerConsumer, string(TypeSweep)),
 		},
 		n.RotatedStream(): {durable(NotifierConsumer, string(TypeRotated)+".>", string(TypeStaged)+".>")},

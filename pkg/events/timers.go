@@ -95,7 +95,7 @@ func (b *Bus) ArmAfter(ctx context.Context, e Event, at time.Time, seen Timer) (
 	}
 	_, err = b.send(ctx, b.timerSubject(e.Type, e.Data.SecretID.Key()), e.validUntil(at), withHeader(
 		jetstream.ScheduleHeader, atPattern+at.UTC().Format(time.RFC3339Nano),
-		jetstream.ScheduleTargetHeader, b.cfg.Names.Event(e.Type, e.Data.SecretID.Key()),
+		jetstream.ScheduleTargetHeader, b.cfg.Names.Work(e),
 	), jetstream.WithExpectLastSequencePerSubject(seen.Seq))
 	return err == nil, err
 }
@@ -139,7 +139,7 @@ func (b *Bus) ArmedKeys(ctx context.Context) (map[secret.Key]struct{}, error) {
 func (b *Bus) RotateNow(ctx context.Context, e Event) error {
 	e = e.validUntil(time.Now())
 	k := e.Data.SecretID.Key()
-	timer, target := b.cfg.Names.Timer(k), b.cfg.Names.Event(TypeNearExpiry, k)
+	timer, target := b.cfg.Names.Timer(k), b.cfg.Names.Work(e)
 	for range casTries {
 		t, err := b.Timer(ctx, TypeNearExpiry, e.Data.SecretID)
 		if err != nil && !errors.Is(err, ErrUntrusted) {

@@ -189,6 +189,14 @@ func basis(r events.Receipt) string {
 		if n := len(r.Breaks); n > 0 {
 			out += " and may have broken " + instances(n)
 		}
+	case events.BasisForced:
+		if r.Forced == nil {
+			return out + ", without proof"
+		}
+		out += ", without proof, because " + r.Forced.By + " forced it: " + r.Forced.Reason
+		if n := len(r.Breaks); n > 0 {
+			out += "; it may have broken " + instances(n)
+		}
 	case events.BasisConfirmed:
 		out += ", and because " + r.Barrier.ConfirmedBy + " confirmed that no user was lost"
 	}

@@ -56,6 +56,11 @@ type Secret struct {
 	// Findings are what its owner has to correct in its tags, and who reads it without
 	// reporting it.
 	Findings []secret.Finding `json:"problems,omitempty"`
+	// Pause is who has its scheduled rotations wait, and why; nil for nobody.
+	Pause *events.Pause `json:"pause,omitempty"`
+	// Forced is the last act on the versions before, if a person had them destroyed
+	// without proof.
+	Forced *Forced `json:"forced,omitempty"`
 	// Error is why the secret, or what the bus says of it, cannot be read.
 	Error string `json:"error,omitempty"`
 

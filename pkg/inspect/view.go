@@ -18,6 +18,8 @@ type Bus interface {
 	Timer(ctx context.Context, t events.Type, id secret.ID) (events.Timer, error)
 	Fleet(ctx context.Context, id secret.ID) (events.Fleet, error)
 	Reads(ctx context.Context, id secret.ID) (events.Reads, error)
+	Pause(ctx context.Context, id secret.ID) (events.Pause, error)
+	LastRetirement(ctx context.Context, id secret.ID) (events.Receipt, bool, error)
 	Confirmations(ctx context.Context, id secret.ID, consumers []secret.Consumer) (map[string]events.Confirmed, error)
 }
 
@@ -45,7 +47,7 @@ func (v *View) Secret(ctx context.Context, e catalog.Entry, m secret.Metadata, e
 	decide(&s, e.Spec, facts)
 	versions(&s, e.Spec, m)
 	s.WaitSeconds = seconds(rollout.Question{Spec: e.Spec}.Wait(events.Fleet{}))
-	if err = errors.Join(err, v.rollout(ctx, &s, e.Spec, last, errors.Is(err, events.ErrUntrusted)), v.contradicted(ctx, &s)); err != nil {
+	if err = errors.Join(err, v.rollout(ctx, &s, e.Spec, last, errors.Is(err, events.ErrUntrusted)), v.contradicted(ctx, &s), v.forced(ctx, &s)); err != nil {
 		s.Error = err.Error()
 	}
 	return s
@@ -59,8 +61,10 @@ func (v *View) ask(ctx context.Context, id secret.ID, facts *scheduler.Facts) (e
 	timer, terr := v.bus.Timer(ctx, events.TypeNearExpiry, id)
 	failed, ferr := v.bus.Last(ctx, events.TypeRotationFailed, id)
 	last, rerr := v.bus.Last(ctx, events.TypeRollout, id)
+	pause, perr := v.bus.Pause(ctx, id)
+	facts.Pause = pause
 	facts.Timer, facts.Failed = timer, failed.Event.Data
-	return last.Event.Data, errors.Join(terr, ferr, rerr)
+	return last.Event.Data, errors.Join(terr, ferr, rerr, perr)
 }
 
 // decide sets when the secret rotates, as the scheduler decides it.
@@ -68,6 +72,9 @@ func decide(s *Secret, spec secret.Spec, facts scheduler.Facts) {
 	d := scheduler.Evaluate(time.Now(), spec, facts)
 	s.Reason, s.Message, s.Failure, s.RotateAt = d.Reason, d.Message, d.Failure, d.At
 	s.Armed, s.TimerAt = facts.Timer.Seq != 0, facts.Timer.At
+	if facts.Pause.Paused {
+		s.Pause = &facts.Pause
+	}
 }
 
 // unread adds to a secret that its store does not show where its last rollout is, by

@@ -39,7 +39,7 @@ type Proof struct {
 // counted.
 func (p Proof) Receipt(worker string, now time.Time) events.Receipt {
 	q := p.Question
-	q.Emergency = p.Order.Reason == events.ReasonEmergency && p.Logged.Reason == events.ReasonEmergency
+	q.Emergency = IsEmergency(p.Order, p.Logged)
 	s := q.Ask(p.Fleet)
 	r := events.Receipt{
 		SecretID: q.Spec.ID, Store: q.Spec.Store, VersionID: q.VersionID, Retired: p.Retired, Pending: q.Pending,
@@ -54,6 +54,9 @@ func (p Proof) Receipt(worker string, now time.Time) events.Receipt {
 	}
 	if ro := p.Logged.Rollout; ro != nil {
 		r.StartedAt, r.ConvergedAt, r.RetireAt, r.State = ro.StartedAt, ro.ConvergedAt, ro.RetireAt, ro.State
+	}
+	if q.Emergency && p.Order.PreviousVersionID != "" {
+		r.Compromised = []secret.VersionID{p.Order.PreviousVersionID}
 	}
 	r.Users, r.Omitted = q.receiptUsers(p.Fleet)
 	return r

@@ -19,6 +19,9 @@ var ErrReplay = errors.New("the receipt contradicts itself")
 // returns nil if that allows the retirement and leads to everything else that the
 // receipt says.
 func Replay(r events.Receipt) error {
+	if r.Basis == events.BasisForced {
+		return replayForced(r)
+	}
 	p, err := proofOf(r)
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrReplay, err)
@@ -31,6 +34,18 @@ func Replay(r events.Receipt) error {
 		return fmt.Errorf("%w: %w", ErrReplay, err)
 	}
 	return nil
+}
+
+// replayForced checks a receipt that rests on a person and claims no proof.
+func replayForced(r events.Receipt) error {
+	switch {
+	case r.Forced == nil || r.Forced.By == "" || r.Forced.Reason == "":
+		return fmt.Errorf("%w: it does not say who forced it, and why", ErrReplay)
+	case len(r.Retired) == 0 || slices.Contains(r.Retired, r.VersionID) || slices.Contains(r.Retired, ""):
+		return fmt.Errorf("%w: it does not say which older versions were retired", ErrReplay)
+	default:
+		return nil
+	}
 }
 
 // proofOf returns the proof that a receipt records.
@@ -90,6 +105,10 @@ func (p Proof) agrees(r events.Receipt) error {
 	switch {
 	case len(r.Retired) == 0 || slices.Contains(r.Retired, r.VersionID) || slices.Contains(r.Retired, ""):
 		return errors.New("it does not say which older versions were retired")
+	case r.Forced != nil:
+		return errors.New("it names a person who forced it, and another basis")
+	case len(r.Compromised) > 0 && r.Basis != events.BasisEmergency || slices.ContainsFunc(r.Compromised, func(v secret.VersionID) bool { return !slices.Contains(r.Retired, v) }):
+		return errors.New("it names versions as compromised that no emergency retired")
 	case again.Basis != r.Basis:
 		return fmt.Errorf("its basis is %s, its records give %s", r.Basis, again.Basis)
 	case !slices.Equal(again.Doubts, r.Doubts):

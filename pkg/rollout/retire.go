@@ -30,6 +30,12 @@ func (v Verdict) Allowed() bool { return v.Because == "" && !v.Done }
 
 func no(format string, args ...any) Verdict { return Verdict{Because: fmt.Sprintf(format, args...)} }
 
+// IsEmergency reports whether an order to retire, and the rollout that the log has, are
+// those of an emergency.
+func IsEmergency(order, logged events.Data) bool {
+	return order.Reason == events.ReasonEmergency && logged.Reason == events.ReasonEmergency
+}
+
 // MayRetire decides about an order to retire every version before q.VersionID.
 // logged is the last rollout event of the secret, read before the store. It allows
 // the retirement only if that event says that the very rollout of the order has
@@ -38,7 +44,7 @@ func no(format string, args ...any) Verdict { return Verdict{Because: fmt.Sprint
 // versions before by their stage any more, what it allows stays allowed, and a worker
 // may act on it late.
 func (q Question) MayRetire(order, logged events.Data, f events.Fleet) Verdict {
-	q.Emergency = order.Reason == events.ReasonEmergency && logged.Reason == events.ReasonEmergency
+	q.Emergency = IsEmergency(order, logged)
 	v := sameRollout(order, logged)
 	switch {
 	case order.VersionID != q.VersionID:

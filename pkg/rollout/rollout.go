@@ -110,7 +110,7 @@ type Facts struct {
 	// Newer is true when another version has been announced since.
 	Newer bool
 	// Lease is the longest lease of an instance, and Floor the time before which
-	// nothing is retired. An emergency skips the floor.
+	// nothing is retired. An emergency skips grace, lease and floor.
 	Lease time.Duration
 	Floor time.Time
 	// Applied is how many instances run the version, and Blocking which instances
@@ -303,16 +303,16 @@ func (r Rollout) stalled(now time.Time, f Facts) (Rollout, []Action) {
 }
 
 // converge sets the time of the retirement: grace and lease count from the last
-// convergence, the floor from the promotion.
+// convergence, the floor from the promotion. An emergency waits for none of them.
 func (r Rollout) converge(now time.Time, f Facts) (Rollout, []Action) {
 	r, do := r.move(now, events.RolloutConverged, ReasonApplied)
 	r.ConvergedAt = now
 	if r.Ended() {
 		return r, do
 	}
-	r.RetireAt = now.Add(max(f.Grace, f.Lease))
+	r.RetireAt = now
 	if r.Cause != events.ReasonEmergency {
-		r.RetireAt = later(r.RetireAt, f.Floor)
+		r.RetireAt = later(now.Add(max(f.Grace, f.Lease)), f.Floor)
 	}
 	return r, do
 }

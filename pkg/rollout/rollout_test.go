@@ -171,11 +171,12 @@ func TestConvergenceSetsItsTimes(t *testing.T) {
 		f    Facts
 		want time.Time
 	}{
-		"the grace period":             {inState(events.RolloutRolling), Facts{Grace: grace, Lease: time.Minute}, now.Add(grace)},
-		"a lease that is longer":       {inState(events.RolloutRolling), Facts{Grace: grace, Lease: time.Hour}, now.Add(time.Hour)},
-		"a floor that is later":        {inState(events.RolloutRolling), Facts{Grace: grace, Floor: t0.Add(time.Hour)}, t0.Add(time.Hour)},
-		"an emergency skips the floor": {with(inState(events.RolloutRolling), urgent), Facts{Grace: grace, Floor: t0.Add(time.Hour)}, now.Add(grace)},
-		"the last convergence":         {with(inState(events.RolloutRolling), fellBack), Facts{Grace: grace}, now.Add(grace)},
+		"the grace period":                   {inState(events.RolloutRolling), Facts{Grace: grace, Lease: time.Minute}, now.Add(grace)},
+		"a lease that is longer":             {inState(events.RolloutRolling), Facts{Grace: grace, Lease: time.Hour}, now.Add(time.Hour)},
+		"a floor that is later":              {inState(events.RolloutRolling), Facts{Grace: grace, Floor: t0.Add(time.Hour)}, t0.Add(time.Hour)},
+		"an emergency skips the floor":       {with(inState(events.RolloutRolling), urgent), Facts{Grace: grace, Floor: t0.Add(time.Hour)}, now},
+		"an emergency skips grace and lease": {with(inState(events.RolloutRolling), urgent), Facts{Grace: grace, Lease: time.Hour}, now},
+		"the last convergence":               {with(inState(events.RolloutRolling), fellBack), Facts{Grace: grace}, now.Add(grace)},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -86,3 +86,12 @@ func givenUp(f *events.Failure) error {
 	}
 	return fmt.Errorf("%w: %s", ErrGivenUp, f.Message)
 }
+
+// Emergency returns the request to replace the current version of a secret, because it
+// has leaked.
+func Emergency(at time.Time, by, ticket string, spec secret.Spec, m secret.Metadata) Request {
+	return Request{
+		Secret: spec.ID, Store: spec.Store, From: m.Current().ID, Incarnation: m.Incarnation,
+		Reason: events.ReasonEmergency, By: by, Ticket: ticket, Priority: events.PriorityEmergency, At: at,
+	}
+}

@@ -69,6 +69,8 @@ func (s state) plan() plan {
 		return s.planSuperseded()
 	case !s.due:
 		return plan{[]step{armStep()}, OutcomeNotDue}
+	case s.paused && !s.hasPending():
+		return plan{[]step{{"rest", (*run).rest, outdated}}, OutcomePaused}
 	case s.tooSoon() > 0:
 		return plan{[]step{{stepRead, (*run).postpone, nil}}, OutcomeNotDue}
 	case s.try.Phase == PhaseFinish && !s.hasPending():
@@ -126,7 +128,8 @@ func generateSteps(s state) []step {
 	}
 	// No service can load a first version beforehand: services start once there
 	// is one.
-	if s.spec.Rollout == secret.RolloutPrepare && s.try.From != "" {
+	// An emergency does not wait until they have.
+	if s.spec.Rollout == secret.RolloutPrepare && s.try.From != "" && s.try.Reason != events.ReasonEmergency {
 		steps = append(steps, step{"stage", (*run).stage, outdated}, step{stepAwait, (*run).await, outdated})
 	}
 	return append(steps, step{stepPromote, (*run).promote, changed}, announceStep(), armStep())

@@ -17,7 +17,7 @@ const stepRecord = "record"
 // fails nothing is revoked or destroyed. One retirement has one receipt, however often
 // it is tried.
 func (r *Rotator) record(ctx context.Context, q rollout.Question, meta secret.Metadata, order, logged events.Data, fleet events.Fleet) error {
-	p := rollout.Proof{Question: q, Order: order, Logged: logged, Fleet: fleet, Retired: retired(meta, order.PreviousVersionID, q.Spec.RetireMode())}
+	p := rollout.Proof{Question: q, Order: order, Logged: logged, Fleet: fleet, Retired: retired(meta, order.PreviousVersionID, retireMode(q.Spec, order, logged))}
 	if len(p.Retired) == 0 {
 		return nil
 	}

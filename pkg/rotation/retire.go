@@ -89,7 +89,7 @@ func (r *Rotator) tryRetire(ctx context.Context, e events.Event) error {
 	if err != nil || done {
 		return err
 	}
-	if err := r.retireVersions(ctx, spec, st, meta, order); err != nil {
+	if err := r.retireVersions(ctx, spec, st, meta, order, log.Event.Data); err != nil {
 		return err
 	}
 	return r.announceRetired(ctx, order, log, applied)
@@ -158,6 +158,15 @@ func (r *Rotator) prove(ctx context.Context, spec secret.Spec, meta secret.Metad
 	return q.Ask(fleet).Applied, false, r.record(ctx, q, meta, order, logged, fleet)
 }
 
+// retireMode returns what becomes of the values that are retired: an emergency
+// destroys them.
+func retireMode(spec secret.Spec, order, logged events.Data) secret.RetireMode {
+	if rollout.IsEmergency(order, logged) {
+		return secret.RetireDestroy
+	}
+	return spec.RetireMode()
+}
+
 // retirable returns the versions before the current one that still have a stage
 // or a value. previous is one whose stage an earlier run may have taken away.
 func retirable(m secret.Metadata, previous secret.VersionID, mode secret.RetireMode) []secret.Version {
@@ -182,24 +191,25 @@ func retirable(m secret.Metadata, previous secret.VersionID, mode secret.RetireM
 //
 // The proof is about the version of the order. A worker that was paused after the
 // proof, while another version became current, gets a conflict, and reads again.
-func (r *Rotator) retireVersions(ctx context.Context, spec secret.Spec, st *store.Store, meta secret.Metadata, order events.Data) error {
+func (r *Rotator) retireVersions(ctx context.Context, spec secret.Spec, st *store.Store, meta secret.Metadata, order, logged events.Data) error {
+	mode := retireMode(spec, order, logged)
 	t, err := r.targetFor(ctx, spec)
 	if err != nil {
 		return stepError{stepRevoke, err}
 	}
-	for _, v := range retirable(meta, order.PreviousVersionID, spec.RetireMode()) {
+	for _, v := range retirable(meta, order.PreviousVersionID, mode) {
 		if err := stillCurrent(ctx, st, spec.StorePath(), order.VersionID); err != nil {
 			return stepError{stepRevoke, err}
 		}
 		if err := r.revoke(ctx, t, target.Ref{Secret: spec.ID, Version: v.ID}); err != nil {
 			return stepError{stepRevoke, err}
 		}
-		if err := st.RetireWhile(ctx, spec.StorePath(), v.ID, spec.RetireMode(), order.VersionID); err != nil {
+		if err := st.RetireWhile(ctx, spec.StorePath(), v.ID, mode, order.VersionID); err != nil {
 			return stepError{stepRetire, err}
 		}
 		r.retired.Add(ctx, 1)
 		r.log.LogAttrs(ctx, slog.LevelInfo, "secret.retired", slog.String("secret_id", string(spec.ID)), slog.String("version_id", string(v.ID)),
-			slog.String("mode", string(spec.RetireMode())))
+			slog.String("mode", string(mode)))
 	}
 	return nil
 }

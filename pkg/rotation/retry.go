@@ -13,6 +13,10 @@ import (
 	"github.com/tradepulse/rotator/pkg/target"
 )
 
+// emergencyCap is the longest pause between two tries of an emergency: long enough for
+// a store that asks for fewer calls.
+const emergencyCap = 30 * time.Second
+
 // Retry arms the next try of a rotation or a retirement that failed. The time to
 // it doubles with each attempt, unless the cause carries a time of its own (see
 // [events.RetryAfter]). It is the Retry of the worker's [events.ConsumeConfig]
@@ -32,7 +36,11 @@ func (r *Rotator) Retry(ctx context.Context, d events.Delivery, cause error) err
 		name += " of " + e.Time.Format(time.RFC3339Nano) // the attempt does not tell them apart
 		delay = retryDelay(e.Data.SecretID, 1, store.DefaultOpenFor, store.DefaultOpenFor)
 	default:
-		delay = retryDelay(e.Data.SecretID, e.Data.Attempt, r.cfg.RetryBase, r.cfg.RetryCap)
+		most := r.cfg.RetryCap
+		if e.Data.Reason == events.ReasonEmergency {
+			most = min(most, emergencyCap)
+		}
+		delay = retryDelay(e.Data.SecretID, e.Data.Attempt, r.cfg.RetryBase, most)
 	}
 	e.ID = string(secret.NewToken(e.Data.SecretID, e.Data.VersionID, name, e.Data.Attempt))
 	from := e.Time

@@ -51,6 +51,8 @@ type Bus interface {
 	// RecordRetirement stores a receipt, unless the last one about the secret is of the
 	// same retirement.
 	RecordRetirement(ctx context.Context, r events.Receipt) error
+	// Pause returns the last pause of a secret, zero for none.
+	Pause(ctx context.Context, id secret.ID) (events.Pause, error)
 	// Confirmations returns the last confirmation of each of a secret's consumers.
 	Confirmations(ctx context.Context, id secret.ID, consumers []secret.Consumer) (map[string]events.Confirmed, error)
 }

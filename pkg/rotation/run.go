@@ -112,7 +112,12 @@ func (x *run) read(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	paused, err := x.readPause(ctx)
+	if err != nil {
+		return err
+	}
 	x.state = x.state.afterRead(meta, log, noLog, due)
+	x.state.paused = paused
 	x.plan = x.state.plan()
 	return nil
 }

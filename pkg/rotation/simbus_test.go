@@ -81,6 +81,8 @@ func (b *simBus) Fleet(_ context.Context, id secret.ID) (events.Fleet, error) {
 	return events.Fleet{SecretID: id, At: time.Now()}, nil
 }
 
+func (b *simBus) Pause(context.Context, secret.ID) (events.Pause, error) { return events.Pause{}, nil }
+
 func (b *simBus) RecordRetirement(context.Context, events.Receipt) error { return nil }
 
 func (b *simBus) armed() bool { return len(b.timers) > 0 }

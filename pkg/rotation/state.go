@@ -54,6 +54,8 @@ type state struct {
 	noLog bool
 	// due says whether the rotation was allowed to start at that read.
 	due bool
+	// paused is true while a person has scheduled rotations of the secret wait.
+	paused bool
 
 	// pending is the version of this rotation, zero until it is known.
 	pending secret.Version

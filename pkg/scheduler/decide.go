@@ -43,6 +43,8 @@ const (
 	ReasonNoLifetime Reason = "no_lifetime"
 	// ReasonDisabled: scheduled rotation is switched off.
 	ReasonDisabled Reason = "disabled"
+	// ReasonPaused: a person has scheduled rotation wait.
+	ReasonPaused Reason = "paused"
 	// ReasonInvalid: the tags of a discovered secret cannot be carried out.
 	ReasonInvalid Reason = "invalid_tags"
 	// ReasonCollision: another secret has the id of a discovered one.
@@ -52,7 +54,7 @@ const (
 // reasons are all of them; a test holds the list against the constants.
 var reasons = []Reason{
 	ReasonScheduled, ReasonNearExpiry, ReasonExpired, ReasonWaitingForWindow, ReasonNoWindow, ReasonRetrying, ReasonQuarantined,
-	ReasonRunning, ReasonMissing, ReasonNotFound, ReasonDeleted, ReasonNoLifetime, ReasonDisabled, ReasonInvalid, ReasonCollision,
+	ReasonRunning, ReasonMissing, ReasonNotFound, ReasonDeleted, ReasonNoLifetime, ReasonDisabled, ReasonPaused, ReasonInvalid, ReasonCollision,
 }
 
 // Decision is what has to happen to one secret.
@@ -82,6 +84,8 @@ type Facts struct {
 	Timer events.Timer
 	// Failed is the last failure announced for the secret, zero for none.
 	Failed events.Data
+	// Pause is the last pause of the secret, zero for none.
+	Pause events.Pause
 }
 
 // Evaluate decides what has to happen to a secret, seen from now.
@@ -106,7 +110,16 @@ func Evaluate(now time.Time, s secret.Spec, f Facts) Decision {
 	if end.IsZero() {
 		return Decision{Disarm: true, Reason: ReasonNoLifetime, Message: "no TTL is set here or in the store; it is rotated by hand only"}
 	}
-	return f.unless(now, due(now, s, f.Meta, end))
+	d := due(now, s, f.Meta, end)
+	if f.Pause.Paused {
+		// The timer stays: the worker rotates nothing at it.
+		d.Reason, d.Message = ReasonPaused, f.Pause.String()
+		if !now.Before(d.At) {
+			d.Arm = f.Timer.Seq == 0
+		}
+		return d
+	}
+	return f.unless(now, d)
 }
 
 // due says when the current version is to be rotated.

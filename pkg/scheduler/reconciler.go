@@ -69,7 +69,10 @@ func (r *reconciler) load(ctx context.Context, spec secret.Spec, f Facts, timer 
 		return spec, f, err
 	}
 	f.Failed = failed.Event.Data
-	return spec, f, nil
+	if f.Pause, err = r.cfg.Bus.Pause(ctx, spec.ID); errors.Is(err, events.ErrUntrusted) {
+		err = nil
+	}
+	return spec, f, err
 }
 
 // reread reads the secret from its store again.

@@ -147,6 +147,11 @@ func (a *announcer) Fleet(ctx context.Context, id secret.ID) (events.Fleet, erro
 	return bus.Fleet(ctx, id)
 }
 
+// Pause implements rotation.Bus. The store calls the function, so it is never asked.
+func (a *announcer) Pause(context.Context, secret.ID) (events.Pause, error) {
+	return events.Pause{}, nil
+}
+
 // RecordRetirement implements rotation.Bus.
 func (a *announcer) RecordRetirement(ctx context.Context, r events.Receipt) error {
 	bus, err := a.nats(ctx)

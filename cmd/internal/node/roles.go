@@ -85,9 +85,12 @@ func (n *node) worker(ctx context.Context, p *wire.Parts) error {
 	if err != nil {
 		return err
 	}
-	return p.Bus.Consume(ctx, events.ConsumeConfig{
-		Consumer: events.WorkerConsumer, Concurrency: w.Concurrency, DrainTimeout: time.Duration(w.DrainTimeout), Retry: r.Retry,
-	}, r.Handle)
+	g, ctx := errgroup.WithContext(ctx)
+	for _, lane := range []string{events.EmergencyConsumer, events.WorkerConsumer} {
+		c := events.ConsumeConfig{Consumer: lane, Concurrency: w.Concurrency, DrainTimeout: time.Duration(w.DrainTimeout), Retry: r.Retry}
+		g.Go(func() error { return p.Bus.Consume(ctx, c, r.Handle) })
+	}
+	return g.Wait()
 }
 
 func (n *node) notifier(ctx context.Context, p *wire.Parts) error {

@@ -1,12 +1,14 @@
 package operator
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"slices"
 	"strings"
 
+	"github.com/tradepulse/rotator/cmd/internal/cli"
 	"github.com/tradepulse/rotator/cmd/internal/wire"
 	"github.com/tradepulse/rotator/pkg/inspect"
 	"github.com/tradepulse/rotator/pkg/secret"
@@ -40,19 +42,62 @@ func (k Pick) Secrets(ctx context.Context, p *wire.Parts) ([]secret.ID, error) {
 	if len(k.IDs) > 0 {
 		return ParseIDs(k.IDs)
 	}
+	all, err := k.described(ctx, p)
+	var out []secret.ID
+	errs := []error{err}
+	for _, s := range all {
+		if s.Error != "" {
+			errs = append(errs, fmt.Errorf("%s: %s", s.SecretID, s.Error))
+			continue
+		}
+		out = append(out, s.SecretID)
+	}
+	return out, errors.Join(errs...)
+}
+
+// Specs returns the specs of the secrets that are meant, in the order of their IDs, also
+// of those that cannot be read. It fails if it cannot tell which are meant.
+func (k Pick) Specs(ctx context.Context, p *wire.Parts) ([]secret.Spec, error) {
+	ids, err := ParseIDs(k.IDs)
+	if err != nil {
+		return nil, cli.UsageError{Err: err}
+	}
+	var out []secret.Spec
+	for _, id := range ids {
+		e, err := find(ctx, p.Catalog, id)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, e.Spec)
+	}
+	if len(ids) == 0 {
+		all, err := k.described(ctx, p)
+		if err != nil {
+			return nil, err
+		}
+		for _, s := range all {
+			out = append(out, s.Spec)
+		}
+	}
+	slices.SortFunc(out, func(a, b secret.Spec) int { return cmp.Compare(a.ID, b.ID) })
+	return slices.CompactFunc(out, func(a, b secret.Spec) bool { return a.ID == b.ID }), nil
+}
+
+// described returns the secrets that fit the description, and an error about what it
+// cannot tell of.
+func (k Pick) described(ctx context.Context, p *wire.Parts) (out []inspect.Secret, err error) {
 	all, err := (&inspect.Inspector{Catalog: p.Catalog, Stores: p.Stores}).Secrets(ctx)
 	if err != nil {
 		return nil, err
 	}
-	var out []secret.ID
 	var errs []error
 	for _, s := range all {
+		unknown := s.SecretID == "" || len(k.Tags) > 0 // a listing that failed, or tags that were not read
 		switch {
-		case !k.fits(s):
-		case s.Error != "":
-			errs = append(errs, fmt.Errorf("%s: %s", s.SecretID, s.Error))
-		case s.SecretID != "":
-			out = append(out, s.SecretID)
+		case s.Error != "" && unknown && k.placed(s):
+			errs = append(errs, fmt.Errorf("%s: %s", cmp.Or(string(s.SecretID), s.Path, "store "+s.Store), s.Error))
+		case s.SecretID != "" && k.fits(s):
+			out = append(out, s)
 		}
 	}
 	if len(out) == 0 {
@@ -61,8 +106,14 @@ func (k Pick) Secrets(ctx context.Context, p *wire.Parts) ([]secret.ID, error) {
 	return out, errors.Join(errs...)
 }
 
+// placed reports whether a secret, or what could not be listed, may be in the place that
+// is described.
+func (k Pick) placed(s inspect.Secret) bool {
+	return (k.Store == "" || s.Store == k.Store) && (k.Service == "" || s.SecretID == "" || slices.Contains(s.Services, k.Service))
+}
+
 func (k Pick) fits(s inspect.Secret) bool {
-	if k.Service != "" && !slices.Contains(s.Services, k.Service) || k.Store != "" && s.Store != k.Store {
+	if !k.placed(s) {
 		return false
 	}
 	for _, tag := range k.Tags {

@@ -48,7 +48,7 @@ func Status(w io.Writer, all []inspect.Secret, now time.Time) error {
 				return err
 			}
 		}
-		if _, err := io.WriteString(w, safe(s)); err != nil {
+		if _, err := io.WriteString(w, safe(s)+forced(s)); err != nil {
 			return err
 		}
 	}
@@ -77,6 +77,14 @@ func note(s inspect.Secret) string {
 	default:
 		return fmt.Sprintf("  %s: %s\n", name(s), s.Message)
 	}
+}
+
+// forced returns the line about versions that were revoked without proof, or nothing.
+func forced(s inspect.Secret) string {
+	if s.Forced == nil {
+		return ""
+	}
+	return fmt.Sprintf("  %s: %s\n", name(s), s.Forced)
 }
 
 // safe returns the line that says whether the versions before may be revoked, or

@@ -271,7 +271,7 @@ func plain(t reflect.Type) *jsonschema.Schema {
 	case reflect.TypeFor[events.ContradictionKind]():
 		return enum(events.ContradictionRetiredUsed, events.ContradictionJoinedLate)
 	case reflect.TypeFor[events.Basis]():
-		return enum(events.BasisProof, events.BasisEmergency, events.BasisConfirmed)
+		return enum(events.BasisProof, events.BasisEmergency, events.BasisConfirmed, events.BasisForced)
 	case reflect.TypeFor[events.PastFence]():
 		return enum(events.PastFenceRefuse, events.PastFenceServe)
 	case reflect.TypeFor[events.ApplyStatus]():

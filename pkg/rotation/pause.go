@@ -1,0 +1,41 @@
+package rotation
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"time"
+
+	"github.com/tradepulse/rotator/pkg/events"
+)
+
+// OutcomePaused: a person has paused scheduled rotations of the secret.
+const OutcomePaused Outcome = "paused"
+
+// pauseRecheck is how soon a due rotation of a paused secret is looked at again.
+const pauseRecheck = 5 * time.Minute
+
+// readPause returns whether a scheduled rotation has to wait until a person lets it go
+// on. One that was asked for does not, and neither does the first version.
+func (x *run) readPause(ctx context.Context) (bool, error) {
+	if x.state.requested() || x.state.try.From == "" || x.state.try.Phase != PhaseWhole {
+		return false, nil
+	}
+	p, err := x.r.cfg.Bus.Pause(ctx, x.state.try.Secret)
+	if errors.Is(err, events.ErrUntrusted) {
+		x.r.log.LogAttrs(ctx, slog.LevelWarn, "rotation.pause_untrusted", slog.String("secret_id", string(x.state.try.Secret)), slog.String("error", err.Error()))
+		return false, nil
+	}
+	return p.Paused, err
+}
+
+// rest keeps the timer of a paused secret, so that its rotation begins soon after the
+// pause.
+func (x *run) rest(ctx context.Context) error {
+	if x.r.cfg.Timers == nil {
+		return nil
+	}
+	now := time.Now()
+	_, err := x.r.cfg.Timers.Arm(ctx, events.NearExpiry(x.r.cfg.Source, now, x.state.spec, x.state.meta), now.Add(pauseRecheck))
+	return err
+}
