@@ -47,17 +47,17 @@ func TestTheMasterKeyIsRotated(t *testing.T) {
 		t.Error("another key was made than the one that lay there")
 	}
 	do("keys", "change-master", "--new", next)
-	do("rotate", "api/key")
+	do("rotate", "api/key", "--again")
 	node.drain(t)
 	node = start(t, "run", "--config", cfg)
 	ready(t, health)
-	do("rotate", "api/key")
+	do("rotate", "api/key", "--again")
 	do("keys", "rotate-master")
 	if _, err := os.Stat(next); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("%s is still there: %v", next, err)
 	}
 	do("policy", "check")
-	do("rotate", "api/key")
+	do("rotate", "api/key", "--again")
 	node.drain(t)
 }
 
