@@ -37,6 +37,7 @@ type presence struct {
 	process *events.Process
 	joined  bool   // seq is that of our last presence
 	seq     uint64 // of the last acknowledged presence
+	sent    bool   // one was sent at least; it may be stored without an acknowledgement
 }
 
 // newIncarnation returns a name that no other process has.
@@ -171,7 +172,7 @@ func (m *Manager) put(ctx context.Context, ended bool) (seq uint64, err error) {
 		Service: m.cfg.Service, Instance: m.cfg.Instance, Incarnation: m.incarnation, StartedAt: m.started, At: time.Now(),
 		Lease: wholeSeconds(m.cfg.Lease), Fleet: m.cfg.Fleet, Process: m.presence.process, Ended: ended,
 	}
-	if m.presence.joined {
+	if m.presence.sent = true; m.presence.joined {
 		return m.cfg.Bus.Renew(ctx, p, m.presence.seq)
 	}
 	return m.cfg.Bus.Join(ctx, p)
@@ -248,13 +249,19 @@ func reportFailed(ctx context.Context, log *slog.Logger, err error) {
 }
 
 // leave says that this process has ended, and ends the use of every version: users
-// that check refuse from here on. Records that are gone need no end.
+// that check refuse from here on. The presence on record may be one that was not
+// acknowledged, such as one that Close interrupted: it is replaced, too.
 func (m *Manager) leave(ctx context.Context) error {
 	m.all((*claim).end)
-	if m.cfg.Bus == nil || !m.presence.joined || !m.connected() {
+	if !m.presence.sent || !m.connected() {
 		return nil
 	}
-	if _, err := m.put(ctx, true); err != nil && !errors.Is(err, events.ErrConflict) {
+	_, err := m.put(ctx, true)
+	if errors.Is(err, events.ErrConflict) {
+		m.presence.joined = false
+		_, err = m.put(ctx, true)
+	}
+	if err != nil {
 		return fmt.Errorf("client: %w", err)
 	}
 	return nil

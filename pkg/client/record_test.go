@@ -107,6 +107,55 @@ func TestClosingTakesNoSuccessorsRecordAway(t *testing.T) {
 	})
 }
 
+// deafBus stores presences and, while it is deaf, hears no acknowledgement before the
+// caller gives up.
+type deafBus struct {
+	*events.Bus
+	deaf   atomic.Bool
+	stored chan struct{} // receives once per presence that is not acknowledged
+}
+
+func (b *deafBus) unheard(ctx context.Context, seq uint64, err error) (uint64, error) {
+	if err != nil || !b.deaf.Load() {
+		return seq, err
+	}
+	b.stored <- struct{}{}
+	<-ctx.Done()
+	return 0, ctx.Err()
+}
+
+func (b *deafBus) Join(ctx context.Context, p events.Presence) (uint64, error) {
+	seq, err := b.Bus.Join(ctx, p)
+	return b.unheard(ctx, seq, err)
+}
+
+func (b *deafBus) Renew(ctx context.Context, p events.Presence, after uint64) (uint64, error) {
+	seq, err := b.Bus.Renew(ctx, p, after)
+	return b.unheard(ctx, seq, err)
+}
+
+// TestClosingEndsAPresenceThatWasNotAcknowledged: Close interrupts the renewal, which
+// is stored.
+func TestClosingEndsAPresenceThatWasNotAcknowledged(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	r.write(key, "first-value")
+	bus := &deafBus{Bus: r.bus, stored: make(chan struct{})}
+	c, err := client.New(t.Context(), client.Config{Service: "api", Instance: "api-0", Source: r.source, IDs: []secret.ID{key}, Bus: bus, Lease: time.Second, Logger: quiet})
+	if err != nil {
+		t.Fatal(err)
+	}
+	bus.deaf.Store(true)
+	<-bus.stored
+	bus.deaf.Store(false)
+	if err := c.Close(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if users := r.users(key); len(users) != 1 || !users[0].Presence.Ended {
+		t.Errorf("on record is %+v, want one that has ended", users)
+	}
+}
+
 // TestRecordsThatAreLostAreWrittenAgain: a renewal shows that they are gone.
 func TestRecordsThatAreLostAreWrittenAgain(t *testing.T) {
 	t.Parallel()
