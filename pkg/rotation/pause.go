@@ -9,9 +9,6 @@ import (
 	"github.com/tradepulse/rotator/pkg/events"
 )
 
-// OutcomePaused: a person has paused scheduled rotations of the secret.
-const OutcomePaused Outcome = "paused"
-
 // pauseRecheck is how soon a due rotation of a paused secret is looked at again.
 const pauseRecheck = 5 * time.Minute
 

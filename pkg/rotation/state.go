@@ -24,6 +24,8 @@ const (
 	OutcomeSuperseded Outcome = "superseded"
 	// OutcomeNotDue: the version is current and its time has not come.
 	OutcomeNotDue Outcome = "not_due"
+	// OutcomePaused: a person has paused scheduled rotations of the secret.
+	OutcomePaused Outcome = "paused"
 	// OutcomePhase: the phase that was asked for is done, and the rotation is
 	// not.
 	OutcomePhase Outcome = "phase"

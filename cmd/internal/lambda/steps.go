@@ -143,7 +143,7 @@ func meaning(step Step, out rotation.Outcome) error {
 		return ErrNoPending
 	case rotation.OutcomeSuperseded:
 		return ErrSuperseded
-	case rotation.OutcomeNotDue:
+	case rotation.OutcomeNotDue, rotation.OutcomePaused:
 	}
 	return fmt.Errorf("the rotation ended as %s", out)
 }

@@ -192,6 +192,7 @@ func (i *Leaked) heard(ev events.Event) bool {
 	case events.TypeRollout:
 		i.retired = i.retired || d.VersionID != i.From && d.Rollout != nil && d.Rollout.State == events.RolloutRetired
 		i.rotated = i.rotated || i.retired
+	default: // it says nothing of a version's end
 	}
 	return was != [3]bool{i.rotated, i.retired, i.failed}
 }

@@ -33,9 +33,9 @@ func (r Revoked) String() string {
 
 // Who says whom the end of the version may break.
 func (r Revoked) Who() string {
-	who := make([]string, len(r.Breaks))
-	for n, b := range r.Breaks {
-		who[n] = b.String()
+	var who []string
+	for _, b := range r.Breaks {
+		who = append(who, b.String())
 	}
 	if r.Unknown != "" {
 		who = append(who, r.Unknown)
