@@ -103,7 +103,7 @@ func TestOperateASingleNode(t *testing.T) {
 		t.Errorf("%d rotations of api/token are in the log, want 4:\n%s", n, out)
 	}
 	out, _ = run(1, "status") // api/old is not there
-	says(out, "api/key is rolling since", "is held back by api no_live_instance")
+	says(out, "api/key is rolling since", "waits for api: no instance is running")
 	watch := start(t, "status", "--watch", "--config", cfg)
 	waittest.Until(t, "the tree is there", func() error {
 		if got := watch.out.String(); !strings.Contains(got, "├─ api no_live_instance") {

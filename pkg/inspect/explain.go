@@ -204,7 +204,7 @@ func (s Secret) advice() []string {
 var remedies = map[events.BlockReason]string{
 	events.BlockOldVersion:    "check the connection of %s to NATS and its log, or restart it",
 	events.BlockNotUnderstood: "upgrade rotator and notifier to the version of the client of %s, or restart the instance",
-	events.BlockNoInstance:    "start an instance of %s, or remove it from services: if it is gone for good",
+	events.BlockNoInstance:    "start an instance of %s or, if the service is gone for good, remove it from 'services' in the configuration",
 	events.BlockAccepts:       "upgrade the client of %s, or restart the instance",
 	events.BlockUnlisted:      "list %s under services:, or stop it",
 	events.BlockFleet:         "check the connection of the fleet %s to the bus, and ROTATOR_FLEET of its instances",

@@ -83,11 +83,11 @@ func (e *Emergency) Warning() string {
 			fmt.Fprintf(&holds, "  %s: %s\n", i.SecretID, line)
 		}
 	}
-	fmt.Fprintf(&b, "%s: %d secrets rotate at once, without grace period, overlap or floor, and their\nold versions are destroyed.", e.Why.Ticket, len(e.items))
+	fmt.Fprintf(&b, "%s: without grace period, overlap or floor, %d secrets will rotate at once,\nand the old versions will be destroyed.", e.Why.Ticket, len(e.items))
 	if again > 0 {
 		fmt.Fprintf(&b, " An earlier run has begun %d of them.", again)
 	}
-	fmt.Fprintf(&b, "\n%d uses by live instances are replaced first.\n", live)
+	fmt.Fprintf(&b, "\nUses by live instances that are replaced first: %d.\n", live)
 	if breaks.Len() > 0 {
 		b.WriteString("May break, because they are not waited for:\n" + breaks.String())
 	} else {
