@@ -133,21 +133,35 @@ func lookup(vars map[string]string) func(string) (string, bool) {
 }
 
 // TestRefreshesBeforeExpiry: the store is asked the margin before the end of a
-// version, which is said once, and a version that it has by then is taken.
+// version, and a version that it has by then is taken without a word.
 func TestRefreshesBeforeExpiry(t *testing.T) {
 	inFakeTime(t, time.Hour, nil, func(c *clock) {
 		c.pass(54 * time.Minute)
 		c.write()
 		c.pass(59 * time.Second)
-		if value(c.h.Get()) != "value-1" || c.metric("secret.near_expiry") != 0 {
+		if value(c.h.Get()) != "value-1" {
 			t.Error("it was asked for earlier than the default margin of five minutes")
 		}
 		c.pass(2 * time.Second)
 		if value(c.h.Get()) != "value-2" {
 			t.Error("it was not asked for five minutes before the end")
 		}
-		if c.metric("secret.near_expiry") != 1 || strings.Count(c.log.String(), "secret.near_expiry") != 1 {
-			t.Errorf("near expiry was said %d times", c.metric("secret.near_expiry"))
+		if n := c.metric("secret.near_expiry"); n != 0 {
+			t.Errorf("near expiry was said %d times although a newer version had arrived", n)
+		}
+	})
+}
+
+// TestSaysThatNoNewerVersionHasArrived once, when the version in use is near its end.
+func TestSaysThatNoNewerVersionHasArrived(t *testing.T) {
+	inFakeTime(t, time.Hour, nil, func(c *clock) {
+		c.pass(54*time.Minute + 59*time.Second)
+		if c.metric("secret.near_expiry") != 0 {
+			t.Error("near expiry was said earlier than the default margin of five minutes")
+		}
+		c.pass(time.Minute)
+		if n := c.metric("secret.near_expiry"); n != 1 || strings.Count(c.log.String(), "level=WARN msg=secret.near_expiry") != 1 {
+			t.Errorf("near expiry was said %d times, want once", n)
 		}
 	})
 }

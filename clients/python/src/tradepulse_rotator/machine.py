@@ -280,6 +280,7 @@ class _Transition:
     def _unchanged(self, job: Job, event: Event) -> None:
         """Note that the version in use is the current one. Hooks that took another one get it again."""
         self._confirm(event.not_after)
+        self._warn()
         if not self._s.offered.staged:
             self._withdraw_all_but("")
         if self._s.mixed:
@@ -335,8 +336,10 @@ class _Transition:
             self._set(restage=job.cause)
             self._fail(job.version, failure)
         elif job.cause is None:
+            self._warn()
             self._fail(s.wanted if s.status is Status.FAILED else "", failure)
         else:
+            self._warn()
             self._fail(job.cause.version, failure)
 
     def _prepared(self, job: Job) -> None:
@@ -366,7 +369,7 @@ class _Transition:
         again = self._s.restage
         self._set(
             version=job.version, not_after=job.not_after, loaded_at=self._now, asked=self._now,
-            stale=False, warned=False, mixed=False, offered=Offer(),
+            stale=False, nearing=False, warned=False, mixed=False, offered=Offer(),
         )  # fmt: skip
         self._settle()
         if again is not None and again.version != job.version:
@@ -442,13 +445,22 @@ class _Transition:
             self._look()
 
     def _near(self) -> bool:
-        """Say once that the version in use is near its end, and report whether it did."""
-        s = self._s
-        if s.warned or s.not_after is None or self._now < s.not_after - self._rules.margin:
+        """Report once that the version in use has come near its end. The answer of the next read decides whether that is said."""
+        if self._s.warned or self._s.nearing or not self._is_near:
             return False
-        self._set(warned=True)
-        self._do(Do.NEAR_EXPIRY, version=s.version, not_after=s.not_after)
+        self._set(nearing=True)
         return True
+
+    @property
+    def _is_near(self) -> bool:
+        return self._s.not_after is not None and self._now >= self._s.not_after - self._rules.margin
+
+    def _warn(self) -> None:
+        """Say once that the version in use is near its end, when a read has brought no newer one."""
+        if self._s.nearing and self._is_near:
+            self._set(warned=True)
+            self._do(Do.NEAR_EXPIRY, version=self._s.version, not_after=self._s.not_after)
+        self._set(nearing=False)
 
     def _age(self) -> bool:
         """Mark a version that the store has not confirmed since its end, and report whether the mark is new."""

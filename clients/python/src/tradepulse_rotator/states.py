@@ -236,6 +236,8 @@ class State:
     offered: Offer = field(default_factory=Offer)
     mixed: bool = False
     """Whether a hook may have taken another version than the one in use, because a later hook refused that version."""
+    nearing: bool = False
+    """Whether the version in use has come near its end, and no read was answered since."""
     warned: bool = False
     restage: Announcement | None = None
     """The staging that failed and is tried again."""

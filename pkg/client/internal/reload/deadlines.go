@@ -96,15 +96,28 @@ func (t *transition) clock() {
 	}
 }
 
-// near says once per version that the version in use is near its end, and reports whether it
-// did.
+// near reports once per version that the version in use has come near its end. The
+// answer of the next read decides whether that is said: see warn.
 func (t *transition) near() bool {
-	if t.warned || t.NotAfter.IsZero() || t.now.Before(t.NotAfter.Add(-t.rules.Margin)) {
+	if t.warned || t.nearing || !t.isNear() {
 		return false
 	}
-	t.warned = true
-	t.do(Effect{Kind: NearExpiry, Version: t.Version, NotAfter: t.NotAfter})
+	t.nearing = true
 	return true
+}
+
+func (t *transition) isNear() bool {
+	return !t.NotAfter.IsZero() && !t.now.Before(t.NotAfter.Add(-t.rules.Margin))
+}
+
+// warn says once per version that it is near its end, when a read has brought no
+// newer one.
+func (t *transition) warn() {
+	if t.nearing && t.isNear() {
+		t.warned = true
+		t.do(Effect{Kind: NearExpiry, Version: t.Version, NotAfter: t.NotAfter})
+	}
+	t.nearing = false
 }
 
 // age marks a version that the store has not confirmed since its end. It reports

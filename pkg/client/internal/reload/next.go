@@ -256,6 +256,7 @@ func (t *transition) offer(j job, e Event) {
 // refused as current was rolled back; a staged one may still come.
 func (t *transition) unchanged(j job, e Event) {
 	t.confirm(e.NotAfter)
+	t.warn()
 	if !t.offered.staged {
 		t.withdrawAllBut("")
 	}
@@ -331,8 +332,10 @@ func (t *transition) unread(j job, f Failure) {
 		t.restage = &j.cause
 		t.fail(j.version, f)
 	case j.cause.isZero() && t.Status == StatusFailed:
+		t.warn()
 		t.fail(t.Wanted, f)
 	default:
+		t.warn()
 		t.fail(j.cause.Version, f)
 	}
 }
@@ -372,7 +375,7 @@ func (t *transition) refused(j job, f Failure) {
 func (t *transition) use(j job) {
 	again := t.restage
 	t.Version, t.NotAfter, t.LoadedAt = j.version, j.notAfter, t.now
-	t.Stale, t.warned, t.mixed, t.asked = false, false, false, t.now
+	t.Stale, t.nearing, t.warned, t.mixed, t.asked = false, false, false, false, t.now
 	t.offered = offer{}
 	t.settle()
 	if again != nil && again.Version != j.version {

@@ -173,8 +173,8 @@ const (
 	Fresh EffectKind = "fresh"
 	// MarkStale publishes that the version in use has been stale since At. Version.
 	MarkStale EffectKind = "stale"
-	// NearExpiry logs and counts that the version in use is near its end. Version,
-	// NotAfter.
+	// NearExpiry logs and counts that the version in use is near its end, and that the
+	// store has no newer one or cannot be read. Version, NotAfter.
 	NearExpiry EffectKind = "near_expiry"
 	// Failed logs and counts a failure. Version is the one that was wanted, "" if
 	// unknown. Failure, Pause.
@@ -240,6 +240,7 @@ type State struct {
 	againAt  time.Time     // when the store is read again for awaited
 	offered  offer
 	mixed    bool          // see Mixed
+	nearing  bool          // the version in use has come near its end, and no read was answered since
 	warned   bool          // near expiry was said of the version in use
 	restage  *Announcement // the staging that failed and is tried again
 	drain    *drain        // waits until its previous version is not in use
