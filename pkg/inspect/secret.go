@@ -42,6 +42,8 @@ type Secret struct {
 	Rollout  events.RolloutState `json:"rollout,omitempty"`
 	Applied  int                 `json:"applied"`
 	Blocking []events.Blocker    `json:"blocking,omitempty"`
+	// Timeline is nil without a bus, and before the version was announced.
+	Timeline *Timeline `json:"timeline,omitempty"`
 	// SafeToRevoke says whether every version before VersionID may be revoked. Nil
 	// without a bus.
 	SafeToRevoke *rollout.SafeToRevoke `json:"safe_to_revoke,omitempty"`

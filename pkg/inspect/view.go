@@ -97,6 +97,7 @@ func (v *View) rollout(ctx context.Context, s *Secret, spec secret.Spec, last ev
 		return err
 	}
 	untrusted = untrusted || err != nil
+	s.Timeline = timeline(r, s.VersionID, announced)
 	confirmed, err := v.bus.Confirmations(ctx, s.SecretID, spec.Proof.Consumers)
 	if err != nil {
 		return err

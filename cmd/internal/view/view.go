@@ -39,7 +39,7 @@ func Status(w io.Writer, all []inspect.Secret, now time.Time) error {
 			if s.Rollout == events.RolloutRetired {
 				how = "is not run by" // and nothing is left to wait for
 			}
-			if _, err := fmt.Fprintf(w, "  %s %s %s\n", name(s), how, blocking(b)); err != nil {
+			if _, err := fmt.Fprintf(w, "  %s %s %s\n", name(s), how, inspect.Waits(b)); err != nil {
 				return err
 			}
 		}
@@ -48,33 +48,6 @@ func Status(w io.Writer, all []inspect.Secret, now time.Time) error {
 		}
 	}
 	return problems(w, all)
-}
-
-// blocked has the words for each reason of which the name alone says too little.
-var blocked = map[events.BlockReason]string{
-	events.BlockOldVersion:    "it runs another version",
-	events.BlockFailed:        "it could not apply the version",
-	events.BlockNotUnderstood: "its report is not understood",
-	events.BlockNoInstance:    "no instance is running",
-	events.BlockSilent:        "it has not renewed its presence and may run another version",
-	events.BlockAccepts:       "it still accepts another version",
-	events.BlockUnlisted:      "it is not listed under services and uses another version",
-}
-
-// blocking says what a rollout waits for: who, why, and the code.
-func blocking(b events.Blocker) string {
-	words, ok := blocked[b.Reason]
-	if !ok || b.Service == "" {
-		return b.String()
-	}
-	who := b.Service
-	if b.Instance != "" {
-		who += "/" + b.Instance
-	}
-	if b.Reason == events.BlockFailed && b.Detail != "" {
-		words += ": " + b.Detail
-	}
-	return fmt.Sprintf("%s: %s (%s)", who, words, b.Reason)
 }
 
 // Plan prints what would rotate, when and why.

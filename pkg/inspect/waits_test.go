@@ -1,9 +1,10 @@
-package view
+package inspect_test
 
 import (
 	"testing"
 
 	"github.com/tradepulse/rotator/pkg/events"
+	"github.com/tradepulse/rotator/pkg/inspect"
 )
 
 // TestWhatARolloutWaitsFor: who, why in words, and the code for machines.
@@ -15,7 +16,7 @@ func TestWhatARolloutWaitsFor(t *testing.T) {
 		"orders/vm-1: it runs another version (runs_other_version)":                            {Service: "orders", Instance: "vm-1", Reason: events.BlockOldVersion},
 		"the fleet eu (fleet_not_heard): no instance":                                          {Service: "eu", Reason: events.BlockFleet, Detail: "no instance"},
 	} {
-		if got := blocking(b); got != want {
+		if got := inspect.Waits(b); got != want {
 			t.Errorf("got  %s\nwant %s", got, want)
 		}
 	}
