@@ -8,6 +8,9 @@ import (
 	"github.com/spf13/cobra"
 )
 
+// commit is set by the linker where the go command does not know the repository.
+var commit string
+
 // Build says from what the program was built. Its JSON form is the output of version.
 type Build struct {
 	Version string `json:"version"`
@@ -21,7 +24,7 @@ type Build struct {
 
 // ReadBuild returns what the program knows of its build.
 func ReadBuild() Build {
-	b := Build{Version: Version()}
+	b := Build{Version: Version(), Commit: commit}
 	if info, ok := debug.ReadBuildInfo(); ok {
 		b.fill(info)
 	}

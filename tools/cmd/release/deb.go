@@ -23,7 +23,6 @@ func (p parcel) deb(w io.Writer) error {
 		}
 		size += len(files[i].content)
 		fmt.Fprintf(&sums, "%x  %s\n", md5.Sum(files[i].content), files[i].name) //nolint:gosec // see above
-		files[i].name = "./" + files[i].name
 	}
 	control, err := gzipped([]entry{{"./control", 0o644, p.control(size)}, {"./md5sums", 0o644, []byte(sums.String())}}, p.Date)
 	if err != nil {

@@ -92,10 +92,10 @@ func TestWhatIsInTheDebianPackage(t *testing.T) {
 		t.Errorf("control %q", control)
 	}
 	data := names(t, []byte(parts["data.tar.gz"]))
-	if unit := data["./usr/lib/systemd/system/rotator.service"]; !strings.Contains(unit, "ExecStart=/usr/bin/rotator run") || strings.Contains(unit, "/usr/local/") {
+	if unit := data["usr/lib/systemd/system/rotator.service"]; !strings.Contains(unit, "ExecStart=/usr/bin/rotator run") || strings.Contains(unit, "/usr/local/") {
 		t.Errorf("unit %s", unit)
 	}
-	if _, ok := data["./usr/bin/notifier"]; !ok {
+	if _, ok := data["usr/bin/notifier"]; !ok {
 		t.Error("no notifier")
 	}
 }
