@@ -172,6 +172,7 @@ func TestTheAccountsOfTheTemplate(t *testing.T) { //nolint:paralleltest // it se
 	stop := a.deploy(s)
 	t.Run("the whole loop", func(t *testing.T) { a.loop(t, s) })
 	t.Run("who reads", func(t *testing.T) { a.readers(t, s) })
+	t.Run("every program shows the status page", func(t *testing.T) { a.pages(t, s) })
 	stop()
 	a.mu.Lock()
 	for _, d := range a.denied {

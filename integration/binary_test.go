@@ -254,6 +254,13 @@ func TestUnreachableBus(t *testing.T) {
 	if err := get(t, "http://"+health+"/healthz", nil); err != nil {
 		t.Errorf("healthz: %v", err)
 	}
+	waittest.Until(t, "the status page says so", func() error {
+		var page string
+		if err := get(t, "http://"+health+"/?format=txt", &page); err != nil || !strings.Contains(page, "nats: not connected yet") || !strings.Contains(page, "the secrets cannot be read") {
+			return fmt.Errorf("%w: %s", err, page)
+		}
+		return nil
+	})
 	if code := node.drain(t); code != 0 {
 		t.Errorf("exit %d:\n%s", code, node.out)
 	}

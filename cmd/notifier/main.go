@@ -22,9 +22,11 @@ import (
 	"github.com/tradepulse/rotator/cmd/internal/config"
 	"github.com/tradepulse/rotator/cmd/internal/health"
 	"github.com/tradepulse/rotator/cmd/internal/httpd"
+	"github.com/tradepulse/rotator/cmd/internal/page"
 	"github.com/tradepulse/rotator/cmd/internal/telemetry"
 	"github.com/tradepulse/rotator/cmd/internal/wire"
 	"github.com/tradepulse/rotator/pkg/events"
+	"github.com/tradepulse/rotator/pkg/inspect"
 	"github.com/tradepulse/rotator/pkg/notify"
 )
 
@@ -67,14 +69,18 @@ func run(ctx context.Context, cfg *config.Config) (err error) {
 	}
 	defer tel.Close(context.WithoutCancel(ctx))
 	var ready readiness
+	if ready.page, err = page.New("notifier", storeless, []httpd.Check{ready.check()}, tel.Logger); err != nil {
+		return err
+	}
 	g, ctx := errgroup.WithContext(ctx)
 	if listen := cfg.HTTP.NotifierListen; listen != "none" {
-		srv, err := httpd.Listen(ctx, httpd.Config{Listen: listen, Metrics: tel.Metrics, Checks: []httpd.Check{ready.check()}, Logger: tel.Logger})
+		srv, err := httpd.Listen(ctx, httpd.Config{Listen: listen, Metrics: tel.Metrics, Checks: []httpd.Check{ready.check()}, Handlers: ready.page.Handlers(), Logger: tel.Logger})
 		if err != nil {
 			return fmt.Errorf("http.notifier_listen: %w; choose another address, or none", err)
 		}
 		tel.Logger.LogAttrs(ctx, slog.LevelInfo, "http.listening", slog.String("url", srv.URL()))
 		g.Go(func() error { return srv.Run(ctx) })
+		g.Go(func() error { return ready.page.Run(ctx) })
 	}
 	g.Go(func() error { return serve(ctx, cfg, tel, &ready) })
 	return g.Wait()
@@ -85,7 +91,11 @@ type readiness struct {
 	waiting  wire.Waiting
 	notifier atomic.Pointer[notify.Notifier]
 	monitor  *health.Monitor // set before notifier
+	page     *page.Page
 }
+
+// storeless is what the page of the notifier does not know.
+const storeless = "The notifier reads no store: it shows the secrets of its configuration as they were announced. The page of rotator has all."
 
 func (r *readiness) check() httpd.Check {
 	return httpd.Check{Name: "nats", Probe: func(context.Context) error {
@@ -122,6 +132,7 @@ func serve(ctx context.Context, cfg *config.Config, tel *telemetry.Telemetry, re
 		return errors.Join(err, p.Close())
 	}
 	ready.notifier.Store(n)
+	ready.page.Show(&inspect.Inspector{Catalog: p.Catalog, Bus: p.Bus, Announced: true})
 	tel.Logger.LogAttrs(ctx, slog.LevelInfo, "notifier.started", slog.String("version", cli.Version()), slog.Int("secrets", len(p.Specs())))
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return events.AwaitClose(ctx, p.Conn) })

@@ -101,8 +101,18 @@ var arrows = []arrow{
 	},
 	{
 		reason: "the read model is for programs that show it: nothing is decided by what it shows",
-		from:   []string{"pkg/...", "internal/..."}, except: []string{"pkg/inspect/..."}, scope: linked,
+		from:   []string{"pkg/...", "internal/..."}, except: []string{"pkg/inspect/...", "pkg/statuspage/..."}, scope: linked,
 		never: []string{"pkg/inspect/..."},
+	},
+	{
+		reason: "the status page shows the read model, and reads nothing itself",
+		from:   []string{"pkg/statuspage/..."}, scope: direct,
+		only: []string{"pkg/secret", "pkg/events", "pkg/rollout", "pkg/scheduler", "pkg/inspect"},
+	},
+	{
+		reason: "the status page is for programs: nothing is decided by what it shows",
+		from:   []string{"pkg/...", "internal/..."}, except: []string{"pkg/statuspage/..."}, scope: linked,
+		never: []string{"pkg/statuspage/..."},
 	},
 	{
 		reason: "what is heard of readers is kept and counted: it knows no store, no driver and no role",

@@ -29,6 +29,9 @@ type Inspector struct {
 	// Shapes has the current values read, to find the rotations that will be refused;
 	// see [Shape].
 	Shapes bool
+	// Announced shows each configured secret as the bus announced it last, and asks no
+	// store. It is for programs without stores, and needs a Bus.
+	Announced bool
 }
 
 // Secrets returns the secrets with the given IDs, in that order. Without any it
@@ -73,6 +76,9 @@ func (r *reading) all(ctx context.Context) []Secret {
 			out = append(out, r.known(ctx, e))
 		}
 	}
+	if r.Announced {
+		return out
+	}
 	for _, st := range r.Stores.All() {
 		if r.Catalog.Discovery(st.Name()) != nil {
 			out = append(out, r.discovered(ctx, st)...)
@@ -83,6 +89,9 @@ func (r *reading) all(ctx context.Context) []Secret {
 
 // known reads one secret of which the ID and the place are known.
 func (r *reading) known(ctx context.Context, e catalog.Entry) Secret {
+	if r.Announced {
+		return r.view.announced(ctx, e)
+	}
 	if err := r.down[e.Spec.Store]; err != nil {
 		return r.view.Secret(ctx, e, secret.Metadata{}, err)
 	}

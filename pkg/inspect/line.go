@@ -76,17 +76,13 @@ func blockedInWords(b events.Blocker) string {
 	if !ok || b.Service == "" {
 		return blockedByName(b)
 	}
-	who := b.Service
-	if b.Instance != "" {
-		who += "/" + b.Instance
-	}
 	if b.VersionID != "" {
 		words = strings.ReplaceAll(words, "another version", "version "+shortID(b.VersionID))
 	}
 	if b.Detail != "" {
 		words += ": " + b.Detail
 	}
-	return fmt.Sprintf("%s: %s (%s)", who, words, b.Reason)
+	return fmt.Sprintf("%s: %s (%s)", who(b), words, b.Reason)
 }
 
 func blockedByName(b events.Blocker) string {

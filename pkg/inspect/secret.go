@@ -46,6 +46,8 @@ type Secret struct {
 	// version before dies, as far as it is known yet.
 	RolloutSince time.Time `json:"rollout_since,omitzero"`
 	RetireAt     time.Time `json:"retire_at,omitzero"`
+	// Timeline is nil without a bus, and before the version was announced.
+	Timeline *Timeline `json:"timeline,omitempty"`
 	// SafeToRevoke says whether every version before VersionID may be revoked. Nil
 	// without a bus.
 	SafeToRevoke *rollout.SafeToRevoke `json:"safe_to_revoke,omitempty"`

@@ -128,6 +128,7 @@ func (v *View) rollout(ctx context.Context, s *Secret, spec secret.Spec, last ev
 	if s.RolloutSince.IsZero() && s.Announced == s.VersionID {
 		s.RolloutSince = announced.At
 	}
+	s.Timeline = timeline(r, s.VersionID, announced)
 	confirmed, err := v.bus.Confirmations(ctx, s.SecretID, spec.Proof.Consumers)
 	if err != nil {
 		return err

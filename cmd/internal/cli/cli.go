@@ -205,20 +205,3 @@ func Version() string {
 	}
 	return "devel"
 }
-
-// VersionCommand returns the command that prints the version.
-func VersionCommand() *cobra.Command {
-	var asJSON bool
-	cmd := &cobra.Command{
-		Use: "version", Short: "Print the version", Args: Exactly(0),
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			if asJSON {
-				return PrintJSON(cmd.OutOrStdout(), map[string]string{"version": Version()})
-			}
-			_, err := fmt.Fprintln(cmd.OutOrStdout(), Version())
-			return err
-		},
-	}
-	cmd.Flags().BoolVar(&asJSON, "json", false, "print an object")
-	return cmd
-}

@@ -39,10 +39,19 @@ type readiness struct {
 	timeout time.Duration
 }
 
-func (rd readiness) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	ctx, cancel := context.WithTimeout(r.Context(), cmp.Or(rd.timeout, defaultCheckTimeout))
+// Ask asks all checks at once, as /readyz does, and waits for 2 s at most.
+func Ask(ctx context.Context, checks []Check) Readiness {
+	return readiness{checks: checks}.ask(ctx)
+}
+
+func (rd readiness) ask(ctx context.Context) Readiness {
+	ctx, cancel := context.WithTimeout(ctx, cmp.Or(rd.timeout, defaultCheckTimeout))
 	defer cancel()
-	got := rd.run(ctx)
+	return rd.run(ctx)
+}
+
+func (rd readiness) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	got := rd.ask(r.Context())
 	status := http.StatusOK
 	if !got.Ready {
 		status = http.StatusServiceUnavailable

@@ -16,9 +16,11 @@ import (
 	"github.com/tradepulse/rotator/cmd/internal/config"
 	"github.com/tradepulse/rotator/cmd/internal/embedded"
 	"github.com/tradepulse/rotator/cmd/internal/httpd"
+	"github.com/tradepulse/rotator/cmd/internal/page"
 	"github.com/tradepulse/rotator/cmd/internal/telemetry"
 	"github.com/tradepulse/rotator/cmd/internal/wire"
 	"github.com/tradepulse/rotator/pkg/events"
+	"github.com/tradepulse/rotator/pkg/inspect"
 )
 
 // Run runs roles until ctx ends and everything in hand is done.
@@ -29,6 +31,9 @@ func Run(ctx context.Context, cfg *config.Config, roles []string) (err error) {
 	}
 	defer tel.Close(context.WithoutCancel(ctx))
 	n := &node{cfg: cfg, roles: roles, tel: tel, log: tel.Logger}
+	if n.page, err = page.New("rotator", "", n.ready.checks(), n.log); err != nil {
+		return err
+	}
 	return n.run(ctx)
 }
 
@@ -40,6 +45,7 @@ type node struct {
 	log    *slog.Logger
 	server *embedded.Server
 	ready  readiness
+	page   *page.Page
 }
 
 // run serves health at once, so that a node that waits for its bus can be seen
@@ -50,12 +56,13 @@ func (n *node) run(ctx context.Context) error {
 	}
 	g, ctx := errgroup.WithContext(ctx)
 	if listen := n.cfg.HTTP.Listen; listen != "none" {
-		srv, err := httpd.Listen(ctx, httpd.Config{Listen: listen, Metrics: n.tel.Metrics, Checks: n.ready.checks(), Logger: n.log})
+		srv, err := httpd.Listen(ctx, httpd.Config{Listen: listen, Metrics: n.tel.Metrics, Checks: n.ready.checks(), Handlers: n.page.Handlers(), Logger: n.log})
 		if err != nil {
 			return fmt.Errorf("http.listen: %w; choose another address, or none", err)
 		}
 		n.log.LogAttrs(ctx, slog.LevelInfo, "http.listening", slog.String("url", srv.URL()))
 		g.Go(func() error { return srv.Run(ctx) })
+		g.Go(func() error { return n.page.Run(ctx) })
 	}
 	g.Go(func() error { return n.work(ctx) })
 	return g.Wait()
@@ -98,10 +105,12 @@ func (n *node) work(ctx context.Context) error {
 		return errors.Join(err, parts.Close())
 	}
 	n.ready.set(monitor)
+	n.page.Show(&inspect.Inspector{Catalog: parts.Catalog, Stores: parts.Stores, Bus: parts.Bus, Readers: wire.KnownReaders(n.cfg)})
 	n.log.LogAttrs(ctx, slog.LevelInfo, "rotator.started", slog.String("version", cli.Version()), slog.String("roles", strings.Join(n.roles, ",")),
 		slog.Int("secrets", len(parts.Specs())), slog.Bool("single_node", n.cfg.SingleNode()))
 	err = n.serve(ctx, parts, monitor)
 	n.ready.set(nil)
+	n.page.Show(nil)
 	n.log.LogAttrs(ctx, slog.LevelInfo, "rotator.drained")
 	return errors.Join(err, parts.Close())
 }
