@@ -19,6 +19,7 @@
 package postgres
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -47,8 +48,11 @@ const (
 )
 
 // cloneSuffix is what the name of the second role of a pair has, as in the rotation
-// templates of AWS.
-const cloneSuffix = "_clone"
+// templates of AWS; ownerSuffix, that of the owner role.
+const (
+	cloneSuffix = "_clone"
+	ownerSuffix = "_owner"
+)
 
 // maxName is the length of the longest name, in bytes. The server cuts a longer one.
 const maxName = 63
@@ -94,29 +98,35 @@ var (
 
 // New returns a Target. It makes no call.
 func New(c Config) (*Target, error) {
-	if c.Owner == "" {
-		c.Owner = c.User + "_owner"
-	}
-	if c.Strategy == "" {
-		c.Strategy = Alternating
-	}
-	t := &Target{c}
-	if err := t.checkNames(); err != nil {
+	c.Owner, c.Strategy = cmp.Or(c.Owner, c.User+ownerSuffix), cmp.Or(c.Strategy, Alternating)
+	if err := c.check(); err != nil {
 		return nil, fmt.Errorf("postgres: %w", err)
 	}
-	return t, nil
+	return &Target{c}, nil
 }
 
-func (t *Target) checkNames() error {
-	switch {
-	case len(t.cfg.Endpoints) == 0 || t.cfg.Admin == nil || t.cfg.Read == nil || t.cfg.User == "":
+func (c Config) check() error {
+	if len(c.Endpoints) == 0 || c.Admin == nil || c.Read == nil || c.User == "" {
 		return errors.New("Endpoints, Admin, Read and User are required")
-	case t.cfg.Strategy != Alternating && t.cfg.Strategy != Single:
-		return fmt.Errorf("strategy %q: use %s or %s", t.cfg.Strategy, Alternating, Single)
-	case t.cfg.Owner == t.cfg.User:
-		return errors.New("the owner role and the user are the same")
 	}
-	for _, name := range append(t.accounts(), t.cfg.Owner) {
+	return CheckNames(c.User, c.Owner, c.Strategy)
+}
+
+// CheckNames returns an error unless a server can have the roles of a target. An owner
+// and a strategy may be "", as in [Config].
+func CheckNames(user, owner string, s Strategy) error {
+	owner, s = cmp.Or(owner, user+ownerSuffix), cmp.Or(s, Alternating)
+	if s != Alternating && s != Single {
+		return fmt.Errorf("strategy %q: use %s or %s", s, Alternating, Single)
+	}
+	names := accounts(user, s)
+	if s == Alternating {
+		if slices.Contains(names, owner) {
+			return errors.New("the owner role is a login role")
+		}
+		names = append(names, owner)
+	}
+	for _, name := range names {
 		if len(name) > maxName || strings.ContainsRune(name, 0) || strings.HasPrefix(name, "pg_") || name == "public" || name == "none" {
 			return fmt.Errorf("role %q: a name has at most %d bytes, does not begin with pg_, and is not public or none", name, maxName)
 		}
@@ -125,11 +135,13 @@ func (t *Target) checkNames() error {
 }
 
 // accounts are the login roles.
-func (t *Target) accounts() []string {
-	if t.cfg.Strategy == Single {
-		return []string{t.cfg.User}
+func (t *Target) accounts() []string { return accounts(t.cfg.User, t.cfg.Strategy) }
+
+func accounts(user string, s Strategy) []string {
+	if s == Single {
+		return []string{user}
 	}
-	return []string{t.cfg.User, t.cfg.User + cloneSuffix}
+	return []string{user, user + cloneSuffix}
 }
 
 // Capabilities implements [target.Target].

@@ -30,6 +30,7 @@ func Run(t *testing.T, start Start) {
 		{"the current version is not revoked", spared},
 		{"a retired version whose account is in use again", reuse},
 		{"a version without a value is revoked", withoutValue},
+		{"a value that becomes current again", rollback},
 		{"missing rights are named one at a time", rights},
 	}
 	for i, c := range cases {
@@ -196,10 +197,11 @@ func refused(t *testing.T, h *Harness) {
 
 func unreachable(t *testing.T, h *Harness) {
 	h.rotate(t, "v1")
-	h.propose(t, "v2")
+	h.rotate(t, "v2")
+	h.propose(t, "v3")
 	far := h.Unreachable(t)
-	_, err := far.Apply(t.Context(), h.change("v2"))
-	for what, err := range map[string]error{"Apply": err, "Verify": far.Verify(t.Context(), h.change("v2")), "Revoke": far.Revoke(t.Context(), h.ref("v1"), target.Drain{})} {
+	_, err := far.Apply(t.Context(), h.change("v3"))
+	for what, err := range map[string]error{"Apply": err, "Verify": far.Verify(t.Context(), h.change("v3")), "Revoke": far.Revoke(t.Context(), h.ref("v1"), target.Drain{})} {
 		if err == nil || errors.Is(err, target.ErrRejected) {
 			t.Errorf("%s: err %v, want one that is no refusal of the value", what, err)
 		}
@@ -300,12 +302,31 @@ func suspension(t *testing.T, h *Harness) {
 	h.works(t, "the current version", v2)
 }
 
+// rollback: a person has the value of the previous version become current again, as a
+// version of its own.
+func rollback(t *testing.T, h *Harness) {
+	v1 := h.rotate(t, "v1")
+	v2 := h.rotate(t, "v2")
+	h.Versions.Put("v3", v1)
+	h.apply(t, "v3")
+	h.Versions.Promote("v3")
+	for _, id := range []secret.VersionID{"v1", "v2"} {
+		if err := h.Target.Revoke(t.Context(), h.ref(id), target.Drain{}); err != nil {
+			t.Errorf("revoke %s: %v", id, err)
+		}
+	}
+	h.fails(t, "the version that was rolled back", v2)
+	h.works(t, "the version that is current again", v1)
+}
+
 func spared(t *testing.T, h *Harness) {
 	v1 := h.rotate(t, "v1")
-	if err := h.Target.Revoke(t.Context(), h.ref("v1"), target.Drain{Terminate: true}); err == nil {
-		t.Error("the current version was revoked")
-	}
+	s := h.open(t, v1)
+	_ = h.Target.Revoke(t.Context(), h.ref("v1"), target.Drain{Terminate: true}) // may succeed, as it has nothing to do
 	h.works(t, "the current version", v1)
+	if err := s.Use(t.Context()); err != nil {
+		t.Errorf("its session has ended: %v", err)
+	}
 }
 
 func reuse(t *testing.T, h *Harness) {
