@@ -176,7 +176,7 @@ func (f *Function) rotator(t target) (*rotation.Rotator, error) {
 // retired, so no old credential could be revoked.
 func (f *Function) targetFor(_ context.Context, s secret.Spec) (targets.Target, error) {
 	if of, ok := f.o.Config.TargetOf(s.ID); ok {
-		return nil, refuse("the secret has the target " + of.Name + ", which this function cannot change; have 'rotator run' rotate it")
+		return nil, refuse("the secret has the target %s, which this function cannot change; have 'rotator run' rotate it", of.Name)
 	}
 	return nil, nil
 }
