@@ -91,7 +91,7 @@ func (d *database) service(listen string) *sql.DB {
 	vars := map[string]string{
 		"ROTATOR_STORE": "natskv", "ROTATOR_NATSKV_MASTER_KEY_FILE": filepath.Join(d.dir, "master.key"), "ROTATOR_NATS_URL": "nats://" + listen,
 		"ROTATOR_NATS_CREDENTIALS_NKEY_FILE": filepath.Join(d.dir, "operator.nk"), "ROTATOR_TRUSTED_KEYS": filepath.Join(d.dir, "signing.key.pub"),
-		string(databaseID): string(databaseID),
+		"ROTATOR_FENCE": "1s", "ROTATOR_LEASE": "1s", string(databaseID): string(databaseID),
 	}
 	c, err := setup.Open(d.t.Context(), setup.Options{
 		Service: "orders", IDs: []secret.ID{databaseID}, Providers: []setup.Provider{setupnatskv.Provider()}, Logger: slog.New(slog.DiscardHandler),

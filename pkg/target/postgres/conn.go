@@ -30,6 +30,10 @@ const (
 	codeLoginForbidden = "28000"
 )
 
+// errRefused marks a login that the server refuses by its user or password. It survives
+// [secret.Scrub], which takes the type of an error away.
+var errRefused = errors.New("login refused")
+
 // connect opens a session of its own. It never falls back: with TLS the server has to
 // speak it, and to have a certificate for the name of the endpoint. Nothing but the
 // configuration decides how it connects, in particular no PG* variable.
@@ -57,6 +61,9 @@ func (t *Target) connect(ctx context.Context, endpoint string, l target.Login, d
 		}
 	}
 	conn, err := pgx.ConnectConfig(ctx, c)
+	if s := sqlState(err); s == codeBadPassword || s == codeLoginForbidden {
+		err = fmt.Errorf("%w: %w", errRefused, err)
+	}
 	if err != nil {
 		return nil, secret.Scrub(err, secret.NewValue([]byte(l.Password)))
 	}
@@ -116,12 +123,6 @@ func (t *Target) login(ctx context.Context, endpoint string, l target.Login, f f
 	}
 	defer hangUp(ctx, conn)
 	return f(conn)
-}
-
-// refused reports whether the server refused a login by its user or password.
-func refused(err error) bool {
-	s := sqlState(err)
-	return s == codeBadPassword || s == codeLoginForbidden
 }
 
 // sqlState returns the code of an error of the server, "" for another error.

@@ -235,7 +235,7 @@ func (t *Target) Apply(ctx context.Context, c target.Change) (target.Ref, error)
 	}
 	ref := target.Ref{Secret: c.Spec.ID, Version: c.To, Name: l.Username}
 	err = t.change(ctx, func(tx pgx.Tx) error { return t.set(ctx, tx, ref, hash) })
-	if refused(err) && t.login(ctx, t.cfg.Endpoints[0], l, func(*pgx.Conn) error { return nil }) == nil {
+	if errors.Is(err, errRefused) && t.login(ctx, t.cfg.Endpoints[0], l, func(*pgx.Conn) error { return nil }) == nil {
 		return ref, nil // an admin that rotates itself has done so in an earlier call
 	}
 	return ref, secret.Scrub(err, secret.NewValue([]byte(hash)))

@@ -194,7 +194,7 @@ func (t *Target) tryRefused(ctx context.Context, v secret.Value) error {
 	for _, endpoint := range t.cfg.Endpoints {
 		for {
 			err := t.login(ctx, endpoint, l, func(*pgx.Conn) error { return nil })
-			if refused(err) {
+			if errors.Is(err, errRefused) {
 				break
 			}
 			if err == nil {

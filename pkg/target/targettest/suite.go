@@ -25,6 +25,7 @@ func Run(t *testing.T, start Start) {
 		{"a value that the server refuses", refused},
 		{"a server that does not listen", unreachable},
 		{"hostile passwords", hostilePasswords},
+		{"a password in the words of the server's errors", quotedByErrors},
 		{"open sessions hold a revocation back, and are ended on demand", sessions},
 		{"a credential is suspended and comes back", suspension},
 		{"the current version is not revoked", spared},
@@ -222,6 +223,20 @@ func hostilePasswords(t *testing.T, h *Harness) {
 		h.works(t, "password "+password, v)
 		h.Versions.Promote(id)
 	}
+}
+
+// quotedByErrors: an error from which the value was scrubbed still says what happened.
+func quotedByErrors(t *testing.T, h *Harness) {
+	v1 := h.Password(t, h.propose(t, "v1"), "password authentication failed for user, NOAUTH WRONGPASS")
+	h.Versions.Put("v1", v1)
+	h.apply(t, "v1")
+	h.Versions.Promote("v1")
+	h.rotate(t, "v2")
+	if err := h.Target.Revoke(t.Context(), h.ref("v1"), target.Drain{}); err != nil {
+		t.Error(err)
+	}
+	h.fails(t, "the revoked version", v1)
+	h.Versions.forget("v1") // in every log
 }
 
 func sessions(t *testing.T, h *Harness) {
