@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/stdlib"
 
 	"github.com/tradepulse/rotator/internal/serverstest"
@@ -31,6 +32,7 @@ import (
 type database struct {
 	t        *testing.T
 	server   *serverstest.Postgres
+	node     *program
 	cfg, dir string
 }
 
@@ -51,7 +53,7 @@ targets:
   pg: {type: postgres, endpoints: ["127.0.0.1:%d"], admin: DB_ADMIN, tls: {ca: %q}}
 `, databaseID, d.server.Port, d.server.CA))
 	d.cfg, d.dir = cfg, filepath.Join(filepath.Dir(cfg), "data")
-	start(t, "run", "--config", cfg)
+	d.node = start(t, "run", "--config", cfg)
 	ready(t, health)
 	d.run(0, `{"username":"rotator","password":"Admin.Password-01234"}`, "import", "DB_ADMIN")
 	d.run(0, fmt.Sprintf(databaseFirst, d.server.Port), "import", string(databaseID))
@@ -79,10 +81,24 @@ func (d *database) login(value string) error {
 		d.t.Fatal(err)
 	}
 	conn, err := serverstest.PostgresLogin(d.t.Context(), net.JoinHostPort(d.server.Host, fmt.Sprint(d.server.Port)), l.Username, l.Password, l.DBName)
-	if err != nil {
-		return err
+	if err == nil {
+		err = conn.Close(d.t.Context())
 	}
-	return conn.Close(d.t.Context())
+	return err
+}
+
+// hold opens a session with a value, as a person does who forgets it.
+func (d *database) hold(value string) *pgx.Conn {
+	d.t.Helper()
+	l, err := target.ParseLogin(secret.NewValue([]byte(value)))
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	conn, err := serverstest.PostgresLogin(d.t.Context(), net.JoinHostPort(d.server.Host, fmt.Sprint(d.server.Port)), l.Username, l.Password, l.DBName)
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	return conn
 }
 
 // service opens a pool that follows the secret, as a service does.
@@ -138,8 +154,8 @@ func (d *database) state(what string, ok func(consumerView) bool) {
 
 // TestADatabasePasswordIsRotated adopts a user of a real database, closes the
 // ownership trap with the SQL that the command prints, and rotates twice, to the second
-// role and back. The old value works until the last user of it is confirmed, and is
-// refused after that. A pool of a service loses no statement, and no value is in a log
+// role and back. The old value works until the last user of it is confirmed and the
+// last session of it has ended, and is refused after that. A pool of a service loses no statement, and no value is in a log
 // of the server.
 func TestADatabasePasswordIsRotated(t *testing.T) {
 	t.Parallel()
@@ -163,7 +179,17 @@ func TestADatabasePasswordIsRotated(t *testing.T) {
 		if err := errors.Join(d.login(now), d.login(old)); err != nil {
 			t.Errorf("before the old version is retired: %v", err)
 		}
+		held := d.hold(old)
 		d.run(0, "", "confirm", string(databaseID), "--consumer", "erp", "--version", version)
+		waittest.Until(t, "the worker names the session that holds the retirement back", func() error {
+			if !strings.Contains(d.node.out.String(), "are open at the target (1): "+held.PgConn().Conn().LocalAddr().String()) {
+				return errors.New("it does not")
+			}
+			return d.login(old)
+		})
+		if err := held.Close(t.Context()); err != nil {
+			t.Error(err)
+		}
 		d.state("the version before is retired", func(s consumerView) bool { return s.Rollout == "retired" })
 		if err := d.login(now); err != nil {
 			t.Error(err)
