@@ -12,7 +12,7 @@ import (
 	"testing"
 )
 
-var targetDrivers = []string{"pkg/target/postgres"}
+var targetDrivers = []string{"pkg/target/postgres", "pkg/target/hook"}
 
 var drivers = []string{"pkg/store/awssm/...", "pkg/store/vault/...", "pkg/store/natskv/...", "pkg/store/env/..."}
 
@@ -173,6 +173,11 @@ var arrows = []arrow{
 		reason: "what drivers have in common lives in pkg/target, so a driver knows its server and nothing else",
 		from:   []string{"pkg/target/postgres"}, scope: direct,
 		only: []string{"pkg/secret", "pkg/target", "github.com/jackc/pgx/v5/...", "golang.org/x/text/unicode/norm"},
+	},
+	{
+		reason: "what drivers have in common lives in pkg/target, so a driver knows its server and nothing else",
+		from:   []string{"pkg/target/hook"}, scope: direct,
+		only: []string{"pkg/secret", "pkg/target"},
 	},
 	{
 		reason: "programs choose the targets, so that no program links the driver of a database that it does not use",

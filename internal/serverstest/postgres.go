@@ -15,7 +15,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
-	"strings"
 	"testing"
 	"time"
 
@@ -43,7 +42,7 @@ type Postgres struct {
 // StartPostgres starts a server with empty data.
 func StartPostgres(t testing.TB) *Postgres {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "postgres") // not t.TempDir, which only root could enter
+	dir, err := os.MkdirTemp("", "postgres") //nolint:usetesting // only root could enter a directory of t.TempDir
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -151,7 +150,7 @@ func postgresPrograms(t testing.TB) string {
 		t.Fatal(err)
 	}
 	if len(found) > 0 {
-		return filepath.Dir(slices.MaxFunc(found, func(a, b string) int { return strings.Compare(a, b) }))
+		return filepath.Dir(slices.Max(found))
 	}
 	path, err := exec.LookPath("postgres")
 	if err != nil {

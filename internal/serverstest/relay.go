@@ -62,7 +62,7 @@ func (r *Relay) pass(chunk []byte) ([]byte, bool) {
 
 func (r *Relay) relay(client net.Conn) {
 	defer client.Close()
-	server, err := net.Dial("tcp", r.to) //nolint:noctx // it ends with the client
+	server, err := net.Dial("tcp", r.to) // it ends with the client
 	if err != nil {
 		return
 	}

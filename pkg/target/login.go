@@ -50,7 +50,7 @@ func ParseLogin(v secret.Value) (Login, error) {
 
 // Document returns a login as a value without a password, for a first version.
 func (l Login) Document() (secret.Value, error) {
-	b, err := json.Marshal(struct {
+	b, err := json.Marshal(struct { //nolint:gosec // the password is empty
 		Engine   string `json:"engine"`
 		Host     string `json:"host"`
 		Port     int    `json:"port"`

@@ -29,6 +29,7 @@ func formats() []format {
 		{"sync-interval", checkSync, "use always, default, or a duration such as 10s"},
 		{"listen", checkListen, "write host:port, such as 127.0.0.1:8080, or none"},
 		{"address", checkAddress, "write host:port, such as db.example:5432"},
+		{"hook-url", checkHookURL, "write https://host/path, or http:// for a hook on this machine"},
 		{"audit-address", checkAuditAddress, "write a port of loopback, such as 127.0.0.1:9099, or the path of a socket"},
 		{"nats-url", checkNATSURL, "write nats://host:4222, and several with commas between"},
 		{"subject-prefix", checkPrefix, "use up to four words of letters, digits, _ and - with dots between"},

@@ -15,7 +15,7 @@ import (
 // Target is one place where values have to be valid. Its type decides what other keys
 // it has.
 type Target struct {
-	// Options is what the type has to be told: [*Postgres].
+	// Options is what the type has to be told: [*Postgres] or [*Hook].
 	Options TargetOptions
 }
 
@@ -97,22 +97,26 @@ func (o *Postgres) checkSecret(k *checker, at []string, s Secret) {
 		k.report(at, "user is missing", "add the name of the login role")
 		return
 	}
+	if p, err := k.cfg.policy(s.Policy); err == nil && p != nil && (p.Whole || p.Field != "" && p.Field != loginField) {
+		k.report(append(at, "name"), "the policy is not about the password of a login", "remove field and whole from the policy")
+	}
 	if err := postgres.CheckNames(t.User, t.Owner, postgres.Strategy(t.Strategy)); err != nil {
 		k.report(append(at, "user"), err.Error(), "choose another name")
 	}
 	if t.Strategy == string(postgres.Single) {
-		k.withoutOverlap(at, s)
+		k.withoutOverlap(append(at, "strategy"), s)
 	}
 }
 
-// withoutOverlap refuses what needs two valid values at a time.
+// withoutOverlap refuses what needs two valid values at a time. At is the setting that
+// rules them out.
 func (k *checker) withoutOverlap(at []string, s Secret) {
 	if s.Rollout == string(secret.RolloutPrepare) {
-		k.report(append(at, "strategy"), "single has no overlap: the old value fails as soon as the new one is applied, and prepare-then-activate waits for every instance in between",
-			"use alternating, or rollout: activate")
+		k.report(at, "it has no overlap: the old value fails as soon as the new one is applied, and prepare-then-activate waits for every instance in between",
+			"use one with an overlap, such as alternating, or rollout: activate")
 	}
 	if len(s.Services)+len(s.Consumers) > 0 {
-		k.warn(append(at, "strategy"), "single has no overlap: logins of a service fail between the change and its reload", "use alternating")
+		k.warn(at, "it has no overlap: logins of a service fail between the change and its reload", "use one with an overlap, such as alternating")
 	}
 }
 
@@ -190,9 +194,6 @@ func (k *checker) target(at []string, s Secret) {
 			k.report(append(at, "user"), fmt.Sprintf("secrets[%d] has the same account", i), "give each secret an account of its own: two would change its password in turns")
 		}
 	}
-	if p, err := k.cfg.policy(s.Policy); err == nil && p != nil && (p.Whole || p.Field != "" && p.Field != loginField) {
-		k.report(append(at, "name"), "the policy is not about the password of a login", "remove field and whole from the policy")
-	}
 	t.Options.checkSecret(k, at, s)
 }
 
@@ -219,7 +220,7 @@ func (t Target) policy(of *secret.Policy) *secret.Policy {
 // is a struct above and a line here.
 func targetTypes() map[string]TargetOptions {
 	types := map[string]TargetOptions{}
-	for _, o := range []TargetOptions{new(Postgres)} {
+	for _, o := range []TargetOptions{new(Postgres), new(Hook)} {
 		types[o.Type()] = o
 	}
 	return types

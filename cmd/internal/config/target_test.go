@@ -25,7 +25,7 @@ func TestProblemsOfTargets(t *testing.T) {
 		"no user":        {", user: app", "", "secrets[1].target: user is missing; add the name of the login role"},
 		"no overlap where one is needed": {
 			"user: app}", "user: app, strategy: single}, rollout: prepare-then-activate",
-			"secrets[1].target.strategy: single has no overlap: the old value fails as soon as the new one is applied",
+			"secrets[1].target.strategy: it has no overlap: the old value fails as soon as the new one is applied",
 		},
 		"a name that the server would cut": {"user: app", "user: " + strings.Repeat("x", 60), "a name has at most 63 bytes"},
 		"a strategy of another word":       {"user: app", "user: app, strategy: dual", `"dual" is not possible here`},

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"fmt"
+	"os"
 	"time"
 
 	"github.com/tradepulse/rotator/cmd/internal/config"
@@ -12,6 +13,7 @@ import (
 	"github.com/tradepulse/rotator/pkg/settings"
 	"github.com/tradepulse/rotator/pkg/store"
 	"github.com/tradepulse/rotator/pkg/target"
+	"github.com/tradepulse/rotator/pkg/target/hook"
 	"github.com/tradepulse/rotator/pkg/target/postgres"
 )
 
@@ -22,12 +24,13 @@ type Targets struct {
 	catalog *catalog.Catalog
 	stores  *store.Set
 	secrets map[secret.ID]config.SecretTarget
+	lookup  func(string) (string, bool)
 }
 
 // NewTargets returns the targets of a configuration, whose secrets are in a catalog
 // and whose stores are open.
 func NewTargets(c *config.Config, known *catalog.Catalog, stores *store.Set) *Targets {
-	t := &Targets{c, known, stores, map[secret.ID]config.SecretTarget{}}
+	t := &Targets{c, known, stores, map[secret.ID]config.SecretTarget{}, os.LookupEnv}
 	for _, s := range c.Secrets {
 		if s.Target.Name != "" {
 			t.secrets[secret.ID(s.ID)] = s.Target
@@ -45,6 +48,8 @@ func (t *Targets) For(_ context.Context, s secret.Spec) (target.Target, error) {
 	switch o := t.cfg.Targets[of.Name].Options.(type) {
 	case *config.Postgres:
 		return t.postgres(o, of, s)
+	case *config.Hook:
+		return t.hook(o, of, s)
 	default:
 		return nil, fmt.Errorf("target %s: its type is unknown to this program", of.Name)
 	}
@@ -61,6 +66,21 @@ func (t *Targets) postgres(o *config.Postgres, of config.SecretTarget, s secret.
 		Admin: func(ctx context.Context) (secret.Value, error) { return t.current(ctx, secret.ID(o.Admin)) },
 		Read:  func(ctx context.Context, v secret.VersionID) (secret.Value, error) { return t.read(ctx, s, v) },
 	})
+}
+
+func (t *Targets) hook(o *config.Hook, of config.SecretTarget, s secret.Spec) (target.Target, error) {
+	secure, err := transport(o.TLS, false)
+	if err != nil {
+		return nil, fmt.Errorf("target %s: tls: %w", of.Name, err)
+	}
+	c := hook.Config{
+		URL: o.URL, HTTP: hook.Transport{TLS: secure}, Command: o.Command, Secret: s.ID, User: of.User, Capabilities: o.Capabilities(), Proposes: o.Proposes,
+		Read: func(ctx context.Context, v secret.VersionID) (secret.Value, error) { return t.read(ctx, s, v) },
+	}
+	if !o.Token.IsZero() {
+		c.HTTP.Token = func(context.Context) (secret.Value, error) { return o.Token.Read(t.lookup) }
+	}
+	return hook.New(c)
 }
 
 // transport returns how the servers of a target are reached. Without TLS in the

@@ -107,7 +107,7 @@ func New(c Config) (*Target, error) {
 
 func (c Config) check() error {
 	if len(c.Endpoints) == 0 || c.Admin == nil || c.Read == nil || c.User == "" {
-		return errors.New("Endpoints, Admin, Read and User are required")
+		return errors.New("the configuration needs Endpoints, Admin, Read and User")
 	}
 	return CheckNames(c.User, c.Owner, c.Strategy)
 }

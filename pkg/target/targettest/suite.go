@@ -423,6 +423,10 @@ func Apply(ctx context.Context, h *Harness, _ target.Ref) error {
 
 // InUse is for [Right.Needs].
 func InUse(ctx context.Context, h *Harness, r target.Ref) error {
-	_, err := h.Target.(target.Inspector).InUse(ctx, r)
+	in, ok := h.Target.(target.Inspector)
+	if !ok {
+		return target.ErrUnsupported
+	}
+	_, err := in.InUse(ctx, r)
 	return err
 }

@@ -170,6 +170,7 @@ var formatWords = map[string]string{
 	"sync-interval":    "`always`, `default` or duration",
 	"listen":           "`host:port` or `none`",
 	"address":          "`host:port`",
+	"hook-url":         "URL",
 	"nats-url":         "URLs",
 	"subject-prefix":   "name",
 	"token":            "name",
