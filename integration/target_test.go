@@ -262,3 +262,32 @@ func (d *database) write(pool *sql.DB) func() {
 		}
 	}
 }
+
+// TestThePagesOfTargets: their configurations are valid, and the SQL runs.
+func TestThePagesOfTargets(t *testing.T) {
+	t.Parallel()
+	for _, page := range []string{"postgres.md", "hook.md"} {
+		text, err := os.ReadFile(filepath.Join("..", "docs", "targets", page))
+		if err != nil {
+			t.Fatal(err)
+		}
+		cfg := filepath.Join(t.TempDir(), page+".yaml")
+		if err := os.WriteFile(cfg, []byte(fenced(t, string(text), "yaml")), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		expect(t, 0, "", "config", "validate", cfg)
+		if page == "postgres.md" {
+			serverstest.StartPostgres(t).Exec(t, "postgres", strings.Split(strings.TrimSuffix(strings.TrimSpace(fenced(t, string(text), "sql")), ";"), ";")...)
+		}
+	}
+}
+
+// fenced returns the first block of a language, without its indent.
+func fenced(t *testing.T, page, language string) string {
+	t.Helper()
+	found := regexp.MustCompile("(?s)\n( *)```"+language+"\n(.*?)\n *```").FindStringSubmatch(page)
+	if found == nil {
+		t.Fatalf("no block of %s", language)
+	}
+	return strings.ReplaceAll("\n"+found[2], "\n"+found[1], "\n")
+}

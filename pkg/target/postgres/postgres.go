@@ -254,11 +254,11 @@ func (t *Target) set(ctx context.Context, tx pgx.Tx, ref target.Ref, hash string
 	if n.secret != "" && n.secret != ref.Secret {
 		return fmt.Errorf("role %q has a password of secret %s; give each secret roles of its own", ref.Name, n.secret)
 	}
-	verb := "ALTER"
-	if !exists {
-		verb = "CREATE"
+	var own bool
+	if err := tx.QueryRow(ctx, "SELECT current_user = $1", ref.Name).Scan(&own); err != nil {
+		return err
 	}
-	if _, err := tx.Exec(ctx, fmt.Sprintf("%s ROLE %s LOGIN PASSWORD '%s'", verb, quote(ref.Name), hash)); err != nil {
+	if _, err := tx.Exec(ctx, passwordStatement(ref.Name, hash, exists, own)); err != nil {
 		if s := sqlState(err); strings.HasPrefix(s, "22") || strings.HasPrefix(s, "28") {
 			return fmt.Errorf("%w: %w", target.ErrRejected, err)
 		}
@@ -268,7 +268,7 @@ func (t *Target) set(ctx context.Context, tx pgx.Tx, ref target.Ref, hash string
 	if t.cfg.Strategy == Alternating {
 		statements = t.membership(ref.Name)
 	}
-	if n.version != ref.Version {
+	if n.version != ref.Version && !own {
 		var now time.Time
 		if err := tx.QueryRow(ctx, "SELECT clock_timestamp()").Scan(&now); err != nil {
 			return err
@@ -281,6 +281,19 @@ func (t *Target) set(ctx context.Context, tx pgx.Tx, ref target.Ref, hash string
 		}
 	}
 	return nil
+}
+
+// passwordStatement sets a password. A role may change its own, and nothing else of
+// itself, not even its comment.
+func passwordStatement(role, hash string, exists, own bool) string {
+	switch {
+	case own:
+		return fmt.Sprintf("ALTER ROLE %s PASSWORD '%s'", quote(role), hash)
+	case exists:
+		return fmt.Sprintf("ALTER ROLE %s LOGIN PASSWORD '%s'", quote(role), hash)
+	default:
+		return fmt.Sprintf("CREATE ROLE %s LOGIN PASSWORD '%s'", quote(role), hash)
+	}
 }
 
 // membership makes a login role become the owner.

@@ -50,6 +50,9 @@ func (t *Target) locate(ctx context.Context, q querier, r target.Ref) (credentia
 	if !exists {
 		return credential{}, nil
 	}
+	if n.since.IsZero() && t.cfg.Strategy == Single {
+		n.since = time.Now() // an admin that rotates itself writes no note; its old password is replaced all the same
+	}
 	return credential{role, n.since}, nil
 }
 
