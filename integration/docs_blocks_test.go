@@ -18,7 +18,7 @@ import (
 func TestShellBlocksInDocuments(t *testing.T) {
 	t.Parallel()
 	var docs []string
-	for _, pattern := range []string{"../*.md", "../docs/*.md", "../clients/*/README.md", "../examples/*/README.md", "../deployments/*/README.md"} {
+	for _, pattern := range []string{"../*.md", "../docs/*.md", "../docs/targets/*.md", "../clients/*/README.md", "../examples/*/README.md", "../deployments/*/README.md"} {
 		found, err := filepath.Glob(pattern)
 		if err != nil {
 			t.Fatal(err)

@@ -37,9 +37,27 @@ Start with:
 ` + cli.ExitCodes,
 	})
 	path := cli.ConfigFlag(cmd)
-	cmd.AddCommand(devCommand(), runCommand(path), rotateCommand(path), statusCommand(path), planCommand(path), forgetCommand(path), confirmFleetCommand(path), confirmCommand(path), receiptCommand(path), policyCommand(path), auditCommand(path),
-		getCommand(path), putCommand(path), importCommand(path), versionsCommand(path), rollbackCommand(path), applyCommand(path), waitCommand(path), eventsCommand(path), historyCommand(path), explainCommand(path), listCommand(path),
-		revokeCommand(path), pauseCommand(path, true), pauseCommand(path, false),
-		keysCommand(path), lambdaCommand(path), configCommand(path), cli.VersionCommand(), cli.ReferenceCommand())
+	for _, g := range []struct {
+		title    string
+		commands []*cobra.Command
+	}{
+		{"Run it:", []*cobra.Command{devCommand(), runCommand(path), lambdaCommand(path), configCommand(path), keysCommand(path), targetCommand(path)}},
+		{"See what is and what will be:", []*cobra.Command{
+			statusCommand(path), listCommand(path), planCommand(path), explainCommand(path), historyCommand(path), eventsCommand(path), waitCommand(path),
+		}},
+		{"Rotate:", []*cobra.Command{
+			rotateCommand(path), applyCommand(path), rollbackCommand(path), pauseCommand(path, true), pauseCommand(path, false), revokeCommand(path),
+		}},
+		{"Read and write values:", []*cobra.Command{getCommand(path), putCommand(path), importCommand(path), versionsCommand(path)}},
+		{"Say what rotator cannot know:", []*cobra.Command{forgetCommand(path), confirmCommand(path), confirmFleetCommand(path)}},
+		{"Check and prove:", []*cobra.Command{policyCommand(path), auditCommand(path), receiptCommand(path)}},
+	} {
+		cmd.AddGroup(&cobra.Group{ID: g.title, Title: g.title})
+		for _, c := range g.commands {
+			c.GroupID = g.title
+			cmd.AddCommand(c)
+		}
+	}
+	cmd.AddCommand(cli.VersionCommand(), cli.ReferenceCommand())
 	return cmd
 }

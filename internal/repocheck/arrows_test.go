@@ -12,9 +12,11 @@ import (
 	"testing"
 )
 
+var targetDrivers = []string{"pkg/target/postgres", "pkg/target/hook"}
+
 var drivers = []string{"pkg/store/awssm/...", "pkg/store/vault/...", "pkg/store/natskv/...", "pkg/store/env/..."}
 
-var kits = []string{"pkg/store/storetest/...", "pkg/events/eventstest/...", "internal/serverstest/...", "internal/waittest/...", "pkg/client/clienttest/..."}
+var kits = []string{"pkg/store/storetest/...", "pkg/target/targettest/...", "pkg/events/eventstest/...", "internal/serverstest/...", "internal/waittest/...", "pkg/client/clienttest/..."}
 
 const natsServer = "github.com/nats-io/nats-server/v2/..."
 
@@ -176,6 +178,21 @@ var arrows = []arrow{
 		reason: "what drivers have in common lives in pkg/store, so a driver knows its service and nothing else",
 		from:   []string{"pkg/store/env/..."}, scope: direct,
 		only: []string{"pkg/secret", "pkg/store"},
+	},
+	{
+		reason: "what drivers have in common lives in pkg/target, so a driver knows its server and nothing else",
+		from:   []string{"pkg/target/postgres"}, scope: direct,
+		only: []string{"pkg/secret", "pkg/target", "github.com/jackc/pgx/v5/...", "golang.org/x/text/unicode/norm"},
+	},
+	{
+		reason: "what drivers have in common lives in pkg/target, so a driver knows its server and nothing else",
+		from:   []string{"pkg/target/hook"}, scope: direct,
+		only: []string{"pkg/secret", "pkg/target"},
+	},
+	{
+		reason: "programs choose the targets, so that no program links the driver of a database that it does not use",
+		from:   []string{"pkg/...", "internal/..."}, except: slices.Concat(targetDrivers, kits), scope: linked,
+		never: append(slices.Clip(targetDrivers), "github.com/jackc/pgx/v5/..."),
 	},
 	{
 		reason: "programs choose the stores, so that no program links the SDK of a store that it does not use",

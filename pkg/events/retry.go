@@ -1,5 +1,7 @@
 package events
 
+import "time"
+
 // Retry is the history of work that is tried more than once. It is present in
 // TypeNearExpiry and TypeRetire, and in TypeRotationFailed, where it describes
 // the last try. The zero value is that of a first try.
@@ -9,6 +11,9 @@ type Retry struct {
 	// Rejections counts how often the target or the policy refused the pending
 	// value of the rotation; it is part of Attempt.
 	Rejections int `json:"rejections,omitempty"`
+	// QuietSince is since when the target has seen no session of the versions that
+	// a retirement revokes, in each try (TypeRetire).
+	QuietSince time.Time `json:"quiet_since,omitzero"`
 	// Failure says why a rotation was given up (TypeRotationFailed), or why it
 	// is tried again (TypeNearExpiry with Attempt > 0).
 	Failure *Failure `json:"failure,omitempty"`

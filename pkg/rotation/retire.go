@@ -85,6 +85,9 @@ func (r *Rotator) tryRetire(ctx context.Context, e events.Event) error {
 	if err := r.unstage(ctx, spec, st, meta, order, log.Event.Data); err != nil {
 		return err
 	}
+	if err := r.drained(ctx, spec, meta, order, log.Event.Data); err != nil {
+		return err
+	}
 	applied, done, err := r.prove(ctx, spec, meta, order, log.Event.Data, announced)
 	if err != nil || done {
 		return err
@@ -99,7 +102,7 @@ func (r *Rotator) tryRetire(ctx context.Context, e events.Event) error {
 // drained, and leaves their values: an instance that starts after that finds none of
 // them, so that what the fleet says next stays true.
 func (r *Rotator) unstage(ctx context.Context, spec secret.Spec, st *store.Store, meta secret.Metadata, order, logged events.Data) error {
-	if logged.VersionID != order.VersionID || logged.Rollout == nil || logged.Rollout.State != events.RolloutDraining {
+	if !isDraining(order, logged) {
 		return nil // prove says why not
 	}
 	for _, v := range meta.Versions {
@@ -111,6 +114,10 @@ func (r *Rotator) unstage(ctx context.Context, spec secret.Spec, st *store.Store
 		}
 	}
 	return nil
+}
+
+func isDraining(order, logged events.Data) bool {
+	return logged.VersionID == order.VersionID && logged.Rollout != nil && logged.Rollout.State == events.RolloutDraining
 }
 
 // logged returns the last rollout event of a secret, and its last announcement. An

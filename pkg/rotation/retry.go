@@ -56,7 +56,7 @@ func nextRetry(r events.Retry, cause error) events.Retry {
 	if !notMade(cause) {
 		r.Attempt++
 	}
-	r.Failure = failure(cause)
+	r.Failure, r.QuietSince = failure(cause), quietSince(cause)
 	if errors.Is(cause, target.ErrRejected) {
 		r.Rejections++
 	}

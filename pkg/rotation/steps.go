@@ -80,7 +80,7 @@ func (x *run) propose(ctx context.Context) (secret.Value, error) {
 	if err != nil {
 		return secret.Value{}, err
 	}
-	if err := x.keepShape(ctx); err != nil {
+	if err := errors.Join(x.checkRoom(ctx, t), x.keepShape(ctx)); err != nil {
 		return secret.Value{}, err
 	}
 	v, err := t.Propose(ctx, x.change())
@@ -127,6 +127,9 @@ func (x *run) apply(ctx context.Context) error {
 	defer cancel()
 	t, err := x.r.targetFor(ctx, x.state.spec)
 	if err != nil {
+		return err
+	}
+	if err := x.checkRoom(ctx, t); err != nil {
 		return err
 	}
 	ref, err := t.Apply(ctx, x.change())

@@ -123,3 +123,20 @@ func appendQuoted(out, s []byte) []byte {
 	}
 	return append(out, '"')
 }
+
+// WithField returns the document with a string in place of the string or null that
+// a JSON Pointer names. The rest of the document stays byte for byte. Errors quote
+// nothing of the document.
+func (v Value) WithField(pointer, s string) (Value, error) {
+	if !isPointer(pointer) {
+		return Value{}, fmt.Errorf("%w: %q is no JSON Pointer", ErrNoField, pointer)
+	}
+	doc, err := withField(v.Reveal(), pointer, []byte(s))
+	if err == nil && !json.Valid(doc) {
+		err = errors.New("the text has control characters")
+	}
+	if err != nil {
+		return Value{}, fmt.Errorf("field %s: %w", pointer, err)
+	}
+	return NewValue(doc), nil
+}

@@ -1,7 +1,9 @@
 package cli
 
 import (
+	"maps"
 	"os"
+	"slices"
 
 	"github.com/spf13/cobra"
 
@@ -24,5 +26,19 @@ func CompleteIDs(path *string, most int) cobra.CompletionFunc {
 			ids = append(ids, s.ID)
 		}
 		return ids, cobra.ShellCompDirectiveNoFileComp
+	}
+}
+
+// CompleteTargets offers the targets of the configuration, one of them.
+func CompleteTargets(path *string) cobra.CompletionFunc {
+	return func(_ *cobra.Command, args []string, _ string) ([]cobra.Completion, cobra.ShellCompDirective) {
+		if *path == "" || len(args) > 0 {
+			return nil, cobra.ShellCompDirectiveNoFileComp
+		}
+		cfg, err := config.Load(*path, os.Environ())
+		if err != nil {
+			return nil, cobra.ShellCompDirectiveNoFileComp
+		}
+		return slices.Sorted(maps.Keys(cfg.Targets)), cobra.ShellCompDirectiveNoFileComp
 	}
 }

@@ -28,6 +28,7 @@ func (k *checker) check(environ []string) {
 	k.nats()
 	k.loops()
 	k.stores()
+	k.targets()
 	k.awsEvents()
 	k.auditSources()
 	k.policies()

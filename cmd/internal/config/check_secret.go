@@ -71,6 +71,7 @@ func (k *checker) secret(at []string, s Secret) {
 	k.settings(at, s.Settings)
 	k.lifetime(at, s)
 	k.users(at, s)
+	k.target(at, s)
 	st, ok := k.cfg.Stores[s.Store]
 	switch {
 	case s.Store == "" && !k.written(append(at, "store")...) && !k.written("defaults", "store") && !k.refused("stores"):

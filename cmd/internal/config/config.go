@@ -37,6 +37,9 @@ type Config struct {
 	Lambda Lambda `json:"lambda,omitzero"`
 	// The stores that hold secrets, by a name of your choice.
 	Stores map[string]Store `json:"stores,omitzero"`
+	// The places besides the stores where values have to be valid, by a name of your
+	// choice.
+	Targets map[string]Target `json:"targets,omitzero"`
 	// Rules for values, by a name that secrets can refer to.
 	Policies map[string]Policy `json:"policies,omitzero"`
 	// What is known of services, by their names, whichever secrets list them: in their

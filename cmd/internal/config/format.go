@@ -28,6 +28,8 @@ func formats() []format {
 		{"duration-or-none", checkText(new(DurationOrNone)), "write a number with a unit, such as 30d, 12h or 1h30m, or none"},
 		{"sync-interval", checkSync, "use always, default, or a duration such as 10s"},
 		{"listen", checkListen, "write host:port, such as 127.0.0.1:8080, or none"},
+		{"address", checkAddress, "write host:port, such as db.example:5432"},
+		{"hook-url", checkHookURL, "write https://host/path, or http:// for a hook on this machine"},
 		{"audit-address", checkAuditAddress, "write a port of loopback, such as 127.0.0.1:9099, or the path of a socket"},
 		{"nats-url", checkNATSURL, "write nats://host:4222, and several with commas between"},
 		{"subject-prefix", checkPrefix, "use up to four words of letters, digits, _ and - with dots between"},
@@ -66,6 +68,14 @@ func checkListen(s string) error {
 		return fmt.Errorf("%s is not a port", quote(port))
 	}
 	return nil
+}
+
+func checkAddress(s string) error {
+	host, _, err := net.SplitHostPort(s)
+	if err != nil || host == "" {
+		return fmt.Errorf("%s is not host:port", quote(s))
+	}
+	return checkListen(s)
 }
 
 func checkNATSURL(s string) error {

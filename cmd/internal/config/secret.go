@@ -9,6 +9,8 @@ type Secret struct {
 	ID string `json:"id" jsonschema:"required,format=secret-id"`
 	// The store's own name for it. Without it the id.
 	Path string `json:"path,omitzero" jsonschema:"format=secret-id"`
+	// Where its values have to be valid besides the store. Without it nowhere.
+	Target SecretTarget `json:"target,omitzero"`
 	Settings
 }
 

@@ -2,7 +2,6 @@ package config
 
 import (
 	"encoding/json"
-	"fmt"
 	"maps"
 	"slices"
 
@@ -223,11 +222,7 @@ func (s Store) MarshalJSON() ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	head := fmt.Sprintf(`{"type":%q`, s.Options.Type())
-	if string(b) == "{}" {
-		return []byte(head + "}"), nil
-	}
-	return append([]byte(head+","), b[1:]...), nil
+	return typedJSON(s.Options.Type(), b), nil
 }
 
 // Key returns where the key that seals the values is kept, and whether it is

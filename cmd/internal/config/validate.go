@@ -34,7 +34,7 @@ func checkSchema(root *node) []Problem {
 // checkNames returns what is wrong with the keys that are names.
 func checkNames(root *node) []Problem {
 	var problems []Problem
-	for _, section := range []string{"stores", "policies", "services"} {
+	for _, section := range []string{"stores", "targets", "policies", "services"} {
 		n := root.child(section)
 		if n == nil {
 			continue

@@ -15,7 +15,9 @@ import (
 	"github.com/tradepulse/rotator/pkg/events"
 	"github.com/tradepulse/rotator/pkg/rotation"
 	"github.com/tradepulse/rotator/pkg/scheduler"
+	"github.com/tradepulse/rotator/pkg/secret"
 	"github.com/tradepulse/rotator/pkg/store"
+	targets "github.com/tradepulse/rotator/pkg/target"
 )
 
 // Options are what a [Function] works with. Config is required.
@@ -167,5 +169,14 @@ const source = "/rotator/lambda"
 // rotator returns a rotator of one secret. It has no timers, because AWS schedules
 // the next rotation.
 func (f *Function) rotator(t target) (*rotation.Rotator, error) {
-	return rotation.New(rotation.Config{Catalog: &t, Stores: &t, Bus: f.announcer(), Source: source, Logger: f.log})
+	return rotation.New(rotation.Config{Catalog: &t, Stores: &t, Bus: f.announcer(), Source: source, TargetFor: f.targetFor, Logger: f.log})
+}
+
+// targetFor refuses a secret that has a target: AWS never says that a version is
+// retired, so no old credential could be revoked.
+func (f *Function) targetFor(_ context.Context, s secret.Spec) (targets.Target, error) {
+	if of, ok := f.o.Config.TargetOf(s.ID); ok {
+		return nil, refuse("the secret has the target %s, which this function cannot change; have 'rotator run' rotate it", of.Name)
+	}
+	return nil, nil
 }

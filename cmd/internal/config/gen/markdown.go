@@ -2,7 +2,6 @@ package main
 
 import (
 	"fmt"
-	"reflect"
 	"slices"
 	"strings"
 
@@ -60,7 +59,9 @@ func (w *writer) section(key string, p *jsonschema.Schema) {
 	fmt.Fprintf(w, "\n## %s\n\n%s\n", key, p.Description)
 	switch key {
 	case "stores":
-		w.stores()
+		options(w, "Store", config.StoreTypes())
+	case "targets":
+		options(w, "Target", config.TargetTypes())
 	case "policies":
 		w.table("", w.schema.Definitions["Policy"], nil)
 	case "services":
@@ -81,10 +82,11 @@ func (w *writer) section(key string, p *jsonschema.Schema) {
 	}
 }
 
-func (w *writer) stores() {
+// options writes a table for each type of options.
+func options[T typedOptions](w *writer, kind string, all []T) {
 	fmt.Fprintf(w, "\nEach has a `type`, which decides what other keys it has.\n")
-	for _, o := range config.StoreTypes() {
-		d := w.schema.Definitions[reflect.TypeOf(o).Elem().Name()+"Store"]
+	for _, o := range all {
+		d := w.schema.Definitions[definitionName(o, kind)]
 		_, text, _ := strings.Cut(d.Description, " is ")
 		fmt.Fprintf(w, "\n### type: %s\n\nIt is %s\n", o.Type(), text)
 		if d.Properties.Len() > 1 {
@@ -167,6 +169,8 @@ var formatWords = map[string]string{
 	"duration-or-none": "duration or `none`",
 	"sync-interval":    "`always`, `default` or duration",
 	"listen":           "`host:port` or `none`",
+	"address":          "`host:port`",
+	"hook-url":         "URL",
 	"nats-url":         "URLs",
 	"subject-prefix":   "name",
 	"token":            "name",

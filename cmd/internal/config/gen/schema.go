@@ -36,11 +36,12 @@ func newSchema() (schema, error) {
 	s.Title = "Configuration of rotator and notifier"
 	s.Definitions["Policy"] = s.definition(r, reflect.TypeFor[config.Policy]())
 	s.Definitions["ServiceEntry"] = s.definition(r, reflect.TypeFor[config.ServiceEntry]())
-	s.addStores(r)
+	addTyped(s, r, "Store", "What the store is.", config.StoreTypes())
+	addTyped(s, r, "Target", "What the target is.", config.TargetTypes())
 	one := uint64(1)
 	s.Definitions["Ref"].MinProperties, s.Definitions["Ref"].MaxProperties = &one, &one
 	names := &jsonschema.Schema{Type: "string", Format: "token"}
-	for _, key := range []string{"stores", "policies", "services"} {
+	for _, key := range []string{"stores", "targets", "policies", "services"} {
 		s.property(key).PropertyNames = names
 	}
 	s.tidy(reflect.TypeFor[config.Config]())
@@ -60,6 +61,8 @@ func mapType(t reflect.Type) *jsonschema.Schema {
 		return nameOr("ServiceEntry")
 	case reflect.TypeFor[config.Store]():
 		return &jsonschema.Schema{Ref: "#/$defs/Store"}
+	case reflect.TypeFor[config.Target]():
+		return &jsonschema.Schema{Ref: "#/$defs/Target"}
 	default:
 		return nil
 	}
@@ -87,25 +90,33 @@ func (s schema) definition(r *jsonschema.Reflector, t reflect.Type) *jsonschema.
 	return d
 }
 
-// addStores describes a store: its type decides which definition holds.
-func (s schema) addStores(r *jsonschema.Reflector) {
+// typedOptions are options of which a key named type decides what other keys there are.
+type typedOptions interface{ Type() string }
+
+// addTyped describes a kind of typed options as a definition of that name: its type
+// decides which definition holds.
+func addTyped[T typedOptions](s schema, r *jsonschema.Reflector, kind, what string, all []T) {
 	words := []any{}
-	store := &jsonschema.Schema{Type: "object", Required: []string{"type"}, Properties: jsonschema.NewProperties()}
-	store.Description = r.CommentMap["github.com/tradepulse/rotator/cmd/internal/config.Store"]
-	for _, o := range config.StoreTypes() {
-		t := reflect.TypeOf(o).Elem()
-		name := t.Name() + "Store"
-		d := s.definition(r, t)
+	union := &jsonschema.Schema{Type: "object", Required: []string{"type"}, Properties: jsonschema.NewProperties()}
+	union.Description = r.CommentMap["github.com/tradepulse/rotator/cmd/internal/config."+kind]
+	for _, o := range all {
+		name := definitionName(o, kind)
+		d := s.definition(r, reflect.TypeOf(o).Elem())
 		d.Properties.Set("type", &jsonschema.Schema{Const: o.Type()})
 		_ = d.Properties.MoveToFront("type")
 		s.Definitions[name] = d
 		is := &jsonschema.Schema{Properties: jsonschema.NewProperties(), Required: []string{"type"}}
 		is.Properties.Set("type", &jsonschema.Schema{Const: o.Type()})
-		store.AllOf = append(store.AllOf, &jsonschema.Schema{If: is, Then: &jsonschema.Schema{Ref: "#/$defs/" + name}})
+		union.AllOf = append(union.AllOf, &jsonschema.Schema{If: is, Then: &jsonschema.Schema{Ref: "#/$defs/" + name}})
 		words = append(words, o.Type())
 	}
-	store.Properties.Set("type", &jsonschema.Schema{Type: "string", Enum: words, Description: "What the store is."})
-	s.Definitions["Store"] = store
+	union.Properties.Set("type", &jsonschema.Schema{Type: "string", Enum: words, Description: what})
+	s.Definitions[kind] = union
+}
+
+// definitionName is the name of the definition of typed options.
+func definitionName(o typedOptions, kind string) string {
+	return reflect.TypeOf(o).Elem().Name() + kind
 }
 
 func (s schema) property(key string) *jsonschema.Schema {
@@ -117,8 +128,10 @@ func (s schema) property(key string) *jsonschema.Schema {
 func (s schema) tidy(t reflect.Type) {
 	s.defaults(s.Schema, t)
 	for _, o := range config.StoreTypes() {
-		t := reflect.TypeOf(o).Elem()
-		s.defaults(s.Definitions[t.Name()+"Store"], t)
+		s.defaults(s.Definitions[definitionName(o, "Store")], reflect.TypeOf(o).Elem())
+	}
+	for _, o := range config.TargetTypes() {
+		s.defaults(s.Definitions[definitionName(o, "Target")], reflect.TypeOf(o).Elem())
 	}
 	for _, t := range []reflect.Type{
 		reflect.TypeFor[config.Policy](), reflect.TypeFor[config.Window](), reflect.TypeFor[config.Consumer](),

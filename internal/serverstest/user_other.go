@@ -1,0 +1,12 @@
+//go:build !unix
+
+package serverstest
+
+import (
+	"os/exec"
+	"testing"
+)
+
+func unprivileged(*exec.Cmd) {}
+
+func own(testing.TB, string) {}

@@ -1,0 +1,116 @@
+package rotation
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+	"time"
+
+	"github.com/tradepulse/rotator/pkg/events"
+	"github.com/tradepulse/rotator/pkg/secret"
+	"github.com/tradepulse/rotator/pkg/target"
+)
+
+// stepDrain is the step of a retirement that waits for sessions at the target.
+const stepDrain = "drain"
+
+// maxNamed is how many clients an error names.
+const maxNamed = 5
+
+// drainError says that sessions of a version are open, or were a moment ago.
+type drainError struct {
+	// quietSince is since when none was seen, zero if one is open.
+	quietSince time.Time
+	err        error
+}
+
+func (e *drainError) Error() string { return e.err.Error() }
+func (e *drainError) Unwrap() error { return e.err }
+
+// quietSince returns what the next try of a retirement has to know of the sessions.
+// Any failure but one of the drain begins the window again.
+func quietSince(cause error) time.Time {
+	if e, ok := errors.AsType[*drainError](cause); ok {
+		return e.quietSince
+	}
+	return time.Time{}
+}
+
+// drained returns an error that wraps errBlocked until the target has seen no session
+// of the versions that are to be retired for as long as the grace period, in each of the
+// tries of that time. A target that can never tell holds nothing back; one that cannot
+// for now does. An emergency does not wait.
+func (r *Rotator) drained(ctx context.Context, spec secret.Spec, meta secret.Metadata, order, logged events.Data) error {
+	if !isDraining(order, logged) {
+		return nil // prove says why not
+	}
+	t, err := r.targetFor(ctx, spec)
+	if err != nil {
+		return stepError{stepDrain, err}
+	}
+	in, ok := t.(target.Inspector)
+	if !ok || t.Capabilities().InUse == target.InUseUnknown || order.Reason == events.ReasonEmergency {
+		return nil
+	}
+	var open []string
+	window, now := max(0, spec.GracePeriod()), time.Now()
+	versions := retirable(meta, order.PreviousVersionID, spec.RetireMode())
+	if len(versions) == 0 {
+		return nil
+	}
+	for _, v := range versions {
+		clients, err := r.inUse(ctx, in, target.Ref{Secret: spec.ID, Version: v.ID}, now.Add(-window))
+		if err != nil {
+			err = fmt.Errorf("%w: use of version %s at the target is unknown: %w", errBlocked, v.ID, err)
+			return stepError{stepDrain, events.RetryAfter(err, drainRetry(window))}
+		}
+		open = append(open, clients...)
+	}
+	return r.quiet(ctx, spec, order, open, window, now)
+}
+
+// drainRetry is how soon the target is asked again: several times in a window, and
+// not more often than it can bear.
+func drainRetry(window time.Duration) time.Duration {
+	return min(max(window/5, 5*time.Second), retireRetry)
+}
+
+// quiet decides about the clients that a try has seen.
+func (r *Rotator) quiet(ctx context.Context, spec secret.Spec, order events.Data, open []string, window time.Duration, now time.Time) error {
+	if len(open) > 0 {
+		named := open[:min(len(open), maxNamed)]
+		r.log.LogAttrs(ctx, slog.LevelWarn, "secret.in_use", slog.String("secret_id", string(spec.ID)), slog.Int("sessions", len(open)), slog.Any("clients", named))
+		err := fmt.Errorf("%w: sessions with an older version are open at the target (%d): %s", errBlocked, len(open), strings.Join(named, ", "))
+		return stepError{stepDrain, events.RetryAfter(&drainError{err: err}, drainRetry(window))}
+	}
+	since := order.Retry.QuietSince
+	if since.IsZero() || since.After(now) {
+		since = now
+	}
+	left := window - now.Sub(since)
+	if left <= 0 {
+		return nil
+	}
+	err := fmt.Errorf("%w: no session with an older version has been open at the target for %s, of %s", errBlocked, now.Sub(since).Round(time.Second), window)
+	return stepError{stepDrain, events.RetryAfter(&drainError{since, err}, min(left, drainRetry(window)))}
+}
+
+// inUse returns the clients that use a credential, or did so after a time.
+func (r *Rotator) inUse(ctx context.Context, in target.Inspector, ref target.Ref, after time.Time) ([]string, error) {
+	ctx, cancel := context.WithTimeout(ctx, r.cfg.TargetTimeout)
+	defer cancel()
+	u, err := in.InUse(ctx, ref)
+	if err != nil {
+		return nil, err
+	}
+	var out []string
+	for _, s := range u.Sessions {
+		out = append(out, fmt.Sprintf("%s since %s", s.Client, s.Since.UTC().Format(time.RFC3339)))
+	}
+	if u.LastUsed.After(after) {
+		out = append(out, "last used "+u.LastUsed.UTC().Format(time.RFC3339))
+	}
+	return out, nil
+}

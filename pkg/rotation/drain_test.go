@@ -1,0 +1,160 @@
+package rotation_test
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/tradepulse/rotator/pkg/events"
+	"github.com/tradepulse/rotator/pkg/rotation"
+	"github.com/tradepulse/rotator/pkg/secret"
+	"github.com/tradepulse/rotator/pkg/target"
+)
+
+// watched is a target that tells what its server sees.
+type watched struct {
+	target.Target
+	can     target.InUse
+	usage   target.Usage
+	err     error
+	asked   []secret.VersionID
+	revoked int
+}
+
+func (w *watched) Capabilities() target.Capabilities {
+	return target.Capabilities{Overlap: target.OverlapAny, InUse: w.can}
+}
+
+func (w *watched) InUse(_ context.Context, r target.Ref) (target.Usage, error) {
+	w.asked = append(w.asked, r.Version)
+	return w.usage, w.err
+}
+
+func (w *watched) Revoke(context.Context, target.Ref, target.Drain) error {
+	w.revoked++
+	return nil
+}
+
+// armed notes what a worker arms.
+type armed struct {
+	event events.Event
+	at    time.Time
+}
+
+func (a *armed) Arm(_ context.Context, e events.Event, at time.Time) (bool, error) {
+	a.event, a.at = e, at
+	return true, nil
+}
+
+// draining is a retirement that every instance agrees to, at a target that tells.
+type draining struct {
+	retirement
+	w     *watched
+	timer armed
+	order events.Data
+}
+
+func newDraining(t *testing.T) *draining {
+	t.Helper()
+	d := &draining{w: &watched{Target: target.ValueOnly{}, can: target.InUseSessions}}
+	d.retirement = newRetirement(t, func(c *rotation.Config) {
+		c.Timers = &d.timer
+		c.TargetFor = func(context.Context, secret.Spec) (target.Target, error) { return d.w, nil }
+	})
+	d.order = d.rollout(events.RolloutDraining, time.Now().Add(-time.Minute))
+	d.log(t, d.order)
+	return d
+}
+
+// try carries the order out, and arms the next try as a worker does.
+func (d *draining) try(t *testing.T) error {
+	t.Helper()
+	err := d.retire(t, d.order)
+	if err == nil {
+		return nil
+	}
+	delivery := events.Delivery{Event: events.Event{Type: events.TypeRetire, Data: d.order}}
+	if rerr := d.r.Retry(t.Context(), delivery, err); rerr != nil {
+		t.Fatal(rerr)
+	}
+	d.order.Retry = d.timer.event.Data.Retry
+	return err
+}
+
+// waits tries and fails the test unless nothing is revoked, because of something.
+func (d *draining) waits(t *testing.T, because string) {
+	t.Helper()
+	err := d.try(t)
+	if err == nil || !strings.Contains(err.Error(), "still in use") || !strings.Contains(err.Error(), because) || d.w.revoked > 0 {
+		t.Errorf("%v, %d revoked; want that it waits: %s", err, d.w.revoked, because)
+	}
+}
+
+// TestSessionsAtTheTargetHoldARetirementBack: every instance reports the new version,
+// and the target sees a session of the old one. Nothing is revoked before the target
+// has seen none for the whole grace period, and any session begins that anew.
+func TestSessionsAtTheTargetHoldARetirementBack(t *testing.T) {
+	t.Parallel()
+	d := newDraining(t)
+	d.w.usage.Sessions = []target.Session{{Client: "192.0.2.7:41234", Since: time.Unix(0, 0)}}
+	d.waits(t, "sessions with an older version are open at the target (1): 192.0.2.7:41234 since 1970")
+	if d.w.asked[0] != d.v1 {
+		t.Errorf("the target was asked about version %s, want %s", d.w.asked[0], d.v1)
+	}
+	if !d.order.Retry.QuietSince.IsZero() {
+		t.Error("an open session counts as quiet")
+	}
+	d.w.usage.Sessions = nil
+	d.waits(t, "for 0s, of 5m0s")
+	if since := d.order.Retry.QuietSince; time.Since(since) > time.Minute {
+		t.Errorf("quiet since %s", since)
+	}
+	d.order.Retry.QuietSince = time.Now().Add(-4*time.Minute - 30*time.Second)
+	d.waits(t, "for 4m30s, of 5m0s")
+	if left := time.Until(d.timer.at); left > 31*time.Second {
+		t.Errorf("the next try is in %s, want what is left of the window", left)
+	}
+	if since := d.order.Retry.QuietSince; time.Since(since) < 4*time.Minute {
+		t.Error("a quiet try began the window anew")
+	}
+	d.w.usage.Sessions = []target.Session{{Client: "192.0.2.8:5"}}
+	d.waits(t, "192.0.2.8")
+	if !d.order.Retry.QuietSince.IsZero() {
+		t.Error("an open session did not begin the window anew")
+	}
+	d.w.usage.Sessions, d.order.Retry.QuietSince = nil, time.Now().Add(-5*time.Minute)
+	if err := d.try(t); err != nil || d.w.revoked != 1 {
+		t.Errorf("after a quiet window: %v, %d revoked", err, d.w.revoked)
+	}
+}
+
+// TestUnknownUseHoldsARetirementBack: a target that can tell, and cannot for now, has
+// not said that there is no session.
+func TestUnknownUseHoldsARetirementBack(t *testing.T) {
+	t.Parallel()
+	d := newDraining(t)
+	d.order.Retry.QuietSince = time.Now().Add(-time.Hour)
+	d.w.err = errors.New("no route to host")
+	d.waits(t, "unknown: no route to host")
+	d.w.err = target.ErrUnsupported
+	d.waits(t, "unknown: not supported")
+	d.w.err, d.w.can = nil, target.InUseUnknown // as configured
+	if err := d.try(t); err != nil || d.w.revoked != 1 {
+		t.Errorf("a target that never tells: %v, %d revoked", err, d.w.revoked)
+	}
+}
+
+// TestALastUseHoldsARetirementBack: for the grace period after it.
+func TestALastUseHoldsARetirementBack(t *testing.T) {
+	t.Parallel()
+	d := newDraining(t)
+	d.w.can, d.w.usage.LastUsed = target.InUseLastUsed, time.Now().Add(-time.Minute)
+	d.order.Retry.QuietSince = time.Now().Add(-time.Hour)
+	d.waits(t, "last used")
+	d.w.usage.LastUsed, d.order.Retry.QuietSince = time.Now().Add(-time.Hour), time.Now().Add(-time.Hour)
+	if err := d.try(t); err != nil || d.w.revoked != 1 {
+		t.Errorf("%v, %d revoked", err, d.w.revoked)
+	}
+}

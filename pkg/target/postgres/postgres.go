@@ -1,0 +1,348 @@
+// Package postgres makes values valid at a PostgreSQL server, version 14 or later.
+//
+// With [Alternating] the versions of a secret use two login roles in turns, USER and
+// USER_clone. Both are members of one owner role and become it at login (ALTER ROLE …
+// SET role), so that what either creates belongs to the owner: otherwise the next
+// login role could not touch it. Two credentials are valid at a time. With [Single]
+// there is one role, and the new value replaces the old one at once.
+//
+// The package sends no password in a statement, but a SCRAM verifier that it computes
+// itself. What a server logs (log_statement = all, pg_stat_statements) is therefore
+// the verifier, from which a password of the default policy cannot be recovered. A
+// comment on each role names the secret and the version whose password it has, and
+// since when.
+//
+// Revoking sets NOLOGIN and takes the password away. It never drops a role. Sessions
+// outlive both, so [Target.InUse] looks at pg_stat_activity on every endpoint. Behind a
+// pooler the sessions of the server are not those of the services: their use is
+// unknown then.
+package postgres
+
+import (
+	"cmp"
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/tradepulse/rotator/pkg/secret"
+	"github.com/tradepulse/rotator/pkg/target"
+)
+
+// Strategy says how many roles a secret has.
+type Strategy string
+
+// The strategies.
+const (
+	// Alternating has two login roles in one owner role. It is the default.
+	Alternating Strategy = "alternating"
+	// Single has one role. Between Apply and the reload of a service its logins fail.
+	Single Strategy = "single"
+)
+
+// cloneSuffix is what the name of the second role of a pair has, as in the rotation
+// templates of AWS; ownerSuffix, that of the owner role.
+const (
+	cloneSuffix = "_clone"
+	ownerSuffix = "_owner"
+)
+
+// maxName is the length of the longest name, in bytes. The server cuts a longer one.
+const maxName = 63
+
+// Config says which roles of which server a [Target] manages.
+type Config struct {
+	// Endpoints are addresses as host:port. The first is the primary server, the
+	// others are replicas of it, on which a new value has to work as well.
+	Endpoints []string
+	// Database is where the admin logs in, and values without a dbname. "" means
+	// postgres.
+	Database string
+	// TLS secures every connection. Nil means none: whoever can read the network
+	// sees the statements then.
+	TLS *tls.Config
+	// Pooler says that services reach the server through a connection pooler.
+	Pooler bool
+	// Lag is how long a change takes to reach the replicas.
+	Lag time.Duration
+	// User is the login role, of a pair the first.
+	User string
+	// Owner is the role that both login roles become. "" means USER_owner.
+	Owner string
+	// Strategy is Alternating unless it is Single.
+	Strategy Strategy
+	// Admin returns the login of a role with the rights that Check asks for. It is
+	// called for each session.
+	Admin func(context.Context) (secret.Value, error)
+	// Read returns the value of a version of the secret, "" for the current one.
+	Read func(context.Context, secret.VersionID) (secret.Value, error)
+}
+
+// Target manages the roles of one secret. It keeps no connection.
+type Target struct{ cfg Config }
+
+var (
+	_ target.Target    = (*Target)(nil)
+	_ target.Inspector = (*Target)(nil)
+	_ target.Suspender = (*Target)(nil)
+	_ target.Lister    = (*Target)(nil)
+	_ target.Checker   = (*Target)(nil)
+)
+
+// New returns a Target. It makes no call.
+func New(c Config) (*Target, error) {
+	c.Owner, c.Strategy = cmp.Or(c.Owner, c.User+ownerSuffix), cmp.Or(c.Strategy, Alternating)
+	if err := c.check(); err != nil {
+		return nil, fmt.Errorf("postgres: %w", err)
+	}
+	return &Target{c}, nil
+}
+
+func (c Config) check() error {
+	if len(c.Endpoints) == 0 || c.Admin == nil || c.Read == nil || c.User == "" {
+		return errors.New("the configuration needs Endpoints, Admin, Read and User")
+	}
+	return CheckNames(c.User, c.Owner, c.Strategy)
+}
+
+// CheckNames returns an error unless a server can have the roles of a target. An owner
+// and a strategy may be "", as in [Config].
+func CheckNames(user, owner string, s Strategy) error {
+	owner, s = cmp.Or(owner, user+ownerSuffix), cmp.Or(s, Alternating)
+	if s != Alternating && s != Single {
+		return fmt.Errorf("strategy %q: use %s or %s", s, Alternating, Single)
+	}
+	names := accounts(user, s)
+	if s == Alternating {
+		if slices.Contains(names, owner) {
+			return errors.New("the owner role is a login role")
+		}
+		names = append(names, owner)
+	}
+	for _, name := range names {
+		if len(name) > maxName || strings.ContainsRune(name, 0) || strings.HasPrefix(name, "pg_") || name == "public" || name == "none" {
+			return fmt.Errorf("role %q: a name has at most %d bytes, does not begin with pg_, and is not public or none", name, maxName)
+		}
+	}
+	return nil
+}
+
+// accounts are the login roles.
+func (t *Target) accounts() []string { return accounts(t.cfg.User, t.cfg.Strategy) }
+
+func accounts(user string, s Strategy) []string {
+	if s == Single {
+		return []string{user}
+	}
+	return []string{user, user + cloneSuffix}
+}
+
+// Capabilities implements [target.Target].
+func (t *Target) Capabilities() target.Capabilities {
+	c := target.Capabilities{Overlap: target.OverlapAlternate, InUse: target.InUseSessions, Lag: t.cfg.Lag, Drains: true}
+	if t.cfg.Strategy == Single {
+		c.Overlap = target.OverlapNone
+	}
+	if t.cfg.Pooler {
+		c.InUse = target.InUseUnknown
+	}
+	return c
+}
+
+// Propose implements [target.Target]: the current document with the name of the other
+// role and a fresh password, or a first document.
+func (t *Target) Propose(ctx context.Context, c target.Change) (secret.Value, error) {
+	policy := c.Spec.ValuePolicy()
+	policy.Field = "/password"
+	if c.From == "" {
+		doc, err := t.firstDocument()
+		if err != nil {
+			return secret.Value{}, err
+		}
+		return policy.Next(nil, doc)
+	}
+	current, err := c.Current(ctx)
+	if err != nil {
+		return secret.Value{}, fmt.Errorf("read the current login: %w", err)
+	}
+	l, err := t.parse(current)
+	if err != nil {
+		return secret.Value{}, fmt.Errorf("current version: %w", err)
+	}
+	next, err := current.WithField("/username", t.other(l.Username))
+	if err != nil {
+		return secret.Value{}, err
+	}
+	return policy.Next(nil, next)
+}
+
+func (t *Target) firstDocument() (secret.Value, error) {
+	host, port, err := net.SplitHostPort(t.cfg.Endpoints[0])
+	if err != nil {
+		return secret.Value{}, err
+	}
+	n, err := strconv.Atoi(port)
+	if err != nil {
+		return secret.Value{}, fmt.Errorf("endpoint %s: %w", t.cfg.Endpoints[0], err)
+	}
+	return target.Login{Engine: "postgres", Host: host, Port: n, Username: t.cfg.User, DBName: t.cfg.Database}.Document()
+}
+
+// other returns the role whose turn it is after user.
+func (t *Target) other(user string) string {
+	a := t.accounts()
+	return a[(slices.Index(a, user)+1)%len(a)]
+}
+
+// parse reads a login. A role that is not one of this target is refused: a value must
+// not direct the rights of the admin to another role.
+func (t *Target) parse(v secret.Value) (target.Login, error) {
+	l, err := target.ParseLogin(v)
+	if err == nil && !slices.Contains(t.accounts(), l.Username) {
+		err = fmt.Errorf("user name %q is not %s, as the target is configured", l.Username, strings.Join(t.accounts(), " or "))
+	}
+	return l, err
+}
+
+func (t *Target) pending(ctx context.Context, c target.Change) (target.Login, error) {
+	v, err := c.Pending(ctx)
+	if err != nil {
+		return target.Login{}, fmt.Errorf("read the pending login: %w", err)
+	}
+	l, err := t.parse(v)
+	if err != nil {
+		return l, fmt.Errorf("%w: pending version: %w", target.ErrRejected, err)
+	}
+	return l, nil
+}
+
+// Apply implements [target.Target]. All that it changes is in one transaction.
+func (t *Target) Apply(ctx context.Context, c target.Change) (target.Ref, error) {
+	l, err := t.pending(ctx, c)
+	if err != nil {
+		return target.Ref{}, err
+	}
+	hash, err := verifier(l.Password)
+	if err != nil {
+		return target.Ref{}, err
+	}
+	ref := target.Ref{Secret: c.Spec.ID, Version: c.To, Name: l.Username}
+	err = t.change(ctx, func(tx pgx.Tx) error { return t.set(ctx, tx, ref, hash) })
+	if errors.Is(err, errRefused) && t.login(ctx, t.cfg.Endpoints[0], l, func(*pgx.Conn) error { return nil }) == nil {
+		return ref, nil // an admin that rotates itself has done so in an earlier call
+	}
+	return ref, secret.Scrub(err, secret.NewValue([]byte(hash)))
+}
+
+// set gives a role a password.
+func (t *Target) set(ctx context.Context, tx pgx.Tx, ref target.Ref, hash string) error {
+	if err := t.ready(ctx, tx); err != nil {
+		return err
+	}
+	notes, err := t.notes(ctx, tx)
+	if err != nil {
+		return err
+	}
+	n, exists := notes[ref.Name]
+	if n.secret != "" && n.secret != ref.Secret {
+		return fmt.Errorf("role %q has a password of secret %s; give each secret roles of its own", ref.Name, n.secret)
+	}
+	var own bool
+	if err := tx.QueryRow(ctx, "SELECT current_user = $1", ref.Name).Scan(&own); err != nil {
+		return err
+	}
+	if _, err := tx.Exec(ctx, passwordStatement(ref.Name, hash, exists, own)); err != nil {
+		if s := sqlState(err); strings.HasPrefix(s, "22") || strings.HasPrefix(s, "28") {
+			return fmt.Errorf("%w: %w", target.ErrRejected, err)
+		}
+		return err
+	}
+	var statements []string
+	if t.cfg.Strategy == Alternating {
+		statements = t.membership(ref.Name)
+	}
+	if n.version != ref.Version && !own {
+		var now time.Time
+		if err := tx.QueryRow(ctx, "SELECT clock_timestamp()").Scan(&now); err != nil {
+			return err
+		}
+		statements = append(statements, note{ref.Secret, ref.Version, now}.statement(ref.Name))
+	}
+	for _, s := range statements {
+		if _, err := tx.Exec(ctx, s); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// passwordStatement sets a password. A role may change its own, and nothing else of
+// itself, not even its comment.
+func passwordStatement(role, hash string, exists, own bool) string {
+	switch {
+	case own:
+		return fmt.Sprintf("ALTER ROLE %s PASSWORD '%s'", quote(role), hash)
+	case exists:
+		return fmt.Sprintf("ALTER ROLE %s LOGIN PASSWORD '%s'", quote(role), hash)
+	default:
+		return fmt.Sprintf("CREATE ROLE %s LOGIN PASSWORD '%s'", quote(role), hash)
+	}
+}
+
+// membership makes a login role become the owner.
+func (t *Target) membership(role string) []string {
+	return []string{
+		fmt.Sprintf("GRANT %s TO %s", quote(t.cfg.Owner), quote(role)),
+		fmt.Sprintf("ALTER ROLE %s SET role = %s", quote(role), quote(t.cfg.Owner)),
+	}
+}
+
+// Verify implements [target.Target] by a fresh login on every endpoint.
+func (t *Target) Verify(ctx context.Context, c target.Change) error {
+	l, err := t.pending(ctx, c)
+	if err != nil {
+		return err
+	}
+	end := time.Now().Add(t.cfg.Lag)
+	for _, endpoint := range t.cfg.Endpoints {
+		for {
+			err := t.login(ctx, endpoint, l, func(conn *pgx.Conn) error { return t.identify(ctx, conn, l.Username) })
+			if err == nil {
+				break
+			}
+			if !time.Now().Before(end) || !pause(ctx) {
+				return fmt.Errorf("log in at %s as %q: %w", endpoint, l.Username, err)
+			}
+		}
+	}
+	return nil
+}
+
+// identify checks who the server takes the session for.
+func (t *Target) identify(ctx context.Context, conn *pgx.Conn, user string) error {
+	var session, current string
+	if err := conn.QueryRow(ctx, "SELECT session_user, current_user").Scan(&session, &current); err != nil {
+		return err
+	}
+	if session != user || t.cfg.Strategy == Alternating && current != t.cfg.Owner {
+		return fmt.Errorf("the session is that of %q acting as %q, not as the owner role %q", session, current, t.cfg.Owner)
+	}
+	return nil
+}
+
+// pause waits before the next try. It returns false once ctx has ended.
+func pause(ctx context.Context) bool {
+	select {
+	case <-ctx.Done():
+		return false
+	case <-time.After(time.Second / 4):
+		return true
+	}
+}
