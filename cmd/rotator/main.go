@@ -39,6 +39,6 @@ Start with:
 	path := cli.ConfigFlag(cmd)
 	cmd.AddCommand(devCommand(), runCommand(path), rotateCommand(path), statusCommand(path), planCommand(path), forgetCommand(path), confirmFleetCommand(path), confirmCommand(path), receiptCommand(path), policyCommand(path), auditCommand(path),
 		getCommand(path), putCommand(path), importCommand(path), versionsCommand(path), rollbackCommand(path),
-		keysCommand(path), lambdaCommand(path), configCommand(path), cli.VersionCommand(), cli.ReferenceCommand())
+		keysCommand(path), natsCommand(path), lambdaCommand(path), configCommand(path), cli.VersionCommand(), cli.ReferenceCommand())
 	return cmd
 }
