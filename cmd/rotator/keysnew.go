@@ -36,11 +36,11 @@ func keysNewCommand() *cobra.Command {
 		Args:              cli.Exactly(2),
 		ValidArgsFunction: cobra.FixedCompletions([]string{"signing", "master", "nkey"}, cobra.ShellCompDirectiveDefault),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			make, ok := keyKinds[args[0]]
+			generate, ok := keyKinds[args[0]]
 			if !ok {
 				return cli.UsageError{Err: fmt.Errorf("%q is no kind of key; want signing, master or nkey", args[0])}
 			}
-			public, err := make(args[1])
+			public, err := generate(args[1])
 			if err != nil {
 				return err
 			}
@@ -90,7 +90,7 @@ func newNKey(file string) (string, error) {
 
 // readNKey returns the public key of the seed in a file.
 func readNKey(file string) (string, error) {
-	seed, err := os.ReadFile(file) //nolint:gosec // the operator names it
+	seed, err := os.ReadFile(file)
 	if err != nil {
 		return "", err
 	}
