@@ -98,6 +98,8 @@ func (r *reader) follow(doc string, words []string) {
 		r.do(doc, []string{"rotator", "config", "validate", words[3]}) // it needs a server; TestExampleOfEachStore has one
 	case words[0] == "rotator" && words[1] == "run":
 		r.run(words)
+	case len(words) == 5 && words[1] == "keys" && words[2] == "new":
+		r.do(doc, append(words[:4:4], filepath.Join(r.t.TempDir(), words[4]))) // it makes a file
 	default:
 		if slices.Contains([]string{"status", "rotate", "keys"}, words[1]) && r.node == nil {
 			r.run([]string{"rotator", "run", "--config", standIns["FILE"]})

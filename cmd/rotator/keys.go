@@ -15,10 +15,10 @@ import (
 func keysCommand(path *string) *cobra.Command {
 	cmd := cli.Group(&cobra.Command{
 		Use:   "keys",
-		Short: "Rotate the keys that seal the values of an embedded store",
+		Short: "Make keys, and rotate those that seal the values of an embedded store",
 	})
 	name := cmd.PersistentFlags().String("store", "", "the store; without it the only one of type natskv")
-	cmd.AddCommand(keysRotateCommand(path, name), keysRotateMasterCommand(path, name), keysChangeMasterCommand(path, name))
+	cmd.AddCommand(keysNewCommand(), keysRotateCommand(path, name), keysRotateMasterCommand(path, name), keysChangeMasterCommand(path, name))
 	return cmd
 }
 

@@ -234,7 +234,7 @@ func TestViewersGetWhatChanged(t *testing.T) {
 // follow yields the events of a stream: the name, and the data.
 func follow(t *testing.T, url string) func(func(string) bool) {
 	t.Helper()
-	req, err := http.NewRequestWithContext(t.Context(), "GET", url, nil)
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -101,11 +101,11 @@ func (s Site) permission(line string) string {
 	case !strings.Contains(line, "KV_secrets") && !strings.Contains(line, "$KV.secrets"):
 		return s.subjects(line)
 	}
-	out := ""
+	var out strings.Builder
 	for _, bucket := range s.Buckets {
-		out += strings.NewReplacer("KV_secrets", "KV_"+bucket, "$KV.secrets", "$KV."+bucket).Replace(line) + "\n"
+		out.WriteString(strings.NewReplacer("KV_secrets", "KV_"+bucket, "$KV.secrets", "$KV."+bucket).Replace(line) + "\n")
 	}
-	return out
+	return out.String()
 }
 
 // service returns lines about audit-api as lines about a service.

@@ -26,12 +26,13 @@ type Build struct {
 func ReadBuild() Build {
 	b := Build{Version: Version(), Commit: commit}
 	if info, ok := debug.ReadBuildInfo(); ok {
-		b.fill(info)
+		b = b.with(info)
 	}
 	return b
 }
 
-func (b *Build) fill(info *debug.BuildInfo) {
+// with returns b with what the go command recorded.
+func (b Build) with(info *debug.BuildInfo) Build {
 	b.Go = info.GoVersion
 	for _, s := range info.Settings {
 		switch s.Key {
@@ -43,6 +44,7 @@ func (b *Build) fill(info *debug.BuildInfo) {
 			b.Modified = s.Value == "true"
 		}
 	}
+	return b
 }
 
 // String returns the version, and the commit where that is known.

@@ -63,7 +63,7 @@ func (p parcel) files(bin, units string) ([]entry, error) {
 			return nil, errors.Join(err, errors.New("no file "+g.pattern))
 		}
 		for _, m := range matches {
-			content, err := os.ReadFile(m) //nolint:gosec // of the repository
+			content, err := os.ReadFile(m)
 			if err != nil {
 				return nil, err
 			}

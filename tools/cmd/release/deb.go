@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 )
@@ -82,7 +83,7 @@ func ar(w io.Writer, date time.Time, files []entry) error {
 	for _, f := range files {
 		content := f.content
 		if len(content)%2 == 1 {
-			content = append(content[:len(content):len(content)], '\n')
+			content = append(slices.Clip(content), '\n')
 		}
 		if _, err := fmt.Fprintf(w, "%-16s%-12d%-6d%-6d%-8o%-10d`\n", f.name, date.Unix(), 0, 0, 0o100000|f.mode, len(f.content)); err != nil {
 			return err

@@ -55,7 +55,7 @@ func run(args []string) error {
 	if pack == nil {
 		return fmt.Errorf("%q is none of archive, deb and sums", args[0])
 	}
-	f, err := os.Create(*out) //nolint:gosec // the caller says where to write
+	f, err := os.Create(*out)
 	if err != nil {
 		return err
 	}
