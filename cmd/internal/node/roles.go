@@ -80,7 +80,7 @@ func (n *node) worker(ctx context.Context, p *wire.Parts) error {
 	w := n.cfg.Worker
 	r, err := rotation.New(rotation.Config{
 		Catalog: p.Catalog, Stores: p.Stores, Bus: p.Bus, Timers: p.Bus, Source: p.Source, TakeoverAttempts: w.TakeoverAttempts,
-		TargetFor: wire.NewTargets(n.cfg, p.Catalog, p.Stores).For,
+		TargetFor:        wire.NewTargets(n.cfg, p.Catalog, p.Stores).For,
 		ExternalDeadline: time.Duration(w.ExternalDeadline), RetryBase: time.Duration(w.RetryBase), RetryCap: time.Duration(w.RetryCap), Logger: n.log,
 	})
 	if err != nil {
