@@ -285,7 +285,7 @@ func TestThePagesOfTargets(t *testing.T) {
 // fenced returns the first block of a language, without its indent.
 func fenced(t *testing.T, page, language string) string {
 	t.Helper()
-	found := regexp.MustCompile("(?s)\n( *)```"+language+"\n(.*?)\n *```").FindStringSubmatch(page)
+	found := regexp.MustCompile("(?s)\n( *)```" + language + "\n(.*?)\n *```").FindStringSubmatch(page)
 	if found == nil {
 		t.Fatalf("no block of %s", language)
 	}
