@@ -22,6 +22,7 @@ import (
 	"github.com/tradepulse/rotator/cmd/internal/config"
 	"github.com/tradepulse/rotator/cmd/internal/health"
 	"github.com/tradepulse/rotator/cmd/internal/httpd"
+	"github.com/tradepulse/rotator/cmd/internal/running"
 	"github.com/tradepulse/rotator/cmd/internal/telemetry"
 	"github.com/tradepulse/rotator/cmd/internal/wire"
 	"github.com/tradepulse/rotator/pkg/events"
@@ -44,7 +45,7 @@ that have no client, notifier agent keeps secrets in files.
 	cmd.AddCommand(&cobra.Command{
 		Use:     "run",
 		Short:   "Run until told to stop",
-		Long:    "Runs on the bus of the configuration; any number of notifiers may. SIGTERM and Ctrl-C drain.",
+		Long:    "Runs on the bus of the configuration; any number of notifiers may. SIGTERM and Ctrl-C drain. SIGHUP loads the configuration again, as 'rotator reload' does.",
 		Example: "  notifier run --config docs/examples/cluster.yaml",
 		Args:    cli.Exactly(0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -52,7 +53,7 @@ that have no client, notifier agent keeps secrets in files.
 			if err != nil {
 				return err
 			}
-			return run(cmd.Context(), cfg)
+			return run(cmd.Context(), cfg, *path)
 		},
 	})
 	cmd.AddCommand(agentCommands(path)...)
@@ -60,7 +61,9 @@ that have no client, notifier agent keeps secrets in files.
 	return cmd
 }
 
-func run(ctx context.Context, cfg *config.Config) (err error) {
+func run(ctx context.Context, cfg *config.Config, path string) (err error) {
+	hangup, stop := cli.Hangups()
+	defer stop()
 	tel, err := cli.Telemetry(ctx, "notifier", cfg)
 	if err != nil {
 		return err
@@ -76,7 +79,9 @@ func run(ctx context.Context, cfg *config.Config) (err error) {
 		tel.Logger.LogAttrs(ctx, slog.LevelInfo, "http.listening", slog.String("url", srv.URL()))
 		g.Go(func() error { return srv.Run(ctx) })
 	}
-	g.Go(func() error { return serve(ctx, cfg, tel, &ready) })
+	g.Go(func() error {
+		return serve(ctx, &running.Program{Config: cfg, File: path, Environ: os.Environ(), Hangup: hangup, Logger: tel.Logger}, tel, &ready)
+	})
 	return g.Wait()
 }
 
@@ -101,7 +106,8 @@ func (r *readiness) check() httpd.Check {
 	}}
 }
 
-func serve(ctx context.Context, cfg *config.Config, tel *telemetry.Telemetry, ready *readiness) error {
+func serve(ctx context.Context, program *running.Program, tel *telemetry.Telemetry, ready *readiness) error {
+	cfg := program.Config
 	o, err := options(cfg, "notifier", tel.Logger)
 	if err != nil {
 		return err
@@ -122,9 +128,11 @@ func serve(ctx context.Context, cfg *config.Config, tel *telemetry.Telemetry, re
 		return errors.Join(err, p.Close())
 	}
 	ready.notifier.Store(n)
+	program.Parts = p
 	tel.Logger.LogAttrs(ctx, slog.LevelInfo, "notifier.started", slog.String("version", cli.Version()), slog.Int("secrets", len(p.Specs())))
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return events.AwaitClose(ctx, p.Conn) })
+	g.Go(func() error { return program.Run(ctx) })
 	g.Go(func() error { return n.Run(ctx) })
 	g.Go(func() error { return ready.monitor.Run(ctx) })
 	g.Go(func() error { return p.Forward(ctx, cfg.EventBridge, tel.Logger) })

@@ -45,6 +45,9 @@ func (v *View) Secret(ctx context.Context, e catalog.Entry, m secret.Metadata, e
 	facts := scheduler.Facts{Known: err == nil, Meta: m, Deleted: scheduler.Deletion(err)}
 	last, err := v.ask(ctx, e.Spec.ID, &facts)
 	decide(&s, e.Spec, facts)
+	if e.Origin == catalog.Removed {
+		s.Reason, s.Message, s.RotateAt = scheduler.ReasonRemoved, "the configuration lists it no longer; its versions are still in the store", time.Time{}
+	}
 	versions(&s, e.Spec, m)
 	s.WaitSeconds = seconds(rollout.Question{Spec: e.Spec}.Wait(events.Fleet{}))
 	if err = errors.Join(err, v.rollout(ctx, &s, e.Spec, last, errors.Is(err, events.ErrUntrusted)), v.contradicted(ctx, &s), v.forced(ctx, &s)); err != nil {

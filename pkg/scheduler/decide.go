@@ -45,6 +45,8 @@ const (
 	ReasonDisabled Reason = "disabled"
 	// ReasonPaused: a person has scheduled rotation wait.
 	ReasonPaused Reason = "paused"
+	// ReasonRemoved: the configuration listed the secret once, and does so no longer.
+	ReasonRemoved Reason = "removed"
 	// ReasonInvalid: the tags of a discovered secret cannot be carried out.
 	ReasonInvalid Reason = "invalid_tags"
 	// ReasonCollision: another secret has the id of a discovered one.
@@ -54,7 +56,7 @@ const (
 // reasons are all of them; a test holds the list against the constants.
 var reasons = []Reason{
 	ReasonScheduled, ReasonNearExpiry, ReasonExpired, ReasonWaitingForWindow, ReasonNoWindow, ReasonRetrying, ReasonQuarantined,
-	ReasonRunning, ReasonMissing, ReasonNotFound, ReasonDeleted, ReasonNoLifetime, ReasonDisabled, ReasonPaused, ReasonInvalid, ReasonCollision,
+	ReasonRunning, ReasonMissing, ReasonNotFound, ReasonDeleted, ReasonNoLifetime, ReasonDisabled, ReasonPaused, ReasonRemoved, ReasonInvalid, ReasonCollision,
 }
 
 // Decision is what has to happen to one secret.
