@@ -47,6 +47,7 @@ func (v *View) Secret(ctx context.Context, e catalog.Entry, m secret.Metadata, e
 	decide(&s, e.Spec, facts)
 	if e.Origin == catalog.Removed {
 		s.Reason, s.Message, s.RotateAt = scheduler.ReasonRemoved, "the configuration lists it no longer; its versions are still in the store", time.Time{}
+		s.Freeze = nil
 	}
 	versions(&s, e.Spec, m)
 	s.WaitSeconds = seconds(rollout.Question{Spec: e.Spec}.Wait(events.Fleet{}))
@@ -75,6 +76,9 @@ func decide(s *Secret, spec secret.Spec, facts scheduler.Facts) {
 	d := scheduler.Evaluate(time.Now(), spec, facts)
 	s.Reason, s.Message, s.Failure, s.RotateAt = d.Reason, d.Message, d.Failure, d.At
 	s.Armed, s.TimerAt = facts.Timer.Seq != 0, facts.Timer.At
+	if d.Freeze != nil {
+		s.Freeze = &Frozen{d.Freeze.Reason, d.At.UTC()}
+	}
 	if facts.Pause.Paused {
 		s.Pause = &facts.Pause
 	}

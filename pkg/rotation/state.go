@@ -56,6 +56,8 @@ type state struct {
 	due bool
 	// paused is true while a person has scheduled rotations of the secret wait.
 	paused bool
+	// thaws is when the freeze ends that is in force, zero for none.
+	thaws time.Time
 
 	// pending is the version of this rotation, zero until it is known.
 	pending secret.Version

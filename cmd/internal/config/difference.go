@@ -12,7 +12,7 @@ import (
 )
 
 // loadable are the sections that a program takes over while it runs.
-var loadable = []string{"secrets", "policies", "services", "defaults"}
+var loadable = []string{"secrets", "policies", "services", "freeze", "defaults"}
 
 // Difference says by name, and never by value, in what two configurations differ.
 type Difference struct {
@@ -162,6 +162,7 @@ func tree(v any) map[string]any {
 func (c *Config) Loaded(to *Config) *Config {
 	next := *c
 	next.Secrets, next.Policies, next.Services, next.Defaults = to.Secrets, to.Policies, to.Services, to.Defaults
+	next.Freeze, next.freezes = to.Freeze, nil
 	return &next
 }
 

@@ -75,6 +75,9 @@ func (c *Config) spec(s Secret) (secret.Spec, error) {
 		out.Windows = append(out.Windows, win)
 	}
 	var err error
+	if out.Freezes, err = c.allFreezes(); err != nil {
+		return secret.Spec{}, err
+	}
 	out.Policy, err = c.policy(s.Policy)
 	return out, err
 }
