@@ -410,7 +410,7 @@ func (w *world) turned(cur secret.Version) error {
 	if w.foreign[cur.ID] {
 		return nil
 	}
-	if !w.plat.ours[cur.Token] && !w.people.ours[cur.Token] && !(state{spec: w.spec, try: Try{Request: Request{From: from}}}).made(cur) {
+	if !w.plat.ours[cur.Token] && w.people.ours[cur.Token] == "" && !(state{spec: w.spec, try: Try{Request: Request{From: from}}}).made(cur) {
 		return fmt.Errorf("%s is current and carries no token of a rotation away from %s", cur.ID, from)
 	}
 	_, value, err := w.mem.Get(w.t.Context(), w.spec.StorePath(), store.Selector{})

@@ -12,8 +12,8 @@ import (
 // simPeople are the operators of a simulation: they pause and resume scheduled rotations,
 // ask for a rotation or declare an emergency, and roll back to the value before.
 type simPeople struct {
-	ours map[secret.Token]bool // :: the pending versions of rollbacks
-	err  error                 // what a worker did that it may not
+	ours map[secret.Token]secret.VersionID // :: the pending versions of rollbacks
+	err  error                             // what a worker did that it may not
 }
 
 func (p *simPeople) act(w *world) {
@@ -71,9 +71,9 @@ func (p *simPeople) rollback(w *world) {
 		w.t.Fatal(err)
 	}
 	if p.ours == nil {
-		p.ours = map[secret.Token]bool{}
+		p.ours = map[secret.Token]secret.VersionID{}
 	}
-	p.ours[token] = true
+	p.ours[token] = v.ID
 	q := Supplied(time.Now(), "sim", "", w.spec, m, token)
 	w.say("rolls back to the value of %s as %s", short(previous.ID), short(v.ID))
 	w.bus.queue = append(w.bus.queue, events.Delivery{Event: q.Event("/sim/cli")})
@@ -92,7 +92,7 @@ func (p *simPeople) stepped(f *flight, step string, out Outcome, paused bool) {
 		p.err = fmt.Errorf("a rotation away from %s that was asked for (%s) ended as %s", f.try.From, f.try.Reason, out)
 	case step == stepCreate && f.held:
 		p.err = fmt.Errorf("a scheduled rotation away from %s began while it was paused", f.try.From)
-	case step == stepCreate && f.try.Reason == events.ReasonSupplied && s.pending.ID != "" && s.pending.Token != f.try.Token:
+	case step == stepCreate && f.try.Reason == events.ReasonSupplied && s.pending.ID != "" && s.pending.ID != p.ours[f.try.Token]:
 		p.err = fmt.Errorf("a rollback away from %s made a value of its own", f.try.From)
 	}
 }
