@@ -39,7 +39,7 @@ func TestSimulation(t *testing.T) {
 	if *simSeed >= 0 {
 		first, n = *simSeed, 1
 	}
-	rotations := 0
+	rotations, rollbacks := 0, 0
 	synctest.Test(t, func(t *testing.T) {
 		for seed := first; seed < first+int64(n); seed++ {
 			w := newWorld(t, uint64(seed), *simSeed >= 0)
@@ -47,8 +47,12 @@ func TestSimulation(t *testing.T) {
 				t.Fatalf("seed %d: %v\nreplay: go test ./pkg/rotation -run TestSimulation -sim.seed=%d -v", seed, err, seed)
 			}
 			rotations += w.ours()
+			rollbacks += w.people.rolledBack(w)
 		}
 	})
+	if rollbacks == 0 && n > 1 {
+		t.Error("no rollback reached its end")
+	}
 	t.Logf("%d seeds, %d rotations", n, rotations)
 	if rotations < n {
 		t.Errorf("%d seeds made %d rotations: the simulation has become too hostile to prove anything", n, rotations)

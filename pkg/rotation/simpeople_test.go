@@ -2,6 +2,7 @@ package rotation
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/tradepulse/rotator/pkg/events"
@@ -77,6 +78,17 @@ func (p *simPeople) rollback(w *world) {
 	q := Supplied(time.Now(), "sim", "", w.spec, m, token)
 	w.say("rolls back to the value of %s as %s", short(previous.ID), short(v.ID))
 	w.bus.queue = append(w.bus.queue, events.Delivery{Event: q.Event("/sim/cli")})
+}
+
+// rolledBack counts the versions of rollbacks that became current.
+func (p *simPeople) rolledBack(w *world) int {
+	n := 0
+	for _, v := range p.ours {
+		if slices.Contains(w.order, v) {
+			n++
+		}
+	}
+	return n
 }
 
 // stepped holds that a scheduled rotation which read that it has to wait makes no value,
