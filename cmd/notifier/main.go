@@ -23,6 +23,7 @@ import (
 	"github.com/tradepulse/rotator/cmd/internal/health"
 	"github.com/tradepulse/rotator/cmd/internal/httpd"
 	"github.com/tradepulse/rotator/cmd/internal/page"
+	"github.com/tradepulse/rotator/cmd/internal/running"
 	"github.com/tradepulse/rotator/cmd/internal/telemetry"
 	"github.com/tradepulse/rotator/cmd/internal/wire"
 	"github.com/tradepulse/rotator/pkg/events"
@@ -46,7 +47,7 @@ that have no client, notifier agent keeps secrets in files.
 	cmd.AddCommand(&cobra.Command{
 		Use:     "run",
 		Short:   "Run until told to stop",
-		Long:    "Runs on the bus of the configuration; any number of notifiers may. SIGTERM and Ctrl-C drain.",
+		Long:    "Runs on the bus of the configuration; any number of notifiers may. SIGTERM and Ctrl-C drain. SIGHUP loads the configuration again, as 'rotator reload' does.",
 		Example: "  notifier run --config docs/examples/cluster.yaml",
 		Args:    cli.Exactly(0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -54,7 +55,7 @@ that have no client, notifier agent keeps secrets in files.
 			if err != nil {
 				return err
 			}
-			return run(cmd.Context(), cfg)
+			return run(cmd.Context(), cfg, *path)
 		},
 	})
 	cmd.AddCommand(agentCommands(path)...)
@@ -62,7 +63,9 @@ that have no client, notifier agent keeps secrets in files.
 	return cmd
 }
 
-func run(ctx context.Context, cfg *config.Config) (err error) {
+func run(ctx context.Context, cfg *config.Config, path string) (err error) {
+	hangup, stop := cli.Hangups()
+	defer stop()
 	tel, err := cli.Telemetry(ctx, "notifier", cfg)
 	if err != nil {
 		return err
@@ -82,7 +85,9 @@ func run(ctx context.Context, cfg *config.Config) (err error) {
 		g.Go(func() error { return srv.Run(ctx) })
 		g.Go(func() error { return ready.page.Run(ctx) })
 	}
-	g.Go(func() error { return serve(ctx, cfg, tel, &ready) })
+	g.Go(func() error {
+		return serve(ctx, &running.Program{Config: cfg, File: path, Environ: os.Environ(), Hangup: hangup, Logger: tel.Logger}, tel, &ready)
+	})
 	return g.Wait()
 }
 
@@ -111,7 +116,8 @@ func (r *readiness) check() httpd.Check {
 	}}
 }
 
-func serve(ctx context.Context, cfg *config.Config, tel *telemetry.Telemetry, ready *readiness) error {
+func serve(ctx context.Context, program *running.Program, tel *telemetry.Telemetry, ready *readiness) error {
+	cfg := program.Config
 	o, err := options(cfg, "notifier", tel.Logger)
 	if err != nil {
 		return err
@@ -133,9 +139,11 @@ func serve(ctx context.Context, cfg *config.Config, tel *telemetry.Telemetry, re
 	}
 	ready.notifier.Store(n)
 	ready.page.Show(&inspect.Inspector{Catalog: p.Catalog, Bus: p.Bus, Announced: true})
+	program.Parts = p
 	tel.Logger.LogAttrs(ctx, slog.LevelInfo, "notifier.started", slog.String("version", cli.Version()), slog.Int("secrets", len(p.Specs())))
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return events.AwaitClose(ctx, p.Conn) })
+	g.Go(func() error { return program.Run(ctx) })
 	g.Go(func() error { return n.Run(ctx) })
 	g.Go(func() error { return ready.monitor.Run(ctx) })
 	g.Go(func() error { return p.Forward(ctx, cfg.EventBridge, tel.Logger) })

@@ -28,7 +28,9 @@ standard error. If a worker refuses, the command says why.
 A secret that was rotated under the same --ticket already is left alone, so that a
 batch that was interrupted goes on with the same command. Without a ticket, several
 secrets get one that the command prints. A secret that a person rotated less than a
-minute ago, and that has not converged, is rotated again only with --again.
+minute ago, and that has not converged, is rotated again only with --again. One that
+a freeze of the configuration holds is rotated only with --during-freeze, or with
+--emergency.
 
 The exit code is 1 when a secret was not rotated, or is not in the state in time.` + emergencyHelp,
 		Example: `  rotator rotate TRADEPULSE_AUDIT_SECRET_ID --config docs/examples/tradepulse.yaml
@@ -37,6 +39,7 @@ The exit code is 1 when a secret was not rotated, or is not in the state in time
 		ValidArgsFunction: cli.CompleteIDs(path, 0),
 	}
 	pick := pickFlags(cmd)
+	cmd.Flags().BoolVar(&b.DuringFreeze, "during-freeze", false, "also what a freeze of the configuration holds")
 	cmd.Flags().BoolVar(&b.Again, "again", false, "also what was rotated a moment ago or under the ticket")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print an object, or an array of them unless one ID is given")
 	why, wait := whyFlags(cmd), waitFlags(cmd)
@@ -114,6 +117,7 @@ does.`,
 		Example: `  rotator plan --within 7d --out week.plan && rotator apply week.plan --ticket CHG-12`,
 		Args:    cli.Exactly(1),
 	}
+	cmd.Flags().BoolVar(&b.DuringFreeze, "during-freeze", false, "also what a freeze of the configuration holds")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print an array of objects")
 	why, wait := whyFlags(cmd), waitFlags(cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {

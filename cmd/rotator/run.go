@@ -21,7 +21,7 @@ cluster; any number of processes may do so. Without it, runs a single node: an
 embedded NATS server and store, scheduler, worker and notifier.
 
 SIGTERM and Ctrl-C drain: no new rotation is begun, the steps in hand finish or
-are handed back.`,
+are handed back. SIGHUP loads the configuration again, as 'rotator reload' does.`,
 		Example: `  rotator run --config docs/examples/single-node.yaml
   rotator run --config docs/examples/cluster.yaml --roles worker`,
 		Args: cli.Exactly(0),
@@ -41,7 +41,7 @@ are handed back.`,
 			if missing := node.Missing(cfg, roles); len(missing) > 0 {
 				return cli.UsageError{Err: fmt.Errorf("--roles: a single node needs %s as well; leave the flag out, or set nats.url", strings.Join(missing, " and "))}
 			}
-			return node.Run(cmd.Context(), cfg, roles)
+			return node.Run(cmd.Context(), cfg, *path, roles)
 		},
 	}
 	cmd.Flags().StringSliceVar(&roles, "roles", nil, "what to run: scheduler, worker, notifier (default scheduler,worker; on a single node all)")

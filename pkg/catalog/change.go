@@ -38,6 +38,7 @@ type settingsKey struct {
 	ttl, margin, jitter time.Duration
 	windows             *secret.Window // windows that were parsed once are shared
 	lenWindows          int
+	freezes             *secret.Freeze // those of one configuration are the same
 	strategy            secret.Strategy
 	policy              *secret.Policy
 	rollout             secret.RolloutMode
@@ -69,6 +70,9 @@ func keyOf(s secret.Spec) settingsKey {
 	}
 	if len(s.Windows) > 0 {
 		k.windows = &s.Windows[0]
+	}
+	if len(s.Freezes) > 0 {
+		k.freezes = s.Freezes[0]
 	}
 	return k
 }

@@ -74,12 +74,12 @@ func collision(spec, owner secret.Spec) secret.Finding {
 	}
 }
 
-// Find returns the entry of an id. That of a discovered secret has the id and
+// Find returns the entry of an id, also of one that is [Removed]. That of a discovered secret has the id and
 // the place alone, as a hint: [Catalog.Describe] asks the store. The error wraps
 // [ErrUnknownSecret].
 func (c *Catalog) Find(ctx context.Context, id secret.ID) (Entry, error) {
-	if spec, ok := c.configured(id); ok {
-		return Entry{Spec: spec, Origin: Configured}, nil
+	if e, ok := c.listed(id); ok {
+		return e, nil
 	}
 	unknown := fmt.Errorf("%w: %s", ErrUnknownSecret, id)
 	if c.locate == nil || !c.discovers() {
@@ -97,7 +97,8 @@ func (c *Catalog) Find(ctx context.Context, id secret.ID) (Entry, error) {
 
 // Describe reads the secret that a spec names by id and place, and returns what
 // is configured for it now: for a configured secret what the configuration says,
-// for a discovered one what its tags say at this moment. A discovered one that
+// for a discovered one what its tags say at this moment, and for a [Removed] one what the
+// configuration said. A discovered one that
 // is gone, has opted out or has another id now gives [ErrUnknownSecret]; one
 // whose tags cannot be carried out gives [ErrInvalidTags]. A configured one that
 // its store does not know gives [secret.ErrNotFound].
@@ -105,9 +106,10 @@ func (c *Catalog) Find(ctx context.Context, id secret.ID) (Entry, error) {
 // With an error the entry has the given spec.
 func (c *Catalog) Describe(ctx context.Context, spec secret.Spec) (Entry, secret.Metadata, error) {
 	e := Entry{Spec: spec, Origin: Discovered}
-	now, listed := c.configured(spec.ID)
+	known, listed := c.listed(spec.ID)
+	now := known.Spec
 	if listed {
-		e.Origin = Configured
+		e.Origin = known.Origin
 	}
 	switch {
 	case c.stores == nil:
@@ -158,7 +160,7 @@ func (c *Catalog) rediscover(spec secret.Spec, m secret.Metadata) (Entry, error)
 // Err returns the findings about a discovered secret as an error that wraps
 // [ErrInvalidTags], nil for a secret that can be rotated.
 func (e Entry) Err() error {
-	if e.Origin == Configured || !e.Refused() {
+	if e.Origin != Discovered || !e.Refused() {
 		return nil
 	}
 	var texts []string

@@ -172,6 +172,10 @@ func (n Names) Report(service, instance string) string {
 	return n.prefix + "report." + service + "." + instance
 }
 
+// Program is the subject on which programs are asked about themselves. It is in no
+// stream.
+func (n Names) Program(verb string) string { return n.prefix + "program." + verb }
+
 // The durable consumers.
 const (
 	// WorkerConsumer hands due secrets and retirements to one worker each.

@@ -72,8 +72,13 @@ func (r *reading) some(ctx context.Context, ids []secret.ID) ([]Secret, error) {
 func (r *reading) all(ctx context.Context) []Secret {
 	out := []Secret{} // an empty array is one in JSON, too
 	for e := range r.Catalog.Entries() {
-		if e.Origin == catalog.Configured {
+		switch e.Origin {
+		case catalog.Configured:
 			out = append(out, r.known(ctx, e))
+		case catalog.Removed:
+			if s := r.known(ctx, e); s.VersionID != "" || s.Error != "" { // else its versions are gone as well
+				out = append(out, s)
+			}
 		}
 	}
 	if r.Announced {

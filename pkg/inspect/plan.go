@@ -68,6 +68,8 @@ type Planned struct {
 	Grace int `json:"grace_seconds"`
 	Floor int `json:"floor_seconds"`
 	Wait  int `json:"wait_seconds"`
+	// Freeze is the freeze that has the rotation wait until At.
+	Freeze *Frozen `json:"freeze,omitempty"`
 	// Failure is why the last try failed.
 	Failure *events.Failure `json:"failure,omitempty"`
 	Error   string          `json:"error,omitempty"`
@@ -121,7 +123,7 @@ func (s Secret) planned(now time.Time, bus bool) Planned {
 	p := Planned{
 		SecretID: s.SecretID, Store: s.Store, Path: s.Path, Discovered: s.Discovered, Action: ActionNone, Reason: s.Reason,
 		From: s.VersionID, Incarnation: s.Meta.Incarnation, Pending: s.Pending, Services: append([]string{}, s.Services...),
-		Grace: seconds(s.Spec.GracePeriod()), Floor: seconds(s.Spec.FencePeriod()), Wait: s.WaitSeconds, Failure: s.Failure, Error: s.Error, message: s.Message,
+		Grace: seconds(s.Spec.GracePeriod()), Floor: seconds(s.Spec.FencePeriod()), Wait: s.WaitSeconds, Freeze: s.Freeze, Failure: s.Failure, Error: s.Error, message: s.Message,
 	}
 	if s.Error != "" {
 		return p
@@ -137,7 +139,7 @@ func (s Secret) planned(now time.Time, bus bool) Planned {
 	case scheduler.ReasonRetrying:
 		p.Action, p.At = ActionRotate, s.TimerAt.UTC()
 		return p
-	case scheduler.ReasonScheduled, scheduler.ReasonNearExpiry, scheduler.ReasonExpired, scheduler.ReasonWaitingForWindow, scheduler.ReasonNoWindow, scheduler.ReasonRunning:
+	case scheduler.ReasonScheduled, scheduler.ReasonNearExpiry, scheduler.ReasonExpired, scheduler.ReasonWaitingForWindow, scheduler.ReasonFrozen, scheduler.ReasonNoWindow, scheduler.ReasonRunning:
 		p.Action, p.At, p.Due = ActionRotate, later(s.RotateAt, now).UTC(), s.due()
 	default:
 	}

@@ -60,6 +60,9 @@ type Secret struct {
 	Findings []secret.Finding `json:"problems,omitempty"`
 	// Pause is who has its scheduled rotations wait, and why; nil for nobody.
 	Pause *events.Pause `json:"pause,omitempty"`
+	// Freeze is the freeze of the configuration that has its scheduled rotation wait, or
+	// will; nil for none.
+	Freeze *Frozen `json:"freeze,omitempty"`
 	// Forced is the last act on the versions before, if a person had them destroyed
 	// without proof.
 	Forced *Forced `json:"forced,omitempty"`
@@ -74,6 +77,12 @@ type Secret struct {
 	TimerAt     time.Time        `json:"-"`
 	Announced   secret.VersionID `json:"-"`
 	AnnouncedAt time.Time        `json:"-"`
+}
+
+// Frozen is a freeze, and when the rotation that it holds starts.
+type Frozen struct {
+	Reason string    `json:"reason"`
+	Until  time.Time `json:"until"`
 }
 
 // show returns what an entry says of its secret.

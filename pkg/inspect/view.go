@@ -45,6 +45,10 @@ func (v *View) Secret(ctx context.Context, e catalog.Entry, m secret.Metadata, e
 	facts := scheduler.Facts{Known: err == nil, Meta: m, Deleted: scheduler.Deletion(err)}
 	last, err := v.ask(ctx, e.Spec.ID, &facts)
 	decide(&s, e.Spec, facts)
+	if e.Origin == catalog.Removed {
+		s.Reason, s.Message, s.RotateAt = scheduler.ReasonRemoved, "the configuration lists it no longer; its versions are still in the store", time.Time{}
+		s.Freeze = nil
+	}
 	versions(&s, e.Spec, m)
 	s.WaitSeconds = seconds(rollout.Question{Spec: e.Spec}.Wait(events.Fleet{}))
 	if err = errors.Join(err, v.rollout(ctx, &s, e.Spec, last, errors.Is(err, events.ErrUntrusted)), v.contradicted(ctx, &s), v.forced(ctx, &s)); err != nil {
@@ -72,6 +76,9 @@ func decide(s *Secret, spec secret.Spec, facts scheduler.Facts) {
 	d := scheduler.Evaluate(time.Now(), spec, facts)
 	s.Reason, s.Message, s.Failure, s.RotateAt = d.Reason, d.Message, d.Failure, d.At
 	s.Armed, s.TimerAt = facts.Timer.Seq != 0, facts.Timer.At
+	if d.Freeze != nil {
+		s.Freeze = &Frozen{d.Freeze.Reason, d.At.UTC()}
+	}
 	if facts.Pause.Paused {
 		s.Pause = &facts.Pause
 	}

@@ -27,11 +27,22 @@ func (t *tracker) discovered(d events.Data) {
 	t.touched(d.SecretID)
 }
 
+// watchCatalog has the rollouts of secrets looked at again whose configuration
+// changed, until ctx ends.
+func (t *tracker) watchCatalog(ctx context.Context) error {
+	for id := range t.catalog.Watch(ctx) {
+		t.mu.Lock()
+		t.touched(id)
+		t.mu.Unlock()
+	}
+	return nil
+}
+
 // services returns the services that have to run a secret. For a secret that is
 // not configured it reads the log: a secret is discovered before it is announced
 // for the first time, and the tracker may be behind.
 func (n *Notifier) services(ctx context.Context, id secret.ID) ([]string, error) {
-	if e, ok := n.cfg.Catalog.Lookup(id); ok && e.Origin == catalog.Configured {
+	if e, ok := n.cfg.Catalog.Lookup(id); ok && e.Origin != catalog.Discovered {
 		return e.Spec.Services, nil
 	}
 	a, err := n.cfg.Bus.Last(ctx, events.TypeDiscovered, id)

@@ -147,7 +147,7 @@ func (n *Notifier) Run(ctx context.Context) (err error) {
 	defer func() { err = errors.Join(err, stop()) }()
 	g, ctx := errgroup.WithContext(ctx)
 	t := n.tracker
-	for _, part := range []func(context.Context) error{t.watchLog, t.watchFleet, t.recordOlder, t.watchConfirmed, t.watchForgotten, t.forget, t.tellContradictions, t.run, n.consume} {
+	for _, part := range []func(context.Context) error{t.watchLog, t.watchCatalog, t.watchFleet, t.recordOlder, t.watchConfirmed, t.watchForgotten, t.forget, t.tellContradictions, t.run, n.consume} {
 		g.Go(func() error { return part(ctx) })
 	}
 	if err := g.Wait(); err != nil {

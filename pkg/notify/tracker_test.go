@@ -382,8 +382,7 @@ func TestASecretThatIsConfiguredLaterBeginsToRoll(t *testing.T) {
 		s.announce(id, "v2", "v1")
 		s.until("it is known", func() bool { return p.status().VersionID == "v2" })
 		s.becomes(id, "v2")
-		s.configure(secret.Spec{ID: id, Store: "mem", Services: []string{"api"}})
-		live(rollout.Recheck)
+		s.configure(secret.Spec{ID: id, Store: "mem", Services: []string{"api"}}) // which has it looked at, at once
 		s.becomes(id, "v2", rolling, converged)
 	})
 }

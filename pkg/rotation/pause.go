@@ -7,10 +7,25 @@ import (
 	"time"
 
 	"github.com/tradepulse/rotator/pkg/events"
+	"github.com/tradepulse/rotator/pkg/secret"
 )
 
 // pauseRecheck is how soon a due rotation of a paused secret is looked at again.
 const pauseRecheck = 5 * time.Minute
+
+// frozen returns when the freeze ends that a scheduled rotation has to wait for, given
+// what the store shows, and the zero Time for none. One that was asked for does not wait,
+// and neither does the first version.
+func (s state) frozen(m secret.Metadata, now time.Time) time.Time {
+	if s.requested() || s.try.From == "" || s.try.Phase != PhaseWhole {
+		return time.Time{}
+	}
+	at, held := s.spec.Start(m, now)
+	if held == nil {
+		return time.Time{}
+	}
+	return at
+}
 
 // readPause returns whether a scheduled rotation has to wait until a person lets it go
 // on. One that was asked for does not, and neither does the first version.
@@ -27,12 +42,16 @@ func (x *run) readPause(ctx context.Context) (bool, error) {
 }
 
 // rest keeps the timer of a paused secret, so that its rotation begins soon after the
-// pause.
+// pause, or at the end of the freeze.
 func (x *run) rest(ctx context.Context) error {
 	if x.r.cfg.Timers == nil {
 		return nil
 	}
 	now := time.Now()
-	_, err := x.r.cfg.Timers.Arm(ctx, events.NearExpiry(x.r.cfg.Source, now, x.state.spec, x.state.meta), now.Add(pauseRecheck))
+	at := now.Add(pauseRecheck)
+	if !x.state.thaws.IsZero() {
+		at = x.state.thaws
+	}
+	_, err := x.r.cfg.Timers.Arm(ctx, events.NearExpiry(x.r.cfg.Source, now, x.state.spec, x.state.meta), at)
 	return err
 }

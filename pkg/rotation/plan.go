@@ -69,7 +69,7 @@ func (s state) plan() plan {
 		return s.planSuperseded()
 	case !s.due:
 		return plan{[]step{armStep()}, OutcomeNotDue}
-	case s.paused && !s.hasPending():
+	case (s.paused || !s.thaws.IsZero()) && !s.hasPending():
 		return plan{[]step{{"rest", (*run).rest, outdated}}, OutcomePaused}
 	case s.tooSoon() > 0:
 		return plan{[]step{{stepRead, (*run).postpone, nil}}, OutcomeNotDue}

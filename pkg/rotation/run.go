@@ -117,7 +117,7 @@ func (x *run) read(ctx context.Context) error {
 		return err
 	}
 	x.state = x.state.afterRead(meta, log, noLog, due)
-	x.state.paused = paused
+	x.state.paused, x.state.thaws = paused, x.state.frozen(meta, time.Now())
 	x.plan = x.state.plan()
 	return nil
 }

@@ -31,15 +31,15 @@ var (
 // TestSimulation drives rotations through seeded interleavings of deliveries,
 // steps of up to three workers and of a platform that takes rotations in phases,
 // crashes, redeliveries, lost answers, store and bus errors, a log that cannot
-// be read, a target that refuses, writes of another program and a bus that
-// forgets, and checks after every move that the secret is whole.
+// be read, a target that refuses, writes of another program, a bus that
+// forgets, and people who pause, resume, roll back and declare emergencies, and checks after every move that the secret is whole.
 func TestSimulation(t *testing.T) {
 	t.Parallel()
 	first, n := int64(0), *simSeeds
 	if *simSeed >= 0 {
 		first, n = *simSeed, 1
 	}
-	rotations := 0
+	rotations, rollbacks := 0, 0
 	synctest.Test(t, func(t *testing.T) {
 		for seed := first; seed < first+int64(n); seed++ {
 			w := newWorld(t, uint64(seed), *simSeed >= 0)
@@ -47,8 +47,12 @@ func TestSimulation(t *testing.T) {
 				t.Fatalf("seed %d: %v\nreplay: go test ./pkg/rotation -run TestSimulation -sim.seed=%d -v", seed, err, seed)
 			}
 			rotations += w.ours()
+			rollbacks += w.people.rolledBack(w)
 		}
 	})
+	if rollbacks == 0 && n > 1 {
+		t.Error("no rollback reached its end")
+	}
 	t.Logf("%d seeds, %d rotations", n, rotations)
 	if rotations < n {
 		t.Errorf("%d seeds made %d rotations: the simulation has become too hostile to prove anything", n, rotations)
@@ -73,6 +77,8 @@ type world struct {
 	plat    *simPlatform
 	hosted  bool // the platform rotates the secret, too
 	calm    bool // no more faults: the world has to come to rest
+	paused  bool // a person has scheduled rotations wait
+	people  simPeople
 
 	// what invariants are checked against
 	promoted  map[secret.VersionID]secret.VersionID // :: version → the one it replaced
@@ -86,6 +92,9 @@ type flight struct {
 	d   events.Delivery // of a worker
 	try Try
 	run *run
+	// held is whether the last read came while scheduled rotations waited, and found no
+	// value of this rotation.
+	held bool
 }
 
 func newWorld(t *testing.T, seed uint64, loud bool) *world {
@@ -156,7 +165,7 @@ func (w *world) live() error {
 			return err
 		}
 	}
-	w.calm = true
+	w.calm, w.paused = true, false
 	w.say("calm")
 	for range 10_000 {
 		if w.rest() {
@@ -187,6 +196,8 @@ func (w *world) move() {
 		w.external()
 	case p < 87 && w.chance(8):
 		w.bus.forget()
+	case p < 90:
+		w.people.act(w)
 	default:
 		w.sleep()
 	}
@@ -231,9 +242,11 @@ func (w *world) stepOne() {
 	i := w.rng.IntN(len(w.flights))
 	f := w.flights[i]
 	step := f.run.next()
+	held := w.paused // a person acts between two moves
 	w.bus.unreadable = f.try.Phase != PhaseWhole && !w.calm && w.chance(8)
 	out, err := f.run.step(w.t.Context())
 	w.bus.unreadable = false
+	w.people.stepped(f, step, out, held)
 	w.say("worker on %s: %s %s → %q %v", short(f.try.From), f.try.Phase, step, out, err)
 	if from := f.try.From; step == stepPromote && f.run.state.noLog && w.bus.announcedTimes(from) == 0 {
 		w.displaced[from] = true // without a log the run cannot see whether it was announced
@@ -356,6 +369,9 @@ func (w *world) external() {
 
 // check holds what must be true after every move.
 func (w *world) check() error {
+	if err := w.people.err; err != nil {
+		return err
+	}
 	defer func(calm bool) { w.calm = calm }(w.calm)
 	w.calm = true
 	meta, err := w.mem.Describe(w.t.Context(), w.spec.StorePath())
@@ -398,7 +414,7 @@ func (w *world) turned(cur secret.Version) error {
 	if w.foreign[cur.ID] {
 		return nil
 	}
-	if !w.plat.ours[cur.Token] && !(state{spec: w.spec, try: Try{Request: Request{From: from}}}).made(cur) {
+	if !w.plat.ours[cur.Token] && w.people.ours[cur.Token] == "" && !(state{spec: w.spec, try: Try{Request: Request{From: from}}}).made(cur) {
 		return fmt.Errorf("%s is current and carries no token of a rotation away from %s", cur.ID, from)
 	}
 	_, value, err := w.mem.Get(w.t.Context(), w.spec.StorePath(), store.Selector{})

@@ -81,7 +81,9 @@ func (b *simBus) Fleet(_ context.Context, id secret.ID) (events.Fleet, error) {
 	return events.Fleet{SecretID: id, At: time.Now()}, nil
 }
 
-func (b *simBus) Pause(context.Context, secret.ID) (events.Pause, error) { return events.Pause{}, nil }
+func (b *simBus) Pause(context.Context, secret.ID) (events.Pause, error) {
+	return events.Pause{SecretID: simID, Paused: b.w.paused}, b.w.fault("before pause")
+}
 
 func (b *simBus) RecordRetirement(context.Context, events.Receipt) error { return nil }
 

@@ -58,6 +58,8 @@ type state struct {
 	due bool
 	// paused is true while a person has scheduled rotations of the secret wait.
 	paused bool
+	// thaws is when the freeze ends that is in force, zero for none.
+	thaws time.Time
 
 	// pending is the version of this rotation, zero until it is known.
 	pending secret.Version
@@ -129,7 +131,8 @@ func (s state) unannounced() bool {
 
 // dueAt reports whether the rotation may start at now, given what the store
 // shows. One that was asked for always may, and so may the first version. A
-// scheduled one may from [secret.Spec.DueAt] on.
+// scheduled one may from [secret.Spec.DueAt] on, and not at all while scheduled
+// rotation is switched off, unless it has begun before that.
 func (s state) dueAt(m secret.Metadata, now time.Time) (bool, error) {
 	if s.requested() {
 		return true, nil
@@ -139,6 +142,9 @@ func (s state) dueAt(m secret.Metadata, now time.Time) (bool, error) {
 	}
 	if _, begun := m.At(secret.StagePending); begun && s.external() {
 		return true, nil // it has been started already
+	}
+	if p, begun := m.At(secret.StagePending); s.spec.Disabled && (!begun || !s.spec.MadeIn(m.Incarnation, s.try.From, p.Token)) {
+		return false, nil
 	}
 	at, err := s.spec.DueAt(m, now)
 	if errors.Is(err, secret.ErrNoWindow) {

@@ -45,6 +45,10 @@ const (
 	ReasonDisabled Reason = "disabled"
 	// ReasonPaused: a person has scheduled rotation wait.
 	ReasonPaused Reason = "paused"
+	// ReasonFrozen: it is due, and a freeze of the configuration has it wait.
+	ReasonFrozen Reason = "frozen"
+	// ReasonRemoved: the configuration listed the secret once, and does so no longer.
+	ReasonRemoved Reason = "removed"
 	// ReasonInvalid: the tags of a discovered secret cannot be carried out.
 	ReasonInvalid Reason = "invalid_tags"
 	// ReasonCollision: another secret has the id of a discovered one.
@@ -54,7 +58,7 @@ const (
 // reasons are all of them; a test holds the list against the constants.
 var reasons = []Reason{
 	ReasonScheduled, ReasonNearExpiry, ReasonExpired, ReasonWaitingForWindow, ReasonNoWindow, ReasonRetrying, ReasonQuarantined,
-	ReasonRunning, ReasonMissing, ReasonNotFound, ReasonDeleted, ReasonNoLifetime, ReasonDisabled, ReasonPaused, ReasonInvalid, ReasonCollision,
+	ReasonRunning, ReasonMissing, ReasonNotFound, ReasonDeleted, ReasonNoLifetime, ReasonDisabled, ReasonPaused, ReasonFrozen, ReasonRemoved, ReasonInvalid, ReasonCollision,
 }
 
 // Decision is what has to happen to one secret.
@@ -67,6 +71,9 @@ type Decision struct {
 	// Reason and Message say why, for machines and for people.
 	Reason  Reason
 	Message string
+	// Freeze is what has the rotation wait, or will when it is due; nil for none. At is
+	// after it.
+	Freeze *secret.Freeze
 	// Failure is why the last try failed, for ReasonRetrying and
 	// ReasonQuarantined; nil when the bus does not say.
 	Failure *events.Failure
@@ -119,7 +126,32 @@ func Evaluate(now time.Time, s secret.Spec, f Facts) Decision {
 		}
 		return d
 	}
+	if d = freeze(now, s, f.Meta, d); d.Reason == ReasonFrozen {
+		d.Arm = f.Timer.Seq == 0 // else the worker moves it
+		return d
+	}
 	return f.unless(now, d)
+}
+
+// freeze returns the decision about a rotation that d has due, given the freezes: a
+// rotation that is due in one waits until it is over.
+func freeze(now time.Time, s secret.Spec, m secret.Metadata, d Decision) Decision {
+	due := d.At
+	if due.Before(now) {
+		due = now
+	}
+	at, held := s.Start(m, due)
+	if held == nil {
+		return d
+	}
+	text := fmt.Sprintf("a freeze (%s) until %s", held.Reason, at.UTC().Format(time.RFC3339))
+	if d.Freeze = held; now.Before(d.At) {
+		d.Message = fmt.Sprintf("in %s, after %s", about(at.Sub(now)), text)
+	} else {
+		d.Reason, d.Message = ReasonFrozen, fmt.Sprintf("%s: %s", text, d.Message)
+	}
+	d.At = at
+	return d
 }
 
 // due says when the current version is to be rotated.

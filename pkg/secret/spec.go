@@ -88,6 +88,9 @@ type Spec struct {
 	// Windows are the only times at which a scheduled rotation may start; none
 	// means any time.
 	Windows []Window
+	// Freezes are the times in which no scheduled rotation starts, of all secrets: see
+	// [Spec.Thaw].
+	Freezes []*Freeze
 	// Strategy says who rotates the secret.
 	Strategy Strategy
 	// Policy is what a value has to satisfy; nil means DefaultPolicy.

@@ -34,6 +34,7 @@ func (k *checker) check(environ []string) {
 	k.policies()
 	k.services()
 	k.settings([]string{"defaults"}, k.cfg.Defaults)
+	k.freezes()
 	k.secrets()
 	k.unclaimed()
 	k.agent()

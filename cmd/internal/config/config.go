@@ -1,6 +1,9 @@
 package config
 
-import "github.com/tradepulse/rotator/pkg/settings"
+import (
+	"github.com/tradepulse/rotator/pkg/secret"
+	"github.com/tradepulse/rotator/pkg/settings"
+)
 
 // Config is the whole configuration. Every key is optional; one without secrets
 // is a node that waits for some.
@@ -45,12 +48,15 @@ type Config struct {
 	// What is known of services, by their names, whichever secrets list them: in their
 	// own services or, for discovered ones, in a tag.
 	Services map[string]Service `json:"services,omitzero"`
+	// Times in which scheduled rotations wait.
+	Freeze []Freeze `json:"freeze,omitzero" jsonschema:"maxItems=1000"`
 	// What holds for every secret that does not say otherwise.
 	Defaults Settings `json:"defaults,omitzero"`
 	// The secrets to rotate.
 	Secrets []Secret `json:"secrets,omitzero"`
 
 	warnings []Problem
+	freezes  []*secret.Freeze // what Freeze says, once it was asked for
 }
 
 // NATS is how the bus is reached.

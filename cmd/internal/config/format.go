@@ -26,6 +26,7 @@ func formats() []format {
 	return []format{
 		{"duration", checkText(new(Duration)), "write a number with a unit, such as 30d, 12h or 1h30m"},
 		{"duration-or-none", checkText(new(DurationOrNone)), "write a number with a unit, such as 30d, 12h or 1h30m, or none"},
+		{"moment", checkMoment, "write it as 2026-12-20 for the beginning of a day in UTC, or as 2026-12-20T18:00:00+01:00"},
 		{"sync-interval", checkSync, "use always, default, or a duration such as 10s"},
 		{"listen", checkListen, "write host:port, such as 127.0.0.1:8080, or none"},
 		{"address", checkAddress, "write host:port, such as db.example:5432"},

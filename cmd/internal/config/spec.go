@@ -75,6 +75,9 @@ func (c *Config) spec(s Secret) (secret.Spec, error) {
 		out.Windows = append(out.Windows, win)
 	}
 	var err error
+	if out.Freezes, err = c.allFreezes(); err != nil {
+		return secret.Spec{}, err
+	}
 	if out.Policy, err = c.policy(s.Policy); err == nil && s.Target.Name != "" {
 		out.Policy = c.Targets[s.Target.Name].policy(out.Policy)
 	}

@@ -17,7 +17,7 @@ func TestWhatAFileMayBeMadeOf(t *testing.T) {
 		"a word":                      {"rotator\n", "test.yaml:1:1: want a section with keys, got text"},
 		"one key twice":               {"log:\n  level: info\n  level: warn\n", "test.yaml:3:3: log.level: the key stands here twice, first in line 2; remove one"},
 		"a number as a key":           {"stores:\n  1: {type: env}\n", "test.yaml:2:3: stores: a key has to be a plain word; write it in quotes"},
-		"a merge key":                 {"x: &x {level: info}\nlog:\n  <<: *x\n", "test.yaml:1:1: x: unknown key; use one of agent, audit_sources, aws_events, defaults, eventbridge, http, lambda, log, nats, node, notifier, policies, readers, scheduler, secrets, services, signing, stores, targets, worker\ntest.yaml:3:3: log: merge keys are not supported; use defaults for what secrets have in common"},
+		"a merge key":                 {"x: &x {level: info}\nlog:\n  <<: *x\n", "test.yaml:1:1: x: unknown key; use one of agent, audit_sources, aws_events, defaults, eventbridge, freeze, http, lambda, log, nats, node, notifier, policies, readers, scheduler, secrets, services, signing, stores, targets, worker\ntest.yaml:3:3: log: merge keys are not supported; use defaults for what secrets have in common"},
 		"a tag":                       {"nats:\n  prefix: !!str 5\n", "test.yaml:2:11: nats.prefix: YAML tags are not supported; write the value without one"},
 		"an alias of nothing":         {"log:\n  level: *x\n", "test.yaml:2:10: log.level: no anchor of this name stands before it; check the name after *"},
 		"an anchor that has itself":   {"log: &x\n  level: *x\n", "test.yaml:2:10: log.level: no anchor of this name stands before it; check the name after *"},

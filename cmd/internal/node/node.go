@@ -23,14 +23,17 @@ import (
 	"github.com/tradepulse/rotator/pkg/inspect"
 )
 
-// Run runs roles until ctx ends and everything in hand is done.
-func Run(ctx context.Context, cfg *config.Config, roles []string) (err error) {
+// Run runs roles with the configuration that was read from the file at path, until ctx
+// ends and everything in hand is done. At SIGHUP it loads the file again.
+func Run(ctx context.Context, cfg *config.Config, path string, roles []string) (err error) {
+	hangup, stop := cli.Hangups()
+	defer stop()
 	tel, err := cli.Telemetry(ctx, "rotator", cfg)
 	if err != nil {
 		return err
 	}
 	defer tel.Close(context.WithoutCancel(ctx))
-	n := &node{cfg: cfg, roles: roles, tel: tel, log: tel.Logger}
+	n := &node{cfg: cfg, path: path, hangup: hangup, roles: roles, tel: tel, log: tel.Logger}
 	if n.page, err = page.New("rotator", "", n.ready.checks(), n.log); err != nil {
 		return err
 	}
@@ -40,6 +43,8 @@ func Run(ctx context.Context, cfg *config.Config, roles []string) (err error) {
 // node is one process of rotator that runs.
 type node struct {
 	cfg    *config.Config
+	path   string
+	hangup <-chan os.Signal
 	roles  []string
 	tel    *telemetry.Telemetry
 	log    *slog.Logger

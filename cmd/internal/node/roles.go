@@ -2,6 +2,7 @@ package node
 
 import (
 	"context"
+	"os"
 	"slices"
 	"time"
 
@@ -9,6 +10,7 @@ import (
 
 	"github.com/tradepulse/rotator/cmd/internal/config"
 	"github.com/tradepulse/rotator/cmd/internal/health"
+	"github.com/tradepulse/rotator/cmd/internal/running"
 	"github.com/tradepulse/rotator/cmd/internal/wire"
 	"github.com/tradepulse/rotator/pkg/events"
 	"github.com/tradepulse/rotator/pkg/notify"
@@ -48,6 +50,7 @@ func (n *node) serve(ctx context.Context, p *wire.Parts, m *health.Monitor) erro
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return m.Run(ctx) })
 	g.Go(func() error { return events.AwaitClose(ctx, p.Conn) })
+	g.Go(func() error { return n.program(p).Run(ctx) })
 	if slices.ContainsFunc(n.roles, func(role string) bool { return role != Notifier }) { // a notifier reads no store
 		g.Go(func() error { return p.Identify(ctx, n.cfg, n.log) })
 	}
@@ -62,6 +65,15 @@ func (n *node) serve(ctx context.Context, p *wire.Parts, m *health.Monitor) erro
 		}
 	}
 	return g.Wait()
+}
+
+// program is the configuration that this node runs.
+func (n *node) program(p *wire.Parts) *running.Program {
+	out := &running.Program{Config: n.cfg, File: n.path, Environ: os.Environ(), Parts: p, Stores: true, Hangup: n.hangup, Logger: n.log}
+	if slices.Contains(n.roles, Scheduler) {
+		out.Sweep = p.Bus.SweepNow
+	}
+	return out
 }
 
 func (n *node) scheduler(ctx context.Context, p *wire.Parts) error {

@@ -22,6 +22,9 @@ type Batch struct {
 	Wait Wait
 	// Again is to rotate a secret that was rotated a moment ago, or under the ticket.
 	Again bool
+	// DuringFreeze is to rotate a secret also while a freeze of the configuration holds its
+	// scheduled rotations.
+	DuringFreeze bool
 	// Progress is where it says what it does, a line for each thing.
 	Progress io.Writer
 }
@@ -102,7 +105,7 @@ func (b Batch) ask(ctx context.Context, p *wire.Parts, id secret.ID) (asked, err
 		b.say("%s: rotated already under %s", id, b.Why.Ticket)
 		return asked{Rotated: Rotated{SecretID: id, To: q.From}}, nil
 	}
-	if err := b.standing(ctx, p.Bus, q); err != nil {
+	if err := errors.Join(b.frozen(e.Spec, meta), b.standing(ctx, p.Bus, q)); err != nil {
 		return out, err
 	}
 	if !recorded {
@@ -128,6 +131,20 @@ func (b Batch) before(ctx context.Context, bus *events.Bus, q rotation.Request) 
 		return false, false, nil
 	}
 	return acts[i].VersionID != q.From, acts[i].VersionID == q.From, nil
+}
+
+// frozen returns an error while a freeze is in force, which a person may overrule.
+func (b Batch) frozen(spec secret.Spec, m secret.Metadata) error {
+	until, f := spec.Thaw(m, time.Now())
+	switch {
+	case f == nil:
+		return nil
+	case b.DuringFreeze:
+		b.say("%s: warning: it is rotated during a freeze (%s) that lasts until %s", spec.ID, f.Reason, until.UTC().Format(time.RFC3339))
+		return nil
+	default:
+		return fmt.Errorf("%s is in a freeze (%s) until %s; give --during-freeze to rotate it anyway", spec.ID, f.Reason, until.UTC().Format(time.RFC3339))
+	}
 }
 
 // standing says where the last rollout is while it is not over, and returns an error if

@@ -38,6 +38,9 @@ func PlanSecrets(cmd *cobra.Command, path string, args []string) (Look, error) {
 	cancel()
 	if busErr == nil {
 		defer parts.Close()
+		if err := o.programs(cmd.Context(), parts, cmd.ErrOrStderr()); err != nil {
+			return Look{}, err
+		}
 		all, err := o.inspect(cmd.Context(), parts.Catalog, parts.Stores, parts.Bus, args, true)
 		return Look{Secrets: all}, err
 	}

@@ -31,6 +31,9 @@ func Secrets(cmd *cobra.Command, path string, args []string) ([]inspect.Secret, 
 		return nil, err
 	}
 	defer r.Close()
+	if err := r.o.programs(cmd.Context(), r.parts, cmd.ErrOrStderr()); err != nil {
+		return nil, err
+	}
 	return r.Secrets(cmd.Context(), args)
 }
 
