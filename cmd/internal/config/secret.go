@@ -9,6 +9,8 @@ type Secret struct {
 	ID string `json:"id" jsonschema:"required,format=secret-id"`
 	// The store's own name for it. Without it the id.
 	Path string `json:"path,omitzero" jsonschema:"format=secret-id"`
+	// What it is for, in a few words. An auditor reads it.
+	Purpose string `json:"purpose,omitzero" jsonschema:"minLength=1,maxLength=256"`
 	Settings
 }
 
@@ -16,6 +18,10 @@ type Secret struct {
 type Settings struct {
 	// Name of the store that holds it. Without it the only store there is.
 	Store string `json:"store,omitzero" jsonschema:"format=token"`
+	// Person or team that answers for it.
+	Owner string `json:"owner,omitzero" jsonschema:"minLength=1,maxLength=256"`
+	// Where to reach the owner: an address, a channel, a phone number.
+	Contact string `json:"contact,omitzero" jsonschema:"minLength=1,maxLength=256"`
 	// Lifetime of a version. none, or no setting at all, takes the lifetime
 	// that the store records; a secret with neither is rotated by hand only.
 	TTL DurationOrNone `json:"ttl,omitzero"`
