@@ -37,7 +37,7 @@ Start with:
 ` + cli.ExitCodes,
 	})
 	path := cli.ConfigFlag(cmd)
-	cmd.AddCommand(devCommand(), runCommand(path), rotateCommand(path), statusCommand(path), planCommand(path), forgetCommand(path), confirmFleetCommand(path), confirmCommand(path), receiptCommand(path), policyCommand(path), auditCommand(path),
+	cmd.AddCommand(devCommand(), runCommand(path), rotateCommand(path), statusCommand(path), planCommand(path), forgetCommand(path), confirmFleetCommand(path), confirmCommand(path), receiptCommand(path), evidenceCommand(path), policyCommand(path), auditCommand(path),
 		getCommand(path), putCommand(path), importCommand(path), versionsCommand(path), rollbackCommand(path), applyCommand(path), waitCommand(path), eventsCommand(path), historyCommand(path), explainCommand(path), listCommand(path),
 		revokeCommand(path), pauseCommand(path, true), pauseCommand(path, false),
 		keysCommand(path), lambdaCommand(path), configCommand(path), cli.VersionCommand(), cli.ReferenceCommand())
