@@ -39,11 +39,13 @@ but the one in flight reached its service and every audit record verifies.`,
 			if o.TTL < 3*time.Second {
 				return cli.UsageError{Err: fmt.Errorf("--ttl %s: the least is 3s", o.TTL)}
 			}
-			if o.For < 0 {
+			if !cmd.Flags().Changed("for") {
+				o.For = -1
+			} else if o.For < 0 {
 				return cli.UsageError{Err: fmt.Errorf("--for %s: it lies in the past", o.For)}
 			}
 			o.Out = cmd.OutOrStdout()
-			o.Terminal = !plain && !asJSON && term.IsTerminal(int(os.Stdout.Fd()))
+			o.JSON, o.Terminal = asJSON, !plain && !asJSON && term.IsTerminal(int(os.Stdout.Fd()))
 			if level != "" {
 				log, err := telemetry.NewLogger(cmd.ErrOrStderr(), level, "auto")
 				if err != nil {
@@ -64,10 +66,10 @@ but the one in flight reached its service and every audit record verifies.`,
 		},
 	}
 	f := cmd.Flags()
-	f.DurationVar(&o.For, "for", 0, "stop by itself after this time")
+	f.DurationVar(&o.For, "for", 0, "stop by itself after this time; 0s stops at once")
 	f.DurationVar(&o.TTL, "ttl", 8*time.Second, "lifetime of the two secrets")
 	f.StringVar(&o.DataDir, "data-dir", "", "keep the server's files here instead of in a temporary folder")
-	f.BoolVar(&asJSON, "json", false, "print one object of what happened as the last line")
+	f.BoolVar(&asJSON, "json", false, "print an object per line, the summary last")
 	f.BoolVar(&plain, "plain", false, "print lines on a terminal too")
 	f.StringVar(&level, "log-level", "", "also log to standard error: debug, info, warn or error")
 	return cmd
