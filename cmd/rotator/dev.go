@@ -23,13 +23,18 @@ func devCommand() *cobra.Command {
 		Short: "Run everything in this process and watch secrets rotate",
 		Long: `Runs an embedded NATS server and store, a scheduler, two workers, the notifier
 and two demo services in this process, with secrets that live for seconds: one
-service signs audit records with TRADEPULSE_AUDIT_SECRET_ID, the other accepts
-the bearer token TRADEPULSE_ADMIN_TOKEN_ID. Nothing has to be installed and
+service signs audit records with TRADEPULSE_AUDIT_SECRET_ID, three instances of
+the other accept the bearer token TRADEPULSE_ADMIN_TOKEN_ID. Nothing has to be installed and
 nothing is left behind. The store is for Go services; a Python service reads
 Vault, OpenBao or AWS, and docs/examples/vault.yaml runs a node on one of them.
 
 On a terminal it shows, live, which version is current, when it rotates, who
-runs it and what happens; in a pipe it prints a line per event. It ends on
+runs it and what happens; in a pipe it prints a line per event. On a terminal
+an instance is frozen after 20 s: the old version does not die, and the view says
+why, and what ends the wait. The keys do more: f freezes an instance, k kills one,
+b breaks a reload, c cuts the bus, w deploys an instance to the wrong environment.
+
+It ends on
 Ctrl-C, or by itself after --for. The exit code is 0 only when every rotation
 but the one in flight reached its service and every audit record verifies.`,
 		Example: `  rotator dev

@@ -99,11 +99,14 @@ type node struct {
 	source  client.Source
 	specs   []secret.Spec
 	board   *board
+	faults  *faults
+	signer  *events.Signer
 	audit   *os.File
 }
 
 func newNode(ctx context.Context, o Options) (*node, error) {
 	n := &node{o: o, specs: specs(o.TTL)}
+	n.faults = &faults{n: n}
 	n.board = newBoard([]secret.ID{auditID, adminID}, func(l line) {
 		switch {
 		case o.JSON:
@@ -138,6 +141,7 @@ func (n *node) open(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	n.signer = signer
 	n.bus, err = events.New(n.nc, events.Config{Source: "/rotator/dev", Signer: signer, Verifier: events.NewVerifier(signer.Public()), Logger: n.o.Logger})
 	if err != nil {
 		return err
@@ -218,6 +222,7 @@ func (n *node) run(ctx context.Context) (Summary, error) {
 	}
 	if n.o.Terminal {
 		g.Go(func() error { return n.view(gctx, cancel) })
+		g.Go(func() error { return n.faults.script(gctx) })
 	}
 	err := g.Wait()
 	if err == nil {
@@ -227,7 +232,7 @@ func (n *node) run(ctx context.Context) (Summary, error) {
 }
 
 func (n *node) view(ctx context.Context, stop func()) error {
-	p := tea.NewProgram(model{b: n.board, stop: stop}, tea.WithContext(ctx), tea.WithOutput(n.o.Out), tea.WithAltScreen(), tea.WithoutSignalHandler())
+	p := tea.NewProgram(model{b: n.board, stop: stop, press: func(key string) { n.faults.press(ctx, key) }}, tea.WithContext(ctx), tea.WithOutput(n.o.Out), tea.WithAltScreen(), tea.WithoutSignalHandler())
 	if _, err := p.Run(); err != nil && ctx.Err() == nil {
 		return fmt.Errorf("dev: view: %w", err)
 	}

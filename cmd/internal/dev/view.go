@@ -30,6 +30,7 @@ var (
 type model struct {
 	b             *board
 	stop          func()
+	press         func(key string)
 	width, height int
 }
 
@@ -46,6 +47,8 @@ func (m model) Update(msg tea.Msg) (tea.Model, tea.Cmd) {
 	case tea.KeyMsg:
 		if k := msg.String(); k == "q" || k == "ctrl+c" {
 			m.stop()
+		} else {
+			m.press(k)
 		}
 	case tick:
 		return m, next()
@@ -63,6 +66,7 @@ func (b *board) render(now time.Time, width, height int) string {
 	defer b.mu.Unlock()
 	out := []string{
 		bold.Render("rotator dev") + faint.Render("   everything in this process · q or Ctrl-C ends it"),
+		faint.Render("f freeze one  k kill one  b break a reload  c cut the bus  w wrong environment"),
 		fmt.Sprintf("rotations %d  converged %d  retired %d  failed %d  reload p50 %.1f ms p99 %.1f ms",
 			s.Rotations, s.Converged, s.Retired, s.Failed, s.ReloadLatency.P50, s.ReloadLatency.P99),
 		"",
