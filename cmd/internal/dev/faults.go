@@ -110,10 +110,10 @@ func (f *faults) killOne(ctx context.Context) {
 	i.hurt.Store(true)
 	i.gate.hold(true)
 	i.kill()
-	f.say("you.killed", "%s is gone without a word. Nobody knows whether it still runs, so its version does NOT die. It starts again in %s", i.name, trouble)
+	f.say("you.killed", "%s is gone without a word. Nothing shows that it does not run any more, so its version does NOT die. It starts again in %s", i.name, trouble)
 	wait(ctx, trouble)
 	i.gate.hold(false)
-	f.say("you.restarted", "%s", i.name)
+	f.say("you.restarted", "%s runs again, as another process. The one before is still missing: only a person who knows that it is gone ends the wait (rotator forget)", i.name)
 }
 
 func (f *faults) breakReload(ctx context.Context) {
