@@ -114,22 +114,6 @@ func (f *faults) killOne(ctx context.Context) {
 	wait(ctx, trouble)
 	i.gate.hold(false)
 	f.say("you.restarted", "%s runs again, as another process. The one before is still missing: only a person who knows that it is gone ends the wait (rotator forget)", i.name)
-	if wait(ctx, trouble/2) {
-		f.forget(ctx, i)
-	}
-}
-
-// forget does what rotator forget does about the processes of an instance that are gone.
-func (f *faults) forget(ctx context.Context, i *instance) {
-	fleet, err := f.n.bus.Fleet(ctx, adminID)
-	for _, u := range fleet.Users {
-		if adminService+"/"+u.Use.Instance == i.name && fleet.At.Sub(u.RenewedAt) > 3*lease {
-			err = errors.Join(err, f.n.bus.Forget(ctx, adminService, u.Use.Instance, u.Use.Incarnation, []secret.ID{adminID}, fleet.Seq))
-		}
-	}
-	if err == nil {
-		f.say("you.forgot", "the process of %s that was killed: the old versions can die", i.name)
-	}
 }
 
 func (f *faults) breakReload(ctx context.Context) {
