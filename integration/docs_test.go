@@ -23,7 +23,7 @@ func TestCommandsInDocuments(t *testing.T) {
 	docs = append(docs, "../README.md", "../CONTRIBUTING.md")
 	ran := 0
 	for _, doc := range docs {
-		r := reader{t: t, env: []string{
+		r := reader{t: t, dir: t.TempDir(), env: []string{
 			"STATE_DIRECTORY=" + t.TempDir(),
 			"ROTATOR_NODE_LISTEN=" + freeAddress(t), "ROTATOR_HTTP_LISTEN=" + freeAddress(t), "ROTATOR_HTTP_NOTIFIER_LISTEN=" + freeAddress(t),
 			"TRADEPULSE_AUDIT_SECRET=Audit-Key-For-Tests-1", "TRADEPULSE_ADMIN_TOKEN=Admin-Token-For-Tests-1",
@@ -82,12 +82,18 @@ func commands(t *testing.T, doc string) [][]string {
 // reader follows one document with a state of its own.
 type reader struct {
 	t    *testing.T
+	dir  string // for what commands write
 	env  []string
 	node *program
 }
 
 func (r *reader) follow(doc string, words []string) {
 	r.t.Helper()
+	for i, w := range words {
+		if strings.HasPrefix(w, "evidence-") {
+			words[i] = filepath.Join(r.dir, w)
+		}
+	}
 	switch {
 	case words[0] == "go":
 		r.taskExists(doc, words)
@@ -101,7 +107,7 @@ func (r *reader) follow(doc string, words []string) {
 	case len(words) == 5 && words[1] == "keys" && words[2] == "new":
 		r.do(doc, append(words[:4:4], filepath.Join(r.t.TempDir(), words[4]))) // it makes a file
 	default:
-		if slices.Contains([]string{"status", "rotate", "keys"}, words[1]) && r.node == nil {
+		if slices.Contains([]string{"status", "rotate", "keys", "evidence"}, words[1]) && r.node == nil {
 			r.run([]string{"rotator", "run", "--config", standIns["FILE"]})
 		}
 		r.do(doc, words)

@@ -21,14 +21,15 @@ type listed struct {
 	Discovered bool              `json:"discovered"`
 	Services   []string          `json:"services"`
 	Owner      string            `json:"owner,omitempty"`
+	Purpose    string            `json:"purpose,omitempty"`
+	Contact    string            `json:"contact,omitempty"`
 	Tags       map[string]string `json:"tags,omitempty"`
 	Error      string            `json:"error,omitempty"`
 }
 
-// owner returns the owner of a secret by its tags, "" for none.
-func owner(s inspect.Secret) string {
-	return cmp.Or(s.Meta.Attributes["rotator:owner"], s.Meta.Attributes["owner"])
-}
+// owner returns the owner of a secret: what is configured, else the tag of other
+// programs, "" for none.
+func owner(s inspect.Secret) string { return cmp.Or(s.Owner, s.Meta.Attributes["owner"]) }
 
 func listCommand(path *string) *cobra.Command {
 	var asJSON bool
@@ -36,8 +37,9 @@ func listCommand(path *string) *cobra.Command {
 		Use:   "list",
 		Short: "List the managed secrets: where each is, who uses it, who owns it",
 		Long: `Lists the secrets of the configuration, then those that are discovered in the stores.
-It needs nothing that runs. The owner is the tag owner of the secret in its store; the
-JSON has all tags, as 'rotator rotate --tag' takes them.`,
+It needs nothing that runs. The owner is that of the configuration or the tag
+rotator:owner, else the tag owner of the secret in its store. The JSON has purpose,
+contact and all tags, as 'rotator rotate --tag' takes them.`,
 		Example: `  rotator list --config docs/examples/single-node.yaml`,
 		Args:    cli.Exactly(0),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -47,7 +49,7 @@ JSON has all tags, as 'rotator rotate --tag' takes them.`,
 			}
 			out := make([]listed, 0, len(look.Secrets))
 			for _, s := range look.Secrets {
-				out = append(out, listed{string(s.SecretID), s.Store, s.Path, s.Discovered, append([]string{}, s.Services...), owner(s), s.Meta.Attributes, s.Error})
+				out = append(out, listed{string(s.SecretID), s.Store, s.Path, s.Discovered, append([]string{}, s.Services...), owner(s), s.Purpose, s.Contact, s.Meta.Attributes, s.Error})
 			}
 			if asJSON {
 				return cli.PrintJSON(cmd.OutOrStdout(), out)

@@ -46,6 +46,7 @@ type settingsKey struct {
 	fence               time.Duration
 	retire              secret.RetireMode
 	create, disabled    bool
+	notes               [3]string // owner, purpose, contact
 }
 
 func (r *record) spec() secret.Spec {
@@ -66,7 +67,7 @@ func keyOf(s secret.Spec) settingsKey {
 	k := settingsKey{
 		store: s.Store, services: strings.Join(s.Services, " "), proof: s.Proof.Of(s.Services).String(), ttl: s.TTL, margin: s.RefreshMargin, jitter: s.MaxJitter, lenWindows: len(s.Windows),
 		strategy: s.Strategy, policy: s.Policy, rollout: s.Rollout, grace: s.Grace, deadline: s.Deadline, fence: s.Fence, retire: s.Retire,
-		create: s.Create, disabled: s.Disabled,
+		create: s.Create, disabled: s.Disabled, notes: [3]string{s.Owner, s.Purpose, s.Contact},
 	}
 	if len(s.Windows) > 0 {
 		k.windows = &s.Windows[0]

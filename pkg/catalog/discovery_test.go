@@ -69,13 +69,15 @@ func TestWhatTagsSay(t *testing.T) {
 		"rotator:policy": "pin", "rotator:services": "orders billing", "rotator:rollout": "prepare-then-activate", "rotator:grace": "0s",
 		"rotator:deadline": "none", "rotator:retire": "keep", "rotator:disabled": "true", "rotator:kind": "binary",
 		"rotator:consumers": "erp batch=14d", "rotator:fleets": "eu us", "rotator:no_subscribers": "retire-after-grace",
+		"rotator:owner": "payments", "rotator:purpose": "signs orders", "rotator:contact": "payments@example.com",
 	}))
 	if len(problems) > 0 {
 		t.Fatal(problems)
 	}
 	if spec.ID != "DB" || spec.Store != "main" || spec.Path != "apps/db" || spec.TTL != 720*time.Hour || spec.Margin() != time.Hour || spec.MaxJitter >= 0 ||
 		len(spec.Windows) != 2 || spec.ValuePolicy().MinLength != 8 || strings.Join(spec.Services, ",") != "orders,billing" || spec.Rollout != secret.RolloutPrepare ||
-		spec.GracePeriod() != 0 || spec.RolloutDeadline() != 0 || spec.Retire != secret.RetireKeep || !spec.Disabled || spec.Create {
+		spec.GracePeriod() != 0 || spec.RolloutDeadline() != 0 || spec.Retire != secret.RetireKeep || !spec.Disabled || spec.Create ||
+		spec.Owner != "payments" || spec.Purpose != "signs orders" || spec.Contact != "payments@example.com" {
 		t.Errorf("got %+v", spec)
 	}
 	if got, want := spec.Proof.String(), `{"consumers":[{"name":"erp"},{"name":"batch","after_ns":1209600000000000}],"no_subscribers":"retire-after-grace","fleets":["eu","us"]}`; got != want {

@@ -46,6 +46,12 @@ var tags = []Tag{
 	{Key: TagManaged, Value: "`true`; `false` takes the secret out", Example: "true", set: func(_ *Discovery, _ *secret.Spec, text string) error { return word(text, "true", "false") }},
 	{Key: "rotator:id", Value: "the name that applications use; without it the path, behind `id_prefix`", Example: "TRADEPULSE_AUDIT_SECRET_ID", set: setID,
 		get: func(s secret.Spec) string { return string(s.ID) }},
+	{Key: "rotator:owner", Value: "the person or team that answers for it", Example: "payments", set: setNote(func(s *secret.Spec) *string { return &s.Owner }),
+		get: func(s secret.Spec) string { return shorten(s.Owner) }},
+	{Key: "rotator:purpose", Value: "what it is for, in a few words", Example: "signs the orders to the exchange", set: setNote(func(s *secret.Spec) *string { return &s.Purpose }),
+		get: func(s secret.Spec) string { return shorten(s.Purpose) }},
+	{Key: "rotator:contact", Value: "where to reach the owner", Example: "payments@example.com", set: setNote(func(s *secret.Spec) *string { return &s.Contact }),
+		get: func(s secret.Spec) string { return shorten(s.Contact) }},
 	{Key: "rotator:ttl", Value: "duration", Example: "720h", set: setTTL, get: func(s secret.Spec) string { return length(s.TTL) }},
 	{Key: secret.AttributeNotAfter, Value: "time, the end of a version that another program wrote; for a listed secret too", Example: "2027-01-31T12:00:00Z",
 		set: func(_ *Discovery, _ *secret.Spec, text string) error {
@@ -116,6 +122,13 @@ func (d *Discovery) set(spec *secret.Spec, key, text string) error {
 func setID(_ *Discovery, s *secret.Spec, text string) error {
 	s.ID = secret.ID(text)
 	return s.ID.Validate()
+}
+
+func setNote(field func(*secret.Spec) *string) func(*Discovery, *secret.Spec, string) error {
+	return func(_ *Discovery, s *secret.Spec, text string) error {
+		*field(s) = text
+		return secret.ValidNote(text)
+	}
 }
 
 func setTTL(_ *Discovery, s *secret.Spec, text string) (err error) {

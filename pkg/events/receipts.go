@@ -126,11 +126,11 @@ func (b *Bus) Receipts(ctx context.Context, id secret.ID) ([]json.RawMessage, er
 func (b *Bus) records(ctx context.Context, subject string) ([]json.RawMessage, error) {
 	var out []json.RawMessage
 	for from := uint64(1); ; {
-		body, seq, err := b.nextRecord(ctx, subject, from)
-		if err != nil || body == nil {
+		r, err := b.nextRecord(ctx, subject, from)
+		if err != nil || r == nil {
 			return out, err
 		}
-		out, from = append(out, body), seq+1
+		out, from = append(out, r.Data), r.Seq+1
 	}
 }
 
@@ -159,38 +159,4 @@ func (b *Bus) LastRetirement(ctx context.Context, id secret.ID) (Receipt, bool, 
 	}
 	r, ok := b.trustedReceipt(m.Data)
 	return r, ok, nil
-}
-
-// nextRecord returns the first record of a subject at or after a sequence, nil for
-// none. The leader of the stream answers.
-func (b *Bus) nextRecord(ctx context.Context, subject string, from uint64) (body []byte, seq uint64, err error) {
-	ctx, cancel := context.WithTimeout(ctx, callTimeout)
-	defer cancel()
-	ask, err := json.Marshal(map[string]any{"seq": from, "next_by_subj": subject})
-	if err != nil {
-		return nil, 0, err
-	}
-	stream := b.cfg.Names.RecordStream()
-	m, err := b.nc.RequestWithContext(ctx, b.cfg.APIPrefix+".STREAM.MSG.GET."+stream, ask)
-	if err != nil {
-		return nil, 0, fmt.Errorf("stream %s: %w", stream, err)
-	}
-	var answer struct {
-		Error   *jetstream.APIError `json:"error"`
-		Message struct {
-			Seq  uint64 `json:"seq"`
-			Data []byte `json:"data"`
-		} `json:"message"`
-	}
-	if err := json.Unmarshal(m.Data, &answer); err != nil {
-		return nil, 0, fmt.Errorf("stream %s: %w", stream, err)
-	}
-	switch e := answer.Error; {
-	case e == nil:
-		return answer.Message.Data, answer.Message.Seq, nil
-	case e.ErrorCode == jetstream.JSErrCodeMessageNotFound, e.ErrorCode == jetstream.JSErrCodeStreamNotFound:
-		return nil, 0, nil
-	default:
-		return nil, 0, fmt.Errorf("stream %s: %w", stream, e)
-	}
 }

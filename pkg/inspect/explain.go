@@ -15,6 +15,10 @@ import (
 // Page explains one secret: paragraphs of prose, and what to do.
 type Page struct {
 	SecretID secret.ID `json:"secret_id"`
+	// Owner, Purpose and Contact are what people said of the secret, "" for nothing.
+	Owner   string `json:"owner,omitempty"`
+	Purpose string `json:"purpose,omitempty"`
+	Contact string `json:"contact,omitempty"`
 	// Cause is where the current version comes from, Rollout how far it is, Waits who is
 	// waited for, Old what becomes of the version before, Next when the next rotation is.
 	Cause   string   `json:"cause"`
@@ -30,6 +34,11 @@ type Page struct {
 func (p Page) String() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s\n", p.SecretID)
+	for _, n := range []struct{ title, text string }{{"Purpose", p.Purpose}, {"Owner", p.Owner}, {"Contact", p.Contact}} {
+		if n.text != "" {
+			fmt.Fprintf(&b, "  %-7s  %s\n", n.title, n.text)
+		}
+	}
 	for _, part := range []struct{ title, text string }{{"Cause", p.Cause}, {"Rollout", p.Rollout}} {
 		fmt.Fprintf(&b, "\n%s\n  %s\n", part.title, part.text)
 	}
@@ -49,7 +58,7 @@ func (p Page) String() string {
 // Explain returns the page about a secret, given the last announcement of a version and
 // what people did to the secret.
 func Explain(now time.Time, s Secret, last events.Announcement, acts []events.Act) Page {
-	p := Page{SecretID: s.SecretID, Waits: []string{}, Cause: cause(now, s, last, acts), Rollout: s.RolloutSentence(now), Old: s.OldSentence(now), Next: next(s)}
+	p := Page{SecretID: s.SecretID, Owner: s.Owner, Purpose: s.Purpose, Contact: s.Contact, Waits: []string{}, Cause: cause(now, s, last, acts), Rollout: s.RolloutSentence(now), Old: s.OldSentence(now), Next: next(s)}
 	for _, b := range s.waiting() {
 		p.Waits = append(p.Waits, Blocked(b))
 	}

@@ -50,6 +50,9 @@ type Planned struct {
 	Store      string           `json:"store"`
 	Path       string           `json:"path"`
 	Discovered bool             `json:"discovered"`
+	Owner      string           `json:"owner,omitempty"`
+	Purpose    string           `json:"purpose,omitempty"`
+	Contact    string           `json:"contact,omitempty"`
 	Action     Action           `json:"action"`
 	Reason     scheduler.Reason `json:"reason"`
 	// At is when, in UTC. Zero is never.
@@ -121,7 +124,7 @@ func (p Plan) Soon() []Planned {
 // planned says what happens to a secret.
 func (s Secret) planned(now time.Time, bus bool) Planned {
 	p := Planned{
-		SecretID: s.SecretID, Store: s.Store, Path: s.Path, Discovered: s.Discovered, Action: ActionNone, Reason: s.Reason,
+		SecretID: s.SecretID, Store: s.Store, Path: s.Path, Discovered: s.Discovered, Owner: s.Owner, Purpose: s.Purpose, Contact: s.Contact, Action: ActionNone, Reason: s.Reason,
 		From: s.VersionID, Incarnation: s.Meta.Incarnation, Pending: s.Pending, Services: append([]string{}, s.Services...),
 		Grace: seconds(s.Spec.GracePeriod()), Floor: seconds(s.Spec.FencePeriod()), Wait: s.WaitSeconds, Freeze: s.Freeze, Failure: s.Failure, Error: s.Error, message: s.Message,
 	}

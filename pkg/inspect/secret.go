@@ -20,12 +20,16 @@ type Secret struct {
 	Path     string    `json:"path"`
 	// Discovered is true for a secret that no configuration lists and that its own
 	// tags configure.
-	Discovered bool             `json:"discovered"`
-	VersionID  secret.VersionID `json:"version_id,omitempty"`
-	CreatedAt  time.Time        `json:"created_at,omitzero"`
-	NotAfter   time.Time        `json:"not_after,omitzero"`
-	Pending    secret.VersionID `json:"pending_version_id,omitempty"`
-	Previous   secret.VersionID `json:"previous_version_id,omitempty"`
+	Discovered bool `json:"discovered"`
+	// Owner, Purpose and Contact are what people said of it.
+	Owner     string           `json:"owner,omitempty"`
+	Purpose   string           `json:"purpose,omitempty"`
+	Contact   string           `json:"contact,omitempty"`
+	VersionID secret.VersionID `json:"version_id,omitempty"`
+	CreatedAt time.Time        `json:"created_at,omitzero"`
+	NotAfter  time.Time        `json:"not_after,omitzero"`
+	Pending   secret.VersionID `json:"pending_version_id,omitempty"`
+	Previous  secret.VersionID `json:"previous_version_id,omitempty"`
 	// RotateAt is zero when no rotation is scheduled. Reason and Message say why,
 	// for machines and for people.
 	RotateAt time.Time        `json:"rotate_at,omitzero"`
@@ -89,7 +93,7 @@ type Frozen struct {
 func show(e catalog.Entry) Secret {
 	return Secret{
 		SecretID: e.Spec.ID, Store: e.Spec.Store, Path: e.Spec.StorePath(), Services: e.Spec.Services,
-		Discovered: e.Origin == catalog.Discovered, Findings: e.Findings, Spec: e.Spec,
+		Owner: e.Spec.Owner, Purpose: e.Spec.Purpose, Contact: e.Spec.Contact, Discovered: e.Origin == catalog.Discovered, Findings: e.Findings, Spec: e.Spec,
 	}
 }
 

@@ -75,6 +75,10 @@ type Spec struct {
 	Store string
 	// Path is the store's own name for it; "" means the ID.
 	Path string
+	// Owner is the person or team that answers for the secret, Purpose says in a few
+	// words what it is for, and Contact is where to reach the owner. Nothing but people
+	// reads them; see [ValidNote].
+	Owner, Purpose, Contact string
 	// TTL is the lifetime of a version. 0 takes the lifetime that the store
 	// records; a secret with neither is never rotated by schedule.
 	TTL time.Duration

@@ -49,6 +49,7 @@ func (s Spec) Validate() error {
 		}
 	}
 	s.validateProof(bad)
+	s.validateNotes(bad)
 	if !slices.Contains([]RolloutMode{"", RolloutActivate, RolloutPrepare}, s.Rollout) {
 		bad("rollout %q is unknown, use %s or %s", s.Rollout, RolloutActivate, RolloutPrepare)
 	}

@@ -11,6 +11,8 @@ type Secret struct {
 	Path string `json:"path,omitzero" jsonschema:"format=secret-id"`
 	// Where its values have to be valid besides the store. Without it nowhere.
 	Target SecretTarget `json:"target,omitzero"`
+	// What it is for, in a few words. An auditor reads it.
+	Purpose string `json:"purpose,omitzero" jsonschema:"minLength=1,maxLength=256"`
 	Settings
 }
 
@@ -18,6 +20,10 @@ type Secret struct {
 type Settings struct {
 	// Name of the store that holds it. Without it the only store there is.
 	Store string `json:"store,omitzero" jsonschema:"format=token"`
+	// Person or team that answers for it.
+	Owner string `json:"owner,omitzero" jsonschema:"minLength=1,maxLength=256"`
+	// Where to reach the owner: an address, a channel, a phone number.
+	Contact string `json:"contact,omitzero" jsonschema:"minLength=1,maxLength=256"`
 	// Lifetime of a version. none, or no setting at all, takes the lifetime
 	// that the store records; a secret with neither is rotated by hand only.
 	TTL DurationOrNone `json:"ttl,omitzero"`

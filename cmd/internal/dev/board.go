@@ -5,10 +5,12 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
 	"github.com/tradepulse/rotator/pkg/events"
+	"github.com/tradepulse/rotator/pkg/inspect"
 	"github.com/tradepulse/rotator/pkg/secret"
 )
 
@@ -145,11 +147,20 @@ func (b *board) rolledOut(r *row, e events.Event) {
 		b.sum.Retired++
 		b.say("rollout.retired", r.id, "%s is retired: no instance uses or accepts it", short(e.Data.PreviousVersionID))
 	case events.RolloutWaiting:
-		b.say("rollout.waiting", r.id, "%s waits for %d silent instances, until their fences end", short(e.Data.VersionID), ro.BlockingTotal)
+		b.say("rollout.waiting", r.id, "%s is current; the version before does not die yet. %s", short(e.Data.VersionID), blockers(ro))
 	case events.RolloutStalled:
-		b.say("rollout.stalled", r.id, "%s is blocked by %d", short(e.Data.VersionID), ro.BlockingTotal)
+		b.say("rollout.stalled", r.id, "%s is not everywhere; the version before does not die. %s", short(e.Data.VersionID), blockers(ro))
 	default:
 	}
+}
+
+// blockers says who a rollout waits for.
+func blockers(ro *events.Rollout) string {
+	var out []string
+	for _, b := range ro.Blocking {
+		out = append(out, inspect.Blocked(b))
+	}
+	return strings.Join(out, "; ")
 }
 
 // nearExpiry takes a near-expiry event that a worker took.
@@ -185,10 +196,10 @@ func (b *board) used(u events.Use) {
 	switch {
 	case u.Status == events.StatusFailed && (was.Status != u.Status || was.Wanted != u.Wanted):
 		b.sum.Failed++
-		b.say("reload.failed", r.id, "%s keeps %s: %s", u.Service, short(u.VersionID), u.Reason)
+		b.say("reload.failed", r.id, "%s keeps %s: %s", who, short(u.VersionID), u.Reason)
 	case !known || was.VersionID != u.VersionID:
 		b.sum.Applied++
-		b.say("reload.applied", r.id, "%s uses %s", u.Service, short(u.VersionID))
+		b.say("reload.applied", r.id, "%s uses %s", who, short(u.VersionID))
 		b.measure(r, u)
 	}
 }

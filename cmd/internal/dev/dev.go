@@ -4,12 +4,14 @@ import (
 	"cmp"
 	"context"
 	"crypto/rand"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	tea "github.com/charmbracelet/bubbletea"
@@ -31,16 +33,16 @@ import (
 
 // Options say how to run.
 type Options struct {
-	// For is how long to run; 0 is until ctx ends.
+	// For is how long to run; 0 ends at once, and negative is until ctx ends.
 	For time.Duration
 	// TTL is the lifetime of the two secrets. 0 means 8 s.
 	TTL time.Duration
 	// DataDir keeps the server's files. "" means a temporary folder that is
 	// removed in the end.
 	DataDir string
-	// Terminal redraws; without it each event is a line on Out.
-	Terminal bool
-	Out      io.Writer
+	// Terminal redraws; without it each event is a line on Out, and with JSON an object.
+	Terminal, JSON bool
+	Out            io.Writer
 	// Logger gets the log; nil discards it.
 	Logger *slog.Logger
 }
@@ -63,6 +65,9 @@ var ErrUnfinished = errors.New("dev run is not clean")
 // happened. The error wraps [ErrUnfinished] when a rotation other than the one
 // in flight did not reach every service, or an audit record does not verify.
 func Run(ctx context.Context, o Options) (Summary, error) {
+	if o.For == 0 {
+		return Summary{}, nil
+	}
 	o.TTL = cmp.Or(o.TTL, 8*time.Second)
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
@@ -94,14 +99,20 @@ type node struct {
 	source  client.Source
 	specs   []secret.Spec
 	board   *board
+	faults  *faults
+	signer  *events.Signer
 	audit   *os.File
 }
 
 func newNode(ctx context.Context, o Options) (*node, error) {
 	n := &node{o: o, specs: specs(o.TTL)}
+	n.faults = &faults{n: n}
 	n.board = newBoard([]secret.ID{auditID, adminID}, func(l line) {
-		if !o.Terminal {
-			fmt.Fprintln(o.Out, l.plain())
+		switch {
+		case o.JSON:
+			_ = json.NewEncoder(o.Out).Encode(l.object()) // as with Fprintln, the summary is what counts
+		case !o.Terminal:
+			fmt.Fprintln(o.Out, strings.Join(l.wrapped(lineWidth), "\n"))
 		}
 	})
 	var err error
@@ -130,6 +141,7 @@ func (n *node) open(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	n.signer = signer
 	n.bus, err = events.New(n.nc, events.Config{Source: "/rotator/dev", Signer: signer, Verifier: events.NewVerifier(signer.Public()), Logger: n.o.Logger})
 	if err != nil {
 		return err
@@ -210,6 +222,7 @@ func (n *node) run(ctx context.Context) (Summary, error) {
 	}
 	if n.o.Terminal {
 		g.Go(func() error { return n.view(gctx, cancel) })
+		g.Go(func() error { return n.faults.script(gctx) })
 	}
 	err := g.Wait()
 	if err == nil {
@@ -219,7 +232,7 @@ func (n *node) run(ctx context.Context) (Summary, error) {
 }
 
 func (n *node) view(ctx context.Context, stop func()) error {
-	p := tea.NewProgram(model{b: n.board, stop: stop}, tea.WithContext(ctx), tea.WithOutput(n.o.Out), tea.WithAltScreen(), tea.WithoutSignalHandler())
+	p := tea.NewProgram(model{b: n.board, stop: stop, press: func(key string) { n.faults.press(ctx, key) }}, tea.WithContext(ctx), tea.WithOutput(n.o.Out), tea.WithAltScreen(), tea.WithoutSignalHandler())
 	if _, err := p.Run(); err != nil && ctx.Err() == nil {
 		return fmt.Errorf("dev: view: %w", err)
 	}

@@ -23,7 +23,7 @@ const load = 25 * time.Millisecond
 // lease is the shortest there is: no version is retired before it is over.
 const lease = time.Second
 
-// services runs the two demo services once their secrets exist.
+// services runs the demo services once their secrets exist.
 func (n *node) services(ctx context.Context) error {
 	for _, spec := range n.specs {
 		if err := n.exists(ctx, spec); err != nil {
@@ -33,7 +33,7 @@ func (n *node) services(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return n.hear(ctx) })
 	g.Go(func() error { return n.service(ctx, auditService, auditID, n.auditLoad) })
-	g.Go(func() error { return n.service(ctx, adminService, adminID, n.adminLoad) })
+	g.Go(func() error { return n.admins(ctx) })
 	return g.Wait()
 }
 
@@ -100,7 +100,7 @@ func (n *node) auditLoad(ctx context.Context, m *client.Manager) error {
 }
 
 // adminLoad calls an HTTP interface behind the bearer token at every tick.
-func (n *node) adminLoad(ctx context.Context, m *client.Manager) error {
+func (n *node) adminLoad(ctx context.Context, m *client.Manager, i *instance) error {
 	auth, err := client.NewTokenAuthenticator(ctx, m, adminID, "tradepulse-admin", time.Second)
 	if err != nil {
 		return err
@@ -122,7 +122,12 @@ func (n *node) adminLoad(ctx context.Context, m *client.Manager) error {
 		return err
 	}
 	caller := &http.Client{Transport: bearer}
-	return every(ctx, load, func(int) error { return call(ctx, caller, origin+"/admin") })
+	return every(ctx, load, func(int) error {
+		if err := call(ctx, caller, origin+"/admin"); err != nil && !i.hurt.Load() {
+			return err
+		}
+		return nil
+	})
 }
 
 // call makes one request with the current token.
@@ -165,7 +170,7 @@ func every(ctx context.Context, d time.Duration, f func(i int) error) error {
 // every audit record verifies with the versions that the store kept.
 func (n *node) verify(ctx context.Context) error {
 	var errs []error
-	if open := n.board.unconverged(); len(open) > 0 {
+	if open := n.board.unconverged(); len(open) > 0 && !n.faults.used.Load() {
 		errs = append(errs, fmt.Errorf("%w: %d rollouts did not converge: %v", ErrUnfinished, len(open), open))
 	}
 	if _, err := n.audit.Seek(0, io.SeekStart); err != nil {

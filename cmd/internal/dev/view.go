@@ -12,6 +12,7 @@ import (
 	"github.com/charmbracelet/lipgloss"
 
 	"github.com/tradepulse/rotator/pkg/events"
+	"github.com/tradepulse/rotator/pkg/secret"
 )
 
 // frame is how often the view redraws.
@@ -29,6 +30,7 @@ var (
 type model struct {
 	b             *board
 	stop          func()
+	press         func(key string)
 	width, height int
 }
 
@@ -45,6 +47,8 @@ func (m model) Update(msg tea.Msg) (tea.Model, tea.Cmd) {
 	case tea.KeyMsg:
 		if k := msg.String(); k == "q" || k == "ctrl+c" {
 			m.stop()
+		} else {
+			m.press(k)
 		}
 	case tick:
 		return m, next()
@@ -54,15 +58,16 @@ func (m model) Update(msg tea.Msg) (tea.Model, tea.Cmd) {
 
 func (m model) View() string { return m.b.render(time.Now(), m.width, m.height) }
 
-// render draws the board for a terminal of the given size; 0 means 100 × 40.
+// render draws the board for a terminal of the given size; 0 means 80 × 40.
 func (b *board) render(now time.Time, width, height int) string {
-	width, height = cmp.Or(width, 100), cmp.Or(height, 40)
+	width, height = cmp.Or(width, lineWidth), cmp.Or(height, 40)
 	s := b.summary()
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	out := []string{
 		bold.Render("rotator dev") + faint.Render("   everything in this process · q or Ctrl-C ends it"),
-		fmt.Sprintf("rotations %d   converged %d   retired %d   failed %d   reload p50 %.1f ms  p99 %.1f ms",
+		faint.Render("f freeze one  k kill one  b break a reload  c cut the bus  w wrong environment"),
+		fmt.Sprintf("rotations %d  converged %d  retired %d  failed %d  reload p50 %.1f ms p99 %.1f ms",
 			s.Rotations, s.Converged, s.Retired, s.Failed, s.ReloadLatency.P50, s.ReloadLatency.P99),
 		"",
 	}
@@ -71,9 +76,11 @@ func (b *board) render(now time.Time, width, height int) string {
 		out = append(out, "")
 	}
 	room := max(height-len(out)-1, 3)
+	var lines []string
 	for _, l := range b.lines[max(len(b.lines)-room, 0):] {
-		out = append(out, l.render())
+		lines = append(lines, l.styled(width)...)
 	}
+	out = append(out, lines[max(len(lines)-room, 0):]...)
 	for i, l := range out {
 		out[i] = lipgloss.NewStyle().MaxWidth(width).Render(l)
 	}
@@ -94,7 +101,7 @@ func (r *row) render(now time.Time) []string {
 		case run.VersionID != r.version:
 			state = warn.Render("reloading")
 		}
-		out = append(out, fmt.Sprintf("    %-42s %s  %s", who, short(run.VersionID), state))
+		out = append(out, fmt.Sprintf("    %-20s %s  %s", who, short(run.VersionID), state))
 	}
 	if r.latency > 0 {
 		out = append(out, faint.Render(fmt.Sprintf("    last reload %.1f ms after the announcement", float64(r.latency.Microseconds())/1000)))
@@ -133,20 +140,57 @@ func seconds(d time.Duration, unknown bool) string {
 	return fmt.Sprintf("%.1fs", max(d, 0).Seconds())
 }
 
-func (l line) render() string {
+// lineWidth is how wide a line is at most where no terminal says otherwise.
+const lineWidth = 80
+
+// verb is the last part of what happened: rotated, converged, failed.
+func (l line) verb() string { return l.kind[strings.LastIndexByte(l.kind, '.')+1:] }
+
+// name is the secret in one word.
+func (l line) name() string {
+	return map[secret.ID]string{auditID: "audit", adminID: "admin"}[l.id]
+}
+
+// wrapped returns the line in pieces of at most width columns. The time and the verb
+// are whole in the first piece; what follows is below the text.
+func (l line) wrapped(width int) []string {
+	head := fmt.Sprintf("%s  %-15s  %-5s  ", l.at.Format("15:04:05"), l.verb(), l.name())
+	room := max(width-len(head), 10)
+	var out []string
+	row := ""
+	for _, word := range strings.Fields(l.text) {
+		if row != "" && len([]rune(row))+1+len([]rune(word)) > room {
+			out, head, row = append(out, head+row), strings.Repeat(" ", len(head)), ""
+		}
+		row = strings.TrimPrefix(row+" "+word, " ")
+	}
+	return append(out, head+row)
+}
+
+// object is the line for a program.
+func (l line) object() any {
+	return struct {
+		At       time.Time `json:"at"`
+		Kind     string    `json:"kind"`
+		SecretID secret.ID `json:"secret_id"`
+		Text     string    `json:"text"`
+	}{l.at.UTC(), l.kind, l.id, l.text}
+}
+
+// styled returns the pieces of the line for a terminal.
+func (l line) styled(width int) []string {
 	style := faint
 	switch {
 	case strings.HasSuffix(l.kind, "failed"), strings.HasSuffix(l.kind, "stalled"):
 		style = bad
 	case l.kind == "rollout.retired", l.kind == "rollout.converged":
 		style = good
-	case l.kind == "secret.near_expiry":
+	case l.kind == "secret.near_expiry", l.kind == "rollout.waiting", strings.HasPrefix(l.kind, "you."):
 		style = warn
 	}
-	return faint.Render(l.at.Format("15:04:05.000")) + "  " + style.Render(fmt.Sprintf("%-20s", l.kind)) + " " + fmt.Sprintf("%-28s", l.id) + " " + l.text
-}
-
-// plain is the line for a pipe.
-func (l line) plain() string {
-	return fmt.Sprintf("%s  %-20s %-28s %s", l.at.Format("15:04:05.000"), l.kind, l.id, l.text)
+	out := l.wrapped(width)
+	for i := range out {
+		out[i] = style.Render(out[i])
+	}
+	return out
 }

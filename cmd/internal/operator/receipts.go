@@ -77,14 +77,19 @@ func CheckReceiptFile(cmd *cobra.Command, name, key string) ([]inspect.CheckedRe
 
 // trusted returns whether a key is the one in the file, nil without a file.
 func trusted(file string) (func(ed25519.PublicKey) bool, error) {
-	if file == "" {
-		return nil, nil
-	}
-	want, err := events.LoadPublicKey(file)
-	if err != nil {
+	want, err := publicKey(file)
+	if want == nil {
 		return nil, err
 	}
 	return func(key ed25519.PublicKey) bool { return want.Equal(key) }, nil
+}
+
+// publicKey returns the key in a file, nil without a file.
+func publicKey(file string) (ed25519.PublicKey, error) {
+	if file == "" {
+		return nil, nil
+	}
+	return events.LoadPublicKey(file)
 }
 
 // SaveNew writes a file that does not exist yet.

@@ -1,0 +1,249 @@
+package dev
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/tradepulse/rotator/pkg/client"
+	"github.com/tradepulse/rotator/pkg/events"
+	"github.com/tradepulse/rotator/pkg/secret"
+	"github.com/tradepulse/rotator/pkg/store"
+)
+
+const (
+	// instances is how many processes the service with the token has.
+	instances = 3
+	// freezeAfter is when the scripted freeze begins on a terminal, and trouble how long
+	// each fault lasts.
+	freezeAfter = 20 * time.Second
+	trouble     = 12 * time.Second
+)
+
+// instance is one process of the service with the token.
+type instance struct {
+	name   string
+	gate   *gate
+	source client.Source
+	broken atomic.Bool
+	hurt   atomic.Bool // its uses may fail since something was done to it
+	kill   context.CancelFunc
+}
+
+// faults are what a person does to the instances.
+type faults struct {
+	n    *node
+	mu   sync.Mutex
+	busy bool // one fault at a time
+	all  []*instance
+	used atomic.Bool
+}
+
+// keys are the keys of a terminal, and what each does.
+func (f *faults) keys() map[string]func(context.Context) {
+	return map[string]func(context.Context){"f": f.freeze, "k": f.killOne, "b": f.breakReload, "c": f.cut, "w": f.wrong}
+}
+
+// press does what a key means, unless a fault is there already.
+func (f *faults) press(ctx context.Context, key string) {
+	do, ok := f.keys()[key]
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if !ok || f.busy || len(f.all) < instances {
+		return
+	}
+	f.busy = true
+	f.used.Store(true)
+	go func() {
+		do(ctx)
+		f.mu.Lock()
+		f.busy = false
+		f.mu.Unlock()
+	}()
+}
+
+// script freezes an instance, so that a newcomer sees what happens then.
+func (f *faults) script(ctx context.Context) error {
+	if wait(ctx, freezeAfter) {
+		f.press(ctx, "f")
+	}
+	<-ctx.Done()
+	return nil
+}
+
+// wait waits, and reports false if ctx ended before.
+func wait(ctx context.Context, d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+		return false
+	case <-t.C:
+		return true
+	}
+}
+
+func (f *faults) say(kind, format string, args ...any) {
+	f.n.board.mu.Lock()
+	defer f.n.board.mu.Unlock()
+	f.n.board.say(kind, adminID, format, args...)
+}
+
+// last returns the instance that is hurt: the last one.
+func (f *faults) last() *instance { return f.all[instances-1] }
+
+func (f *faults) freeze(ctx context.Context) {
+	i := f.last()
+	i.hurt.Store(true)
+	i.gate.hold(true)
+	f.say("you.froze", "%s is stopped for %s. It may still use its version, so that one does NOT die, however many rotations follow. What ends the wait: %s is heard again, or a person says it is gone (rotator forget)", i.name, trouble, i.name)
+	wait(ctx, trouble)
+	i.gate.hold(false)
+	f.say("you.thawed", "%s goes on. It reports what it uses, and the old versions can die", i.name)
+}
+
+func (f *faults) killOne(ctx context.Context) {
+	i := f.last()
+	i.hurt.Store(true)
+	i.gate.hold(true)
+	i.kill()
+	f.say("you.killed", "%s is gone without a word. Nothing shows that it does not run any more, so its version does NOT die. It starts again in %s", i.name, trouble)
+	wait(ctx, trouble)
+	i.gate.hold(false)
+	f.say("you.restarted", "%s runs again, as another process. The one before is still missing: only a person who knows that it is gone ends the wait (rotator forget)", i.name)
+}
+
+func (f *faults) breakReload(ctx context.Context) {
+	i := f.last()
+	i.broken.Store(true)
+	f.say("you.broke", "%s refuses new versions for %s: it keeps the old one, which does NOT die", i.name, trouble)
+	wait(ctx, trouble)
+	i.broken.Store(false)
+	f.say("you.mended", "%s takes new versions again", i.name)
+}
+
+func (f *faults) cut(ctx context.Context) {
+	for _, i := range f.all {
+		i.hurt.Store(true)
+		i.gate.hold(true)
+	}
+	f.say("you.cut", "no instance reaches the bus for %s. The service works on with what it has, and nothing dies", trouble)
+	wait(ctx, trouble)
+	for _, i := range f.all {
+		i.gate.hold(false)
+	}
+	f.say("you.joined", "the bus is back")
+}
+
+func (f *faults) wrong(ctx context.Context) {
+	f.say("you.deployed", "a fourth instance, which reads the store of another environment, for %s. It reports a version that nobody knows here, so no old version dies", trouble)
+	ctx, cancel := context.WithTimeout(ctx, trouble)
+	defer cancel()
+	i := &instance{name: adminService + "/wrong", gate: newGate(f.n.server.Server), source: elsewhere{}}
+	i.hurt.Store(true)
+	if err := f.n.process(ctx, i); err != nil && ctx.Err() == nil {
+		f.say("you.failed", "the instance does not start: %v", err)
+	}
+	f.say("you.withdrew", "the fourth instance has ended")
+}
+
+// elsewhere is the store of another environment.
+type elsewhere struct{}
+
+func (elsewhere) Spec(id secret.ID) (secret.Spec, error) {
+	return secret.Spec{ID: id, Store: "staging"}, nil
+}
+
+func (elsewhere) Describe(_ context.Context, id secret.ID) (secret.Metadata, error) {
+	return secret.Metadata{Path: string(id), Versions: []secret.Version{{ID: "staging-1", Stage: secret.StageCurrent}}}, nil
+}
+
+func (elsewhere) Read(context.Context, secret.ID, store.Selector) (secret.Version, secret.Value, error) {
+	return secret.Version{ID: "staging-1", Stage: secret.StageCurrent}, secret.NewValue([]byte("Staging-Token-Of-Another-Place-1")), nil
+}
+
+// errBroken is what a reload that is broken says.
+var errBroken = errors.New("the reload is broken")
+
+// admins runs the instances of the service with the token.
+func (n *node) admins(ctx context.Context) error {
+	done := make(chan error, instances)
+	n.faults.mu.Lock()
+	for k := range instances {
+		i := &instance{name: fmt.Sprintf("%s/demo-%d", adminService, k+1), gate: newGate(n.server.Server), source: n.source}
+		n.faults.all = append(n.faults.all, i)
+		go func() { done <- n.lives(ctx, i) }()
+	}
+	n.faults.mu.Unlock()
+	var errs []error
+	for range instances {
+		errs = append(errs, <-done)
+	}
+	return errors.Join(errs...)
+}
+
+// lives runs an instance, again after it was killed.
+func (n *node) lives(ctx context.Context, i *instance) error {
+	for ctx.Err() == nil {
+		life, kill := context.WithCancel(ctx)
+		n.faults.mu.Lock()
+		i.kill = kill
+		n.faults.mu.Unlock()
+		err := n.process(life, i)
+		kill()
+		if err != nil && !i.hurt.Load() {
+			return err
+		}
+		if ctx.Err() == nil {
+			i.gate.wait()
+		}
+	}
+	return nil
+}
+
+// process runs one process: a connection, a Manager and its load.
+func (n *node) process(ctx context.Context, i *instance) error {
+	bus, closeBus, err := n.connect(ctx, i.gate)
+	if err != nil {
+		return ended(ctx, err)
+	}
+	defer closeBus()
+	m, err := client.New(ctx, client.Config{
+		Service: adminService, Instance: i.name[len(adminService)+1:], Source: i.source, IDs: []secret.ID{adminID}, Bus: bus, Lease: lease, Logger: n.o.Logger,
+	})
+	if err != nil {
+		return ended(ctx, err)
+	}
+	_, err = m.Subscribe(ctx, adminID, func(context.Context, client.Change) error {
+		if i.broken.Load() {
+			return errBroken
+		}
+		return nil
+	})
+	if err == nil {
+		err = n.adminLoad(ctx, m, i)
+	}
+	if i.gate.held() { // it was killed: nothing is said any more
+		return err
+	}
+	closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), settle)
+	defer cancel()
+	return errors.Join(err, m.Close(closing))
+}
+
+// connect returns a bus on a connection of its own.
+func (n *node) connect(ctx context.Context, g *gate) (*events.Bus, func(), error) {
+	public, err := n.server.Operator.PublicKey()
+	if err != nil {
+		return nil, nil, err
+	}
+	nc, err := events.Connect(ctx, events.ConnectConfig{Name: "rotator dev instance", NKey: public, Sign: n.server.Operator.Sign, InProcess: g, Logger: n.o.Logger})
+	if err != nil {
+		return nil, nil, err
+	}
+	bus, err := events.New(nc, events.Config{Source: "/rotator/dev/instance", Signer: n.signer, Verifier: events.NewVerifier(n.signer.Public()), Logger: n.o.Logger})
+	return bus, nc.Close, err
+}
