@@ -1,11 +1,10 @@
 package main
 
 import (
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
-	"math/rand/v2"
-	"strconv"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -37,7 +36,7 @@ The same seed draws the same sample. Without --seed one is made up, and printed.
 				return cli.UsageError{Err: err}
 			}
 			if o.Seed == "" {
-				o.Seed = strconv.FormatUint(rand.Uint64(), 10) //nolint:gosec // it is printed, and has to be nothing but another one each time
+				o.Seed = rand.Text()
 			}
 			m, err := operator.WriteEvidence(cmd, *path, o)
 			switch {

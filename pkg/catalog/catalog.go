@@ -25,6 +25,10 @@ const (
 	Configured Origin = "configured"
 	// Discovered: the secret's own tags say that it is managed.
 	Discovered Origin = "discovered"
+	// Removed: a configuration listed the secret, and lists it no longer. It is rotated
+	// when a person asks for it, never by schedule, and its rollouts are followed to their
+	// end.
+	Removed Origin = "removed"
 )
 
 // Entry is one managed secret.

@@ -6,11 +6,6 @@ import (
 	"github.com/tradepulse/rotator/pkg/secret"
 )
 
-// Removed: a configuration listed the secret, and lists it no longer. It is rotated
-// when a person asks for it, never by schedule, and its rollouts are followed to their
-// end.
-const Removed Origin = "removed"
-
 // Configure has the configuration list the given secrets, and discovers what is given,
 // in place of what was listed and discovered before. With an error, which says what is
 // wrong with them, nothing changes. A secret that is not among them any more becomes

@@ -79,6 +79,7 @@ func (r *reading) all(ctx context.Context) []Secret {
 			if s := r.known(ctx, e); s.VersionID != "" || s.Error != "" { // else its versions are gone as well
 				out = append(out, s)
 			}
+		case catalog.Discovered: // the stores are listed below
 		}
 	}
 	if r.Announced {

@@ -15,7 +15,7 @@ import (
 var loadable = []string{"secrets", "policies", "services", "freeze", "defaults"}
 
 // Difference says by name, and never by value, in what two configurations differ.
-type Difference struct {
+type Difference struct { //nolint:recvcheck // one method fills it in
 	Added   []string `json:"added,omitempty"`
 	Removed []string `json:"removed,omitempty"`
 	// Changed are the secrets of which fields have changed.

@@ -158,7 +158,7 @@ func (l line) wrapped(width int) []string {
 	room := max(width-len(head), 10)
 	var out []string
 	row := ""
-	for _, word := range strings.Fields(l.text) {
+	for word := range strings.FieldsSeq(l.text) {
 		if row != "" && len([]rune(row))+1+len([]rune(word)) > room {
 			out, head, row = append(out, head+row), strings.Repeat(" ", len(head)), ""
 		}

@@ -182,7 +182,7 @@ func versions(all []secret.VersionID) string {
 }
 
 // ranks is a heap with the largest hash first.
-type ranks []rank
+type ranks []rank //nolint:recvcheck // as container/heap wants it
 
 type rank struct {
 	hash string
@@ -192,7 +192,7 @@ type rank struct {
 func (r ranks) Len() int           { return len(r) }
 func (r ranks) Less(i, j int) bool { return r[i].hash > r[j].hash }
 func (r ranks) Swap(i, j int)      { r[i], r[j] = r[j], r[i] }
-func (r *ranks) Push(x any)        { *r = append(*r, x.(rank)) }
+func (r *ranks) Push(x any)        { *r = append(*r, x.(rank)) } //nolint:forcetypeassert // nothing else is put there
 func (r *ranks) Pop() any {
 	last := (*r)[len(*r)-1]
 	*r = (*r)[:len(*r)-1]

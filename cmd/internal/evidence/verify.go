@@ -192,7 +192,9 @@ func (c *checker) line(text []byte) error {
 // altered reports a line that is not what was signed. What it says of itself is not
 // known to be true.
 func (c *checker) altered(text []byte, err error) {
-	var claimed struct{ Body Line }
+	var claimed struct {
+		Body Line `json:"body"`
+	}
 	l := Line{N: c.want}
 	if json.Unmarshal(text, &claimed) == nil && claimed.Body.N == c.want {
 		l = claimed.Body

@@ -49,7 +49,7 @@ func (p *Program) Run(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		defer func() { _ = sub.Unsubscribe() }() // the connection is gone then
+		defer func() { _ = sub.Unsubscribe() }() //nolint:revive // for both until the function ends; an error says that the connection is gone
 	}
 	for {
 		select {
@@ -152,7 +152,7 @@ func (p *Program) load() (*config.Config, error) {
 // log says what has changed, secret by secret.
 func (p *Program) log(ctx context.Context, d config.Difference) {
 	say := func(level slog.Level, msg string, attrs ...slog.Attr) {
-		p.Logger.LogAttrs(ctx, level, msg, append(attrs, slog.String("file", p.File))...)
+		p.Logger.LogAttrs(ctx, level, msg, append(attrs, slog.String("file", p.File))...) //nolint:sloglint // each caller below has a constant
 	}
 	for _, id := range d.Added {
 		say(slog.LevelInfo, "config.secret_added", slog.String("secret_id", id))
