@@ -55,7 +55,7 @@ func didYouMean(word string, known []string) string {
 }
 
 // maxListed bounds how many words a remedy lists.
-const maxListed = 20
+const maxListed = 24
 
 // list returns the words in order, joined by commas.
 func list(words []string) string {
