@@ -10,7 +10,6 @@ import (
 
 	"github.com/tradepulse/rotator/cmd/internal/cli"
 	"github.com/tradepulse/rotator/cmd/internal/operator"
-	"github.com/tradepulse/rotator/pkg/inspect"
 )
 
 // listed is one secret in the output of list.
@@ -23,11 +22,6 @@ type listed struct {
 	Owner      string            `json:"owner,omitempty"`
 	Tags       map[string]string `json:"tags,omitempty"`
 	Error      string            `json:"error,omitempty"`
-}
-
-// owner returns the owner of a secret by its tags, "" for none.
-func owner(s inspect.Secret) string {
-	return cmp.Or(s.Meta.Attributes["rotator:owner"], s.Meta.Attributes["owner"])
 }
 
 func listCommand(path *string) *cobra.Command {
@@ -47,7 +41,7 @@ JSON has all tags, as 'rotator rotate --tag' takes them.`,
 			}
 			out := make([]listed, 0, len(look.Secrets))
 			for _, s := range look.Secrets {
-				out = append(out, listed{string(s.SecretID), s.Store, s.Path, s.Discovered, append([]string{}, s.Services...), owner(s), s.Meta.Attributes, s.Error})
+				out = append(out, listed{string(s.SecretID), s.Store, s.Path, s.Discovered, append([]string{}, s.Services...), s.Owner(), s.Meta.Attributes, s.Error})
 			}
 			if asJSON {
 				return cli.PrintJSON(cmd.OutOrStdout(), out)

@@ -39,7 +39,7 @@ Start with:
 	path := cli.ConfigFlag(cmd)
 	cmd.AddCommand(devCommand(), runCommand(path), rotateCommand(path), statusCommand(path), planCommand(path), forgetCommand(path), confirmFleetCommand(path), confirmCommand(path), receiptCommand(path), policyCommand(path), auditCommand(path),
 		getCommand(path), putCommand(path), importCommand(path), versionsCommand(path), rollbackCommand(path), applyCommand(path), waitCommand(path), eventsCommand(path), historyCommand(path), explainCommand(path), listCommand(path),
-		revokeCommand(path), pauseCommand(path, true), pauseCommand(path, false),
+		revokeCommand(path), doctorCommand(path), pauseCommand(path, true), pauseCommand(path, false),
 		keysCommand(path), lambdaCommand(path), configCommand(path), cli.VersionCommand(), cli.ReferenceCommand())
 	return cmd
 }

@@ -1,6 +1,7 @@
 package inspect
 
 import (
+	"cmp"
 	"time"
 
 	"github.com/tradepulse/rotator/pkg/catalog"
@@ -72,6 +73,13 @@ type Secret struct {
 	TimerAt     time.Time        `json:"-"`
 	Announced   secret.VersionID `json:"-"`
 	AnnouncedAt time.Time        `json:"-"`
+	// Err is the error of which Error is the text.
+	Err error `json:"-"`
+}
+
+// Owner returns who owns the secret by its tags, "" for nobody.
+func (s Secret) Owner() string {
+	return cmp.Or(s.Meta.Attributes["rotator:owner"], s.Meta.Attributes["owner"])
 }
 
 // show returns what an entry says of its secret.

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 
@@ -28,7 +29,7 @@ func Run(ctx context.Context, cfg *config.Config, roles []string) (err error) {
 		return err
 	}
 	defer tel.Close(context.WithoutCancel(ctx))
-	n := &node{cfg: cfg, roles: roles, tel: tel, log: tel.Logger}
+	n := &node{cfg: cfg, roles: roles, tel: tel, log: tel.Logger, begin: time.Now()}
 	return n.run(ctx)
 }
 
@@ -38,6 +39,7 @@ type node struct {
 	roles  []string
 	tel    *telemetry.Telemetry
 	log    *slog.Logger
+	begin  time.Time
 	server *embedded.Server
 	ready  readiness
 }

@@ -7,6 +7,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/tradepulse/rotator/cmd/internal/cli"
 	"github.com/tradepulse/rotator/cmd/internal/config"
 	"github.com/tradepulse/rotator/cmd/internal/health"
 	"github.com/tradepulse/rotator/cmd/internal/wire"
@@ -45,6 +46,11 @@ func Missing(cfg *config.Config, roles []string) []string {
 }
 
 func (n *node) serve(ctx context.Context, p *wire.Parts, m *health.Monitor) error {
+	silent, err := p.Bus.AnswerPings(events.Node{Source: p.Source, Config: config.Digest(n.cfg), Version: cli.Version(), StartedAt: n.begin})
+	if err != nil {
+		return err
+	}
+	defer func() { _ = silent() }() // the connection ends soon
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return m.Run(ctx) })
 	g.Go(func() error { return events.AwaitClose(ctx, p.Conn) })
