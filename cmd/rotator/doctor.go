@@ -47,7 +47,7 @@ func doctorCommand(path *string) *cobra.Command {
 			err = doctor.Print(cmd.OutOrStdout(), found)
 		}
 		if all, errs := doctor.Left(found); all > 0 {
-			err = errors.Join(err, fmt.Errorf("%d findings, %d of them errors", all, errs))
+			err = errors.Join(err, fmt.Errorf("%d things are wrong, %d of them errors", all, errs))
 		}
 		return err
 	}

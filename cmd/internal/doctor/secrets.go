@@ -2,7 +2,6 @@ package doctor
 
 import (
 	"cmp"
-	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -232,9 +231,9 @@ func subscribers(f Facts) []Finding {
 		fmt.Sprintf("%s without a service or a consumer, whose old versions are kept: %s; list them under services or consumers, or set no_subscribers", counted(len(none), "secret"), named(none)), "rotator list")}
 }
 
-// failed joins errors about what was read.
+// failed returns what was not read because of err, nil for nothing.
 func failed(what string, err error) []Unread {
-	if err == nil || errors.Is(err, events.ErrNoSigner) {
+	if err == nil {
 		return nil
 	}
 	return []Unread{{what, err}}
