@@ -18,7 +18,8 @@ wrong, errors first: for each finding a code that does not change, what it is ab
 evidence, and a command that says more or mends it. What cannot be read is a finding.
 
 It changes nothing without --fix. With it, it applies the remedies that are safe: it
-asks for a sweep, which sets timers and announces versions, deletes consumers that no
+asks for a sweep, which sets timers and announces versions, resets timers that are set
+wrong, deletes consumers that no
 program uses, and withdraws pending versions whose rotation was given up. Each is
 recorded in the stream RECORD before. To run it again changes nothing more.
 

@@ -120,7 +120,10 @@ func drift(f Facts) []Finding {
 			found := Finding{Finding: d}
 			found.Remedy = command("explain", s)
 			switch d.Code {
-			case inspect.CodeNoTimer, inspect.CodeTimerMoved, inspect.CodeNotAnnounced:
+			case inspect.CodeTimerMoved:
+				found.Remedy = "rotator doctor --fix"
+				found = found.with(Fix{Kind: FixTimer, SecretID: s.SecretID})
+			case inspect.CodeNoTimer, inspect.CodeNotAnnounced:
 				found.Remedy = "rotator doctor --fix"
 				found = found.with(Fix{Kind: FixSweep})
 			case inspect.CodePendingForeign:
