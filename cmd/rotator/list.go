@@ -10,7 +10,6 @@ import (
 
 	"github.com/tradepulse/rotator/cmd/internal/cli"
 	"github.com/tradepulse/rotator/cmd/internal/operator"
-	"github.com/tradepulse/rotator/pkg/inspect"
 )
 
 // listed is one secret in the output of list.
@@ -26,10 +25,6 @@ type listed struct {
 	Tags       map[string]string `json:"tags,omitempty"`
 	Error      string            `json:"error,omitempty"`
 }
-
-// owner returns the owner of a secret: what is configured, else the tag of other
-// programs, "" for none.
-func owner(s inspect.Secret) string { return cmp.Or(s.Owner, s.Meta.Attributes["owner"]) }
 
 func listCommand(path *string) *cobra.Command {
 	var asJSON bool
@@ -49,7 +44,7 @@ contact and all tags, as 'rotator rotate --tag' takes them.`,
 			}
 			out := make([]listed, 0, len(look.Secrets))
 			for _, s := range look.Secrets {
-				out = append(out, listed{string(s.SecretID), s.Store, s.Path, s.Discovered, append([]string{}, s.Services...), owner(s), s.Purpose, s.Contact, s.Meta.Attributes, s.Error})
+				out = append(out, listed{string(s.SecretID), s.Store, s.Path, s.Discovered, append([]string{}, s.Services...), s.OwnedBy(), s.Purpose, s.Contact, s.Meta.Attributes, s.Error})
 			}
 			if asJSON {
 				return cli.PrintJSON(cmd.OutOrStdout(), out)

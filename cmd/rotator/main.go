@@ -50,7 +50,7 @@ Start with:
 		}},
 		{"Read and write values:", []*cobra.Command{getCommand(path), putCommand(path), importCommand(path), versionsCommand(path)}},
 		{"Say what rotator cannot know:", []*cobra.Command{forgetCommand(path), confirmCommand(path), confirmFleetCommand(path)}},
-		{"Check and prove:", []*cobra.Command{policyCommand(path), auditCommand(path), receiptCommand(path), evidenceCommand(path)}},
+		{"Check and prove:", []*cobra.Command{policyCommand(path), doctorCommand(path), auditCommand(path), receiptCommand(path), evidenceCommand(path)}},
 	} {
 		cmd.AddGroup(&cobra.Group{ID: g.title, Title: g.title})
 		for _, c := range g.commands {

@@ -1,6 +1,7 @@
 package events
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -42,15 +43,19 @@ const (
 	// ActPause and ActResume: stopped scheduled rotations, and had them go on.
 	ActPause  ActKind = "pause"
 	ActResume ActKind = "resume"
+	// ActFix: applied a remedy of rotator doctor.
+	ActFix ActKind = "fix"
 )
 
-var actKinds = []ActKind{ActRead, ActPut, ActImport, ActRollback, ActDelete, ActRevoke, ActRotate, ActEmergency, ActPause, ActResume}
+var actKinds = []ActKind{ActRead, ActPut, ActImport, ActRollback, ActDelete, ActRevoke, ActRotate, ActEmergency, ActPause, ActResume, ActFix}
 
 // Act records what a person did to one secret at the command line. It is written
 // before the act, so that an act without a record cannot have happened; one that is
 // recorded may have failed. The acts on one secret are a chain. An act holds no value.
 type Act struct {
-	SecretID secret.ID `json:"secret_id"`
+	// SecretID is the secret. It is "" for an act on the bus, which Subject names.
+	SecretID secret.ID `json:"secret_id,omitempty"`
+	Subject  string    `json:"subject,omitempty"`
 	Kind     ActKind   `json:"kind"`
 	// VersionID is the version that was read, revoked or taken as the model of a new
 	// one, "" where none is meant.
@@ -69,8 +74,11 @@ func (a Act) validate() error {
 	if !slices.Contains(actKinds, a.Kind) {
 		return fmt.Errorf("no act is named %q", a.Kind)
 	}
-	errs := []error{a.SecretID.Validate(), validText("by", a.By)}
-	for name, text := range map[string]string{"reason": a.Reason, "ticket": a.Ticket} {
+	errs := []error{validText("by", a.By)}
+	if a.SecretID != "" || a.Subject == "" {
+		errs = append(errs, a.SecretID.Validate())
+	}
+	for name, text := range map[string]string{"subject": a.Subject, "reason": a.Reason, "ticket": a.Ticket} {
 		if text != "" {
 			errs = append(errs, validText(name, text))
 		}
@@ -97,7 +105,7 @@ func (b *Bus) RecordAct(ctx context.Context, a Act) error {
 			err = nil
 		}
 	}
-	return wrap(fmt.Sprintf("record the %s of %s", a.Kind, a.SecretID), err)
+	return wrap(fmt.Sprintf("record the %s of %s", a.Kind, cmp.Or(string(a.SecretID), a.Subject)), err)
 }
 
 func (b *Bus) recordAct(ctx context.Context, a Act) error {
@@ -105,6 +113,9 @@ func (b *Bus) recordAct(ctx context.Context, a Act) error {
 		return ErrNoSigner
 	}
 	subject := b.cfg.Names.Acts(a.SecretID.Key())
+	if a.SecretID == "" {
+		subject = b.cfg.Names.BusActs()
+	}
 	last, err := b.stored(ctx, b.cfg.Names.RecordStream(), subject)
 	if err != nil {
 		return err

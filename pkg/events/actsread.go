@@ -24,6 +24,19 @@ func (b *Bus) TrustedActs(ctx context.Context, id secret.ID) ([]Act, error) {
 	return out, nil
 }
 
+// BusActs returns what people did to the bus and not to one secret, as [Bus.TrustedActs]
+// does.
+func (b *Bus) BusActs(ctx context.Context) ([]Act, error) {
+	stored, err := b.records(ctx, b.cfg.Names.BusActs())
+	var out []Act
+	for _, text := range stored {
+		if a, ok := b.trustedAct(text); ok && a.SecretID == "" {
+			out = append(out, a)
+		}
+	}
+	return out, wrap("read the acts on the bus", err)
+}
+
 // trustedAct returns the act that a stored record holds, and false if no trusted key
 // has signed it.
 func (b *Bus) trustedAct(stored []byte) (a Act, ok bool) {

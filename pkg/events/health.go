@@ -25,6 +25,8 @@ type StreamHealth struct {
 	Replicas, Missing int
 	// Bytes is its size; MaxBytes its bound, not positive for none.
 	Bytes, MaxBytes int64
+	// Messages is how many it has; MaxMessages is their bound, not positive for none.
+	Messages, MaxMessages int64
 	// Skew is by how much the clock of the server is ahead of this process's, as far
 	// as its answer was timely; it is valid if Known.
 	Skew  time.Duration
@@ -71,21 +73,27 @@ func (b *Bus) probe(ctx context.Context, p Probe, expires bool) StreamHealth {
 	if errors.Is(h.Err, jetstream.ErrNoStreamResponse) && b.restore(ctx, jetstream.ErrStreamNotFound) == nil {
 		h.Err = b.publishProbe(ctx, p, expires)
 	}
+	b.look(ctx, &h)
+	return h
+}
+
+// look adds the state of a stream to its health.
+func (b *Bus) look(ctx context.Context, h *StreamHealth) {
 	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
 	defer cancel()
 	begin := time.Now()
-	s, err := b.js.Stream(ctx, p.Stream)
+	s, err := b.js.Stream(ctx, h.Stream)
 	if err != nil {
-		h.Err = errors.Join(h.Err, fmt.Errorf("stream %s: %w", p.Stream, err))
-		return h
+		h.Err = errors.Join(h.Err, fmt.Errorf("stream %s: %w", h.Stream, err))
+		return
 	}
 	info, took := s.CachedInfo(), time.Since(begin)
 	h.Replicas, h.Bytes, h.MaxBytes = info.Config.Replicas, int64(info.State.Bytes), info.Config.MaxBytes
 	h.Missing = missing(info)
+	h.Messages, h.MaxMessages = int64(info.State.Msgs), info.Config.MaxMsgs
 	if !info.TimeStamp.IsZero() && took < time.Second {
 		h.Skew, h.Known = info.TimeStamp.Sub(begin.Add(took/2)), true
 	}
-	return h
 }
 
 func (b *Bus) publishProbe(ctx context.Context, p Probe, expires bool) error {

@@ -157,6 +157,10 @@ func (n Names) Paused(k secret.Key) string { return n.prefix + "record.paused." 
 // Acts is the subject of what people did to a secret, see [Act].
 func (n Names) Acts(k secret.Key) string { return n.prefix + "record.acts." + string(k) }
 
+// BusActs is the subject of what people did to the bus. It has one token more than
+// Acts, so that no secret's key collides with it.
+func (n Names) BusActs() string { return n.prefix + "record.acts.bus.all" }
+
 // Forgotten is the subject of what was [Forgotten] of an instance.
 func (n Names) Forgotten(service, instance string) string {
 	return n.prefix + "record.forgotten." + service + "." + instance

@@ -37,7 +37,7 @@ func (r Role) Types() []Type {
 	case RoleNotifier:
 		return []Type{TypeRollout, TypeRetire, TypeProofContradicted}
 	case RoleOperator:
-		return []Type{TypeNearExpiry}
+		return []Type{TypeNearExpiry, TypeSweep}
 	case RoleLambda:
 		return []Type{TypeStaged, TypeRotated, TypeRotationFailed}
 	}

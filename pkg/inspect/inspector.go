@@ -125,12 +125,12 @@ const storeWait = 5 * time.Second
 // their paths. A listing that fails is a Secret without a path.
 func (r *reading) discovered(ctx context.Context, st *store.Store) []Secret {
 	if err := r.down[st.Name()]; err != nil {
-		return []Secret{{Store: st.Name(), Error: err.Error(), Discovered: true}}
+		return []Secret{{Store: st.Name(), Error: err.Error(), Err: err, Discovered: true}}
 	}
 	var out []Secret
 	for meta, err := range st.List(ctx) {
 		if err != nil {
-			return append(out, Secret{Store: st.Name(), Error: err.Error(), Discovered: true})
+			return append(out, Secret{Store: st.Name(), Error: err.Error(), Err: err, Discovered: true})
 		}
 		if e, ok := r.Catalog.Resolve(st.Name(), meta); ok && e.Origin == catalog.Discovered {
 			out = append(out, r.listed(ctx, e, meta))
@@ -147,7 +147,7 @@ func (r *reading) listed(ctx context.Context, e catalog.Entry, meta secret.Metad
 		collision, err := r.collision(ctx, e.Spec)
 		if err != nil {
 			s := show(e)
-			s.Error = err.Error()
+			s.Error, s.Err = err.Error(), err
 			return s
 		}
 		if collision != nil {

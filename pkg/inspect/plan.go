@@ -101,7 +101,7 @@ func NewPlan(now time.Time, within time.Duration, all []Secret, bus error) Plan 
 	}
 	for _, s := range all {
 		p.Secrets = append(p.Secrets, s.planned(now, bus == nil))
-		p.Drift = append(p.Drift, s.drift(bus == nil)...)
+		p.Drift = append(p.Drift, s.Drift(bus == nil)...)
 	}
 	return p
 }
@@ -189,8 +189,9 @@ const (
 // travels with less precision.
 const timerSlack = 2 * time.Second
 
-// drift says where the store, the bus and the tags of a secret differ.
-func (s Secret) drift(bus bool) []secret.Finding {
+// Drift says where the store, the bus and the tags of a secret differ. bus is whether
+// the bus was read.
+func (s Secret) Drift(bus bool) []secret.Finding {
 	out := slices.Clone(s.Findings)
 	for i, f := range out {
 		out[i].Subject, out[i].Message, out[i].Remedy = s.name(), f.String(), ""
@@ -201,7 +202,7 @@ func (s Secret) drift(bus bool) []secret.Finding {
 	if s.Error != "" {
 		return out
 	}
-	if v, ok := s.Meta.At(secret.StagePending); ok && s.Spec.Strategy != secret.StrategyExternal && !s.Spec.Made(s.VersionID, v.Token) {
+	if v, ok := s.Meta.At(secret.StagePending); ok && s.Spec.Strategy != secret.StrategyExternal && !s.Spec.MadeIn(s.Meta.Incarnation, s.VersionID, v.Token) {
 		add(CodePendingForeign, fmt.Sprintf("version %s is pending, which no rotation of a rotator made", v.ID), "find out who wrote it; 'rotator put' leaves one while it runs")
 	}
 	switch {

@@ -1,6 +1,7 @@
 package inspect
 
 import (
+	"cmp"
 	"time"
 
 	"github.com/tradepulse/rotator/pkg/catalog"
@@ -81,6 +82,14 @@ type Secret struct {
 	TimerAt     time.Time        `json:"-"`
 	Announced   secret.VersionID `json:"-"`
 	AnnouncedAt time.Time        `json:"-"`
+	// Err is the error of which Error is the text.
+	Err error `json:"-"`
+}
+
+// OwnedBy returns who owns the secret: what is configured, else the tag of other programs,
+// "" for no one.
+func (s Secret) OwnedBy() string {
+	return cmp.Or(s.Owner, s.Meta.Attributes["owner"])
 }
 
 // Frozen is a freeze, and when the rotation that it holds starts.

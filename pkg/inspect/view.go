@@ -38,7 +38,7 @@ func NewView(bus Bus) *View { return &View{bus: bus} }
 func (v *View) Secret(ctx context.Context, e catalog.Entry, m secret.Metadata, err error) Secret {
 	s := show(e)
 	if err != nil && !errors.Is(err, secret.ErrNotFound) {
-		s.Error = err.Error()
+		s.Error, s.Err = err.Error(), err
 		return v.unread(ctx, s)
 	}
 	s.Meta = m
@@ -52,7 +52,7 @@ func (v *View) Secret(ctx context.Context, e catalog.Entry, m secret.Metadata, e
 	versions(&s, e.Spec, m)
 	s.WaitSeconds = seconds(rollout.Question{Spec: e.Spec}.Wait(events.Fleet{}))
 	if err = errors.Join(err, v.rollout(ctx, &s, e.Spec, last, errors.Is(err, events.ErrUntrusted)), v.contradicted(ctx, &s), v.forced(ctx, &s)); err != nil {
-		s.Error = err.Error()
+		s.Error, s.Err = err.Error(), err
 	}
 	return s
 }
@@ -99,6 +99,7 @@ func (v *View) unread(ctx context.Context, s Secret) Secret {
 	}
 	if err = errors.Join(err, rerr); err != nil {
 		s.Error += "; " + err.Error()
+		s.Err = errors.Join(s.Err, err)
 	}
 	return s
 }

@@ -1,17 +1,13 @@
 package operator
 
 import (
-	"context"
 	"errors"
-	"fmt"
 	"os"
 	"time"
 
 	"github.com/spf13/cobra"
 
-	"github.com/tradepulse/rotator/cmd/internal/wire"
 	"github.com/tradepulse/rotator/pkg/inspect"
-	"github.com/tradepulse/rotator/pkg/store"
 )
 
 // planReach is how long a plan waits for the bus, which it can do without.
@@ -33,29 +29,20 @@ func PlanSecrets(cmd *cobra.Command, path string, args []string) (Look, error) {
 	if err != nil {
 		return Look{}, err
 	}
-	ctx, cancel := context.WithTimeout(cmd.Context(), planReach)
-	parts, busErr := o.connect(ctx)
-	cancel()
-	if busErr == nil {
-		defer parts.Close()
-		if err := o.programs(cmd.Context(), parts, cmd.ErrOrStderr()); err != nil {
+	r, err := o.Reach(cmd.Context())
+	if err != nil {
+		return Look{}, err
+	}
+	defer r.Close()
+	if r.Bus == nil {
+		if err := o.programs(cmd.Context(), r.Parts, cmd.ErrOrStderr()); err != nil {
 			return Look{}, err
 		}
-		all, err := o.inspect(cmd.Context(), parts.Catalog, parts.Stores, parts.Bus, args, true)
+		all, err := o.inspect(cmd.Context(), r.Catalog, r.Stores, r.Parts.Bus, args, true)
 		return Look{Secrets: all}, err
 	}
-	first := o.never()
-	o.wire.Absent = fmt.Errorf("%w: it is on the bus, which was not reached", store.ErrUnavailable)
-	if first {
-		o.wire.Absent = store.ErrNotFound
-	}
-	stores, err := wire.OpenStores(cmd.Context(), o.wire)
-	if err != nil {
-		return Look{}, errors.Join(busErr, err)
-	}
-	defer stores.Close()
-	all, err := o.inspect(cmd.Context(), stores.Catalog, stores.Set, nil, args, true)
-	return Look{all, busErr, first}, err
+	all, err := o.inspect(cmd.Context(), r.Catalog, r.Stores, nil, args, true)
+	return Look{all, r.Bus, o.never()}, err
 }
 
 // never reports whether no single node has run with the configuration, so that its
