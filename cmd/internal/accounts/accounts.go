@@ -4,6 +4,7 @@
 package accounts
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"regexp"
@@ -88,7 +89,14 @@ func (s Site) user(b *strings.Builder, t *parsed, user string) error {
 	for _, line := range lines {
 		b.WriteString(s.permission(line))
 	}
-	fmt.Fprint(b, "          ]\n          subscribe: [\"_INBOX.>\"]\n        }\n      }\n")
+	b.WriteString("          ]\n")
+	for _, line := range t.hears[cmp.Or(base[user], user)] {
+		if strings.Contains(line, "subscribe:") {
+			line = strings.TrimSuffix(s.subjects(line), "\n")
+		}
+		b.WriteString(line + "\n")
+	}
+	b.WriteString("        }\n      }\n")
 	return nil
 }
 
@@ -162,14 +170,16 @@ func accountNames(services []string) (map[string]string, error) {
 // parsed is what the template says.
 type parsed struct {
 	users            map[string][]string // :: user → the lines of what it may publish
+	hears            map[string][]string // :: user → the lines of what it may subscribe to, and answer
 	exports, account []string            // of audit-api
 }
 
 func parse(template string) (*parsed, error) {
 	lines := strings.Split(template, "\n")
-	t := &parsed{users: map[string][]string{}}
+	t := &parsed{users: map[string][]string{}, hears: map[string][]string{}}
 	for _, user := range []string{Scheduler, Worker, Notifier, Operator} {
-		t.users[user] = between(lines, "nkey: $NATS_"+strings.ToUpper(user)+"_NKEY", "publish: [", "]")
+		key := "nkey: $NATS_" + strings.ToUpper(user) + "_NKEY"
+		t.users[user], t.hears[user] = between(lines, key, "publish: [", "]"), after(lines, key)
 	}
 	t.exports = between(lines, "exports: [", "# audit-api:", "# admin-api:")
 	if t.account = between(lines, "exports: [", "AUDIT_API {", "ADMIN_API {"); t.account != nil {
@@ -184,6 +194,30 @@ func parse(template string) (*parsed, error) {
 		}
 	}
 	return t, nil
+}
+
+// base is whose right to subscribe a user has that the template does not know.
+var base = map[string]string{Rotator: Scheduler}
+
+// after returns the lines of the permissions of a user that follow what it may publish,
+// without comments.
+func after(lines []string, key string) (out []string) {
+	from := slices.IndexFunc(lines, func(l string) bool { return strings.Contains(l, key) })
+	if from < 0 {
+		return nil
+	}
+	published := false
+	for _, line := range lines[from:] {
+		switch text := strings.TrimSpace(line); {
+		case published && text == "}":
+			return out
+		case published && !strings.HasPrefix(text, "#"):
+			out = append(out, line)
+		case text == "]":
+			published = true
+		}
+	}
+	return nil
 }
 
 // between returns the lines between one that has begin and one that has end, the first
