@@ -65,7 +65,7 @@ func examine(cmd *cobra.Command, path string, fix bool, idle time.Duration, why 
 	if err != nil {
 		return nil, cli.UsageError{Err: err}
 	}
-	defer r.Close()
+	defer func() { _ = r.Close() }() // each act was acknowledged
 	found := doctor.Diagnose(doctor.Read(cmd.Context(), o.Config, r, idle))
 	if fix {
 		doctor.Apply(cmd.Context(), r, found, why)

@@ -82,7 +82,7 @@ func consumerState(stream string, info *jetstream.ConsumerInfo) ConsumerState {
 		now = time.Now()
 	}
 	return ConsumerState{
-		Stream: stream, Name: info.Name, Served: info.NumWaiting+info.NumAckPending > 0 || info.PushBound, Waiting: info.NumPending + uint64(max(info.NumAckPending, 0)), Idle: now.Sub(last), //nolint:gosec // it is not negative
+		Stream: stream, Name: info.Name, Served: info.NumWaiting+info.NumAckPending > 0 || info.PushBound, Waiting: info.NumPending + uint64(max(info.NumAckPending, 0)), Idle: now.Sub(last),
 	}
 }
 
@@ -136,7 +136,7 @@ func (b *Bus) Account(ctx context.Context) (u AccountUse, err error) {
 			return err
 		}
 		u = AccountUse{Bytes: a.Store, Streams: a.Streams, MaxStreams: a.Limits.MaxStreams, Consumers: a.Consumers, MaxConsumers: a.Limits.MaxConsumers}
-		u.MaxBytes = uint64(max(a.Limits.MaxStore, 0)) //nolint:gosec // it is not negative
+		u.MaxBytes = uint64(max(a.Limits.MaxStore, 0))
 		return nil
 	})
 	return u, wrap("read the limits of the account", err)

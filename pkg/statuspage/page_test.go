@@ -9,6 +9,7 @@ import (
 	"net/http/httptest"
 	"regexp"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -34,7 +35,7 @@ func shows(t testing.TB, secrets ...inspect.Secret) *Page {
 func get(t testing.TB, h http.Handler, url string) *httptest.ResponseRecorder {
 	t.Helper()
 	w := httptest.NewRecorder()
-	h.ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), "GET", url, nil))
+	h.ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), http.MethodGet, url, http.NoBody))
 	return w
 }
 
@@ -165,9 +166,9 @@ func TestAProblemKeepsItsBeginning(t *testing.T) {
 func TestSnapshotsAreTakenForViewersOnly(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		taken := 0
+		var taken atomic.Int64
 		p, err := New(Config{Secrets: func(context.Context) ([]inspect.Secret, error) {
-			taken++
+			taken.Add(1)
 			time.Sleep(2 * time.Second)
 			return nil, nil
 		}, Wait: 10 * time.Second})
@@ -178,20 +179,20 @@ func TestSnapshotsAreTakenForViewersOnly(t *testing.T) {
 		done := make(chan error, 1)
 		go func() { done <- p.Run(ctx) }()
 		time.Sleep(time.Hour)
-		if taken != 0 {
-			t.Errorf("%d snapshots without a viewer", taken)
+		if n := taken.Load(); n != 0 {
+			t.Errorf("%d snapshots without a viewer", n)
 		}
 		for range 100 {
 			if p.fresh(ctx).snapshot.At.IsZero() {
 				t.Error("a viewer got no snapshot")
 			}
 		}
-		if taken != 1 {
-			t.Errorf("%d snapshots for 100 viewers", taken)
+		if n := taken.Load(); n != 1 {
+			t.Errorf("%d snapshots for 100 viewers", n)
 		}
 		time.Sleep(time.Hour)
-		if taken < 6 || taken > 8 { // one in ten seconds for a minute
-			t.Errorf("%d snapshots after the last viewer", taken)
+		if n := taken.Load(); n < 6 || n > 8 { // one in ten seconds for a minute
+			t.Errorf("%d snapshots after the last viewer", n)
 		}
 		cancel()
 		if err := <-done; err != nil {

@@ -12,7 +12,7 @@ import (
 )
 
 // Facts are what was read of a system.
-type Facts struct {
+type Facts struct { //nolint:recvcheck // bus fills it in
 	// Now is the time of this machine.
 	Now time.Time
 	// Bus is why the bus was not reached. The facts about it are then zero.

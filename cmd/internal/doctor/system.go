@@ -87,7 +87,7 @@ func quotas(f Facts) []Finding {
 		bound("stream "+s.Stream, "bytes", s.Bytes, s.MaxBytes)
 		bound("stream "+s.Stream, "messages", s.Messages, s.MaxMessages)
 	}
-	bound("account", "bytes", int64(f.Account.Bytes), int64(f.Account.MaxBytes)) //nolint:gosec // what fits on a disk fits
+	bound("account", "bytes", int64(f.Account.Bytes), int64(f.Account.MaxBytes))
 	bound("account", "streams", int64(f.Account.Streams), int64(f.Account.MaxStreams))
 	bound("account", "consumers", int64(f.Account.Consumers), int64(f.Account.MaxConsumers))
 	return out

@@ -33,7 +33,7 @@ func PlanSecrets(cmd *cobra.Command, path string, args []string) (Look, error) {
 	if err != nil {
 		return Look{}, err
 	}
-	defer r.Close()
+	defer func() { _ = r.Close() }() // nothing was written
 	if r.Bus == nil {
 		if err := o.programs(cmd.Context(), r.Parts, cmd.ErrOrStderr()); err != nil {
 			return Look{}, err
