@@ -67,7 +67,7 @@ func (s *agentSite) notifier(t *testing.T, args ...string) *program {
 // rotate makes a new version and returns its id.
 func (s *agentSite) rotate(t *testing.T) string {
 	t.Helper()
-	out, code := rotator(t, "rotate", handed, "--config", s.cfg, "--json")
+	out, code := rotator(t, "rotate", handed, "--again", "--config", s.cfg, "--json")
 	var got struct {
 		To string `json:"version_id"`
 	}

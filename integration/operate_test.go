@@ -74,7 +74,7 @@ func TestOperateASingleNode(t *testing.T) {
 	_, errs = run(1, "rotate", "--all", "--again")
 	says(errs, "ticket rotate-", "(2 of 2)", "describe api/old")
 	_, errs = run(1, "wait", "api/key", "--timeout", "1s")
-	says(errs, "not converged within 1s", "api no_live_instance")
+	says(errs, "not converged within 1s", "api: no instance is running")
 
 	fresh := filepath.Join(t.TempDir(), "fresh.plan")
 	run(0, "plan", "api/token", "--within", "40d", "--out", fresh)
@@ -86,7 +86,7 @@ func TestOperateASingleNode(t *testing.T) {
 	out, _ = run(0, "history", "api/key")
 	says(out, "because a laptop was stolen (INC-1)", "was written, and is current", "replaces")
 	out, _ = run(0, "explain", "api/key")
-	says(out, "because a person asked for it", "api no_live_instance", "start an instance of api")
+	says(out, "because a person asked for it", "api: no instance is running", "start an instance of api")
 	out, _ = run(0, "events", "api/token", "--type", "rotated", "--json")
 	for line := range strings.Lines(out) {
 		var e struct {
@@ -106,7 +106,7 @@ func TestOperateASingleNode(t *testing.T) {
 	says(out, "api/key is rolling since", "waits for api: no instance is running")
 	watch := start(t, "status", "--watch", "--config", cfg)
 	waittest.Until(t, "the tree is there", func() error {
-		if got := watch.out.String(); !strings.Contains(got, "├─ api no_live_instance") {
+		if got := watch.out.String(); !strings.Contains(got, "├─ api: no instance is running") {
 			return fmt.Errorf("status --watch prints %q", got)
 		}
 		return nil

@@ -30,7 +30,7 @@ func TestExampleOfEachStore(t *testing.T) {
 				return nil
 			})
 			for _, id := range []string{"TRADEPULSE_ADMIN_TOKEN_ID", "TRADEPULSE_ADMIN_TOKEN_ID", "ORDERS_DB"} {
-				p := r.start([]string{"rotator", "rotate", id, "--config", cfg})
+				p := r.start([]string{"rotator", "rotate", id, "--again", "--config", cfg})
 				if code := p.wait(t); code != 0 || !strings.Contains(p.out.String(), " → ") {
 					t.Fatalf("rotate %s: exit %d: %s", id, code, p.out)
 				}

@@ -166,7 +166,7 @@ func TestADatabasePasswordIsRotated(t *testing.T) {
 	values := []string{d.run(0, "", "get", string(databaseID))}
 	for range 2 {
 		old := values[len(values)-1]
-		if out := d.run(0, "", "rotate", string(databaseID), "--wait", "2m"); !strings.Contains(out, " → ") {
+		if out := d.run(0, "", "rotate", string(databaseID), "--timeout", "2m", "--again"); !strings.Contains(out, " → ") {
 			t.Fatalf("rotate: %s", out)
 		}
 		now := d.run(0, "", "get", string(databaseID))

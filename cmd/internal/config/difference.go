@@ -72,7 +72,7 @@ func Diff(from, to *Config) Difference {
 	for _, section := range slices.Sorted(maps.Keys(union(before, after))) {
 		names := differing(section, before[section], after[section])
 		switch {
-		case section == "secrets":
+		case section == "secrets", section == "agent": // which no program that answers runs
 		case slices.Contains(loadable, section):
 			d.Sections = append(d.Sections, names...)
 		default:
