@@ -38,7 +38,7 @@ func keysNewCommand() *cobra.Command {
 		RunE: func(cmd *cobra.Command, args []string) error {
 			generate, ok := keyKinds[args[0]]
 			if !ok {
-				return cli.UsageError{Err: fmt.Errorf("%q is no kind of key; want signing, master or nkey", args[0])}
+				return cli.UsageError{Err: fmt.Errorf("unknown kind of key %q; want signing, master or nkey", args[0])}
 			}
 			public, err := generate(args[1])
 			if err != nil {

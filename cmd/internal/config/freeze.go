@@ -82,7 +82,7 @@ func parseMoment(text string) (time.Time, error) {
 	}
 	t, err := time.Parse(time.RFC3339, text)
 	if err != nil {
-		return t, fmt.Errorf("%s is no day and no time with a zone", quote(text))
+		return t, fmt.Errorf("%s is neither a day nor a time with a zone", quote(text))
 	}
 	return t, nil
 }

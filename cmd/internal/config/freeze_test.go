@@ -31,7 +31,7 @@ secrets: [{id: A}, {id: B}]
 		`{from: 2026-12-20, to: 2026-12-21}`:                            "reason is missing",
 		`{reason: r, from: 2026-12-20}`:                                 "it does not say when it is",
 		`{reason: r, from: 2026-12-20, to: 2026-12-20}`:                 "it ends before it begins",
-		`{reason: r, from: tomorrow, to: 2026-12-20}`:                   "is no day and no time with a zone",
+		`{reason: r, from: tomorrow, to: 2026-12-20}`:                   "is neither a day nor a time with a zone",
 		`{reason: r, from: 2026-12-20, cron: "* * * * *"}`:              "both from and to, and cron",
 		`{reason: r, cron: "0 16 * * 5"}`:                               "duration",
 		`{reason: r, from: 2026-12-20, to: 2026-12-21, stores: [mian]}`: "there is no store",

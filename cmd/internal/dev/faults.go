@@ -139,7 +139,7 @@ func (f *faults) cut(ctx context.Context) {
 }
 
 func (f *faults) wrong(ctx context.Context) {
-	f.say("you.deployed", "a fourth instance, which reads the store of another environment, for %s. It reports a version that nobody knows here, so no old version dies", trouble)
+	f.say("you.deployed", "a fourth instance, which reads the store of another environment, for %s. It reports a version that this store does not have, so no old version dies", trouble)
 	ctx, cancel := context.WithTimeout(ctx, trouble)
 	defer cancel()
 	i := &instance{name: adminService + "/wrong", gate: newGate(f.n.server.Server), source: elsewhere{}}

@@ -147,7 +147,7 @@ func since(now time.Time, s inspect.Secret) string {
 }
 
 // stuck finds a pending version of a rotation of ours that is given up, or overdue. That
-// of a rotation that was given up is of no use to anybody: a new try makes another.
+// of a rotation that was given up stays unused: a new try makes another.
 func stuck(now time.Time, s inspect.Secret) (Finding, bool) {
 	v, ok := s.Meta.At(secret.StagePending)
 	if !ok || s.Err != nil || s.Spec.Strategy == secret.StrategyExternal || !s.Spec.MadeIn(s.Meta.Incarnation, s.VersionID, v.Token) {

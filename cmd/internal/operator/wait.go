@@ -44,7 +44,7 @@ func (w *Wait) String() string { return string(w.For) }
 // Set implements pflag.Value.
 func (w *Wait) Set(text string) error {
 	if !slices.Contains(WaitStates, WaitState(text)) {
-		return fmt.Errorf("%q is none of none, rotated, converged, retired", text)
+		return fmt.Errorf("%q: want none, rotated, converged or retired", text)
 	}
 	w.For = WaitState(text)
 	return nil
