@@ -13,6 +13,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
@@ -121,6 +122,7 @@ class TestBus:
         self.password, self.nkey = "", ""
         self._port = free_port()
         self._seq = 0
+        self._asking = threading.Lock()  # a store of a test asks from the threads that read
         self.start()
 
     def start(self) -> None:
@@ -159,9 +161,10 @@ class TestBus:
 
     def _do(self, **command: object) -> dict[str, Any]:
         assert self._process.stdin is not None
-        self._process.stdin.write(json.dumps(command) + "\n")
-        self._process.stdin.flush()
-        return self._answer()
+        with self._asking:
+            self._process.stdin.write(json.dumps(command) + "\n")
+            self._process.stdin.flush()
+            return self._answer()
 
     def notify(
         self, service: str, secret_id: str, version_id: str, kind: str = "secret.rotated", at: int | None = None, **more: str
