@@ -151,7 +151,7 @@ func TestEvidence(t *testing.T) {
 // and a table, the README and the manifest.
 func TestEveryMutationIsNamed(t *testing.T) {
 	t.Parallel()
-	good, signer, m := export(t, 200)
+	good, signer, m := export(t, 100)
 	text, err := os.ReadFile(filepath.Join(good, "evidence.jsonl"))
 	if err != nil {
 		t.Fatal(err)
