@@ -2,6 +2,7 @@ package integration
 
 import (
 	"encoding/json"
+	"errors"
 	"flag"
 	"fmt"
 	"os"
@@ -13,7 +14,7 @@ import (
 	"github.com/tradepulse/rotator/internal/waittest"
 )
 
-var leaked = flag.Int("leaked", 30, "how many secrets TestEverySecretLeaks has")
+var leaked = flag.Int("leaked", 10, "how many secrets TestEverySecretLeaks has")
 
 // TestEverySecretLeaks: one command rotates all secrets at once and proves that what
 // leaked is dead. It is killed twice on its way; each secret rotates once, and the
@@ -59,14 +60,14 @@ func newIncident(t *testing.T, store string, env ...string) *incident {
 	}
 	startWith(t, env, "run", "--config", i.cfg)
 	ready(t, health)
-	waittest.Until(t, "every secret has its first version", func() error {
-		for _, id := range i.ids {
+	for _, id := range i.ids {
+		waittest.Until(t, id+" has its first version", func() error {
 			if v := i.versions(id); len(v) == 0 {
-				return fmt.Errorf("%s has none", id)
+				return errors.New("it has none")
 			}
-		}
-		return nil
-	})
+			return nil
+		})
+	}
 	return i
 }
 
