@@ -7,8 +7,6 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/nats-io/nats.go"
-
 	"github.com/tradepulse/rotator/pkg/secret"
 )
 
@@ -73,29 +71,34 @@ func (b *Bus) setPause(ctx context.Context, p Pause) error {
 	return ErrConflict
 }
 
-// Pause returns the last pause of a secret. One that no trusted key has signed is an
-// error that wraps [ErrUntrusted].
-func (b *Bus) Pause(ctx context.Context, id secret.ID) (p Pause, err error) {
-	m, err := b.stored(ctx, b.cfg.Names.RecordStream(), b.cfg.Names.Paused(id.Key()))
-	if errors.Is(err, nats.ErrStreamNotFound) || err == nil && m == nil {
-		return Pause{}, nil
-	}
+// Pause returns the last pause of a secret that a trusted key has signed, zero for none.
+// Any other record is passed over: it neither pauses nor resumes.
+func (b *Bus) Pause(ctx context.Context, id secret.ID) (Pause, error) {
+	var p Pause
+	err := b.lastTrusted(ctx, b.cfg.Names.Paused(id.Key()), func(stored []byte) (ok bool) {
+		p, ok = b.trustedPause(stored, id)
+		return ok
+	})
+	return p, wrap("read whether "+string(id)+" is paused", err)
+}
+
+// trustedPause returns the pause that a stored record holds, and false if no trusted
+// key has signed it.
+func (b *Bus) trustedPause(stored []byte, id secret.ID) (Pause, bool) {
+	s, err := ParseSealed(stored)
 	if err != nil {
-		return p, wrap("read whether "+string(id)+" is paused", err)
-	}
-	s, err := ParseSealed(m.Data)
-	if err != nil {
-		return p, fmt.Errorf("%w: the pause of %s: %w", ErrUntrusted, id, err)
+		return Pause{}, false
 	}
 	key, err := s.Key()
 	if err != nil || !b.Trusts(key) || s.Type != SealedPause {
-		return p, fmt.Errorf("%w: the pause of %s", ErrUntrusted, id)
+		return Pause{}, false
 	}
+	var p Pause
 	// Not strict: a later program may have written more.
 	if err := json.Unmarshal(s.Body, &p); err != nil || p.SecretID != id {
-		return Pause{}, fmt.Errorf("%w: the pause of %s is malformed", ErrUntrusted, id)
+		return Pause{}, false
 	}
-	return p, nil
+	return p, true
 }
 
 // String says in one line that a secret is paused.

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/nats-io/nats.go"
@@ -134,6 +135,27 @@ func (b *Bus) records(ctx context.Context, subject string) ([]json.RawMessage, e
 	}
 }
 
+// lastTrusted calls trusts with the records on a subject, the newest first, until it
+// returns true. Mostly that is the first one; what can publish there and signs nothing
+// hides no record.
+func (b *Bus) lastTrusted(ctx context.Context, subject string, trusts func(stored []byte) bool) error {
+	m, err := b.stored(ctx, b.cfg.Names.RecordStream(), subject)
+	if errors.Is(err, nats.ErrStreamNotFound) {
+		return nil
+	}
+	if err != nil || m == nil || trusts(m.Data) {
+		return err
+	}
+	b.note(ctx, subject, reject(rejectUntrusted, "no trusted key has signed the record"))
+	all, err := b.records(ctx, subject)
+	for _, stored := range slices.Backward(all) {
+		if trusts(stored) {
+			break
+		}
+	}
+	return err
+}
+
 // Retirements returns the receipts about a secret that a trusted key has signed, the
 // oldest first.
 func (b *Bus) Retirements(ctx context.Context, id secret.ID) ([]Receipt, error) {
@@ -153,10 +175,11 @@ func (b *Bus) Retirements(ctx context.Context, id secret.ID) ([]Receipt, error) 
 // LastRetirement returns the last receipt about a secret, and false if there is none
 // that a trusted key has signed.
 func (b *Bus) LastRetirement(ctx context.Context, id secret.ID) (Receipt, bool, error) {
-	m, err := b.stored(ctx, b.cfg.Names.RecordStream(), b.cfg.Names.Retired(id.Key()))
-	if m == nil || err != nil {
-		return Receipt{}, false, wrap("read the last receipt of "+string(id), err)
-	}
-	r, ok := b.trustedReceipt(m.Data)
-	return r, ok, nil
+	var r Receipt
+	var found bool
+	err := b.lastTrusted(ctx, b.cfg.Names.Retired(id.Key()), func(stored []byte) bool {
+		r, found = b.trustedReceipt(stored)
+		return found
+	})
+	return r, found, wrap("read the last receipt of "+string(id), err)
 }

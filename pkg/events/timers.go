@@ -64,7 +64,9 @@ func (b *Bus) Timer(ctx context.Context, t Type, id secret.ID) (Timer, error) {
 // Arm lets the bus deliver e at the given time: it sets the timer of e's type
 // and secret, or moves it there by compare-and-set, and reports whether it had
 // to. A time that has passed fires at once. It is for a caller that knows that e
-// is the newest there is to be done about the secret; see [Bus.ArmAfter].
+// is the newest there is to be done about the secret; see [Bus.ArmAfter]. When the
+// timer holds a rotation that outranks e, that one stays and the error wraps
+// [ErrOutranked].
 func (b *Bus) Arm(ctx context.Context, e Event, at time.Time) (changed bool, err error) {
 	// Most of the time the timer before has fired and there is none.
 	if changed, err = b.ArmAfter(ctx, e, at, Timer{}); !errors.Is(err, ErrConflict) {
@@ -74,6 +76,9 @@ func (b *Bus) Arm(ctx context.Context, e Event, at time.Time) (changed bool, err
 		t, err := b.Timer(ctx, e.Type, e.Data.SecretID)
 		if err != nil && !errors.Is(err, ErrUntrusted) {
 			return false, err
+		}
+		if err == nil && t.Event.Outranks(e) {
+			return false, fmt.Errorf("arm %s: %w", e.Type, ErrOutranked)
 		}
 		changed, err = b.ArmAfter(ctx, e, at, t)
 		if !errors.Is(err, ErrConflict) {
@@ -135,7 +140,8 @@ func (b *Bus) ArmedKeys(ctx context.Context) (map[secret.Key]struct{}, error) {
 }
 
 // RotateNow asks for a rotation at once, in one message that also takes the
-// secret's timer away, so that it cannot fire in between.
+// secret's timer away, so that it cannot fire in between. A timer that outranks e
+// stays.
 func (b *Bus) RotateNow(ctx context.Context, e Event) error {
 	e = e.validUntil(time.Now())
 	k := e.Data.SecretID.Key()
@@ -145,7 +151,7 @@ func (b *Bus) RotateNow(ctx context.Context, e Event) error {
 		if err != nil && !errors.Is(err, ErrUntrusted) {
 			return err
 		}
-		if t.Seq == 0 {
+		if t.Seq == 0 || t.Event.Outranks(e) {
 			_, err = b.send(ctx, target, e, nil)
 			return err
 		}

@@ -120,13 +120,13 @@ func (t *tracker) takeContradictions() (out []contradiction) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	for c := range t.contradictions.seen {
-		if t.fleet.instances[c.name] == nil {
+		if t.fleet.instances.get(c.name) == nil {
 			delete(t.contradictions.seen, c)
 		}
 	}
 	var wait []contradiction
 	for _, c := range t.contradictions.pending {
-		switch who := t.fleet.instances[c.name]; {
+		switch who := t.fleet.instances.get(c.name); {
 		case c.kind == events.ContradictionJoinedLate && who != nil && who.renewed == 0:
 			wait = append(wait, c)
 		case c.kind == events.ContradictionJoinedLate && who == nil: // it was forgotten meanwhile
@@ -190,9 +190,9 @@ func (t *tracker) contradicted(ctx context.Context, c contradiction) (events.Dat
 		d.Store, d.VersionID = tr.rollout.Store, tr.rollout.VersionID
 	}
 	var started time.Time
-	if who := t.fleet.instances[c.name]; who != nil {
-		started = who.started
-		d.Contradiction.Instance = cmp.Or(c.instance, who.instance)
+	if who := t.fleet.instances.get(c.name); who != nil {
+		started = who.startedAt()
+		d.Contradiction.Instance = cmp.Or(c.instance, who.instance())
 	}
 	t.mu.Unlock()
 	if c.kind == events.ContradictionRetiredUsed {

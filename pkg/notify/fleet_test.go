@@ -171,7 +171,40 @@ func TestARecordThatIsUnderstoodReplacesOneThatWasNot(t *testing.T) {
 			t.Errorf("after one that is understood: %+v, named %v", v, named)
 		}
 	}
-	if len(f.instances) != 1 || f.states["s1"][rollout.InstanceSilent] != 0 {
-		t.Errorf("%d instances, %v", len(f.instances), f.states)
+	if f.instances.n != 1 || f.states["s1"][rollout.InstanceSilent] != 0 {
+		t.Errorf("%d instances, %v", f.instances.n, f.states)
 	}
+}
+
+// TestAUseOfAnotherInstanceIsNotConfirmedByThePresence: a service may name the same
+// incarnation in two instances. What a record says of itself stays, whatever comes
+// after it.
+func TestAUseOfAnotherInstanceIsNotConfirmedByThePresence(t *testing.T) {
+	t.Parallel()
+	f := newFleet()
+	apply := func(e events.FleetEvent) { e.At = t0; f.apply(e, t0, func(secret.ID) {}) }
+	of := func(id secret.ID, instance string) events.FleetEvent {
+		return events.FleetEvent{Use: &events.Use{
+			Running: events.Running{SecretID: id, VersionID: "v2", Status: events.StatusApplied}, Service: "s1", Instance: instance, Incarnation: "n", Accepts: []secret.VersionID{},
+		}}
+	}
+	presence := func(instance string) { apply(events.FleetEvent{Presence: &events.Presence{Service: "s1", Instance: instance, Incarnation: "n", Lease: 60}}) }
+	check := func(when string, want map[secret.ID]string) {
+		t.Helper()
+		for id, live := range want {
+			got, applied := f.of(id, t0).Users[0], look(f.of(id, t0)).applied
+			if got.Use.Instance != string(id) || (applied == 1) != (live == "live") {
+				t.Errorf("%s: the use of %s is of instance %q, %d applied it; want one that is %s", when, id, got.Use.Instance, applied, live)
+			}
+		}
+	}
+	apply(of("A", "A"))
+	apply(of("B", "B"))
+	check("without a presence", map[secret.ID]string{"A": "silent", "B": "silent"})
+	presence("B")
+	check("the presence of B", map[secret.ID]string{"A": "silent", "B": "live"})
+	presence("A")
+	check("the presence of A", map[secret.ID]string{"A": "live", "B": "silent"})
+	apply(of("B", "B"))
+	check("B again", map[secret.ID]string{"A": "live", "B": "silent"})
 }

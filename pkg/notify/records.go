@@ -62,12 +62,7 @@ func (t *tracker) record(ctx context.Context, r events.Report) error {
 func (t *tracker) knows(u events.Use) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	who := t.fleet.instances[name{u.Service, u.Incarnation}]
-	if who == nil {
-		return false
-	}
-	i, found := who.find(u.SecretID)
-	return found && who.uses[i].says(events.FleetEvent{Use: &u})
+	return t.fleet.knows(u)
 }
 
 // forget purges records that prove nothing any more, until ctx ends.
@@ -104,13 +99,14 @@ func (t *tracker) forgettable(now time.Time) []forgotten {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	var out []forgotten
-	for _, who := range t.fleet.instances {
-		f := forgotten{name: who.name, instance: who.instance, seq: who.seq}
-		proves := len(who.uses) == 0 && (who.state == rollout.InstanceLive || now.Before(moment(who.renewed).Add(forgetEmpty)))
-		for _, u := range who.uses {
+	for who := range t.fleet.instances.all() {
+		f := forgotten{name: who.name(), instance: who.instance(), seq: who.seq}
+		proves := len(who.uses) == 0 && (who.stateNow() == rollout.InstanceLive || now.Before(moment(who.renewed).Add(forgetEmpty)))
+		for k := range who.uses {
+			u := &who.uses[k]
 			spec, _ := t.spec(u.of.id)
 			f.ids = append(f.ids, u.of.id)
-			proves = proves || !rollout.Forgettable(u.user(), now, spec)
+			proves = proves || !rollout.Forgettable(who.using(u), now, spec)
 		}
 		if !proves {
 			out = append(out, f)
@@ -123,7 +119,7 @@ func (t *tracker) forgettable(now time.Time) []forgotten {
 func (t *tracker) forgot(f forgotten) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if who := t.fleet.instances[f.name]; who != nil && who.seq == f.seq {
+	if who := t.fleet.instances.get(f.name); who != nil && who.seq == f.seq {
 		t.fleet.remove(who, t.touched)
 	}
 }

@@ -80,14 +80,16 @@ func (q Question) howToConfirm(consumer string) string {
 	return fmt.Sprintf("rotator confirm %s --consumer %s --version %s", q.Spec.ID, consumer, q.VersionID)
 }
 
-// fleets returns the declared fleets of which no live instance uses the secret.
+// fleets returns the declared fleets of which no live instance uses the secret. An
+// instance says itself which fleet it is in, so that one of a service that is not listed
+// speaks for none.
 func (q Question) fleets(f events.Fleet) []events.Blocker {
 	var out []events.Blocker
 	for _, name := range q.Spec.Proof.Fleets {
 		var heard time.Time
 		live := false
 		for _, u := range f.Users {
-			if u.Presence.Fleet == name {
+			if u.Presence.Fleet == name && q.listed(u.Use.Service) {
 				live = live || StateOf(u, f.At) == InstanceLive
 				heard = later(heard, u.RenewedAt)
 			}

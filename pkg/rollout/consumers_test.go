@@ -61,6 +61,7 @@ func TestWhoHasNoLiveInstance(t *testing.T) {
 		"a fleet was never heard from":                         {[]events.User{user(good, inEU)}, []func(*Question){fleets}, "the fleet us (fleet_not_heard): it was never heard from", AnswerNo, "never heard"},
 		"a fleet was heard from":                               {[]events.User{user(good, inEU), user(good, inUS)}, []func(*Question){fleets}, "", AnswerYes, "no instance uses"},
 		"a fleet was not heard from within a lease":            {[]events.User{user(good, inEU), user(good, lately, inUS)}, []func(*Question){fleets}, "the fleet us (fleet_not_heard): it was not heard from since 2026-03-01T11:59:00Z", AnswerNo, "since 2026-03-01T11:59:00Z"},
+		"a service that is not listed speaks for no fleet":     {[]events.User{user(good, inEU), user(good, inUS, foreign)}, []func(*Question){fleets}, "the fleet us (fleet_not_heard): it was never heard from", AnswerNo, "never heard"},
 		"another system works on it":                           {[]events.User{good}, []func(*Question){func(q *Question) { q.Foreign = "another program wrote v2" }}, "", AnswerUnknown, "another program wrote v2"},
 		"a job is not among those that serve before they join": {[]events.User{good, user(good, run)}, []func(*Question){nightly, promoted(4 * time.Hour)}, "", AnswerYes, "if no run of nightly takes longer than 3h"},
 		"one service of two does not have to join": {[]events.User{user(good, serves), user(good, serves, foreign)}, []func(*Question){func(q *Question) {

@@ -189,11 +189,17 @@ func (q Question) named(u events.User, b events.Blocker) events.Blocker {
 	if b.VersionID == "" {
 		b.VersionID = u.Use.VersionID
 	}
-	if len(q.Spec.Services) > 0 && !slices.Contains(q.Spec.Services, b.Service) && b.Reason != events.BlockAccepts {
+	if !q.listed(b.Service) && b.Reason != events.BlockAccepts {
 		b.Detail = cmp.Or(b.Detail, string(b.Reason))
 		b.Reason = events.BlockUnlisted
 	}
 	return b
+}
+
+// listed reports whether a service is among the subscribers. Where none is configured,
+// every service that reports is.
+func (q Question) listed(service string) bool {
+	return len(q.Spec.Services) == 0 || slices.Contains(q.Spec.Services, service)
 }
 
 // Missing returns which instances and services do not hold q.Pending yet, neither in

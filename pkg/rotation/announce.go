@@ -49,6 +49,16 @@ func (x *run) arm(ctx context.Context) error {
 	if at.IsZero() {
 		return nil
 	}
-	_, err = x.r.cfg.Timers.Arm(ctx, events.NearExpiry(x.r.cfg.Source, now, spec, x.state.meta), at)
+	return x.schedule(ctx, now, at)
+}
+
+// schedule sets the timer of a scheduled rotation away from the current version. This
+// run may be a late redelivery: a rotation that was asked for and waits in the timer
+// for its next try stays there.
+func (x *run) schedule(ctx context.Context, now, at time.Time) error {
+	_, err := x.r.cfg.Timers.Arm(ctx, events.NearExpiry(x.r.cfg.Source, now, x.state.spec, x.state.meta), at)
+	if errors.Is(err, events.ErrOutranked) {
+		return nil
+	}
 	return err
 }

@@ -2,11 +2,8 @@ package rotation
 
 import (
 	"context"
-	"errors"
-	"log/slog"
 	"time"
 
-	"github.com/tradepulse/rotator/pkg/events"
 	"github.com/tradepulse/rotator/pkg/secret"
 )
 
@@ -34,10 +31,6 @@ func (x *run) readPause(ctx context.Context) (bool, error) {
 		return false, nil
 	}
 	p, err := x.r.cfg.Bus.Pause(ctx, x.state.try.Secret)
-	if errors.Is(err, events.ErrUntrusted) {
-		x.r.log.LogAttrs(ctx, slog.LevelWarn, "rotation.pause_untrusted", slog.String("secret_id", string(x.state.try.Secret)), slog.String("error", err.Error()))
-		return false, nil
-	}
 	return p.Paused, err
 }
 
@@ -52,6 +45,5 @@ func (x *run) rest(ctx context.Context) error {
 	if !x.state.thaws.IsZero() {
 		at = x.state.thaws
 	}
-	_, err := x.r.cfg.Timers.Arm(ctx, events.NearExpiry(x.r.cfg.Source, now, x.state.spec, x.state.meta), at)
-	return err
+	return x.schedule(ctx, now, at)
 }

@@ -20,7 +20,8 @@ const emergencyCap = 30 * time.Second
 // Retry arms the next try of a rotation or a retirement that failed. The time to
 // it doubles with each attempt, unless the cause carries a time of its own (see
 // [events.RetryAfter]). It is the Retry of the worker's [events.ConsumeConfig]
-// and needs Timers.
+// and needs Timers. A secret has one timer: while it holds a rotation that outranks
+// this one Retry fails, so that the message itself comes again.
 func (r *Rotator) Retry(ctx context.Context, d events.Delivery, cause error) error {
 	if r.cfg.Timers == nil {
 		return errors.New("rotation: Retry needs Timers")

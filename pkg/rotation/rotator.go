@@ -60,7 +60,8 @@ type Bus interface {
 // Timers delivers events later; *events.Bus is one.
 type Timers interface {
 	// Arm delivers e at the given time, in place of the timer that was armed
-	// before for the same type and secret.
+	// before for the same type and secret. If that one outranks e it stays, and the
+	// error wraps events.ErrOutranked.
 	Arm(ctx context.Context, e events.Event, at time.Time) (bool, error)
 }
 

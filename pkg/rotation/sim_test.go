@@ -273,7 +273,10 @@ func (w *world) failed(f *flight, err error) {
 	if events.IsPermanent(err) {
 		return
 	}
-	if rerr := w.rot.Retry(w.t.Context(), f.d, err); rerr != nil {
+	switch rerr := w.rot.Retry(w.t.Context(), f.d, err); {
+	case errors.Is(rerr, events.ErrOutranked):
+		w.bus.delayed = append(w.bus.delayed, f.d) // negatively acknowledged, until after the timer
+	case rerr != nil:
 		w.bus.queue = append(w.bus.queue, f.d) // negatively acknowledged
 	}
 }
@@ -443,6 +446,9 @@ func (w *world) atRest() error {
 	cur := w.order[len(w.order)-1]
 	if !w.bus.armed() && !w.bus.quarantined(cur) {
 		return fmt.Errorf("no timer is armed for %s", cur)
+	}
+	if slices.Contains(w.people.leaked, cur) && w.bus.last[events.TypeRotationFailed].Event.Data.VersionID != cur {
+		return fmt.Errorf("the emergency about %s was lost", cur)
 	}
 	for i, v := range w.order {
 		// A version that we rotated away from was announced before, whichever program

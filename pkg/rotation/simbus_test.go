@@ -18,6 +18,7 @@ type simBus struct {
 	rotated []secret.VersionID // :: every announcement ever, also of logs that were lost
 	timers  []simTimer
 	queue   []events.Delivery
+	delayed []events.Delivery // come back after the timer
 	forgot  bool
 
 	unreadable bool // the log, for now
@@ -73,6 +74,9 @@ func (b *simBus) Arm(_ context.Context, e events.Event, at time.Time) (bool, err
 	if err := b.w.fault("before arm"); err != nil {
 		return false, err
 	}
+	if len(b.timers) > 0 && b.timers[0].e.Outranks(e) {
+		return false, events.ErrOutranked
+	}
 	b.timers = []simTimer{{at, e}} // one timer a secret
 	return true, b.w.fault("after arm")
 }
@@ -101,8 +105,8 @@ func (b *simBus) next() (time.Time, bool) {
 // fire moves a due timer to the queue.
 func (b *simBus) fire() {
 	if at, ok := b.next(); ok && !at.After(time.Now()) {
-		b.queue = append(b.queue, events.Delivery{Event: b.timers[0].e})
-		b.timers = nil
+		b.queue = append(append(b.queue, events.Delivery{Event: b.timers[0].e}), b.delayed...)
+		b.timers, b.delayed = nil, nil
 	}
 }
 
@@ -110,7 +114,8 @@ func (b *simBus) fire() {
 // to the test, so that a second announcement of a version is allowed once.
 func (b *simBus) forget() {
 	b.w.say("the bus forgets")
-	b.timers, b.queue, b.last, b.rotated, b.forgot = nil, nil, nil, nil, true
+	b.timers, b.queue, b.delayed, b.last, b.rotated, b.forgot = nil, nil, nil, nil, nil, true
+	b.w.people.leaked = nil
 }
 
 func (b *simBus) announcedTimes(v secret.VersionID) int {

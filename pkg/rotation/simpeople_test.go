@@ -14,7 +14,10 @@ import (
 // ask for a rotation or declare an emergency, and roll back to the value before.
 type simPeople struct {
 	ours map[secret.Token]secret.VersionID // :: the pending versions of rollbacks
-	err  error                             // what a worker did that it may not
+	// leaked are the versions that people declared an emergency about, since the bus
+	// forgot.
+	leaked []secret.VersionID
+	err    error // what a worker did that it may not
 }
 
 func (p *simPeople) act(w *world) {
@@ -49,6 +52,9 @@ func (p *simPeople) ask(w *world, why events.Reason) {
 	}
 	q.Reason = why
 	w.say("asked to rotate %s: %s", short(q.From), why)
+	if why == events.ReasonEmergency {
+		p.leaked = append(p.leaked, q.From)
+	}
 	w.bus.queue = append(w.bus.queue, events.Delivery{Event: q.Event("/sim/cli")})
 }
 

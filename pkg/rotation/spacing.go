@@ -34,14 +34,7 @@ func (s state) tooSoon() time.Duration {
 }
 
 // requested reports whether a person or the store asked for the rotation.
-func (s state) requested() bool {
-	switch s.try.Reason {
-	case events.ReasonManual, events.ReasonEmergency, events.ReasonLambda, events.ReasonSupplied:
-		return true
-	default:
-		return false
-	}
-}
+func (s state) requested() bool { return s.try.Reason.Asked() }
 
 // postpone puts the rotation off.
 func (x *run) postpone(context.Context) error {

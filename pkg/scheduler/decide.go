@@ -99,6 +99,8 @@ type Facts struct {
 func Evaluate(now time.Time, s secret.Spec, f Facts) Decision {
 	cur := f.Meta.Current()
 	switch {
+	case cur.ID != "" && f.asked(cur.ID):
+		return f.retrying(now)
 	case s.Disabled:
 		return Decision{Disarm: true, Reason: ReasonDisabled, Message: "scheduled rotation is switched off"}
 	case cur.ID == "" && (f.Deleted != "" || f.Meta.Deleted != ""):
@@ -182,10 +184,22 @@ func (f Facts) unless(now time.Time, d Decision) Decision {
 		return Decision{Reason: ReasonQuarantined, Message: failure.Message, Failure: failure}
 	}
 	if f.Timer.Seq != 0 && t.VersionID == cur && t.Attempt > 0 && f.Timer.At.After(now) {
-		msg := fmt.Sprintf("try %d in %s", t.Attempt+1, about(f.Timer.At.Sub(now)))
-		return Decision{Reason: ReasonRetrying, Message: msg, Failure: t.Failure}
+		return f.retrying(now)
 	}
 	return d
+}
+
+// asked reports whether the timer holds the next try of a rotation away from a version
+// that was asked for. It is left alone: a sweep would not bring it back.
+func (f Facts) asked(v secret.VersionID) bool {
+	t := f.Timer.Event.Data
+	return f.Timer.Seq != 0 && t.Reason.Asked() && t.VersionID == v
+}
+
+func (f Facts) retrying(now time.Time) Decision {
+	t := f.Timer.Event.Data
+	msg := fmt.Sprintf("try %d in %s", t.Attempt+1, about(max(0, f.Timer.At.Sub(now))))
+	return Decision{Reason: ReasonRetrying, Message: msg, Failure: t.Failure}
 }
 
 // waitsForOperator reports whether a rotation that failed with this code is not

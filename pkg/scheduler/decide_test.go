@@ -32,6 +32,8 @@ func TestEvaluate(t *testing.T) {
 	}
 	retrying := have(24 * time.Hour)
 	retrying.Timer = events.Timer{Seq: 1, At: t0.Add(time.Minute), Event: events.Event{Data: events.Data{VersionID: "v1", Retry: events.Retry{Attempt: 2, Failure: &events.Failure{Code: events.CodeRejected, Message: "no"}}}}}
+	asked := have(time.Hour)
+	asked.Timer = events.Timer{Seq: 1, At: t0.Add(time.Minute), Event: events.Event{Data: events.Data{VersionID: "v1", Reason: events.ReasonEmergency, Retry: events.Retry{Failure: &events.Failure{Code: events.CodeRejected, Message: "no"}}}}}
 	quarantined := have(24 * time.Hour)
 	quarantined.Failed = events.Data{VersionID: "v1", Retry: events.Retry{Failure: &events.Failure{Code: events.CodeQuarantined, Message: "mend it"}}}
 	stuck := have(24 * time.Hour)
@@ -55,6 +57,9 @@ func TestEvaluate(t *testing.T) {
 		}), have(29 * time.Hour), scheduler.ReasonWaitingForWindow, 14 * time.Hour, true},
 		"no window in its life is said":               {with(func(s *secret.Spec) { s.Windows = []secret.Window{sunday} }), have(time.Hour), scheduler.ReasonNoWindow, 22 * time.Hour, true},
 		"a failed one waits for its next try":         {spec, retrying, scheduler.ReasonRetrying, 0, false},
+		"one that was asked for is left alone":        {spec, asked, scheduler.ReasonRetrying, 0, false},
+		"also where rotation by schedule is off":      {with(func(s *secret.Spec) { s.Disabled = true }), asked, scheduler.ReasonRetrying, 0, false},
+		"and where there is no lifetime":              {with(func(s *secret.Spec) { s.TTL = 0 }), asked, scheduler.ReasonRetrying, 0, false},
 		"a quarantined one waits for a person":        {spec, quarantined, scheduler.ReasonQuarantined, 0, false},
 		"one that its store rotates is followed":      {external, begun, scheduler.ReasonRunning, 0, true},
 		"a pending version of ours is no such":        {spec, begun, scheduler.ReasonScheduled, 22 * time.Hour, true},

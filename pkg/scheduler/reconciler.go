@@ -69,9 +69,7 @@ func (r *reconciler) load(ctx context.Context, spec secret.Spec, f Facts, timer 
 		return spec, f, err
 	}
 	f.Failed = failed.Event.Data
-	if f.Pause, err = r.cfg.Bus.Pause(ctx, spec.ID); errors.Is(err, events.ErrUntrusted) {
-		err = nil
-	}
+	f.Pause, err = r.cfg.Bus.Pause(ctx, spec.ID)
 	return spec, f, err
 }
 

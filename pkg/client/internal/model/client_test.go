@@ -80,7 +80,13 @@ type change func(what string, change func(*state, *inst))
 // start: a serve user joins first, unless its configuration lets it start alone.
 func (w *world) start(do change) {
 	if !w.full {
-		do("join", func(_ *state, q *inst) { w.join(q); w.write(q, true); q.phase = joined })
+		do("join", func(n *state, q *inst) {
+			w.join(q)
+			w.write(q, true)
+			if q.phase = joined; w.off("a fleet counts while an instance of it lives") {
+				n.heard = 1
+			}
+		})
 	}
 	if w.refuse || w.startsAlone || w.off("serve joins first") {
 		do("start alone", func(_ *state, q *inst) { q.phase = alone })

@@ -50,7 +50,7 @@ func (w *world) runsOut(p *inst) {
 // current version, and confirm the version that it uses, soon or late.
 func (w *world) consume(i int, s state, next emit) {
 	n := s
-	if n.in[i].ver = s.cur; n != s {
+	if n.in[i].ver, n.in[i].gone = s.cur, 0; n != s {
 		next("bring the consumer to the current version", i, n)
 	}
 	n = s

@@ -7,6 +7,7 @@ import "strings"
 // calm are the actions of a time without faults, in the order in which each tick
 // takes them. A killed process stays dead, and a publication follows a decision.
 var calm = []string{
+	"resume",
 	"acknowledge the renewal", "refuse the renewal", "store the renewal", "acknowledge the renewal", "refuse the renewal", "purge", "purge", "purge",
 	"join", "join again", "join late", "ask the primary", "first read", "answer of the primary, nothing else is accepted", "answer of the primary",
 	"ask the primary", "answer of the primary, nothing else is accepted", "answer of the primary", "take the current version", "drop what is accepted", "write use",

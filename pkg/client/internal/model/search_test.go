@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/tradepulse/rotator/pkg/client/internal/fence"
+	"github.com/tradepulse/rotator/pkg/events"
 )
 
 // world is what is searched: who takes part, which faults happen, and which clause
@@ -26,12 +27,20 @@ type world struct {
 	loses, full, purges, garbled bool // the stream is lost once, is full; records are purged, are not understood
 	other                        bool // instance 0 belongs to a service of its own
 	job, consumer                bool // instance 0 is a run of a job, a consumer without a client
+	fleets                       bool // instance 0 is in a fleet of its own
+	presumes, after              bool // an operator says when a silent instance has ended, a consumer has moved
+	emergencies                  bool // a version may be promoted because the one before leaked
+	forces                       bool // a person revokes a version without proof
+	persons                      bool // people pause rotations and supply values
+	answers                      bool // what status answers is checked
 	notifiers                    int
 	rotations                    bool
 	plain                        bool // instances are healthy until they are killed
 	tellsApart                   bool // no symmetry, to check the reduction
 	without                      string
 	asked                        map[state]bool
+	answered                     map[state]bool
+	named                        map[state][]events.Blocker
 	decided                      map[state]uint8
 }
 
@@ -53,7 +62,7 @@ func (w *world) broken(s state) string {
 	at := clock(0)
 	for i := range w.n {
 		p := s.in[i]
-		if p.phase != up || s.in[i].ended == 1 {
+		if p.phase != up || s.in[i].ended == 1 || p.gone == 1 || p.named == 1 {
 			continue
 		}
 		f := p.fence()
@@ -71,6 +80,9 @@ func (w *world) broken(s state) string {
 			return fmt.Sprintf("two versions were made from v%d", v)
 		}
 	}
+	if w.answers {
+		return w.brokenAnswer(s)
+	}
 	return ""
 }
 
@@ -80,6 +92,9 @@ func usable(f fence.Fence, at fence.Clock) bool { return f.Usable(at) }
 func (w *world) brokenMove(s, n state) string {
 	if n.cur < s.cur {
 		return "an older version became current again"
+	}
+	if bad := brokenPeople(s, n); w.persons && bad != "" {
+		return bad
 	}
 	if w.notifiers == 0 || n.work == s.work {
 		return ""
@@ -165,7 +180,8 @@ func (w *world) each(s state, next emit) {
 // search goes through the states breadth first, up to a limit, and calls visit with
 // each of them.
 func (w *world) search(limit int, visit func(state) string) found {
-	w.asked, w.decided = map[state]bool{}, map[state]uint8{}
+	w.asked, w.answered, w.decided = map[state]bool{}, map[state]bool{}, map[state]uint8{}
+	w.named = map[state][]events.Blocker{}
 	t := &table{}
 	level, begun := []state{w.sorted(w.start0())}, 0
 	t.add(maphash.Comparable(seed, level[0]), 0)

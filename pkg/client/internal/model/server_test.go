@@ -18,6 +18,12 @@ func (w *world) server(s state, next emit) {
 	n.tick(w)
 	next("tick", 0, n)
 	w.workers(s, next)
+	if w.persons {
+		w.people(s, next)
+	}
+	if w.forces {
+		w.force(s, next)
+	}
 	if w.loses && s.lost == 0 {
 		n := s
 		n.lost, n.began = 1, 0
@@ -70,6 +76,9 @@ func (w *world) workers(s state, next emit) {
 		n := s
 		n.promote()
 		next("promote", int(n.cur), n)
+		if n.urgent = 1; w.emergencies {
+			next("promote in an emergency", int(n.cur), n)
+		}
 	}
 	for k := range w.workersN {
 		if s.work[k] == 0 {
@@ -81,6 +90,7 @@ func (w *world) workers(s state, next emit) {
 				if o > s.dead+1 && !w.off("a worker retires") && w.allowed(o, s) {
 					n := s
 					n.work[k] = o
+					w.warn(&n)
 					next("prove for", int(o), n)
 				}
 			}
@@ -103,7 +113,7 @@ func (w *world) drains(s state) bool {
 	return w.notifiers == 0 || s.of == s.cur && states[s.is] == events.RolloutDraining
 }
 
-func (s *state) promote() { s.cur, s.promoted = s.cur+1, 0 }
+func (s *state) promote() { s.cur, s.promoted, s.urgent = s.cur+1, 0, 0 }
 
 // rotate makes and promotes versions: two workers from one cause.
 func (w *world) rotate(s state, next emit) {
@@ -111,23 +121,28 @@ func (w *world) rotate(s state, next emit) {
 		n := s
 		from := s.from[k]
 		switch made := s.made >> (2 * from) & 3; {
+		case from == 0 && w.persons && s.cur < w.versions:
+			w.take(k, s, next)
 		case from == 0 && s.cur < w.versions:
 			n.from[k] = s.cur
 			next("read the current version to rotate", k, n)
 		case from == 0:
-		case w.sameToken(from, made, s):
+		case w.creates(k, s) && w.sameToken(from, made, s):
 			n.made += 1 << (2 * from)
 			n.pending = from
+			if s.kind[k] == supplied {
+				n.mine = instead
+			}
 			next("create the version after", int(from), n)
-		case s.pending != 0 && s.pending == from && s.cur == from && s.cur < w.versions:
+		case w.promotes(k, s) && s.pending != 0 && s.pending == from && s.cur == from && s.cur < w.versions:
 			n.promote()
-			n.pending, n.from[k] = 0, 0
+			n.pending, n.mine, n.from[k], n.kind[k], n.held[k] = 0, 0, 0, 0, 0
 			next("promote", int(n.cur), n)
 		case made > 0 && w.off("promotion by compare-and-set"):
 			n.cur, n.promoted, n.from[k] = from+1, 0, 0
 			next("promote", int(n.cur), n)
 		default:
-			n.from[k] = 0
+			n.from[k], n.kind[k], n.held[k] = 0, 0, 0
 			next("give a rotation up", k, n)
 		}
 	}
@@ -187,6 +202,12 @@ func (w *world) user(i int, s state) events.User {
 	if p.present == 1 {
 		u.RenewedAt, u.Presence.Lease = ago(p.renewed), int(lease/time.Second)
 	}
+	if w.presumes {
+		u.UsedAt = u.RenewedAt
+	}
+	if w.fleets {
+		u.Presence.Fleet = []string{"us", "eu"}[min(i, 1)]
+	}
 	if w.garbled {
 		u.Problem = "of a later client"
 	}
@@ -212,6 +233,7 @@ func (w *world) service(i int) string {
 func (w *world) fleet(s state) (rollout.Question, events.Fleet) {
 	q := rollout.Question{Spec: w.spec(), VersionID: ids[s.cur], Promoted: ago(s.promoted), Unstaged: !w.accepts || s.unstaged+1 >= s.cur || w.off("the stage is taken before the proof")}
 	w.rule10(&q, s)
+	w.said(&q, s)
 	f := events.Fleet{SecretID: "S", At: now, Since: epoch, Confirmed: epoch, Full: w.full && !w.off("a full stream blocks")}
 	if s.lost == 1 && !w.off("a stream that was lost is unknown") {
 		f.Since = ago(s.began)
@@ -236,6 +258,7 @@ func (w *world) fleet(s state) (rollout.Question, events.Fleet) {
 			f.Users = append(f.Users, u)
 		}
 	}
+	w.serving(&f, s)
 	return q, f
 }
 
@@ -262,6 +285,10 @@ func (w *world) allowed(o uint8, s state) bool {
 		q.Promoted = epoch
 	}
 	ok := late && q.MayRetire(order, logged, f).Allowed()
+	if w.emergencies && !ok {
+		order, logged = w.urgent(order, logged, s)
+		ok = q.MayRetire(order, logged, f).Allowed()
+	}
 	w.asked[key] = ok
 	return ok
 }
@@ -279,7 +306,7 @@ func (w *world) forge(d *events.Data, o uint8) {
 
 // view returns what the answer depends on, and nothing else.
 func (w *world) view(o uint8, s state) state {
-	v := state{cur: s.cur, promoted: s.promoted, lost: s.lost, began: s.began, of: s.of, is: s.is, converged: s.converged, unstaged: s.unstaged, work: [2]uint8{o}}
+	v := state{urgent: s.urgent, heard: s.heard, cur: s.cur, promoted: s.promoted, lost: s.lost, began: s.began, of: s.of, is: s.is, converged: s.converged, unstaged: s.unstaged, work: [2]uint8{o}}
 	for i := range w.n {
 		p := s.in[i]
 		v.in[i] = inst{rec: p.rec, recAcc: p.recAcc, renewed: p.renewed, present: p.present}

@@ -52,6 +52,8 @@ type inst struct {
 	purge       uint8 // 1: decided, 2: the presence is gone
 	ended       uint8 // 1 when the process has ended
 	previous    uint8 // the version before that the answer names
+	gone        uint8 // 1 when an operator's word says that it has ended or moved, and it has not
+	named       uint8 // 1 when an emergency said that it breaks it
 }
 
 // state is one state of a world. It is comparable, and small.
@@ -71,6 +73,10 @@ type state struct {
 
 	made, pending uint8    // versions made from each version, two bits each; the pending one
 	from          [2]uint8 // the version that a worker rotates away from
+
+	urgent, heard       uint8    // 1 when the rollout is that of an emergency, when the fleet was heard from once
+	paused, mine, given uint8    // what people do: 1 while paused, whose the pending value is; the last version they supplied one after
+	kind, held          [2]uint8 // the cause of a worker's rotation; 1 when it was paused at the read
 }
 
 func older(age *uint8, by uint8) { *age = min(*age+by, never) }
@@ -88,6 +94,7 @@ func (s *state) tick(w *world) {
 		p.rest()
 		w.runsOut(p)
 	}
+	defer s.declared(w)
 	for _, age := range []*uint8{&s.promoted, &s.began, &s.since, &s.converged, &s.calm, &s.pendAge[0], &s.pendAge[1]} {
 		older(age, 1)
 	}
@@ -125,15 +132,16 @@ func (w *world) sorted(s state) state {
 	if s.pend[0]*4+s.pendAge[0] < s.pend[1]*4+s.pendAge[1] {
 		s.pend[0], s.pend[1], s.pendAge[0], s.pendAge[1] = s.pend[1], s.pend[0], s.pendAge[1], s.pendAge[0]
 	}
-	if s.from[0] < s.from[1] {
-		s.from[0], s.from[1] = s.from[1], s.from[0]
+	if a, b := [3]uint8{s.from[0], s.kind[0], s.held[0]}, [3]uint8{s.from[1], s.kind[1], s.held[1]}; slices.Compare(a[:], b[:]) < 0 {
+		s.from[0], s.kind[0], s.held[0] = b[0], b[1], b[2]
+		s.from[1], s.kind[1], s.held[1] = a[0], a[1], a[2]
 	}
 	return s
 }
 
 func lessInst(a, b inst) bool {
-	x := [...]uint8{a.phase, a.ver, a.acc, a.confirmed, a.others, a.presence, a.record, a.cas, a.ask, a.askAge, a.renewal, a.renewalAge, a.rec, a.recAcc, a.renewed, a.present, a.purge, a.previous, a.ended}
-	y := [...]uint8{b.phase, b.ver, b.acc, b.confirmed, b.others, b.presence, b.record, b.cas, b.ask, b.askAge, b.renewal, b.renewalAge, b.rec, b.recAcc, b.renewed, b.present, b.purge, b.previous, b.ended}
+	x := [...]uint8{a.phase, a.ver, a.acc, a.confirmed, a.others, a.presence, a.record, a.cas, a.ask, a.askAge, a.renewal, a.renewalAge, a.rec, a.recAcc, a.renewed, a.present, a.purge, a.previous, a.ended, a.gone, a.named}
+	y := [...]uint8{b.phase, b.ver, b.acc, b.confirmed, b.others, b.presence, b.record, b.cas, b.ask, b.askAge, b.renewal, b.renewalAge, b.rec, b.recAcc, b.renewed, b.present, b.purge, b.previous, b.ended, b.gone, b.named}
 	return slices.CompareFunc(x[:], y[:], cmp.Compare) < 0
 }
 

@@ -1,0 +1,42 @@
+package events
+
+import "errors"
+
+// ErrOutranked is wrapped by the error of [Bus.Arm] when the timer of the secret holds
+// a rotation that must not be lost to the one that was to be armed.
+var ErrOutranked = errors.New("a rotation that was asked for waits in the timer")
+
+// Asked reports whether a person or the store asked for a rotation. The others are
+// scheduled: a sweep brings them back, whatever happens to their timer.
+func (r Reason) Asked() bool {
+	switch r {
+	case ReasonManual, ReasonEmergency, ReasonLambda, ReasonSupplied:
+		return true
+	default:
+		return false
+	}
+}
+
+// rank orders rotations by what is lost with them.
+func (r Reason) rank() int {
+	switch {
+	case r == ReasonEmergency:
+		return 2
+	case r.Asked():
+		return 1
+	default:
+		return 0
+	}
+}
+
+// Outranks reports whether a rotation that waits in the timer of its secret stays
+// there when o is to be armed. An emergency does, whatever version o is about: the
+// caller may have read the store before that version was current. Another one that
+// was asked for yields to the rotation of another version, because the caller has
+// read which version is current.
+func (e Event) Outranks(o Event) bool {
+	if e.Type != TypeNearExpiry || e.Data.Reason.rank() <= o.Data.Reason.rank() {
+		return false
+	}
+	return e.Data.Reason == ReasonEmergency || e.Data.VersionID == o.Data.VersionID && e.Data.Incarnation == o.Data.Incarnation
+}
