@@ -169,7 +169,7 @@ func (v *view) waiting() *pending {
 // record returns what is known of a version besides what the engine says.
 func (v *view) record(n int) recorded {
 	if p := v.state.Pending; v.promoted && n == p.From+1 {
-		return recorded{Token: p.Token, NotAfter: p.NotAfter}
+		return recorded{Token: p.Token, Lifetime: p.Lifetime, NotAfter: p.NotAfter}
 	}
 	return v.state.of(n)
 }
@@ -180,12 +180,13 @@ func (v *view) versions() []secret.Version {
 	for n, had := range v.info.versions {
 		r := v.record(n)
 		out = append(out, secret.Version{
-			ID: versionID(n), Token: r.Token, CreatedAt: had.created, NotAfter: had.notAfter(r.NotAfter),
+			ID: versionID(n), Token: r.Token, CreatedAt: had.created, NotAfter: had.notAfter(r.end(had.created)),
 			Stage: v.stage(n), Empty: had.gone, Kept: r.Kept,
 		})
 	}
 	if p := v.waiting(); p != nil {
-		out = append(out, secret.Version{ID: p.id(), Token: p.Token, Stage: secret.StagePending, CreatedAt: p.CreatedAt, NotAfter: p.NotAfter})
+		end := recorded{Lifetime: p.Lifetime, NotAfter: p.NotAfter}.end(p.CreatedAt) // until the engine has a time for it
+		out = append(out, secret.Version{ID: p.id(), Token: p.Token, Stage: secret.StagePending, CreatedAt: p.CreatedAt, NotAfter: end})
 	}
 	slices.SortFunc(out, func(a, b secret.Version) int { return number(a.ID) - number(b.ID) })
 	return out
