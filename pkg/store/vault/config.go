@@ -89,6 +89,7 @@ func (c Config) client() (*api.Client, error) {
 	}
 	if t, ok := ac.HttpClient.Transport.(*http.Transport); ok {
 		t.MaxIdleConnsPerHost = connections // a pool for one server, and not for one core
+		ac.HttpClient.Transport = env.rereading(t)
 	}
 	if c.Transport != nil {
 		ac.HttpClient.Transport = c.Transport
