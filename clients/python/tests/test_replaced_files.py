@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import datetime
+import datetime as dt
 import ipaddress
 import re
 import ssl
 import threading
+from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any
 
@@ -14,9 +15,12 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
+
 from tradepulse_rotator import SecretValue, errors
+from tradepulse_rotator.bus import NatsOptions
 from tradepulse_rotator.providers.aws import AwsProvider
 from tradepulse_rotator.providers.vault import VaultProvider
+from tradepulse_rotator.settings import _tls
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -31,11 +35,12 @@ class Server:
 
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
-                seen.append((self.headers.get("Authorization", ""), getattr(self.connection, "getpeercert", lambda **_: None)(binary_form=True)))
+                client = self.connection.getpeercert(binary_form=True) if isinstance(self.connection, ssl.SSLSocket) else None
+                seen.append((self.headers.get("Authorization", ""), client))
                 self.rfile.read(int(self.headers.get("Content-Length", "0")))
                 self.send_error(404)
 
-            do_POST = do_GET
+            do_POST = do_GET  # noqa: N815  # as in the library
 
             def log_message(self, *_: Any) -> None:
                 pass
@@ -76,15 +81,15 @@ def make(path: Path) -> bytes:
     """Replace a file by a new certificate that signed itself and its key, and return the certificate."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, path.stem)])
-    now = datetime.datetime.now(datetime.UTC)
+    now = dt.datetime.now(dt.UTC)
     made = (
         x509.CertificateBuilder()
         .subject_name(name)
         .issuer_name(name)
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
-        .not_valid_before(now - datetime.timedelta(hours=1))
-        .not_valid_after(now + datetime.timedelta(hours=1))
+        .not_valid_before(now - dt.timedelta(hours=1))
+        .not_valid_after(now + dt.timedelta(hours=1))
         .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), critical=False)
         .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
         .sign(key, hashes.SHA256())
@@ -136,7 +141,7 @@ def test_keys_of_a_profile_are_read_again(plain: Server, tmp_path: Path, monkeyp
 
 
 @pytest.mark.parametrize("own", [False, True])
-def test_files_of_tls_are_read_again(tmp_path: Path, own: bool) -> None:
+def test_files_of_tls_are_read_again(tmp_path: Path, *, own: bool) -> None:
     ca, cert = tmp_path / "ca.pem", tmp_path / "cert.pem"
     make(ca)
     client = make(cert)
@@ -161,3 +166,15 @@ def test_files_of_tls_are_read_again(tmp_path: Path, own: bool) -> None:
             ask()
     finally:
         server.close()
+
+
+def test_files_of_nats_are_read_for_each_connection(tmp_path: Path) -> None:
+    ca, creds = tmp_path / "ca.pem", tmp_path / "user.creds"
+    files = {f"ROTATOR_NATS_TLS_{name}": str(ca) for name in ("CA", "CERT", "KEY")}
+    options = NatsOptions(("tls://127.0.0.1:4222",), creds_file=str(creds), read_tls=partial(_tls, files))
+    for nth in ("one", "two"):
+        certificate = make(ca)
+        creds.write_text(f"-----BEGIN NATS USER JWT-----\n{nth}\n------END\n\n-----BEGIN USER NKEY SEED-----\nseed\n------END\n")
+        login = options.login()
+        assert login["tls"].get_ca_certs(binary_form=True) == [certificate]
+        assert nth in login["user_credentials"]

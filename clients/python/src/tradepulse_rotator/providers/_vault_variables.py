@@ -120,7 +120,7 @@ class _Adapter(HTTPAdapter):
     The context is made again when a file that it was made of has changed. While files are replaced, the one from before stays in use.
     """
 
-    def __init__(self, context: ssl.SSLContext, name: str, files: Sequence[Path] = (), make: Callable[[], ssl.SSLContext | None] | None = None) -> None:
+    def __init__(self, context: ssl.SSLContext, name: str, files: Sequence[Path], make: Callable[[], ssl.SSLContext | None]) -> None:
         self._tls: dict[str, Any] = {"ssl_context": context}
         self._files, self._make, self._lock = files, make, threading.Lock()
         self._made_of = [stamp(file) for file in files]
@@ -136,7 +136,7 @@ class _Adapter(HTTPAdapter):
     def _renew(self) -> None:
         with self._lock:
             now = [stamp(file) for file in self._files]
-            if self._make is None or now == self._made_of:
+            if now == self._made_of:
                 return
             with contextlib.suppress(ConfigurationError):
                 self._tls["ssl_context"], self._made_of = self._make(), now
