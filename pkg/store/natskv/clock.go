@@ -4,6 +4,8 @@ import (
 	"context"
 	"sync"
 	"time"
+
+	"github.com/tradepulse/rotator/pkg/store"
 )
 
 // clockFor is how long the time of the server is carried on by this process's
@@ -12,6 +14,7 @@ const clockFor = time.Minute
 
 // clock is the time of the server as it was asked for last.
 type clock struct {
+	store.Clock
 	mu     sync.Mutex
 	server time.Time
 	asked  time.Time // by this process's clock
@@ -31,6 +34,9 @@ func (c *clock) carried() (time.Time, bool) {
 	return c.server.Add(since), true
 }
 
+// Skew implements [store.Dated], once something was written.
+func (d *Driver) Skew() (ahead time.Duration, known bool) { return d.clock.Skew() }
+
 // now returns the time by the clock of the server that leads the bucket: that of this
 // process may be wrong, and versions are dated for every process.
 func (d *Driver) now(ctx context.Context) (time.Time, error) {
@@ -45,6 +51,7 @@ func (d *Driver) now(ctx context.Context) (time.Time, error) {
 	if info.TimeStamp.IsZero() { // of a server before 2.10
 		return time.Now().UTC(), nil
 	}
+	d.clock.Note(info.TimeStamp, begin, time.Now())
 	d.clock.mu.Lock()
 	defer d.clock.mu.Unlock()
 	d.clock.server, d.clock.asked = info.TimeStamp.UTC(), begin

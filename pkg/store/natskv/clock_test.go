@@ -54,6 +54,9 @@ func TestVersionsAreDatedByTheServer(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
+		if ahead, known := d.Skew(); !known || ahead < begin.Sub(time.Now()) || ahead > begin.Sub(time.Now())+time.Hour {
+			t.Errorf("the server is ahead by %s, known: %t", ahead, known)
+		}
 	})
 	for _, path := range []string{"one", "two"} {
 		m, err := reader.Describe(t.Context(), path)

@@ -33,6 +33,9 @@ func TestVersionsAreDatedByTheEngine(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		if ahead, known := d.Skew(); !known || ahead < begin.Add(-time.Second).Sub(time.Now()) || ahead > begin.Sub(time.Now())+time.Hour {
+			t.Errorf("the server is ahead by %s, known: %t", ahead, known)
+		}
 	})
 	m, err := open(t, vault.Config{Address: bao.URL, Auth: vault.Token{Token: bao.Root}}).Describe(t.Context(), "dated")
 	if err != nil {

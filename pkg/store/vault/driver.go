@@ -17,6 +17,7 @@ import (
 
 // Driver is a [store.Driver] for one mount of the KV version 2 engine.
 type Driver struct {
+	*store.Clock
 	cfg     Config
 	session *session
 	memory  memory
@@ -30,11 +31,12 @@ var _ store.Driver = (*Driver)(nil)
 // with the configuration.
 func Open(cfg Config) (*Driver, error) {
 	cfg = cfg.withDefaults()
-	c, err := cfg.client()
+	clock := new(store.Clock)
+	c, err := cfg.client(clock)
 	if err != nil {
 		return nil, err
 	}
-	return &Driver{cfg: cfg, session: newSession(cfg.Auth, c), memory: memory{secrets: map[string]remembered{}}}, nil
+	return &Driver{Clock: clock, cfg: cfg, session: newSession(cfg.Auth, c), memory: memory{secrets: map[string]remembered{}}}, nil
 }
 
 // Close implements [store.Driver]. Tokens end by themselves.
