@@ -212,6 +212,7 @@ func TestLambdaInTheEmulator(t *testing.T) {
 		}
 		return c.Close()
 	})
+	h.arn = "arn:aws:lambda:us-east-1:012345678912:function:test_function" // as the emulator calls it
 	arn := h.make("emulated", firstValue)
 	from, token := h.current(arn), h.begin(arn, true)
 	for _, step := range append([]string{"noSuchStep"}, lambdaSteps...) {

@@ -113,6 +113,13 @@ func TestLambdaCommands(t *testing.T) {
 	if _, err := h.fn.Invoke(`{"action":"rotate","secret_id":"FOREIGN"}`, fnTimeout); err == nil || !strings.Contains(err.Error(), "rotate-secret") || h.current(foreign) != was {
 		t.Errorf("rotate a secret of another function: %v, want to be told how", err)
 	}
+	unlisted := h.make("unlisted", firstValue)
+	was = h.current(unlisted)
+	for _, name := range []string{"unlisted", unlisted} {
+		if _, err := h.fn.Invoke(`{"action":"rotate","secret_id":"`+name+`"}`, fnTimeout); err == nil || !strings.Contains(err.Error(), "lambda.allow_unlisted") || h.current(unlisted) != was {
+			t.Errorf("rotate %s, which the configuration does not list: %v", name, err)
+		}
+	}
 	for _, action := range []string{"plan", "status"} {
 		var all []struct {
 			ID      secret.ID `json:"secret_id"`

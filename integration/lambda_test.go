@@ -190,7 +190,6 @@ func TestLambdaGuards(t *testing.T) {
 
 	arn := h.make("guarded", firstValue)
 	first := h.current(arn)
-	second := h.begin(arn, true)
 	refused := func(when, want string, token secret.Token, steps ...string) {
 		t.Helper()
 		was := fmt.Sprint(h.labels(arn))
@@ -203,6 +202,13 @@ func TestLambdaGuards(t *testing.T) {
 			t.Errorf("%s: labels %s, were %s", when, is, was)
 		}
 	}
+	own := h.arn
+	h.arn = "arn:aws:lambda:eu-central-1:123456789012:function:other"
+	others := h.begin(arn, true)
+	refused("a secret of another function", "another function", others, lambdaSteps...)
+	h.unlabel(arn, others, "AWSPENDING")
+	h.arn = own + ":live" // an alias of this function
+	second := h.begin(arn, true)
 	refused("out of order", "createSecret has not been done", second, "setSecret", "finishSecret")
 	refused("an unknown token", "no version", secret.NewToken("x", "", "", 0), lambdaSteps...)
 	refused("a step that is none", "Step is none of", second, "create_secret", "CreateSecret", "")

@@ -214,6 +214,7 @@ type hosted struct {
 	fn     *serverstest.Lambda
 	nc     *nats.Conn
 	config string // the file
+	arn    string // of the function, as AWS is told
 	key    string // that signs, in PEM
 }
 
@@ -227,7 +228,7 @@ func newHosted(t *testing.T, extra string, specs ...secret.Spec) *hosted {
 	t.Helper()
 	moto := serverstest.StartMoto(t)
 	b := startBroker(t, true)
-	h := &hosted{site: newSite(t, b, specs...)}
+	h := &hosted{site: newSite(t, b, specs...), arn: "arn:aws:lambda:eu-central-1:123456789012:function:rotator"}
 	h.backend = service{Kind: "aws", URL: moto.URL}
 	h.nc = b.connect()
 	t.Cleanup(h.nc.Close)
@@ -298,11 +299,11 @@ func (h *hosted) begin(arn string, immediately bool) secret.Token {
 	token := secret.NewToken("secrets manager", secret.VersionID(arn), "", int(time.Now().UnixNano()))
 	_, err := h.sm.RotateSecret(h.t.Context(), &sm.RotateSecretInput{
 		SecretId: &arn, ClientRequestToken: aws.String(string(token)), RotateImmediately: aws.Bool(immediately),
-		RotationLambdaARN: aws.String("arn:aws:lambda:eu-central-1:123456789012:function:rotator"),
+		RotationLambdaARN: &h.arn,
 		RotationRules:     &types.RotationRulesType{AutomaticallyAfterDays: aws.Int64(30)},
 	})
 	var gone *types.ResourceNotFoundException
-	if !errors.As(err, &gone) || !strings.Contains(err.Error(), "function:rotator") {
+	if !errors.As(err, &gone) || !strings.Contains(err.Error(), h.arn) {
 		h.t.Fatalf("RotateSecret: %v, want that the function is not found", err)
 	}
 	return token

@@ -137,6 +137,9 @@ func (c *Cluster) eventually(do func(context.Context) error) {
 	}
 }
 
+// URL returns where a server listens for clients.
+func (c *Cluster) URL(i int) string { return c.nodes[i].url }
+
 // Connect returns a connection to one server, and to no other later, that ends with
 // the test.
 func (c *Cluster) Connect(i int) *nats.Conn {

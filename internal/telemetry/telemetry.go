@@ -66,6 +66,13 @@ func (i *Instruments) Gauge(name, unit, description string) metric.Int64Gauge {
 	return g
 }
 
+// TimeGauge makes a gauge of a time that is recorded.
+func (i *Instruments) TimeGauge(name, unit, description string) metric.Float64Gauge {
+	g, err := i.meter.Float64Gauge(name, metric.WithUnit(unit), metric.WithDescription(description))
+	i.errs = append(i.errs, err)
+	return g
+}
+
 // Observable makes a gauge that callbacks observe.
 func (i *Instruments) Observable(name, unit, description string, callbacks ...metric.Int64Callback) metric.Int64ObservableGauge {
 	opts := []metric.Int64ObservableGaugeOption{metric.WithUnit(unit), metric.WithDescription(description)}

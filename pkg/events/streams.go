@@ -24,6 +24,10 @@ type StreamOptions struct {
 	// History is how many announcements of each type are kept per secret. 0
 	// means 64.
 	History int
+	// LogRecords is how many messages the log of announcements and the stream of
+	// notifications hold each. The oldest ones make room for further ones: a secret that
+	// lost its last announcement is announced again. 0 means 10,000,000.
+	LogRecords int
 	// UsesRecords is how many records the stream of uses holds: one per incarnation
 	// and one per secret that it uses. Further ones are refused. 0 means 1,000,000.
 	UsesRecords int
@@ -40,6 +44,10 @@ type StreamOptions struct {
 	EventBridge bool
 }
 
+// defaultLogRecords is enough for the last of each of the five types about 2,000,000
+// secrets, and for the whole history of 30,000; some 5 GB.
+const defaultLogRecords = 10_000_000
+
 // defaultUsesRecords is enough for 19,000 instances with 50 secrets each.
 const defaultUsesRecords = 1_000_000
 
@@ -54,7 +62,7 @@ func (n Names) StreamConfigs(o StreamOptions) []jetstream.StreamConfig {
 	if o.Memory {
 		storage = jetstream.MemoryStorage
 	}
-	replicas := cmp.Or(o.Replicas, 1)
+	replicas, logRecords := cmp.Or(o.Replicas, 1), int64(cmp.Or(o.LogRecords, defaultLogRecords))
 	configs := []jetstream.StreamConfig{
 		{
 			Name: n.RotationStream(), Description: "timers, due secrets, retirements and sweeps",
@@ -68,13 +76,13 @@ func (n Names) StreamConfigs(o StreamOptions) []jetstream.StreamConfig {
 				n.prefix + string(TypeRotationFailed) + ".>", n.prefix + string(TypeRollout) + ".>", n.prefix + string(TypeDiscovered) + ".>",
 				n.prefix + string(TypeProofContradicted) + ".>"},
 			Retention: jetstream.LimitsPolicy, Discard: jetstream.DiscardOld, Storage: storage, Replicas: replicas,
-			MaxMsgsPerSubject: int64(cmp.Or(o.History, 64)), Duplicates: dedupWindow, AllowDirect: true,
+			MaxMsgsPerSubject: int64(cmp.Or(o.History, 64)), MaxMsgs: logRecords, Duplicates: dedupWindow, AllowDirect: true,
 		},
 		{
 			Name: n.NotifyStream(), Description: "the last notification per service and secret",
 			Subjects:  []string{n.prefix + "notify.>"},
 			Retention: jetstream.LimitsPolicy, Discard: jetstream.DiscardOld, Storage: storage, Replicas: replicas,
-			MaxMsgsPerSubject: 1, AllowDirect: true,
+			MaxMsgsPerSubject: 1, MaxMsgs: logRecords, AllowDirect: true,
 			RePublish: &jetstream.RePublish{Source: n.prefix + "notify.>", Destination: n.prefix + "live.>"},
 		},
 		{

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"time"
 
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/trace"
@@ -36,9 +35,8 @@ func (x *run) create(ctx context.Context) error {
 		Value:   value,
 		Replace: x.state.abandoned(x.r.cfg.TakeoverAttempts),
 		Create:  spec.Create,
-	}
-	if ttl := spec.Lifetime(x.state.meta); ttl > 0 {
-		w.NotAfter = time.Now().Add(ttl)
+		// By the store's clock: this worker's may be wrong.
+		Lifetime: spec.Lifetime(x.state.meta),
 	}
 	v, err := x.store.Put(ctx, spec.StorePath(), w)
 	if errors.Is(err, store.ErrTokenReused) && x.spent(ctx) {

@@ -68,7 +68,7 @@ func (d *Document) Surplus() []secret.VersionID {
 	return held[:max(0, len(held)-maxHeld)]
 }
 
-// Put adds the pending version of w, written at now, and returns it. When a
+// Put adds the pending version of w, written at now by the store's clock, and returns it. When a
 // version with w's token exists it returns that one and false: the driver has
 // to compare the values.
 func (d *Document) Put(w Write, now time.Time) (v secret.Version, fresh bool, err error) {
@@ -86,7 +86,7 @@ func (d *Document) Put(w Write, now time.Time) (v secret.Version, fresh bool, er
 		}
 		setStage(versions, p.ID, secret.StageRetired)
 	}
-	v = secret.Version{ID: d.id(w.Token), Token: w.Token, Stage: secret.StagePending, CreatedAt: now, NotAfter: w.NotAfter}
+	v = secret.Version{ID: d.id(w.Token), Token: w.Token, Stage: secret.StagePending, CreatedAt: now, NotAfter: w.End(now)}
 	versions = append(versions, v)
 	d.Versions = versions
 	return v, true, nil

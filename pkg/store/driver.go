@@ -92,8 +92,11 @@ type Write struct {
 	From secret.VersionID
 	// Value is the new value; 1 to secret.MaxValueLength bytes.
 	Value secret.Value
-	// NotAfter is the end of the version's life, zero for none. Stores that
-	// cannot keep it per version ignore it.
+	// Lifetime is how long the version lives from when the store writes it, by the clock
+	// of the store; 0 for without end. NotAfter is an end that does not depend on that
+	// moment, zero for none. The earlier end counts. Stores that cannot keep it per
+	// version ignore both.
+	Lifetime time.Duration
 	NotAfter time.Time
 	// Replace, if set, is a pending version of another rotation that has been
 	// given up: it loses its stage when this one is written.
@@ -101,4 +104,13 @@ type Write struct {
 	// Create makes the secret when the store does not know it yet; without it
 	// that is ErrNotFound.
 	Create bool
+}
+
+// End returns the end of the version's life if the store writes it at now, by the
+// store's clock. It is zero for a version without end.
+func (w Write) End(now time.Time) time.Time {
+	if end := now.Add(w.Lifetime); w.Lifetime > 0 && (w.NotAfter.IsZero() || end.Before(w.NotAfter)) {
+		return end
+	}
+	return w.NotAfter
 }

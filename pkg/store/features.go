@@ -19,7 +19,7 @@ import (
 type Features struct {
 	// ReadOnly: Put, Promote and Retire fail with [ErrReadOnly].
 	ReadOnly bool
-	// KeepsExpiry: the store keeps [Write.NotAfter] with each version.
+	// KeepsExpiry: the store keeps the end of [Write.End] with each version.
 	KeepsExpiry bool
 	// KeepsRetired: the value of a version that lost its stage stays readable by
 	// the version's id, unless Retire removed it or the service keeps a limited

@@ -56,6 +56,7 @@ type Store struct {
 	tracer  trace.Tracer
 	access  metric.Int64Counter
 	took    metric.Float64Histogram
+	skew    metric.Float64Gauge
 }
 
 const scope = "github.com/tradepulse/rotator/pkg/store"
@@ -74,6 +75,7 @@ func New(name string, d Driver, opts *Options) (*Store, error) {
 	i := telemetry.New(o.MeterProvider.Meter(scope))
 	s.access = i.Counter("secret.access", "{call}", "Calls to a store, by operation and outcome.")
 	s.took = i.Histogram("rotator.store.duration", "s", "Time of a call to a store.")
+	s.skew = i.TimeGauge("rotator.store.clock.skew", "s", "By how much the clock of a store is ahead of this process's, by store; negative if it is behind.")
 	s.circuit = newBreaker(name, o.Circuit, s.log, i)
 	return s, i.Err()
 }
@@ -250,5 +252,10 @@ func (s *Store) observe(ctx context.Context, op, path string, level slog.Level, 
 	attrs := metric.WithAttributes(attribute.String("store", s.name), attribute.String("operation", op), attribute.String("outcome", outcome))
 	s.access.Add(ctx, 1, attrs)
 	s.took.Record(ctx, time.Since(begin).Seconds(), attrs)
+	if d, ok := s.d.(Dated); ok {
+		if ahead, known := d.Skew(); known {
+			s.skew.Record(ctx, ahead.Seconds(), metric.WithAttributes(attribute.String("store", s.name)))
+		}
+	}
 	s.log.LogAttrs(ctx, level, "secret.access", slog.String("store", s.name), slog.String("operation", op), slog.String("secret", path), slog.String("outcome", outcome))
 }

@@ -65,6 +65,10 @@ type NATS struct {
 	// Copies that the cluster keeps of each stream. Use 3 on a cluster of three
 	// or more; a single node has 1.
 	Replicas int `json:"replicas,omitzero" default:"1" jsonschema:"enum=1,enum=3,enum=5"`
+	// How many messages the log of what happened to secrets, and the stream of
+	// notifications, hold each. The oldest make room for new ones. Every secret needs one
+	// for each type of event, and one for each service.
+	LogRecords int `json:"log_records,omitzero" default:"10000000" jsonschema:"minimum=1000"`
 	// How many records about instances the bus holds: one for each instance and one
 	// for each secret that it uses. At this bound new ones are refused and nothing
 	// is retired.
@@ -169,6 +173,9 @@ type Lambda struct {
 	Announce string `json:"announce,omitzero" default:"auto" jsonschema:"enum=auto,enum=both"`
 	// How long one invocation waits for NATS before it goes on without.
 	NATSTimeout Duration `json:"nats_timeout,omitzero" default:"2s"`
+	// Whether the command rotate takes secrets that are neither listed nor discovered. What
+	// AWS schedules is rotated in any case.
+	AllowUnlisted bool `json:"allow_unlisted,omitzero"`
 	// Secret in Secrets Manager whose value is a JSON object of the variables
 	// that signing.key and nats.credentials name by env, so that none of them
 	// stands in the settings of the function. Variables that are set win.

@@ -21,7 +21,7 @@ func (m *Monitor) instruments(meter metric.Meter) error {
 	i.Observable("rotator.bus.replicas.missing", "{replica}", "Replicas of a stream that are not current, by stream.", m.show(func(h events.StreamHealth) int64 {
 		return int64(h.Missing)
 	}))
-	i.Observable("rotator.bus.used", "%", "How much of its bound in bytes a stream has taken, by stream; none without a bound.", m.show(used))
+	i.Observable("rotator.bus.used", "%", "How much of its bound in bytes or messages a stream has taken, by stream; none without a bound.", m.show(used))
 	i.ObservableTime("rotator.bus.clock.skew", "s", "By how much the clocks of the servers are ahead of this process's; negative if they are behind.", m.showSkew)
 	if m.cfg.Dir != "" {
 		i.Observable("rotator.disk.used", "%", "How much of its disk is taken where the embedded server keeps its streams.", m.showDisk)
@@ -33,10 +33,14 @@ func (m *Monitor) instruments(meter metric.Meter) error {
 const unknown = -1
 
 func used(h events.StreamHealth) int64 {
-	if h.MaxBytes <= 0 {
+	return max(percent(h.Bytes, h.MaxBytes), percent(h.Messages, h.MaxMessages))
+}
+
+func percent(n, bound int64) int64 {
+	if bound <= 0 {
 		return unknown
 	}
-	return 100 * h.Bytes / h.MaxBytes
+	return 100 * n / bound
 }
 
 // show observes a number of each stream.

@@ -40,6 +40,11 @@ func (f *Function) command(ctx context.Context, c Command) (any, error) {
 // be another one.
 var errExternal = errors.New("its strategy is external: AWS rotates it, start that with aws secretsmanager rotate-secret")
 
+// errUnlisted refuses to replace the value of a secret of which the configuration says
+// nothing. Otherwise the right to invoke the function would be the right to replace
+// every secret that its role may write.
+var errUnlisted = errors.New("the configuration neither lists nor discovers it; list it, or set lambda.allow_unlisted")
+
 // rotate takes a secret to its next version at once, as a worker does.
 func (f *Function) rotate(ctx context.Context, name string) (any, error) {
 	t, err := f.secrets.locateCommand(ctx, name)
@@ -50,6 +55,9 @@ func (f *Function) rotate(ctx context.Context, name string) (any, error) {
 	q, err := rotation.Manual(time.Now(), "", t.spec, meta, err)
 	if err != nil {
 		return nil, err
+	}
+	if !t.listed && !t.found && !f.o.Config.Lambda.AllowUnlisted {
+		return nil, errUnlisted
 	}
 	if t.spec.Strategy == secret.StrategyExternal {
 		return nil, errExternal

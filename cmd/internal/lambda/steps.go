@@ -5,7 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"strings"
 	"time"
+
+	"github.com/aws/aws-lambda-go/lambdacontext"
 
 	"github.com/tradepulse/rotator/pkg/events"
 	"github.com/tradepulse/rotator/pkg/rotation"
@@ -25,6 +28,8 @@ var phases = map[Step]rotation.Phase{
 var (
 	// ErrNotEnabled: AWS does not rotate the secret.
 	ErrNotEnabled = errors.New("rotation is not enabled for the secret")
+	// ErrOtherFunction: AWS rotates the secret by another function.
+	ErrOtherFunction = errors.New("another function rotates the secret: its RotationLambdaARN is not that of this one")
 	// ErrUnknownToken: no version of the secret carries the token.
 	ErrUnknownToken = errors.New("no version of the secret has this ClientRequestToken")
 	// ErrNotPending: the version is not the one that is being made.
@@ -72,6 +77,9 @@ func (f *Function) run(ctx context.Context, r Rotation) (stepDone, error) {
 		return done, err
 	}
 	done.Secret = t.spec.ID
+	if !sameFunction(invoked(ctx), state.Function) {
+		return done, ErrOtherFunction
+	}
 	try, err := guard(r, t.spec, state)
 	if err != nil {
 		return done, err
@@ -108,6 +116,29 @@ func guard(r Rotation, spec secret.Spec, state awssm.Rotation) (rotation.Try, er
 	default:
 		return try, nil
 	}
+}
+
+// invoked returns the ARN under which this function was invoked, "" where the runtime
+// does not say.
+func invoked(ctx context.Context) string {
+	lc, _ := lambdacontext.FromContext(ctx)
+	if lc == nil {
+		return ""
+	}
+	return lc.InvokedFunctionArn
+}
+
+// sameFunction reports whether rotates is the ARN of the function own, whichever
+// version or alias each of them names. It is true where own is unknown.
+func sameFunction(own, rotates string) bool {
+	return own == "" || unqualified(own) == unqualified(rotates)
+}
+
+// unqualified returns the ARN of a function without a version or an alias.
+func unqualified(arn string) string {
+	const parts = 7 // arn:aws:lambda:REGION:ACCOUNT:function:NAME
+	fields := strings.Split(arn, ":")
+	return strings.Join(fields[:min(parts, len(fields))], ":")
 }
 
 // persist makes a try, and repeats it while the rotation waits for its instances,

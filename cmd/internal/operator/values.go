@@ -155,7 +155,10 @@ func supply(ctx context.Context, p *wire.Parts, at place, s supplied, why Why, w
 // put writes the pending version. A value that was supplied before, and did not
 // become current, makes room.
 func (at place) put(ctx context.Context, s supplied) (v secret.Version, err error) {
-	w := store.Write{From: at.meta.Current().ID, Value: s.value, NotAfter: cmp.Or(s.notAfter, at.end()), Create: at.spec.Create}
+	w := store.Write{From: at.meta.Current().ID, Value: s.value, NotAfter: s.notAfter, Create: at.spec.Create}
+	if s.notAfter.IsZero() {
+		w.Lifetime = at.spec.Lifetime(at.meta)
+	}
 	tokens := make([]secret.Token, puts)
 	for n := range tokens {
 		tokens[n] = secret.NewToken(at.spec.ID, w.From, fmt.Sprintf("%s %s in %s", s.kind, s.of, at.meta.Incarnation), n)
@@ -176,14 +179,6 @@ func (at place) put(ctx context.Context, s supplied) (v secret.Version, err erro
 		return v, err
 	}
 	return v, fmt.Errorf("%d values were supplied in place of version %s of %s; rotate it first", puts, w.From, at.spec.ID)
-}
-
-// end returns when a version that is written now ends, zero for never.
-func (at place) end() time.Time {
-	if life := at.spec.Lifetime(at.meta); life > 0 {
-		return time.Now().Add(life)
-	}
-	return time.Time{}
 }
 
 // Import brings an existing value in as the first version of a secret. The value may

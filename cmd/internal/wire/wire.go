@@ -116,7 +116,7 @@ func (o Options) assemble(ctx context.Context, p *Parts) error {
 func (o Options) streams() events.StreamOptions {
 	n := o.Config.NATS
 	return events.StreamOptions{
-		Replicas: n.Replicas, UsesRecords: n.UsesRecords, RecordRetention: time.Duration(n.RecordRetention), RecordBytes: int64(n.RecordBytes),
+		Replicas: n.Replicas, LogRecords: n.LogRecords, UsesRecords: n.UsesRecords, RecordRetention: time.Duration(n.RecordRetention), RecordBytes: int64(n.RecordBytes),
 		EventBridge: o.Forwards && o.Config.EventBridge.On(),
 	}
 }

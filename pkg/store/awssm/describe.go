@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/aws/middleware"
 	sm "github.com/aws/aws-sdk-go-v2/service/secretsmanager"
 	"github.com/aws/aws-sdk-go-v2/service/secretsmanager/types"
 
@@ -53,6 +54,9 @@ func (d *Driver) describe(ctx context.Context, path string) (*sm.DescribeSecretO
 	out, err := d.api.DescribeSecret(ctx, &sm.DescribeSecretInput{SecretId: &path}, d.read)
 	if err != nil {
 		return nil, nil, classify(ctx, err)
+	}
+	if skew, ok := middleware.GetAttemptSkew(out.ResultMetadata); ok {
+		d.NoteSkew(skew)
 	}
 	if out.DeletedDate != nil {
 		return nil, nil, fmt.Errorf("%w: it is scheduled for deletion at %s; RestoreSecret brings it back", store.ErrDeleted, out.DeletedDate.UTC().Format(time.RFC3339))

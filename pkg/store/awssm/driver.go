@@ -16,6 +16,7 @@ import (
 // Driver is a [store.Driver] for the secrets of one account and region. A path
 // is the name of a secret; an ARN works too, except that List yields names.
 type Driver struct {
+	store.Clock
 	api API
 	sts *sts.Client // nil where the client is not our own
 	cfg Config

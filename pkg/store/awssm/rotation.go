@@ -17,6 +17,8 @@ import (
 type Rotation struct {
 	// Enabled is whether AWS rotates the secret.
 	Enabled bool
+	// Function is the ARN of the Lambda function that AWS asks, "" for none.
+	Function string
 	// Metadata has the name of the secret as its path. Whether a pending version
 	// has a value, and dates, are left out.
 	secret.Metadata
@@ -29,7 +31,7 @@ func (d *Driver) Rotation(ctx context.Context, path string) (Rotation, error) {
 	if err != nil {
 		return Rotation{}, fmt.Errorf("awssm: describe %s: %w", path, err)
 	}
-	return Rotation{Enabled: aws.ToBool(out.RotationEnabled), Metadata: secret.Metadata{
+	return Rotation{Enabled: aws.ToBool(out.RotationEnabled), Function: aws.ToString(out.RotationLambdaARN), Metadata: secret.Metadata{
 		Path: aws.ToString(out.Name), Versions: l.versions(), Attributes: attributes(out.Tags), TTL: lifetime(out.RotationEnabled, out.RotationRules),
 	}}, nil
 }

@@ -89,6 +89,9 @@ func TestRotation(t *testing.T) {
 		t.Errorf("it takes the calls %v", calls)
 	}
 	pending, _ := r.At(secret.StagePending)
+	if r.Function != "arn:aws:lambda:us-east-1:123456789012:function:none" {
+		t.Errorf("the function is %q", r.Function)
+	}
 	if !r.Enabled || r.Path != "rotated/by-aws" || r.TTL != 30*24*time.Hour || r.Current().ID != v1 || pending.ID != secret.VersionID(token) || len(r.Versions) != 2 {
 		t.Errorf("%+v, want it enabled, %s current and %s pending", r, v1, token)
 	}

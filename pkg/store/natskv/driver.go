@@ -57,6 +57,7 @@ type Driver struct {
 	leader nats.JetStreamContext // see lead
 	keys   *keyring
 	settle time.Duration // see RotateKeyset
+	clock  clock
 }
 
 var _ store.Driver = (*Driver)(nil)
@@ -289,12 +290,16 @@ func (d *Driver) Put(ctx context.Context, path string, w store.Write) (v secret.
 	var lost bool          // another writer's document is in place
 	nonce := rand.Text()
 	var surplus []secret.VersionID
+	now, err := d.now(ctx)
+	if err != nil {
+		return secret.Version{}, err
+	}
 	err = d.change(ctx, path, w.Create, func(doc *document) (bool, error) {
 		if len(doc.Versions) == 0 && doc.Incarnation == "" {
 			doc.Incarnation = nonce
 		}
 		life := store.Document{Versions: doc.versions(), Incarnation: doc.Incarnation}
-		made, fresh, err := life.Put(w, time.Now().UTC())
+		made, fresh, err := life.Put(w, now)
 		lost = err != nil || !fresh && doc.ref(made.ID) != ref
 		if err != nil {
 			return false, err

@@ -97,6 +97,12 @@ func proveKeepsExpiry(t *testing.T, b *bench) error {
 	if got, _ := b.describe().Version(put.ID); !got.NotAfter.Equal(w.NotAfter) {
 		return fmt.Errorf("the version ends at %s, want %s", got.NotAfter, w.NotAfter)
 	}
+	w = b.write(2, "")
+	w.Replace, w.Lifetime = put.ID, time.Hour
+	put = b.put(w)
+	if got, _ := b.describe().Version(put.ID); !got.NotAfter.Equal(got.CreatedAt.Add(w.Lifetime)) {
+		return fmt.Errorf("the version of an hour that was made at %s ends at %s", got.CreatedAt, got.NotAfter)
+	}
 	return nil
 }
 

@@ -42,7 +42,7 @@ type liar struct {
 func (l liar) Features() store.Features { return l.features }
 
 func (l liar) Put(ctx context.Context, path string, w store.Write) (secret.Version, error) {
-	w.NotAfter = time.Time{}
+	w.NotAfter, w.Lifetime = time.Time{}, 0
 	return l.Mem.Put(ctx, path, w)
 }
 

@@ -60,7 +60,7 @@ type Config struct {
 	Transport http.RoundTripper
 }
 
-func (c Config) client() (*api.Client, error) {
+func (c Config) client(clock *store.Clock) (*api.Client, error) {
 	ac := api.DefaultConfig()
 	if ac.Error != nil {
 		return nil, fmt.Errorf("vault: read the environment: %w", ac.Error)
@@ -98,6 +98,10 @@ func (c Config) client() (*api.Client, error) {
 	if err != nil {
 		return nil, fmt.Errorf("vault: %w", err)
 	}
+	if t, ok := ac.HttpClient.Transport.(*http.Transport); ok && c.Transport == nil {
+		ac.HttpClient.Transport = env.rereading(t)
+	}
+	ac.HttpClient.Transport = &dated{next: ac.HttpClient.Transport, clock: clock}
 	cl.SetToken(env.token)
 	cl.ClearNamespace()
 	if env.namespace != "" {

@@ -17,6 +17,7 @@ import (
 
 // Driver is a [store.Driver] for one mount of the KV version 2 engine.
 type Driver struct {
+	*store.Clock
 	cfg     Config
 	session *session
 	memory  memory
@@ -30,11 +31,12 @@ var _ store.Driver = (*Driver)(nil)
 // with the configuration.
 func Open(cfg Config) (*Driver, error) {
 	cfg = cfg.withDefaults()
-	c, err := cfg.client()
+	clock := new(store.Clock)
+	c, err := cfg.client(clock)
 	if err != nil {
 		return nil, err
 	}
-	return &Driver{cfg: cfg, session: newSession(cfg.Auth, c), memory: memory{secrets: map[string]remembered{}}}, nil
+	return &Driver{Clock: clock, cfg: cfg, session: newSession(cfg.Auth, c), memory: memory{secrets: map[string]remembered{}}}, nil
 }
 
 // Close implements [store.Driver]. Tokens end by themselves.
@@ -169,7 +171,7 @@ func (v *view) waiting() *pending {
 // record returns what is known of a version besides what the engine says.
 func (v *view) record(n int) recorded {
 	if p := v.state.Pending; v.promoted && n == p.From+1 {
-		return recorded{Token: p.Token, NotAfter: p.NotAfter}
+		return recorded{Token: p.Token, Lifetime: p.Lifetime, NotAfter: p.NotAfter}
 	}
 	return v.state.of(n)
 }
@@ -180,12 +182,13 @@ func (v *view) versions() []secret.Version {
 	for n, had := range v.info.versions {
 		r := v.record(n)
 		out = append(out, secret.Version{
-			ID: versionID(n), Token: r.Token, CreatedAt: had.created, NotAfter: had.notAfter(r.NotAfter),
+			ID: versionID(n), Token: r.Token, CreatedAt: had.created, NotAfter: had.notAfter(r.end(had.created)),
 			Stage: v.stage(n), Empty: had.gone, Kept: r.Kept,
 		})
 	}
 	if p := v.waiting(); p != nil {
-		out = append(out, secret.Version{ID: p.id(), Token: p.Token, Stage: secret.StagePending, CreatedAt: p.CreatedAt, NotAfter: p.NotAfter})
+		end := recorded{Lifetime: p.Lifetime, NotAfter: p.NotAfter}.end(p.CreatedAt) // until the engine has a time for it
+		out = append(out, secret.Version{ID: p.id(), Token: p.Token, Stage: secret.StagePending, CreatedAt: p.CreatedAt, NotAfter: end})
 	}
 	slices.SortFunc(out, func(a, b secret.Version) int { return number(a.ID) - number(b.ID) })
 	return out

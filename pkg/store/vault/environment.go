@@ -93,6 +93,9 @@ func (e *environment) apply(ac *api.Config) error {
 	if err := ac.ConfigureTLS(&e.tls); err != nil {
 		return fmt.Errorf("vault: TLS: %w", err)
 	}
+	if e.tls.ClientCert != "" {
+		tls.GetClientCertificate = clientCertificate(e.tls.ClientCert, e.tls.ClientKey)
+	}
 	if e.proxy == "" {
 		t.Proxy = http.ProxyFromEnvironment
 		return nil

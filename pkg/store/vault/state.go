@@ -32,14 +32,21 @@ type pending struct {
 	From      int            `json:"from"`
 	Data      map[string]any `json:"data"`
 	CreatedAt time.Time      `json:"created_at"`
+	Lifetime  time.Duration  `json:"lifetime,omitzero"` // in ns
 	NotAfter  time.Time      `json:"not_after,omitzero"`
 }
 
 // recorded is what is remembered of a version.
 type recorded struct {
-	Token    secret.Token `json:"token,omitempty"`
-	NotAfter time.Time    `json:"not_after,omitzero"`
-	Kept     bool         `json:"kept,omitempty"`
+	Token    secret.Token  `json:"token,omitempty"`
+	Lifetime time.Duration `json:"lifetime,omitzero"` // in ns
+	NotAfter time.Time     `json:"not_after,omitzero"`
+	Kept     bool          `json:"kept,omitempty"`
+}
+
+// end returns the end of a version that the engine wrote at a time of its own clock.
+func (r recorded) end(created time.Time) time.Time {
+	return store.Write{Lifetime: r.Lifetime, NotAfter: r.NotAfter}.End(created)
 }
 
 func (p *pending) id() secret.VersionID { return versionID(p.From + 1) }

@@ -89,9 +89,9 @@ func (d *Driver) Put(ctx context.Context, path string, w store.Write) (out secre
 		}
 		v.settle()
 		v.state.Pending = &pending{
-			Token: w.Token, From: v.info.current, Data: encode(w.Value, d.memory.get(path).plain), CreatedAt: time.Now().UTC(), NotAfter: w.NotAfter,
+			Token: w.Token, From: v.info.current, Data: encode(w.Value, d.memory.get(path).plain), CreatedAt: time.Now().UTC(), Lifetime: w.Lifetime, NotAfter: w.NotAfter,
 		}
-		out = secret.Version{ID: v.state.Pending.id(), Token: w.Token, Stage: secret.StagePending, CreatedAt: v.state.Pending.CreatedAt, NotAfter: w.NotAfter}
+		out = secret.Version{ID: v.state.Pending.id(), Token: w.Token, Stage: secret.StagePending, CreatedAt: v.state.Pending.CreatedAt, NotAfter: w.End(v.state.Pending.CreatedAt)}
 		return true, nil
 	})
 	if err != nil {

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import ssl
+import threading
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -11,9 +13,10 @@ import requests
 from requests.adapters import HTTPAdapter
 
 from tradepulse_rotator.errors import ConfigurationError
+from tradepulse_rotator.providers._files import stamp
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
 _UNSUPPORTED: Final = ("SRV_LOOKUP", "DISABLE_REDIRECTS")
 _BOOLEANS: Final = {"1": True, "t": True, "true": True, "0": False, "f": False, "false": False, "": False}
@@ -70,7 +73,8 @@ class Variables:
         session.proxies.update(self.proxies())
         context, name = self._context(ca_cert)
         if context is not None:
-            session.mount("https://", _Adapter(context, name))
+            files = [Path(file) for file in (ca_cert or self["CACERT"], self["CLIENT_CERT"], self["CLIENT_KEY"]) if file]
+            session.mount("https://", _Adapter(context, name, files, lambda: self._context(ca_cert)[0]))
         return session
 
     def _context(self, ca_cert: str | None) -> tuple[ssl.SSLContext | None, str]:
@@ -111,13 +115,34 @@ class Variables:
 
 
 class _Adapter(HTTPAdapter):
-    """Connects with a context of its own, and may expect another name in the certificate than that of the address."""
+    """Connects with a context of its own, and may expect another name in the certificate than that of the address.
 
-    def __init__(self, context: ssl.SSLContext, name: str) -> None:
+    The context is made again when a file that it was made of has changed. While files are replaced, the one from before stays in use.
+    """
+
+    def __init__(self, context: ssl.SSLContext, name: str, files: Sequence[Path], make: Callable[[], ssl.SSLContext | None]) -> None:
         self._tls: dict[str, Any] = {"ssl_context": context}
+        self._files, self._make, self._lock = files, make, threading.Lock()
+        self._made_of = [stamp(file) for file in files]
         if name:
             self._tls |= {"server_hostname": name, "assert_hostname": name}
         super().__init__()
+
+    def send(self, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401  # as in the library
+        """Send with what the files say now."""
+        self._renew()
+        return super().send(*args, **kwargs)
+
+    def _renew(self) -> None:
+        with self._lock:
+            now = [stamp(file) for file in self._files]
+            if now == self._made_of:
+                return
+            with contextlib.suppress(ConfigurationError):
+                self._tls["ssl_context"], self._made_of = self._make(), now
+                for pool in (self.poolmanager, *self.proxy_manager.values()):
+                    pool.connection_pool_kw["ssl_context"] = self._tls["ssl_context"]
+                    pool.clear()
 
     def init_poolmanager(self, connections: int, maxsize: int, block: bool = False, **kwargs: Any) -> None:  # noqa: ANN401, FBT001, FBT002
         """Make the pool with the context."""

@@ -5,7 +5,10 @@ Region and credentials come from where every AWS program finds them. Needed is `
 
 from __future__ import annotations
 
+import contextlib
 import os
+import threading
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import boto3
@@ -19,6 +22,7 @@ from botocore.exceptions import (
 )
 
 from tradepulse_rotator import errors, times
+from tradepulse_rotator.providers._files import stamp
 from tradepulse_rotator.store import Version
 from tradepulse_rotator.value import SecretValue
 
@@ -52,20 +56,12 @@ class AwsProvider:
     name = "aws"
 
     def __init__(self, client: Any | None = None) -> None:  # noqa: ANN401  # boto3 makes its classes when it runs
-        if client is None:
-            config = Config(
-                connect_timeout=5,
-                read_timeout=10,
-                retries={"mode": "adaptive", "max_attempts": 4},
-                user_agent_appid="rotator",
-            )
-            # boto3 knows the second variable only; other SDKs, and Lambda, begin with the first.
-            region = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION")
-            try:
-                client = boto3.client("secretsmanager", region_name=region, config=config)
-            except BotoCoreError as err:
-                raise errors.ConfigurationError(f"aws: {err} Set AWS_REGION, and credentials where every AWS program finds them.") from None
-        self._client = client
+        self._lock = threading.Lock()
+        self._files = None if client else _shared_files()
+        try:
+            self._client = client or _connect()
+        except BotoCoreError as err:
+            raise errors.ConfigurationError(f"aws: {err} Set AWS_REGION, and credentials where every AWS program finds them.") from None
 
     def read(self, path: str, version: str | None = None) -> tuple[Version, SecretValue]:
         """Read a version by its id, or the one that is labelled current."""
@@ -81,9 +77,21 @@ class AwsProvider:
             raise errors.NotFoundError(f"aws: {path}: no version before {current.id}")
         return found, value
 
+    def _current(self) -> Any:  # noqa: ANN401  # boto3 makes its classes when it runs
+        """Return a client with what the shared files say now: boto3 reads them once."""
+        with self._lock:
+            if self._files is None or (now := _shared_files()) == self._files:
+                return self._client
+            # Files that are being replaced do not decode, or have no keys: the client from before stays in use.
+            with contextlib.suppress(BotoCoreError):
+                session = boto3.session.Session()
+                if session.get_credentials() is not None:
+                    self._client, self._files = _connect(session), now
+            return self._client
+
     def _get(self, path: str, wanted: dict[str, str]) -> tuple[Version, SecretValue]:
         try:
-            answer = self._client.get_secret_value(SecretId=path, **wanted)
+            answer = self._current().get_secret_value(SecretId=path, **wanted)
         except (ClientError, BotoCoreError) as err:
             raise _classify(path, err) from None
         labels = answer.get("VersionStages", ())
@@ -96,6 +104,25 @@ class AwsProvider:
     def hint(self, path: str) -> str:
         """Return what to do about a secret that is not there."""
         return f"write a first version of {path!r} in Secrets Manager, or set create: true and let rotator make one"
+
+
+def _connect(session: Any = boto3) -> Any:  # noqa: ANN401  # boto3 makes its classes when it runs
+    """Return a client whose calls are bounded in time."""
+    config = Config(
+        connect_timeout=5,
+        read_timeout=10,
+        retries={"mode": "adaptive", "max_attempts": 4},
+        user_agent_appid="rotator",
+    )
+    # boto3 knows the second variable only; other SDKs, and Lambda, begin with the first.
+    region = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION")
+    return session.client("secretsmanager", region_name=region, config=config)
+
+
+def _shared_files() -> list[tuple[int, int, int] | None]:
+    """Return what changes when a file with credentials is replaced, None for one that is not there."""
+    names = (("AWS_SHARED_CREDENTIALS_FILE", "~/.aws/credentials"), ("AWS_CONFIG_FILE", "~/.aws/config"))
+    return [stamp(Path(os.environ.get(variable) or usual).expanduser()) for variable, usual in names]
 
 
 def _pending(labels: Sequence[str]) -> bool:
