@@ -85,7 +85,10 @@ type Data struct {
 	Reason      Reason `json:"reason,omitempty"`
 	// Missed is set in an announcement that was made up for later: when it was stored
 	// says nothing about when the version was promoted.
-	Missed     bool      `json:"missed,omitempty"`
+	Missed bool `json:"missed,omitempty"`
+	// Violations are the rules of the policy that VersionID breaks. They are present in
+	// a TypeRotated about a version that another program wrote.
+	Violations []string  `json:"violations,omitempty"`
 	OccurredAt time.Time `json:"occurred_at,omitzero"`
 	// NotAfter is the end of VersionID's life, absent for a version without end.
 	NotAfter time.Time `json:"not_after,omitzero"`
