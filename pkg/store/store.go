@@ -56,6 +56,7 @@ type Store struct {
 	tracer  trace.Tracer
 	access  metric.Int64Counter
 	took    metric.Float64Histogram
+	reads   *accessLog
 }
 
 const scope = "github.com/tradepulse/rotator/pkg/store"
@@ -70,7 +71,7 @@ func New(name string, d Driver, opts *Options) (*Store, error) {
 		return nil, errors.New("store: a name and a driver are required")
 	}
 	o = o.withDefaults()
-	s := &Store{name: name, d: d, timeout: o.Timeout, log: o.Logger, tracer: o.TracerProvider.Tracer(scope)}
+	s := &Store{name: name, d: d, timeout: o.Timeout, log: o.Logger, tracer: o.TracerProvider.Tracer(scope), reads: newAccessLog(name, o.Logger)}
 	i := telemetry.New(o.MeterProvider.Meter(scope))
 	s.access = i.Counter("secret.access", "{call}", "Calls to a store, by operation and outcome.")
 	s.took = i.Histogram("rotator.store.duration", "s", "Time of a call to a store.")
@@ -207,6 +208,7 @@ func (s *Store) list(ctx context.Context, yield func(secret.Metadata) bool) erro
 
 // Close closes the driver.
 func (s *Store) Close() error {
+	s.reads.close()
 	if err := s.d.Close(); err != nil {
 		return fmt.Errorf("store %s: close: %w", s.name, err)
 	}
@@ -250,5 +252,9 @@ func (s *Store) observe(ctx context.Context, op, path string, level slog.Level, 
 	attrs := metric.WithAttributes(attribute.String("store", s.name), attribute.String("operation", op), attribute.String("outcome", outcome))
 	s.access.Add(ctx, 1, attrs)
 	s.took.Record(ctx, time.Since(begin).Seconds(), attrs)
+	if level == slog.LevelInfo {
+		s.reads.read(ctx, path, outcome)
+		return
+	}
 	s.log.LogAttrs(ctx, level, "secret.access", slog.String("store", s.name), slog.String("operation", op), slog.String("secret", path), slog.String("outcome", outcome))
 }
