@@ -135,6 +135,9 @@ type Rollout struct {
 	State RolloutState `json:"state"`
 	// StartedAt is when the version was announced.
 	StartedAt time.Time `json:"started_at,omitzero"`
+	// BehindSince is since when instances have been behind, if that is before this
+	// rollout: earlier ones were superseded before they converged.
+	BehindSince time.Time `json:"behind_since,omitzero"`
 	// ConvergedAt is when the last instance reported the version.
 	ConvergedAt time.Time `json:"converged_at,omitzero"`
 	// RetireAt is when the previous version may be retired.
