@@ -50,6 +50,24 @@ func TestOneTrace(t *testing.T) {
 		}
 		return fmt.Errorf("no reload has the way %q; seen: %q", want, names(all))
 	})
+	waittest.Until(t, "the rollout and the retirement are linked to their rotation", func() error {
+		all := spans.GetSpans()
+		for _, name := range []string{"rollout.converged", "rollout.draining", "arm secret.retire"} {
+			if !slices.ContainsFunc(all, func(s tracetest.SpanStub) bool { return s.Name == name && linked(all, s, "rotation") }) {
+				return fmt.Errorf("no %s is linked to a rotation; seen: %q", name, names(all))
+			}
+		}
+		return nil
+	})
+}
+
+// linked reports whether a span has a link to the trace of one with a name.
+func linked(all tracetest.SpanStubs, s tracetest.SpanStub, to string) bool {
+	return slices.ContainsFunc(s.Links, func(l sdktrace.Link) bool {
+		return slices.ContainsFunc(all, func(o tracetest.SpanStub) bool {
+			return o.Name == to && o.SpanContext.TraceID() == l.SpanContext.TraceID()
+		})
+	})
 }
 
 // ancestors returns the names from the root of a span's trace down to it.

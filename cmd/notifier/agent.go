@@ -89,6 +89,7 @@ func files(cfg *config.Config, logger *slog.Logger) ([]agent.File, error) {
 			one.Reload = agent.Signal{Signal: agent.Signals()[f.Signal.Name], PIDFile: f.Signal.PIDFile, PID: f.Signal.PID, Written: time.Now()}
 		case f.Command != nil:
 			one.Reload = agent.Command{Argv: f.Command.Argv, Timeout: time.Duration(f.Command.Timeout), Logger: logger}
+			one.Before = f.Command.Before
 		}
 		out = append(out, one)
 	}
@@ -128,6 +129,7 @@ func group(name string) (string, error) {
 }
 
 func runAgent(ctx context.Context, cfg *config.Config) (err error) {
+	cli.IgnoreBrokenPipes()
 	tel, err := cli.Telemetry(ctx, "notifier-agent", cfg)
 	if err != nil {
 		return err

@@ -64,6 +64,7 @@ that have no client, notifier agent keeps secrets in files.
 }
 
 func run(ctx context.Context, cfg *config.Config, path string) (err error) {
+	cli.IgnoreBrokenPipes()
 	hangup, stop := cli.Hangups()
 	defer stop()
 	tel, err := cli.Telemetry(ctx, "notifier", cfg)

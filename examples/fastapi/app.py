@@ -33,7 +33,8 @@ AUDIT, ADMIN = "TRADEPULSE_AUDIT_SECRET_ID", "TRADEPULSE_ADMIN_TOKEN_ID"
 
 # Nothing below copies a value of the two: the log signs with a key ring, and the token is compared by a dependency.
 metrics = PrometheusMetrics()
-secrets = Secrets("tradepulse-api", checked_at_use=[AUDIT, ADMIN], metrics=metrics)
+# Without the token the service runs, and its administrative routes answer 503 and say what to set.
+secrets = Secrets("tradepulse-api", checked_at_use=[AUDIT, ADMIN], optional=[ADMIN], metrics=metrics)
 keys = secrets.keyring(AUDIT, KeyUse.HISTORY)
 audit = secrets.audit_log(AUDIT, os.environ.get("AUDIT_LOG", "audit.jsonl"), keys=keys)
 admin = secrets.bearer_token(ADMIN, realm="tradepulse-admin", overlap=timedelta(minutes=5))

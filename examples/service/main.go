@@ -4,6 +4,8 @@
 //
 //	TRADEPULSE_AUDIT_SECRET=... TRADEPULSE_ADMIN_TOKEN=... go run ./examples/service
 //
+// Without the token it runs, and its administrative interface answers 503.
+//
 // GET /metrics answers Prometheus without a token. SIGHUP reads the configuration again.
 //
 // It listens on $LISTEN (127.0.0.1:8090) and writes $AUDIT_LOG (audit.log).
@@ -61,7 +63,7 @@ func run(ctx context.Context, log *slog.Logger) (err error) {
 		return err
 	}
 	c, err := setup.Open(ctx, setup.Options{
-		Service: "tradepulse-api", IDs: ids, CheckedAtUse: ids, Providers: all.Providers(), Logger: log, MeterProvider: meters,
+		Service: "tradepulse-api", IDs: ids, CheckedAtUse: ids, Optional: []secret.ID{adminToken}, Providers: all.Providers(), Logger: log, MeterProvider: meters,
 	})
 	if err != nil {
 		return err

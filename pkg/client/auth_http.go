@@ -13,11 +13,17 @@ import (
 
 // Middleware passes requests on that carry an accepted token, and answers others
 // as RFC 6750 says: 401 with a challenge, and 400 for a header that is
-// malformed. Past the fence it answers 503. It takes tokens from the Authorization
+// malformed. Past the fence it answers 503, and while an optional token is absent 503
+// with the text of the [AbsentError]. It takes tokens from the Authorization
 // header only.
 func (a *TokenAuthenticator) Middleware(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		token, which := bearer(r.Header)
+		if a.e.isAbsent() {
+			a.uses.Add(r.Context(), 1, metric.WithAttributes(attribute.String("token", "unconfirmed")))
+			refuseAbsent(w, a.e.absent())
+			return
+		}
 		if which == "" {
 			which = a.judge(r, token)
 		}

@@ -84,6 +84,10 @@ type entry struct {
 	id     secret.ID
 	// checked is set for a secret that is checked at use, see [Config.CheckedAtUse].
 	checked bool
+	// optional is set for a secret that need not be there, and missing, once it was not,
+	// to a string that says what to do.
+	optional bool
+	missing  atomic.Value
 	// ttl is that of the spec, 0 for none, and fence the length of the fence. Both are
 	// set before the first version is in use.
 	ttl, fence time.Duration
@@ -197,6 +201,9 @@ func (e *entry) first(ctx context.Context) error {
 	asked, recorded := readClock(), e.claim.recorded()
 	got, err := e.read(ctx, store.Selector{Primary: true})
 	if err != nil {
+		if e.startAbsent(ctx, err) {
+			return nil
+		}
 		spec, _ := (*e.source.Load()).Spec(e.id) // it was there before
 		return remedy(e.id, spec, err)
 	}

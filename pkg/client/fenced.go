@@ -55,8 +55,11 @@ const (
 
 // check returns nil if the version in use may be used. Past the fence it reads the
 // primary of the store once, and returns a [FenceError] unless that confirms the
-// version or brings another one.
+// version or brings another one, and an [AbsentError] without a version.
 func (e *entry) check(ctx context.Context) error {
+	if e.isAbsent() {
+		return e.absent()
+	}
 	if e.claim.usable() {
 		return nil
 	}

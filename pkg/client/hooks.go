@@ -99,7 +99,8 @@ func (m *Manager) SubscribeTwoPhase(ctx context.Context, id secret.ID, hook TwoP
 	return m.subscribe(ctx, id, hook)
 }
 
-// subscribe adds a hook, also one that checks at use.
+// subscribe adds a hook, also one that checks at use. While an optional secret is absent
+// nothing is offered to it.
 func (m *Manager) subscribe(ctx context.Context, id secret.ID, hook TwoPhase) (stop func(), err error) {
 	e, ok := m.find(id)
 	if !ok {
@@ -112,10 +113,12 @@ func (m *Manager) subscribe(ctx context.Context, id secret.ID, hook TwoPhase) (s
 	cur := e.current.Load()
 	c := Change{ID: id, Version: cur.Version, Value: cur.Value}
 	s := &subscriber{TwoPhase: hook}
-	if err := e.offer(ctx, s, c); err != nil {
-		return nil, fmt.Errorf("client: subscribe to %s: %w", id, err)
+	if !e.isAbsent() {
+		if err := e.offer(ctx, s, c); err != nil {
+			return nil, fmt.Errorf("client: subscribe to %s: %w", id, err)
+		}
+		e.commit(ctx, s, c)
 	}
-	e.commit(ctx, s, c)
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.hooks = append(e.hooks, s)

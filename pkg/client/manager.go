@@ -54,6 +54,11 @@ type Config struct {
 	// the fence. [Manager.Secret], [Manager.Get] and [Manager.Subscribe] refuse these
 	// secrets: a copy of a value is not checked.
 	CheckedAtUse []secret.ID
+	// Optional are those of CheckedAtUse that need not be there: while the store answers
+	// that it has no such secret, their users refuse with an [AbsentError], and the
+	// process runs. A first version is taken into use like any other. A secret that
+	// cannot be read for another reason is an error as always.
+	Optional []secret.ID
 	// Reconfigure returns the secrets to hold after a [Manager.Reload], as they are
 	// configured now. Nil makes Reload fail.
 	Reconfigure func(context.Context) (Set, error)
@@ -155,7 +160,7 @@ func New(ctx context.Context, cfg Config) (*Manager, error) {
 	}
 	entries := make(map[secret.ID]*entry, len(cfg.IDs))
 	for _, id := range cfg.IDs {
-		entries[id] = m.newEntry(id, cfg.Source, slices.Contains(cfg.CheckedAtUse, id))
+		entries[id] = m.newEntry(id, cfg.Source, slices.Contains(cfg.CheckedAtUse, id), slices.Contains(cfg.Optional, id))
 	}
 	m.members.Store(newMembers(entries))
 	unmeter, err := m.gauges(cfg.MeterProvider.Meter(scope))
@@ -195,7 +200,7 @@ func (c Config) validate() error {
 			return fmt.Errorf("%s is checked at use and not among IDs", id)
 		}
 	}
-	return nil
+	return validateOptional(c.Optional, c.IDs, c.CheckedAtUse)
 }
 
 // withDefaults returns c with its zero values replaced. Negative values stay: they

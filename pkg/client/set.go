@@ -21,6 +21,9 @@ type Set struct {
 	// CheckedAtUse are those of IDs that the process uses through users that check,
 	// see [Config.CheckedAtUse]. It applies to secrets that are added.
 	CheckedAtUse []secret.ID
+	// Optional are those that need not be there, see [Config.Optional]. It applies to
+	// secrets that are added.
+	Optional []secret.ID
 }
 
 // members are the secrets that a Manager holds at a time. They are not changed:
@@ -47,8 +50,8 @@ func (m *Manager) find(id secret.ID) (*entry, bool) {
 }
 
 // newEntry returns an entry that is not among the members yet.
-func (m *Manager) newEntry(id secret.ID, source Source, checked bool) *entry {
-	e := &entry{m: m, id: id, checked: checked}
+func (m *Manager) newEntry(id secret.ID, source Source, checked, optional bool) *entry {
+	e := &entry{m: m, id: id, checked: checked, optional: optional}
 	e.source.Store(&source)
 	e.handle.e = e
 	return e
@@ -109,6 +112,9 @@ func (m *Manager) compare(next Set) (*change, error) {
 	if next.Source == nil || len(next.IDs) == 0 {
 		return nil, errors.New("the new configuration has no secret")
 	}
+	if err := validateOptional(next.Optional, next.IDs, next.CheckedAtUse); err != nil {
+		return nil, err
+	}
 	var errs []error
 	for _, id := range slices.Compact(slices.Sorted(slices.Values(next.IDs))) {
 		spec, err := next.Source.Spec(id)
@@ -118,7 +124,7 @@ func (m *Manager) compare(next Set) (*change, error) {
 		}
 		e, held := c.before.entries[id]
 		if !held {
-			c.added = append(c.added, m.newEntry(id, next.Source, slices.Contains(next.CheckedAtUse, id)))
+			c.added = append(c.added, m.newEntry(id, next.Source, slices.Contains(next.CheckedAtUse, id), slices.Contains(next.Optional, id)))
 			continue
 		}
 		c.kept = append(c.kept, e)
@@ -187,9 +193,15 @@ func (c *change) resolve(ctx context.Context) error {
 	for _, e := range c.added {
 		errs = append(errs, e.enrol(ctx))
 	}
-	for _, mv := range c.moved {
+	moved := c.moved
+	c.moved = nil
+	for _, mv := range moved {
 		var err error
-		if mv.got, err = read(ctx, mv.e, c.source); err != nil {
+		switch mv.got, err = read(ctx, mv.e, c.source); {
+		case err == nil:
+			c.moved = append(c.moved, mv)
+		case mv.e.isAbsent() && notThere(err): // it stays absent
+		default:
 			spec, _ := c.source.Spec(mv.e.id) // it was there before
 			errs = append(errs, remedy(mv.e.id, spec, err))
 		}

@@ -2,6 +2,7 @@ package eventbridge_test
 
 import (
 	"errors"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -40,7 +41,7 @@ func TestAnEntryIsTheEventItself(t *testing.T) {
 		t.Errorf("source %q, detail-type %q", a.Source, a.DetailType)
 	}
 	d := a.Detail
-	if d.SpecVersion != "1.0" || d.ID != e.ID || d.Source != e.Source || d.Type != e.Type || d.Subject != e.Data.SecretID || !d.Time.Equal(e.Time) || d.Data != e.Data {
+	if d.SpecVersion != "1.0" || d.ID != e.ID || d.Source != e.Source || d.Type != e.Type || d.Subject != e.Data.SecretID || !d.Time.Equal(e.Time) || !reflect.DeepEqual(d.Data, e.Data) {
 		t.Errorf("detail %+v is not the event %+v", d, e)
 	}
 	if want := "00-" + sc.TraceID().String() + "-" + sc.SpanID().String() + "-01"; d.TraceParent != want {

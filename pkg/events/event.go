@@ -85,7 +85,10 @@ type Data struct {
 	Reason      Reason `json:"reason,omitempty"`
 	// Missed is set in an announcement that was made up for later: when it was stored
 	// says nothing about when the version was promoted.
-	Missed     bool      `json:"missed,omitempty"`
+	Missed bool `json:"missed,omitempty"`
+	// Violations are the rules of the policy that VersionID breaks. They are present in
+	// a TypeRotated about a version that another program wrote.
+	Violations []string  `json:"violations,omitempty"`
 	OccurredAt time.Time `json:"occurred_at,omitzero"`
 	// NotAfter is the end of VersionID's life, absent for a version without end.
 	NotAfter time.Time `json:"not_after,omitzero"`
@@ -132,6 +135,9 @@ type Rollout struct {
 	State RolloutState `json:"state"`
 	// StartedAt is when the version was announced.
 	StartedAt time.Time `json:"started_at,omitzero"`
+	// BehindSince is since when instances have been behind, if that is before this
+	// rollout: earlier ones were superseded before they converged.
+	BehindSince time.Time `json:"behind_since,omitzero"`
 	// ConvergedAt is when the last instance reported the version.
 	ConvergedAt time.Time `json:"converged_at,omitzero"`
 	// RetireAt is when the previous version may be retired.

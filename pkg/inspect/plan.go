@@ -181,6 +181,8 @@ const (
 	CodeTimerMoved secret.FindingCode = "timer_differs"
 	// CodeNotAnnounced: services were not told of the current version.
 	CodeNotAnnounced secret.FindingCode = "not_announced"
+	// CodePolicy: another program wrote the current version, which breaks the policy.
+	CodePolicy secret.FindingCode = "policy"
 	// CodePendingForeign: another program than a rotator left a pending version.
 	CodePendingForeign secret.FindingCode = "pending_foreign"
 )

@@ -133,6 +133,7 @@ func (v *View) rollout(ctx context.Context, s *Secret, spec secret.Spec, last ev
 	}
 	untrusted = untrusted || err != nil
 	s.Announced, s.AnnouncedAt = announced.Event.Data.VersionID, announced.At
+	s.violates(announced.Event.Data)
 	if s.RolloutSince.IsZero() && s.Announced == s.VersionID {
 		s.RolloutSince = announced.At
 	}

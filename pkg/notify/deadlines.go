@@ -4,8 +4,11 @@ import (
 	"container/heap"
 	"time"
 
+	"go.opentelemetry.io/otel/trace"
+
 	"github.com/tradepulse/rotator/pkg/events"
 	"github.com/tradepulse/rotator/pkg/rollout"
+	"github.com/tradepulse/rotator/pkg/secret"
 )
 
 // tracked is a secret whose rollout is followed.
@@ -18,6 +21,9 @@ type tracked struct {
 	// notified are the services, not configured as subscribers, that were
 	// notified of the version because they turned out to use another one.
 	notified []string
+	// cause is the trace of the announcement of version traced.
+	cause    trace.SpanContext
+	traced   secret.VersionID
 	deadline time.Time
 	at       int // the index in deadlineQueue, negative while it is not there
 }

@@ -158,7 +158,7 @@ func (t *tracker) decide(now time.Time, tr *tracked) decision {
 	defer t.mu.Unlock()
 	for {
 		if tr.next != nil && tr.rollout.Ended() {
-			t.set(tr, rollout.Begin(*tr.next))
+			t.set(tr, tr.rollout.After(*tr.next))
 			tr.next = nil
 		}
 		f, unnotified := t.summaryFacts(now, tr)
@@ -213,7 +213,7 @@ func (t *tracker) fullFacts(now time.Time, f rollout.Facts, tr *tracked) rollout
 func (t *tracker) settle(ctx context.Context, d decision) error {
 	work := context.WithoutCancel(ctx)
 	for range maxMoves {
-		if err := t.perform(work, d); err != nil {
+		if err := t.perform(t.caused(work, d), d); err != nil {
 			return err
 		}
 		if d.waits() || ctx.Err() != nil {
@@ -227,6 +227,17 @@ func (t *tracker) settle(ctx context.Context, d decision) error {
 	defer t.mu.Unlock()
 	t.touch(d.tr)
 	return nil
+}
+
+// caused returns ctx with the trace of the rotation that d is about, to which the moves
+// of its rollout and the order to retire are linked.
+func (t *tracker) caused(ctx context.Context, d decision) context.Context {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if d.tr.traced != d.next.VersionID {
+		return ctx // announced before this process began, or overtaken
+	}
+	return trace.ContextWithRemoteSpanContext(ctx, d.tr.cause)
 }
 
 // perform carries the actions out in their order, and then takes the rollout into
@@ -297,7 +308,7 @@ func (t *tracker) audience(spec secret.Spec) []string {
 // publishes a move. It returns false when another notifier was quicker; what it said has
 // been adopted then.
 func (t *tracker) publish(ctx context.Context, d decision, why rollout.Reason) (won bool, err error) {
-	ctx, span := t.tracer.Start(ctx, "rollout."+string(d.next.State), trace.WithAttributes(
+	ctx, span := t.tracer.Start(ctx, "rollout."+string(d.next.State), trace.WithNewRoot(), trace.WithLinks(trace.LinkFromContext(ctx)), trace.WithAttributes(
 		attribute.String("secret.id", string(d.next.SecretID)), attribute.String("rollout.reason", string(why))))
 	defer span.End()
 	seq, err := t.bus.PublishAfter(ctx, d.next.Event(t.source, d.facts), d.after)

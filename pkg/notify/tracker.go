@@ -68,12 +68,14 @@ func newTracker(cfg Config, m *instruments, tracer trace.Tracer) *tracker {
 // watchLog follows announcements, rollouts and discoveries until ctx ends. What it
 // hears changes only what is known; passes act on it.
 func (t *tracker) watchLog(ctx context.Context) error {
-	return t.bus.WatchLog(ctx, []events.Type{events.TypeRotated, events.TypeRollout, events.TypeDiscovered}, func(_ context.Context, a events.Announcement) error {
+	return t.bus.WatchLog(ctx, []events.Type{events.TypeRotated, events.TypeRollout, events.TypeDiscovered}, func(ctx context.Context, a events.Announcement) error {
 		t.mu.Lock()
 		defer t.mu.Unlock()
 		switch a.Event.Type {
 		case events.TypeRotated:
 			t.announced(a.Event.Data)
+			tr := t.secrets[a.Event.Data.SecretID]
+			tr.cause, tr.traced = trace.SpanContextFromContext(ctx), a.Event.Data.VersionID
 		case events.TypeDiscovered:
 			t.discovered(a.Event.Data)
 		default:

@@ -1,6 +1,7 @@
 package rollout
 
 import (
+	"reflect"
 	"testing"
 	"time"
 
@@ -50,7 +51,7 @@ func TestAMissedAnnouncementNamesItsCause(t *testing.T) {
 			SecretID: "ID", Store: "main", VersionID: "v2", PreviousVersionID: "v1", Reason: c.want, Missed: true,
 			OccurredAt: t0, NotAfter: made.Add(time.Hour), RotationID: c.token,
 		}
-		if e.Type != events.TypeRotated || e.Source != "/test" || !e.Time.Equal(t0) || e.Data != want {
+		if e.Type != events.TypeRotated || e.Source != "/test" || !e.Time.Equal(t0) || !reflect.DeepEqual(e.Data, want) {
 			t.Errorf("%s: got %+v, want %+v", name, e.Data, want)
 		}
 	}

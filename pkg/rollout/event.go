@@ -26,7 +26,7 @@ func (r Rollout) data(at time.Time, f Facts) events.Data {
 		SecretID: r.SecretID, Store: r.Store, VersionID: r.VersionID, PreviousVersionID: r.PreviousVersionID,
 		Reason: r.Cause, RotationID: r.RotationID, OccurredAt: at,
 		Rollout: &events.Rollout{
-			State: r.State, StartedAt: r.StartedAt, ConvergedAt: r.ConvergedAt, RetireAt: r.RetireAt,
+			State: r.State, StartedAt: r.StartedAt, ConvergedAt: r.ConvergedAt, RetireAt: r.RetireAt, BehindSince: r.BehindSince,
 			Applied: f.Applied, Blocking: Listed(blocking), BlockingTotal: len(blocking),
 		},
 	}

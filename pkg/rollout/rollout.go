@@ -25,6 +25,10 @@ type Rollout struct {
 	// StartedAt is when the version was announced. With VersionID it tells one
 	// rollout from another: a version may be announced again.
 	StartedAt time.Time
+	// BehindSince is since when instances have been behind, over the rollouts that were
+	// superseded before every instance ran their version. Zero means since Since. A
+	// secret that rotates more often than its deadline stalls by it.
+	BehindSince time.Time
 	// ConvergedAt is when every instance was last found to run the version,
 	// and stays set when that turns out not to hold.
 	ConvergedAt time.Time
@@ -63,11 +67,19 @@ func Begin(d events.Data) Rollout {
 	}
 }
 
+// After returns the rollout of the version that d announces, which follows r.
+func (r Rollout) After(d events.Data) Rollout {
+	next := Begin(d)
+	next.BehindSince = r.BehindSince
+	return next
+}
+
 // Resume returns the rollout that a [events.TypeRollout] event describes.
 func Resume(d events.Data) Rollout {
 	r := Begin(d)
 	r.State, r.Since = d.Rollout.State, d.OccurredAt
 	r.StartedAt, r.ConvergedAt, r.RetireAt = d.Rollout.StartedAt, d.Rollout.ConvergedAt, d.Rollout.RetireAt
+	r.BehindSince = d.Rollout.BehindSince
 	return r
 }
 
@@ -211,7 +223,7 @@ func Advance(now time.Time, r Rollout, f Facts) (Rollout, []Action) {
 	case r.Ended():
 		return r, nil
 	case f.Newer:
-		return r.supersede(now)
+		return r.supersede(now, f)
 	case !f.Configured:
 		return r, nil
 	}
@@ -232,13 +244,36 @@ func Advance(now time.Time, r Rollout, f Facts) (Rollout, []Action) {
 }
 
 func (r Rollout) move(now time.Time, to events.RolloutState, why Reason) (Rollout, []Action) {
+	switch to {
+	case events.RolloutRolling, events.RolloutSuperseded:
+	case events.RolloutStalled:
+		r.BehindSince = r.behindSince()
+	default:
+		r.BehindSince = time.Time{}
+	}
 	r.State, r.Since, r.Reminder, r.Ordered = to, now, time.Time{}, false
 	return r, []Action{{Kind: ActionPublish, Reason: why}}
 }
 
-// supersede ends r. A rollout that was never published ends without an event.
-func (r Rollout) supersede(now time.Time) (Rollout, []Action) {
+// behindSince returns since when instances have been behind if some are now.
+func (r Rollout) behindSince() time.Time {
+	if r.BehindSince.IsZero() {
+		return r.Since
+	}
+	return r.BehindSince
+}
+
+// supersede ends r. A rollout that was never published ends without an event. The next
+// one counts its deadline from when instances fell behind.
+func (r Rollout) supersede(now time.Time, f Facts) (Rollout, []Action) {
 	unheard := r.State == ""
+	switch {
+	case unheard:
+	case r.State == events.RolloutRolling && f.Deadline > 0 && len(f.Blocking) > 0 && !f.waits():
+		r.BehindSince = r.behindSince()
+	case r.State != events.RolloutStalled || len(f.Blocking) == 0:
+		r.BehindSince = time.Time{}
+	}
 	r.RetireAt = time.Time{}
 	r, publish := r.move(now, events.RolloutSuperseded, ReasonNewer)
 	if unheard {
@@ -277,7 +312,7 @@ func (r Rollout) heldUntil() time.Time {
 
 // overdue reports whether a blocked rollout has passed its deadline.
 func (r Rollout) overdue(now time.Time, f Facts) bool {
-	return f.Deadline > 0 && !now.Before(r.Since.Add(f.Deadline))
+	return f.Deadline > 0 && !now.Before(r.behindSince().Add(f.Deadline))
 }
 
 func (r Rollout) stalled(now time.Time, f Facts) (Rollout, []Action) {
@@ -387,7 +422,7 @@ func (r Rollout) Wake(now time.Time, f Facts) time.Time {
 	if r.State != events.RolloutRolling && r.State != events.RolloutWaiting {
 		held = time.Time{}
 	}
-	times := []time.Time{held, r.Since.Add(f.Deadline), r.RetireAt, r.Reminder}
+	times := []time.Time{held, r.Since.Add(f.Deadline), r.behindSince().Add(f.Deadline), r.RetireAt, r.Reminder}
 	for _, b := range f.Blocking {
 		times = append(times, b.Until)
 	}

@@ -219,3 +219,52 @@ func TestWake(t *testing.T) {
 		})
 	}
 }
+
+// TestDeadlineOutlivesSupersededRollouts: a service that lags behind stalls the rollout
+// although each version is replaced before its deadline.
+func TestDeadlineOutlivesSupersededRollouts(t *testing.T) {
+	t.Parallel()
+	facts := Facts{Configured: true, Deadline: deadline, Blocking: old, Fresh: true}
+	newer := facts
+	newer.Newer = true
+	now := t0
+	r := Begin(events.Data{SecretID: "S", VersionID: "v0", PreviousVersionID: "v", OccurredAt: now})
+	next := func(f Facts) Rollout {
+		t.Helper()
+		r, _ = Advance(now, r, f)
+		return r
+	}
+	replace := func() {
+		t.Helper()
+		if ended := next(newer); ended.State != events.RolloutSuperseded {
+			t.Fatalf("it is %s", ended.State)
+		}
+		r = Resume(r.Event("/test", newer).Data) // another process goes on
+		r = r.After(events.Data{SecretID: "S", VersionID: "v1", PreviousVersionID: "v0", OccurredAt: now})
+		next(facts)
+	}
+	next(facts)
+	for range 4 { // each is there for a quarter of the deadline
+		if stalled := next(facts); stalled.State != events.RolloutRolling {
+			t.Fatalf("at %s it is %s", now.Sub(t0), stalled.State)
+		}
+		now = now.Add(deadline / 4)
+		replace()
+	}
+	if got := next(facts); got.State != events.RolloutStalled {
+		t.Errorf("after the deadline it is %s", got.State)
+	}
+	replace()
+	if got := next(facts); got.State != events.RolloutStalled {
+		t.Errorf("the next version is %s, though nothing has changed", got.State)
+	}
+	caughtUp := facts
+	caughtUp.Blocking = nil
+	if got := next(caughtUp); got.State != events.RolloutConverged || !got.BehindSince.IsZero() {
+		t.Errorf("once every instance runs it, it is %s, behind since %s", got.State, got.BehindSince)
+	}
+	replace()
+	if got := next(facts); got.State != events.RolloutRolling {
+		t.Errorf("the version after that is %s at once", got.State)
+	}
+}

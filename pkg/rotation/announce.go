@@ -18,7 +18,9 @@ func (x *run) announceNew(ctx context.Context) error {
 
 // announceMissing announces the current version where the log lacks it.
 func (x *run) announceMissing(ctx context.Context) error {
-	return x.announce(ctx, rollout.MissedAnnouncement(x.r.cfg.Source, time.Now(), x.state.spec, x.state.meta))
+	e := rollout.MissedAnnouncement(x.r.cfg.Source, time.Now(), x.state.spec, x.state.meta)
+	x.r.judge(ctx, x.state.spec, &e)
+	return x.announce(ctx, e)
 }
 
 // announce publishes e directly after the announcement that was last when the
@@ -32,6 +34,7 @@ func (x *run) announce(ctx context.Context, e events.Event) error {
 	x.r.log.LogAttrs(ctx, slog.LevelInfo, "secret.rotated", slog.String("secret_id", string(e.Data.SecretID)),
 		slog.String("version_id", string(e.Data.VersionID)), slog.String("previous_version_id", string(e.Data.PreviousVersionID)),
 		slog.String("reason", string(e.Data.Reason)))
+	x.r.blame(ctx, e.Data)
 	return nil
 }
 

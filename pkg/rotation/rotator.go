@@ -128,7 +128,9 @@ type Rotator struct {
 	rotations metric.Int64Counter
 	retired   metric.Int64Counter
 	failures  metric.Int64Counter
-	duration  metric.Float64Histogram
+	// violations counts versions of other programs that break their policy.
+	violations metric.Int64Counter
+	duration   metric.Float64Histogram
 }
 
 const scope = "github.com/tradepulse/rotator/pkg/rotation"
@@ -149,6 +151,7 @@ func (r *Rotator) instruments(m metric.Meter) error {
 	r.rotations = i.Counter("rotator.rotations", "{rotation}", "Rotations by outcome.")
 	r.retired = i.Counter("rotator.versions.retired", "{version}", "Versions retired after every instance ran the next one.")
 	r.failures = i.Counter("rotator.rotation.failures", "{try}", "Tries that failed, by step, code and whether the rotation was given up.")
+	r.violations = i.Counter("rotator.policy.violations", "{version}", "Versions of other programs that break the policy of their secret, when they are announced.")
 	r.duration = i.Histogram("rotator.rotation.duration", "s", "Time from taking a near-expiry event to its end.")
 	return i.Err()
 }

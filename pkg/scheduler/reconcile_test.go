@@ -69,6 +69,11 @@ func newSiteOf(t *testing.T, spec secret.Spec) *site {
 // write makes a new current version as another program would.
 func (x *site) write() secret.VersionID {
 	x.t.Helper()
+	return x.writeValue("Value-1")
+}
+
+func (x *site) writeValue(value string) secret.VersionID {
+	x.t.Helper()
 	x.n++
 	m, err := x.mem.Describe(x.t.Context(), string(id))
 	if err != nil {
@@ -76,7 +81,7 @@ func (x *site) write() secret.VersionID {
 	}
 	from := m.Current().ID
 	v, err := x.mem.Put(x.t.Context(), string(id), store.Write{
-		Token: secret.NewToken(id, from, "another program", x.n), From: from, Value: secret.NewValue([]byte("Value-1")), Create: true,
+		Token: secret.NewToken(id, from, "another program", x.n), From: from, Value: secret.NewValue([]byte(value)), Create: true,
 	})
 	if err != nil {
 		x.t.Fatal(err)

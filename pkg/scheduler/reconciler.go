@@ -21,6 +21,8 @@ import (
 type reconciler struct {
 	cfg   Config
 	armed metric.Int64Counter
+	// violations counts versions of other programs that break their policy.
+	violations metric.Int64Counter
 }
 
 // outcome is what the reconciliation of one secret did. Armed and announced are
@@ -114,9 +116,14 @@ func (r *reconciler) announce(ctx context.Context, spec secret.Spec, f Facts) (b
 	if err != nil || !rollout.Unannounced(meta, last.Event.Data) {
 		return false, err
 	}
-	_, err = r.cfg.Bus.PublishAfter(ctx, rollout.MissedAnnouncement(r.cfg.Source, time.Now(), now.Spec, meta), last.Seq)
+	e := rollout.MissedAnnouncement(r.cfg.Source, time.Now(), now.Spec, meta)
+	r.judge(ctx, now.Spec, &e)
+	_, err = r.cfg.Bus.PublishAfter(ctx, e, last.Seq)
 	if errors.Is(err, events.ErrConflict) {
 		return false, nil
+	}
+	if err == nil {
+		r.blame(ctx, e.Data)
 	}
 	return err == nil, err
 }

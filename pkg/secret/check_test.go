@@ -138,6 +138,9 @@ func TestAFieldOfAValue(t *testing.T) {
 			t.Errorf("%q: the error quotes the document: %v", pointer, err)
 		}
 	}
+	if _, err := secret.NewValue([]byte("\ufeff{\"user\":\"x\"}")).Field("/user"); !errors.Is(err, secret.ErrNoField) || !strings.Contains(err.Error(), "byte order mark") {
+		t.Errorf("behind a byte order mark: %v", err)
+	}
 	if _, err := secret.NewValue([]byte("no document s3cr3t")).Field("/user"); !errors.Is(err, secret.ErrNoField) || strings.Contains(err.Error(), "s3cr3t") {
 		t.Errorf("err %v", err)
 	}

@@ -39,6 +39,9 @@ func isPointer(s string) bool {
 
 // locate returns where the JSON value at the pointer starts and ends in doc.
 func locate(doc []byte, pointer string) (start, end int, err error) {
+	if bytes.HasPrefix(doc, []byte("\ufeff")) {
+		return 0, 0, fmt.Errorf("%w: it begins with a byte order mark (BOM); write it again without", ErrNoField)
+	}
 	if !json.Valid(doc) {
 		return 0, 0, ErrNoField
 	}

@@ -57,6 +57,7 @@ type Store struct {
 	access  metric.Int64Counter
 	took    metric.Float64Histogram
 	skew    metric.Float64Gauge
+	reads   *accessLog
 }
 
 const scope = "github.com/tradepulse/rotator/pkg/store"
@@ -71,7 +72,7 @@ func New(name string, d Driver, opts *Options) (*Store, error) {
 		return nil, errors.New("store: a name and a driver are required")
 	}
 	o = o.withDefaults()
-	s := &Store{name: name, d: d, timeout: o.Timeout, log: o.Logger, tracer: o.TracerProvider.Tracer(scope)}
+	s := &Store{name: name, d: d, timeout: o.Timeout, log: o.Logger, tracer: o.TracerProvider.Tracer(scope), reads: newAccessLog(name, o.Logger)}
 	i := telemetry.New(o.MeterProvider.Meter(scope))
 	s.access = i.Counter("secret.access", "{call}", "Calls to a store, by operation and outcome.")
 	s.took = i.Histogram("rotator.store.duration", "s", "Time of a call to a store.")
@@ -209,6 +210,7 @@ func (s *Store) list(ctx context.Context, yield func(secret.Metadata) bool) erro
 
 // Close closes the driver.
 func (s *Store) Close() error {
+	s.reads.close()
 	if err := s.d.Close(); err != nil {
 		return fmt.Errorf("store %s: close: %w", s.name, err)
 	}
@@ -256,6 +258,10 @@ func (s *Store) observe(ctx context.Context, op, path string, level slog.Level, 
 		if ahead, known := d.Skew(); known {
 			s.skew.Record(ctx, ahead.Seconds(), metric.WithAttributes(attribute.String("store", s.name)))
 		}
+	}
+	if level == slog.LevelInfo {
+		s.reads.read(ctx, path, outcome)
+		return
 	}
 	s.log.LogAttrs(ctx, level, "secret.access", slog.String("store", s.name), slog.String("operation", op), slog.String("secret", path), slog.String("outcome", outcome))
 }

@@ -48,6 +48,9 @@ func (d *delivery) deliver(ctx context.Context, c client.Change) error {
 	if err := f.untell(); err != nil {
 		return err
 	}
+	if f.Before {
+		return d.deliverBefore(ctx, c)
+	}
 	if !held {
 		if err := f.write(c.Value); err != nil {
 			return err
@@ -70,6 +73,30 @@ func (d *delivery) deliver(ctx context.Context, c client.Change) error {
 			return err
 		}
 		d.told = c.Version.ID
+	}
+	return f.tell(c.Version.ID)
+}
+
+// deliverBefore tells the program before the file changes: a reader of the file then
+// finds no value that the program does not accept yet. If the program refuses the value,
+// the file is as it was. A crash in between has the next start tell it again.
+func (d *delivery) deliverBefore(ctx context.Context, c client.Change) error {
+	f := d.file
+	if !d.silent && d.told != c.Version.ID {
+		next, remove, err := f.offer(c.Value)
+		if err != nil {
+			return err
+		}
+		defer remove()
+		if err := f.Reload.Reload(ctx, next, c); err != nil {
+			return err
+		}
+		d.told = c.Version.ID
+	}
+	if !f.holds(c.Value) {
+		if err := f.write(c.Value); err != nil {
+			return err
+		}
 	}
 	return f.tell(c.Version.ID)
 }

@@ -27,6 +27,9 @@ type File struct {
 	// Reload makes a program use the file. Nil is for a program that reads it at
 	// each use.
 	Reload Reload
+	// Before has Reload called before the file changes, with the path of a temporary
+	// file that holds the new value.
+	Before bool
 }
 
 // Reload makes a program use a file that has changed. Its errors hold no value.
@@ -114,6 +117,15 @@ func (f File) write(v secret.Value) error {
 		return err
 	}
 	return explain(replace(path, beside(path, "tmp"), v.Reveal(), f.Mode, f.UID, f.GID))
+}
+
+// offer puts a value into a temporary file, and returns its path and what removes it.
+func (f File) offer(v secret.Value) (path string, remove func(), err error) {
+	path = f.beside("next")
+	if err := replace(path, f.temporary(), v.Reveal(), f.Mode, f.UID, f.GID); err != nil {
+		return "", nil, explain(err)
+	}
+	return path, func() { _ = os.Remove(path) }, nil // the next offer replaces one that stays
 }
 
 // told returns the version that the program was told of last, "" when that is

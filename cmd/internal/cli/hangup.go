@@ -6,6 +6,10 @@ import (
 	"syscall"
 )
 
+// IgnoreBrokenPipes has a program that runs for long go on when what reads its log ends:
+// a write then fails, where it would have ended the process.
+func IgnoreBrokenPipes() { signal.Ignore(syscall.SIGPIPE) }
+
 // Hangups returns where SIGHUP arrives, which does not end the process from now on.
 // Several that are not read yet are one.
 func Hangups() (<-chan os.Signal, func()) {

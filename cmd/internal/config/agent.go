@@ -39,7 +39,7 @@ type AgentFile struct {
 	Group string `json:"group,omitzero" jsonschema:"minLength=1,maxLength=64"`
 	// The process to signal after the file has changed.
 	Signal *AgentSignal `json:"signal,omitzero"`
-	// The command to run after the file has changed, in place of a signal.
+	// The command to run after, or before, the file changes, in place of a signal.
 	Command *AgentCommand `json:"command,omitzero"`
 }
 
@@ -62,6 +62,9 @@ type AgentCommand struct {
 	// After this time it is killed, with what it has started, and counts as
 	// failed.
 	Timeout Duration `json:"timeout,omitzero" default:"30s"`
+	// Run it before the file changes, with the new value in a temporary file that
+	// ROTATOR_FILE names: for a command that has another program accept the value.
+	Before bool `json:"before,omitzero"`
 }
 
 // FileMode returns the permissions of the file.

@@ -21,7 +21,7 @@ func TestFilesOfTheAgent(t *testing.T) {
 		"one process": {"{service: x, files: [{id: a, path: /run/a, signal: {pid: 1, pid_file: /run/p}}]}",
 			[]string{"test.yaml:4:59: agent.files[0].signal: it has to name one process; give pid_file or pid, one of them"}},
 		"the owner can read it": {`{service: x, files: [{id: a, path: /run/a, mode: "0040"}]}`,
-			[]string{"test.yaml:4:57: agent.files[0].mode: the owner could not read it; write it as 0400, or 0440 for a group too"}},
+			[]string{"test.yaml:4:57: agent.files[0].mode: the owner could not read it; write it in quotes, as \"0400\", or \"0440\" for a group too"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			wantProblems(t, problems(t, secrets+"agent: "+c.agent+"\n"), c.want...)

@@ -26,6 +26,9 @@ func (k *checker) secrets() {
 		if s.Path != "" && w.path == "" {
 			k.report(append(at, "path"), "it names no secret", "write the path without / at its ends, such as team/db")
 		}
+		if o, ok := k.cfg.Stores[s.Store].Options.(stateful); ok && !o.amongStates("") && o.amongStates(s.Path) {
+			k.report(append(at, "path"), "the store keeps pending versions there (state_prefix)", "move the secret, or set state_prefix of the store")
+		}
 		if first, ok := paths[w]; ok && s.Store != "" && s.Path != "" {
 			k.report(append(at, "path"), fmt.Sprintf("secrets[%d] is the same secret of the store %s", first, s.Store), "remove one: two would rotate it in turns")
 		}
@@ -113,12 +116,21 @@ func (k *checker) spec(at []string, s Secret) {
 	k.reachable(at, s, spec.Windows)
 }
 
+// deadline checks that a version is there for longer than its rollout may take. What has
+// been behind counts over the versions between, so the deadline works all the same.
+func (k *checker) deadline(at []string, s Settings, life DurationOrNone) {
+	if d := s.Deadline; k.written(append(at, "deadline")...) && life > 0 && d >= life {
+		k.warn(append(at, "deadline"), fmt.Sprintf("a version is replaced %s after it was made, before %s have passed", life, d), "set it to less than ttl minus refresh_margin")
+	}
+}
+
 // lifetime checks the lifetime against what is kept of it in reserve.
 func (k *checker) lifetime(at []string, s Secret) {
 	if s.TTL <= 0 {
 		return
 	}
 	margin := max(0, s.RefreshMargin)
+	k.deadline(at, s.Settings, s.TTL-margin)
 	switch {
 	case margin >= s.TTL:
 		k.report(append(at, "ttl"), fmt.Sprintf("%s is not longer than refresh_margin (%s), so a version would be due at once", s.TTL, margin), "raise ttl well above the margin")

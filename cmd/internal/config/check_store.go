@@ -1,13 +1,29 @@
 package config
 
 import (
+	"strings"
+
 	"github.com/tradepulse/rotator/pkg/eventbridge"
 	"github.com/tradepulse/rotator/pkg/store"
+	"github.com/tradepulse/rotator/pkg/store/vault"
 )
 
 func eventful(f store.Features) bool { return f.EventSource == eventbridge.SecretsManager }
 
+// stateful are options of a store that keeps pending versions beside its secrets.
+type stateful interface{ amongStates(path string) bool }
+
+// amongStates reports whether a path, within the prefix of the store, is where it keeps
+// pending versions.
+func (o *Vault) amongStates(path string) bool {
+	states, full := vault.NormalPath(o.StatePrefix), vault.NormalPath(o.Prefix+"/"+path)
+	return states != "" && (full == states || strings.HasPrefix(full, states+"/"))
+}
+
 func (o *Vault) check(k *checker, _ string, at []string) {
+	if o.amongStates("") {
+		k.report(append(at, "prefix"), "it is that of pending versions (state_prefix)", "give each its own")
+	}
 	at = append(at, "auth")
 	if !k.whole(at...) {
 		return

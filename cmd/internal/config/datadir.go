@@ -1,6 +1,7 @@
 package config
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 )
@@ -30,7 +31,7 @@ func (c *Config) DataDir(lookup func(string) (string, bool)) (string, error) {
 	}
 	home, err := os.UserHomeDir()
 	if err != nil {
-		return "", err
+		return "", fmt.Errorf("%w: set node.data_dir, where a single node keeps its data", err)
 	}
 	return filepath.Join(home, ".local", "state", "rotator"), nil
 }

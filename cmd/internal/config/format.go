@@ -41,7 +41,7 @@ func formats() []format {
 		{"queue-url", checkQueueURL, "write it as SQS shows it: https://sqs.REGION.amazonaws.com/ACCOUNT/NAME"},
 		{"file", checkFile, "name a file that holds it"},
 		{"trusted-key", checkTrustedKey, "name a file with a public key, or its roles and the file, such as notifier=/etc/rotator/notifier.pub"},
-		{"file-mode", checkMode, "write it as 0400, or 0440 for a group too"},
+		{"file-mode", checkMode, `write it in quotes, as "0400", or "0440" for a group too`},
 		{"env-name", checkEnvName, "name a variable, such as ROTATOR_MASTER_KEY_BASE64, not its value"},
 	}
 }

@@ -26,6 +26,7 @@ import (
 // Run runs roles with the configuration that was read from the file at path, until ctx
 // ends and everything in hand is done. At SIGHUP it loads the file again.
 func Run(ctx context.Context, cfg *config.Config, path string, roles []string) (err error) {
+	cli.IgnoreBrokenPipes()
 	hangup, stop := cli.Hangups()
 	defer stop()
 	tel, err := cli.Telemetry(ctx, "rotator", cfg)

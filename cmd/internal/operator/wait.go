@@ -41,8 +41,16 @@ type Wait struct {
 // String implements pflag.Value.
 func (w *Wait) String() string { return string(w.For) }
 
-// Set implements pflag.Value.
+// Set implements pflag.Value. A duration, as the flag took once, is the timeout for the
+// new version, and 0 waits for nothing.
 func (w *Wait) Set(text string) error {
+	if d, err := time.ParseDuration(text); err == nil && d >= 0 {
+		w.For, w.Timeout = WaitRotated, d
+		if d == 0 {
+			w.For = WaitNone
+		}
+		return nil
+	}
 	if !slices.Contains(WaitStates, WaitState(text)) {
 		return fmt.Errorf("%q: want none, rotated, converged or retired", text)
 	}

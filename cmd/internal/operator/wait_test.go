@@ -80,3 +80,21 @@ func TestWhatAStateIsEnoughFor(t *testing.T) {
 		t.Errorf("late: %v", err)
 	}
 }
+
+// TestWaitTakesADuration, as scripts give it that were written before the states.
+func TestWaitTakesADuration(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string]Wait{
+		"0": {WaitNone, 0}, "15s": {WaitRotated, 15 * time.Second}, "retired": {WaitRetired, time.Minute},
+	} {
+		got := Wait{WaitRotated, time.Minute}
+		if err := got.Set(text); err != nil || got != want {
+			t.Errorf("%s: %+v, %v", text, got, err)
+		}
+	}
+	for _, text := range []string{"", "-1s", "soon"} {
+		if err := new(Wait).Set(text); err == nil {
+			t.Errorf("%q is taken", text)
+		}
+	}
+}

@@ -36,6 +36,9 @@ type Options struct {
 	// CheckedAtUse are those that the code checks at each use, see
 	// [github.com/tradepulse/rotator/pkg/client.Config].
 	CheckedAtUse []secret.ID
+	// Optional are those that need not be there, see
+	// [github.com/tradepulse/rotator/pkg/client.Config].
+	Optional []secret.ID
 	// Providers are the stores that the operator can choose, besides env.
 	Providers []Provider
 	// File is the configuration. "" means the one that FileVariable names, if
@@ -161,7 +164,7 @@ func (c *Client) open(ctx context.Context, o Options, cfg *Config, p Provider) e
 	}
 	c.Manager, err = client.New(ctx, client.Config{
 		Service: cfg.Service, Instance: cfg.Instance, Fleet: cfg.Fleet, Source: set.Source, IDs: set.IDs, Bus: bus,
-		CheckedAtUse: set.CheckedAtUse, Join: cfg.Join, PollInterval: cfg.PollInterval, Fence: cfg.Fence, Lease: cfg.Lease, Lookup: o.Lookup,
+		CheckedAtUse: set.CheckedAtUse, Optional: set.Optional, Join: cfg.Join, PollInterval: cfg.PollInterval, Fence: cfg.Fence, Lease: cfg.Lease, Lookup: o.Lookup,
 		Logger: o.Logger, MeterProvider: o.MeterProvider, TracerProvider: o.TracerProvider,
 		Reconfigure: func(context.Context) (client.Set, error) { return c.reconfigured(o) },
 	})
@@ -175,7 +178,7 @@ func (o Options) ids(cfg *Config) []secret.ID {
 
 // set returns what to hold, in the store that is open.
 func (c *Client) set(o Options, cfg *Config) (client.Set, error) {
-	set := client.Set{IDs: o.ids(cfg), CheckedAtUse: slices.Clone(o.CheckedAtUse)}
+	set := client.Set{IDs: o.ids(cfg), CheckedAtUse: slices.Clone(o.CheckedAtUse), Optional: o.Optional}
 	for _, id := range cfg.CheckedAtUse {
 		set.CheckedAtUse = append(set.CheckedAtUse, secret.ID(id))
 	}

@@ -10,7 +10,7 @@ The package writes to no store and decides nothing about rotation.
 from tradepulse_rotator.audit import AuditError, AuditFile, AuditLogger, AuditRecord, verify
 from tradepulse_rotator.auth import TokenAuthenticator, TokenUse
 from tradepulse_rotator.bus import NatsBus, NatsOptions
-from tradepulse_rotator.errors import FenceError, MissingSecretsError, RotatorError, StoreError
+from tradepulse_rotator.errors import AbsentError, FenceError, MissingSecretsError, RotatorError, StoreError
 from tradepulse_rotator.events import Verifier
 from tradepulse_rotator.keyring import Key, Keyring, KeyUse
 from tradepulse_rotator.logs import JSONFormatter
@@ -23,6 +23,7 @@ from tradepulse_rotator.users import Change, Hooks
 from tradepulse_rotator.value import SecretValue
 
 __all__ = [
+    "AbsentError",
     "AuditError",
     "AuditFile",
     "AuditLogger",

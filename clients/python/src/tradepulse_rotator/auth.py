@@ -97,6 +97,8 @@ class TokenAuthenticator:
         return Hooks(self._prepare, self._commit, self._withdraw, self._drop, self._accepts)
 
     async def _load_previous(self) -> None:
+        if self._manager.absent(self.secret_id):
+            return
         current = self._manager.version(self.secret_id)
         left = self._overlap - (times.now_ns() - current.created_at) / 1e9
         if left <= 0 or self._previous is not self._none or self._manager.drained(self.secret_id):

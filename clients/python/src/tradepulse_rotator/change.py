@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from tradepulse_rotator.errors import ConfigurationError, InvalidError, MissingSecretsError, StoreError
+from tradepulse_rotator.reading import absent
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -52,6 +53,8 @@ class Change:
                 await recorder.end_uses(self.added)
             raise
         self._source.specs = self._after
+        for secret_id in set(self.moved) - moved.keys():
+            self._entries[secret_id].relocate(replace(self._after[secret_id], fence=self._entries[secret_id].spec.fence))
         for entry, first in zip(self.added, firsts, strict=True):
             entry.started(first)
             self._entries[entry.id] = entry
@@ -71,6 +74,8 @@ class Change:
                 if not value:
                     raise InvalidError(f"{self._source.provider.name}: the value is empty")
             except StoreError as err:
+                if self._entries[secret_id].absent and absent(err):
+                    continue
                 raise MissingSecretsError(f"{secret_id} cannot be moved to {self._after[secret_id].store_path!r}: {err}") from None
             got[secret_id] = version, value, sent
         return got
@@ -79,8 +84,12 @@ class Change:
         """Give what has moved to its users. When one refuses, those from before get back what they had."""
         done: list[tuple[Entry, Spec, _Got]] = []
         try:
-            for secret_id, got in moved.items():
-                entry = self._entries[secret_id]
+            # What is absent comes last: it has nothing that it could go back to.
+            for secret_id, got in sorted(moved.items(), key=lambda m: self._entries[m[0]].absent):
+                entry, spec = self._entries[secret_id], self._after[secret_id]
+                if entry.absent:
+                    await entry.restart(replace(spec, fence=entry.spec.fence), got)
+                    continue
                 was = entry.spec, (entry.current.version, entry.current.value, got[2])
                 await entry.restart(replace(self._after[secret_id], fence=entry.spec.fence), got)
                 done.append((entry, *was))

@@ -50,6 +50,7 @@ class Checks:
 
     async def confirm(self, entry: Entry) -> None:
         """Return if the version in use may be used, after one read of the store where that is needed."""
+        entry.check_present()
         if self._passes(entry):
             return
         if not self._closed:
@@ -61,6 +62,7 @@ class Checks:
 
     def check(self, entry: Entry) -> None:
         """Check like :meth:`confirm`, in any thread, which waits for the read."""
+        entry.check_present()
         if self._passes(entry):
             return
         with self._lock:

@@ -28,6 +28,18 @@ class NotFoundError(StoreError):
     reason = "not_found"
 
 
+class DeletedError(NotFoundError):
+    """The secret or its current version was deleted, and may be restored."""
+
+    reason = "deleted"
+
+
+class NoValueError(NotFoundError):
+    """The secret or the version is there, and has no value."""
+
+    reason = "no_value"
+
+
 class AccessDeniedError(StoreError):
     """The store knows who asks, or not, and refuses."""
 
@@ -67,6 +79,10 @@ class UnknownSecretError(RotatorError):
 
 class FenceError(RotatorError):
     """Neither the bus nor the store confirmed the version in use within its fence: it may be retired, and is refused."""
+
+
+class AbsentError(RotatorError):
+    """An optional secret has no version yet. The text names what to set, and neither a value nor where secrets are."""
 
 
 class RefreshError(RotatorError):

@@ -30,7 +30,7 @@ from fastapi.security.base import SecurityBase
 from tradepulse_rotator import logs
 from tradepulse_rotator.audit import AuditFile, AuditLogger, AuditRecord
 from tradepulse_rotator.auth import TokenAuthenticator, TokenUse, refusal
-from tradepulse_rotator.errors import ConfigurationError, FenceError, NotStartedError, RotatorError
+from tradepulse_rotator.errors import AbsentError, ConfigurationError, FenceError, NotStartedError, RotatorError
 from tradepulse_rotator.keyring import Keyring, KeyUse
 from tradepulse_rotator.manager import Manager
 from tradepulse_rotator.settings import bus_from_env, options_from_env, source_from_env
@@ -120,6 +120,8 @@ class BearerToken(SecurityBase):
         try:
             await self._auth.confirm()
             use = self._auth.authenticate(connection.headers.getlist("Authorization"), client)
+        except AbsentError as err:
+            raise HTTPException(HTTPStatus.SERVICE_UNAVAILABLE, str(err)) from err
         except FenceError as err:
             raise HTTPException(HTTPStatus.SERVICE_UNAVAILABLE, headers={"Retry-After": "1"}) from err
         if not use.accepted:

@@ -101,6 +101,7 @@ class Keyring:
     def current(self) -> Key:
         """Return the key to sign with, or raise :class:`~tradepulse_rotator.errors.FenceError`."""
         if self._current is None:
+            self._manager.check_present(self.secret_id)
             raise NotStartedError("the key ring has no key")
         self._manager.used(self.secret_id)
         self._manager.check(self.secret_id)

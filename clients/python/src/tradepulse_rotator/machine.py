@@ -32,7 +32,8 @@ from tradepulse_rotator.states import (
     Status,
 )
 
-_MISSING: Final = frozenset({"not_found", "no_value"})
+_NOT_FOUND: Final = "not_found"
+_MISSING: Final = frozenset({_NOT_FOUND, "no_value"})
 
 
 def step(state: State, rules: Rules, event: Event, now: int) -> tuple[State, list[Effect]]:
@@ -83,7 +84,7 @@ class _Transition:
         self._drop_old()
         before, s = self._before, self._s
         told = (s.version, s.status, s.wanted, s.reason)
-        if s.version and told != (before.version, before.status, before.wanted, before.reason):
+        if s.started and told != (before.version, before.status, before.wanted, before.reason):
             self._do(Do.REPORT)
         due = self._deadline()
         if due != s.due:
@@ -96,8 +97,8 @@ class _Transition:
     def apply(self, event: Event) -> None:
         """Change the state by one event."""
         s, kind = self._s, event.kind
-        if kind is Kind.STARTED and not s.version:
-            self._use(Job(version=event.version, not_after=event.not_after))
+        if kind is Kind.STARTED:
+            self._started(event)
         elif kind is Kind.ANNOUNCED and event.announcement is not None:
             self._announced(event.announcement)
         elif kind is Kind.STAGED and event.announcement is not None:
@@ -112,6 +113,16 @@ class _Transition:
             self._refresh_asked()
         elif s.job is not None:
             self._answered(s.job, event)
+
+    def _started(self, event: Event) -> None:
+        """Take the first version into use, or note that there is none yet."""
+        if self._s.started:
+            return
+        if event.version:
+            self._use(Job(version=event.version, not_after=event.not_after))
+        else:
+            self._set(absent=True)
+            self._settle()
 
     def _answered(self, job: Job, event: Event) -> None:
         """Pass on an answer, if the job waits for it."""
@@ -144,7 +155,7 @@ class _Transition:
 
     @property
     def _idle(self) -> bool:
-        return bool(self._s.version) and self._s.job is None
+        return self._s.started and self._s.job is None
 
     # What asks for a reload.
 
@@ -184,7 +195,7 @@ class _Transition:
     def _drop_old(self) -> None:
         """Carry out a DRAINING once its previous version is not in use."""
         drain = self._s.drain
-        if drain is not None and self._s.version and self._s.version != drain.previous:
+        if drain is not None and self._s.started and self._s.version != drain.previous:
             self._set(drain=None)
             self._do(Do.DROP, version=drain.announcement.version)
 
@@ -328,7 +339,9 @@ class _Transition:
     def _unread(self, job: Job, failure: Failure) -> None:
         s = self._s
         late = job.cause is None or self._now - job.cause.at >= GONE_AFTER
-        if job.staged and failure.kind in _MISSING and (late or s.offered.version == job.version):
+        if s.absent and not job.staged and late and failure.kind == _NOT_FOUND:
+            self._remain_absent()
+        elif job.staged and failure.kind in _MISSING and (late or s.offered.version == job.version):
             if s.offered.version == job.version:
                 self._withdraw_all_but("")  # given up
             self._settle()
@@ -341,6 +354,14 @@ class _Transition:
         else:
             self._warn()
             self._fail(job.cause.version, failure)
+
+    def _remain_absent(self) -> None:
+        """Note that there still is no version. A version that hooks refused is gone."""
+        if not self._s.offered.staged:
+            self._withdraw_all_but("")
+        self._set(mixed=False)
+        self._forgo()
+        self._settle()
 
     def _prepared(self, job: Job) -> None:
         """Go on to the commit of a current version. A staged one has none, nor has the one in use, which hooks took again."""
@@ -369,7 +390,7 @@ class _Transition:
         again = self._s.restage
         self._set(
             version=job.version, not_after=job.not_after, loaded_at=self._now, asked=self._now,
-            stale=False, nearing=False, warned=False, mixed=False, offered=Offer(),
+            stale=False, nearing=False, warned=False, mixed=False, absent=False, offered=Offer(),
         )  # fmt: skip
         self._settle()
         if again is not None and again.version != job.version:
@@ -392,7 +413,7 @@ class _Transition:
 
     def _deadline(self) -> int | None:
         """Return when CLOCK is due. While a reload is under way only the marks are: its outcome decides when to try again."""
-        if not self._s.version:
+        if not self._s.started:
             return None
         moments = [m for m in self._moments() if m > self._s.attended]
         at = self._read_at()
@@ -404,36 +425,41 @@ class _Transition:
         It is the next try, or without one the earliest of the refresh before the lifetime ends, the check of a staged version, and
         the next read for an announced one.
         """
-        s, rules = self._s, self._rules
+        s, rules, lifetime = self._s, self._rules, self._lifetime
         if s.job is not None:
             return None
         if s.next_try is not None:
             return s.next_try
         refresh = None
-        if rules.lifetime is not None:
+        if lifetime is not None:
             # The margin before, or half of a lifetime that is too short for that.
-            refresh = s.asked + max(rules.lifetime - rules.margin, rules.lifetime // 2)
+            refresh = s.asked + max(lifetime - rules.margin, lifetime // 2)
         return _earlier(refresh, s.offered.check_at, s.again_at)
+
+    @property
+    def _lifetime(self) -> int | None:
+        """For how long the version in use counts as fresh, None for ever or without one."""
+        return None if self._s.absent else self._rules.lifetime
 
     def _moments(self) -> list[int]:
         """Return when the version in use comes near its end or becomes stale."""
         s, rules = self._s, self._rules
         out = [] if s.not_after is None else [s.not_after - rules.margin, s.not_after]
-        if rules.lifetime is not None:
-            out.append(s.asked + rules.lifetime)
+        if self._lifetime is not None:
+            out.append(s.asked + self._lifetime)
         return out
 
     def _stale_since(self) -> int | None:
         """Return when the version in use becomes stale, or became so, unless the store confirms it."""
         s = self._s
         ends = [s.not_after] if s.not_after is not None and s.asked < s.not_after else []
-        if self._rules.lifetime is not None:
-            ends.append(s.asked + self._rules.lifetime)
+        if self._lifetime is not None:
+            ends.append(s.asked + self._lifetime)
         return min(ends, default=None)
 
     def _clock(self) -> None:
         """Attend to the deadlines that have passed. A mark is never delayed by a reload under way; a read is."""
-        if not self._s.version:
+        if not self._s.started:
             return
         waits = self._s.next_try is not None and self._now < self._s.next_try
         at = self._read_at()

@@ -10,7 +10,7 @@ import random
 import secrets
 import socket
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Final, Self
@@ -80,6 +80,7 @@ class Manager:
         retry: timedelta = DEFAULT_RETRY,
         fence: timedelta | None = None,
         checked_at_use: Iterable[str] = (),
+        optional: Iterable[str] = (),
         join: str = "",
         fleet: str = "",
         metrics: Metrics | None = None,
@@ -94,10 +95,12 @@ class Manager:
 
         ``fence`` is how long this process uses a version that neither the bus nor the store confirms, unless the
         :class:`~tradepulse_rotator.store.Spec` of the secret says so. ``checked_at_use`` names the secrets that this process
-        uses through authenticators and keyrings only, which refuse past the fence. ``join`` ``"required"`` waits without a
-        limit until the bus has stored that this process uses its secrets; otherwise it starts after a minute without that.
-        ``fleet`` names the fleet of this process, as secrets list it under ``fleets:``. ``reconfigure`` returns the secrets
-        as they are configured now, for :meth:`reload`.
+        uses through authenticators and keyrings only, which refuse past the fence. ``optional`` names those of them that the store
+        need not have: their users raise :class:`~tradepulse_rotator.errors.AbsentError` until a first version is there.
+
+        ``join`` ``"required"`` waits without a limit until the bus has stored that this process uses its secrets; otherwise it starts
+        after a minute without that. ``fleet`` names the fleet of this process, as secrets list it under ``fleets:``.
+        ``reconfigure`` returns the secrets as they are configured now, for :meth:`reload`.
         """
         if max_stale is not _UNSET:
             raise ConfigurationError("max_stale is now fence: how long this process uses a version that it cannot confirm")
@@ -117,10 +120,10 @@ class Manager:
         self._reader = Reader(source)
         self._dirty, self._wake, self._unheard = asyncio.Event(), asyncio.Event(), asyncio.Event()
         shell = Shell(self.read, self._spawn, self._metrics, self._dirty, self._wake, self._offer, self._is_recorded)
-        checked = frozenset(checked_at_use)
-        self._entries = _entries(source, retry, fence, checked, shell)
+        modes = _Modes(retry, fence, frozenset(checked_at_use), frozenset(optional))
+        self._entries = _entries(source, modes, shell)
         self._source, self._reconfigure, self._reloading = source, reconfigure, asyncio.Lock()
-        self._make = lambda spec: _entry(spec, retry, fence, checked, shell)
+        self._make = lambda spec: _entry(spec, modes, shell)
         self._divide()
         self._recorder = None if bus is None else Recorder(bus, self._me, list(self._entries.values()), self._dirty, self._poll_all)
         self._checks = Checks(source, self._reader.threads, self._metrics)
@@ -333,6 +336,14 @@ class Manager:
         """Return the version in use, without its value."""
         return self._entry(secret_id).current.version
 
+    def absent(self, secret_id: str) -> bool:
+        """Report whether an optional secret has no version yet."""
+        return self._entry(secret_id).absent
+
+    def check_present(self, secret_id: str) -> None:
+        """Raise :class:`~tradepulse_rotator.errors.AbsentError` while an optional secret has no version, in any thread."""
+        self._entry(secret_id).check_present()
+
     def changed(self) -> None:
         """Have what users accept written anew. It belongs to the event loop."""
         self._dirty.set()
@@ -477,17 +488,30 @@ class Manager:
         return True
 
 
-def _entries(source: Source, retry: timedelta, fence: timedelta | None, checked: frozenset[str], shell: Shell) -> dict[str, Entry]:
+@dataclass(frozen=True)
+class _Modes:
+    """How entries are made, besides what is configured of each."""
+
+    retry: timedelta
+    fence: timedelta | None
+    checked: frozenset[str]
+    optional: frozenset[str]
+
+
+def _entries(source: Source, modes: _Modes, shell: Shell) -> dict[str, Entry]:
     """Return an entry for every secret."""
-    unknown = checked - source.specs.keys()
+    unknown = modes.checked - source.specs.keys()
     if unknown:
         raise ConfigurationError(f"checked_at_use: {', '.join(sorted(unknown))}: not among the secrets of this manager")
-    return {spec.id: _entry(spec, retry, fence, checked, shell) for spec in source.specs.values()}
+    unchecked = modes.optional - modes.checked
+    if unchecked:
+        raise ConfigurationError(f"optional: {', '.join(sorted(unchecked))}: list it in checked_at_use as well")
+    return {spec.id: _entry(spec, modes, shell) for spec in source.specs.values()}
 
 
-def _entry(spec: Spec, retry: timedelta, fence: timedelta | None, checked: frozenset[str], shell: Shell) -> Entry:
-    past = PastFence.REFUSE if spec.id in checked else PastFence.SERVE
-    return Entry(replace(spec, fence=spec.fence or fence), retry, past, shell)
+def _entry(spec: Spec, modes: _Modes, shell: Shell) -> Entry:
+    past = PastFence.REFUSE if spec.id in modes.checked else PastFence.SERVE
+    return Entry(replace(spec, fence=spec.fence or modes.fence), modes.retry, past, shell, optional=spec.id in modes.optional)
 
 
 def _in_parts(entries: list[Entry]) -> list[tuple[Entry, ...]]:

@@ -7,7 +7,8 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from tradepulse_rotator.errors import InvalidError, MissingSecretsError, NotFoundError, StoreError, UnavailableError
-from tradepulse_rotator.reload import First
+from tradepulse_rotator.providers.env import EnvProvider
+from tradepulse_rotator.reload import Absent, First
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -23,6 +24,11 @@ _READ_TIMEOUT: Final = 30.0
 
 _A = TypeVar("_A")
 _T = TypeVar("_T")
+
+
+def absent(error: StoreError) -> bool:
+    """Report whether a store answered that it has no such secret. What was deleted or has no value is there."""
+    return error.reason == NotFoundError.reason
 
 
 class Reader:
@@ -56,8 +62,8 @@ class Reader:
         for entry, first in zip(entries.values(), await self.firsts(entries.values()), strict=True):
             entry.started(first)
 
-    async def firsts(self, entries: Iterable[Entry]) -> list[First]:
-        """Read the first version of every secret, or raise :class:`MissingSecretsError`."""
+    async def firsts(self, entries: Iterable[Entry]) -> list[First | Absent]:
+        """Read the first version of every secret, which an optional one need not have, or raise :class:`MissingSecretsError`."""
         entries = list(entries)
         found = await asyncio.gather(*map(self._first, entries), return_exceptions=True)
         missing = [self._remedy(entry.id, e) for entry, e in zip(entries, found, strict=True) if isinstance(e, StoreError)]
@@ -66,14 +72,26 @@ class Reader:
                 raise error
         if missing:
             raise MissingSecretsError(f"{len(missing)} of {len(entries)} secrets cannot be resolved:\n" + "\n".join(missing))
-        return [first for first in found if isinstance(first, First)]
+        return [first for first in found if isinstance(first, First | Absent)]
 
-    async def _first(self, entry: Entry) -> First:
+    async def _first(self, entry: Entry) -> First | Absent:
         fresh_for, sent = self._source.fresh_for(entry.id), entry.fence.clock()
-        version, value = await self.read(entry.id)
+        try:
+            version, value = await self.read(entry.id)
+        except NotFoundError as err:
+            if not entry.optional or not absent(err):
+                raise
+            return Absent(fresh_for, self._remedy_of_absent(entry.id), str(err))
         if not value:
             raise InvalidError(f"{self._source.provider.name}: the value is empty")
         return First(fresh_for, version, value, sent)
+
+    def _remedy_of_absent(self, secret_id: str) -> str:
+        """Return what to do, for the clients of the service as well: it does not say where secrets are."""
+        provider = self._source.provider
+        if isinstance(provider, EnvProvider):
+            return provider.hint(self._source.specs[secret_id].store_path)
+        return f"set {secret_id}, and write a first version where it says"
 
     def _remedy(self, secret_id: str, error: StoreError) -> str:
         path, provider = self._source.specs[secret_id].store_path, self._source.provider

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from tradepulse_rotator import events, logs, machine, tasks, times
-from tradepulse_rotator.errors import ConfigurationError, RotatorError, reason_of
+from tradepulse_rotator.errors import AbsentError, ConfigurationError, RotatorError, reason_of
 from tradepulse_rotator.fence import Fence
 from tradepulse_rotator.metrics import AGE, TIME_TO_EXPIRY, Gauge
 from tradepulse_rotator.records import PastFence, Status, Use, whole_seconds
@@ -58,6 +58,15 @@ class First:
 
 
 @dataclass(frozen=True)
+class Absent:
+    """What to do about an optional secret that the store does not have."""
+
+    fresh_for: timedelta | None
+    remedy: str
+    error: str
+
+
+@dataclass(frozen=True)
 class Shell:
     """What an entry needs of its manager."""
 
@@ -101,10 +110,11 @@ class Entry:
     """One secret. All methods belong to the event loop of the manager."""
 
     current: Current
-    """The version in use; there is none before :meth:`started`."""
+    """The version in use; there is none before :meth:`started`, and while the secret is absent."""
 
-    def __init__(self, spec: Spec, retry: timedelta, past_fence: PastFence, shell: Shell) -> None:
+    def __init__(self, spec: Spec, retry: timedelta, past_fence: PastFence, shell: Shell, *, optional: bool = False) -> None:
         self.id, self._spec, self._shell = spec.id, spec, shell
+        self.optional, self._remedy = optional, ""
         self.past_fence = past_fence
         self.fence = Fence(spec.fence_period)
         self.joined = True
@@ -190,11 +200,27 @@ class Entry:
 
     # Events.
 
-    def started(self, first: First) -> None:
-        """Take the first version into use."""
+    @property
+    def absent(self) -> bool:
+        """Whether the secret was started without a version and has none yet."""
+        return self.state.absent
+
+    def check_present(self) -> None:
+        """Raise :class:`~tradepulse_rotator.errors.AbsentError` without a version, in any thread."""
+        if self.absent:
+            raise AbsentError(f"{self.id}: the secret has no version yet: {self._remedy}")
+
+    def started(self, first: First | Absent) -> None:
+        """Take the first version into use, or wait for it."""
         self.joined = self._shell.is_recorded(self.id)
         lifetime = None if first.fresh_for is None else times.span(first.fresh_for)
         self._rules = replace(self._rules, lifetime=lifetime)
+        if isinstance(first, Absent):
+            self._remedy = first.remedy
+            detail = f"what needs this optional secret is refused: {first.remedy}"
+            logs.event(logging.WARNING, "secret.absent", secret_id=self.id, error=first.error, detail=detail)
+            self._start(self._feed(Event(Kind.STARTED)))
+            return
         self.fence.use(first.version.id, first.sent)
         event = Event(Kind.STARTED, version=first.version.id, not_after=self._spec.not_after(first.version))
         self._start(self._feed(event, (first.version, first.value)))
@@ -230,6 +256,10 @@ class Entry:
         """What is configured of the secret."""
         return self._spec
 
+    def relocate(self, spec: Spec) -> None:
+        """Read an absent secret at another place from now on."""
+        self._spec = spec
+
     @property
     def used(self) -> bool:
         """Whether users are attached."""
@@ -261,9 +291,10 @@ class Entry:
             self._shell.dirty.set()
 
     async def attach(self, hooks: Hooks) -> None:
-        """Have a user take the version in use, and add it unless it refuses."""
+        """Have a user take the version in use, if there is one, and add it unless it refuses."""
         async with self._users.lock:
-            await self._users.add(hooks, Change(self.id, self.current.version, self.current.value))
+            change = None if self.absent else Change(self.id, self.current.version, self.current.value)
+            await self._users.add(hooks, change)
         self._shell.dirty.set()
 
     def detach(self, hooks: Hooks) -> None:

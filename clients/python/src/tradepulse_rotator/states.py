@@ -207,6 +207,9 @@ class State:
     """Everything that is known of one secret. The default waits for STARTED."""
 
     version: str = ""
+    """The version in use, empty while there is none."""
+    absent: bool = False
+    """It was started without a version, and no read has brought one."""
     not_after: int | None = None
     loaded_at: int = 0
     stale: bool = False
@@ -250,6 +253,11 @@ class State:
     queued_staged: Announcement | None = None
     queued_read: bool = False
     queued_ask: bool = False
+
+    @property
+    def started(self) -> bool:
+        """Whether STARTED was taken."""
+        return self.absent or self.version != ""
 
     @property
     def busy(self) -> bool:

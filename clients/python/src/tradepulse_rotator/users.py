@@ -80,8 +80,11 @@ class Users:
         """Whether there is a user."""
         return bool(self._users)
 
-    async def add(self, hooks: Hooks, change: Change) -> None:
+    async def add(self, hooks: Hooks, change: Change | None) -> None:
         """Have the version in use taken by a user, and add it unless it refuses. The caller holds the lock."""
+        if change is None:
+            self._users.append(_User(hooks, ""))
+            return
         await _call(hooks.prepare, change)
         user = _User(hooks, change.version.id)
         self._users.append(user)

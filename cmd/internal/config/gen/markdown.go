@@ -25,7 +25,7 @@ also in [config.schema.json](config.schema.json). An editor that knows YAML sche
   set. A variable that begins with ` + "`ROTATOR_`" + ` and is none of these is an error, so that a misspelt one is noticed; ` + "`ROTATOR_CONFIG`" + `, variables that
   the configuration itself names, and those that Kubernetes makes for services called rotator are not.
 - **Durations** are numbers with units: ` + "`ms`, `s`, `m`, `h`, and `d` for days of 24 hours, such as `30d` or `1h30m`" + `. Where a duration can be switched off,
-  ` + "`none`" + ` and ` + "`0`" + ` do that.
+  ` + "`none`" + ` and ` + "`0s`" + ` do that.
 - **Secrets** stand in the file by reference only: ` + "`{file: NAME}` or `{env: NAME}`" + `.
 - **Files** are named relative to the working directory.
 - The file may have 4 MiB, one document, anchors and aliases. Tags and merge keys are not supported; ` + "`defaults`" + ` is for what secrets have in

@@ -29,7 +29,7 @@ func (t *transition) readAt() time.Time {
 		return t.nextTry
 	}
 	at := earlier(t.offered.checkAt, t.againAt)
-	if t.rules.Lifetime > 0 {
+	if t.lifetime() > 0 {
 		at = earlier(at, t.refreshAt())
 	}
 	return at
@@ -50,16 +50,25 @@ func (t *transition) moments() []time.Time {
 	if !t.NotAfter.IsZero() {
 		out = append(out, t.NotAfter.Add(-t.rules.Margin), t.NotAfter)
 	}
-	if t.rules.Lifetime > 0 {
-		out = append(out, t.asked.Add(t.rules.Lifetime))
+	if t.lifetime() > 0 {
+		out = append(out, t.asked.Add(t.lifetime()))
 	}
 	return out
+}
+
+// lifetime returns for how long the version in use counts as fresh, 0 for ever or
+// without one.
+func (t *transition) lifetime() time.Duration {
+	if t.absent {
+		return 0
+	}
+	return t.rules.Lifetime
 }
 
 // refreshAt returns when the store has to be read so that the lifetime does not
 // end: the margin before, or half of a lifetime that is too short for that.
 func (t *transition) refreshAt() time.Time {
-	return t.asked.Add(max(t.rules.Lifetime-t.rules.Margin, t.rules.Lifetime/2))
+	return t.asked.Add(max(t.lifetime()-t.rules.Margin, t.lifetime()/2))
 }
 
 // staleSince returns when the version in use becomes stale, or became so, unless
@@ -69,7 +78,7 @@ func (t *transition) staleSince() time.Time {
 	if !t.NotAfter.IsZero() && t.asked.Before(t.NotAfter) {
 		since = t.NotAfter
 	}
-	if end := t.asked.Add(t.rules.Lifetime); t.rules.Lifetime > 0 && (since.IsZero() || end.Before(since)) {
+	if end := t.asked.Add(t.lifetime()); t.lifetime() > 0 && (since.IsZero() || end.Before(since)) {
 		since = end
 	}
 	return since

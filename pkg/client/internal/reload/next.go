@@ -105,7 +105,12 @@ func (t *transition) readCurrent(j job, e Event) {
 // started takes the first version into use. Announcements that arrived before are
 // queued, and looked at next.
 func (t *transition) started(e Event) {
-	if !t.isStarted() {
+	switch {
+	case t.isStarted():
+	case e.Version == "":
+		t.absent = true
+		t.settle()
+	default:
 		t.use(job{version: e.Version, notAfter: e.NotAfter})
 	}
 }
@@ -323,6 +328,8 @@ func (t *transition) readStaged(j job, e Event) {
 // every replica to have it.
 func (t *transition) unread(j job, f Failure) {
 	switch {
+	case !j.staged && t.staysAbsent(j, f):
+		t.remainAbsent()
 	case j.staged && f.missing() && (t.offered.version == j.version || t.now.Sub(j.cause.At) >= GoneAfter):
 		if t.offered.version == j.version {
 			t.withdrawAllBut("") // given up
@@ -338,6 +345,23 @@ func (t *transition) unread(j job, f Failure) {
 		t.warn()
 		t.fail(j.cause.Version, f)
 	}
+}
+
+// staysAbsent reports whether a failed read says that there still is no version. Only
+// the plain answer of the store says so. For a while after an announcement it may be that
+// of a replica.
+func (t *transition) staysAbsent(j job, f Failure) bool {
+	return t.absent && f.Kind == notFound && (j.cause.isZero() || t.now.Sub(j.cause.At) >= GoneAfter)
+}
+
+// remainAbsent notes that there is no version. A version that hooks refused is gone.
+func (t *transition) remainAbsent() {
+	if !t.offered.staged {
+		t.withdrawAllBut("")
+	}
+	t.mixed = false
+	t.forgo()
+	t.settle()
 }
 
 // prepared goes on to the commit of a current version. A staged one has none: it
@@ -375,7 +399,7 @@ func (t *transition) refused(j job, f Failure) {
 func (t *transition) use(j job) {
 	again := t.restage
 	t.Version, t.NotAfter, t.LoadedAt = j.version, j.notAfter, t.now
-	t.Stale, t.nearing, t.warned, t.mixed, t.asked = false, false, false, false, t.now
+	t.Stale, t.nearing, t.warned, t.mixed, t.absent, t.asked = false, false, false, false, false, t.now
 	t.offered = offer{}
 	t.settle()
 	if again != nil && again.Version != j.version {

@@ -85,7 +85,8 @@ type EventKind string
 
 // The events, and the fields of [Event] that each of them sets.
 const (
-	// Started: the first version was read and is in use. Version, NotAfter.
+	// Started: the first version was read and is in use. Version, NotAfter. Without a
+	// Version the store has none yet, and nothing is in use until a read brings one.
 	Started EventKind = "started"
 	// Announced: a version was announced as current. Announcement.
 	Announced EventKind = "announced"
@@ -139,7 +140,10 @@ type Failure struct {
 
 // missing reports whether the store answered that it has no such version, or no
 // value of it.
-func (f Failure) missing() bool { return f.Kind == "not_found" || f.Kind == "no_value" }
+func (f Failure) missing() bool { return f.Kind == notFound || f.Kind == "no_value" }
+
+// notFound is the kind of a failure that says that there is no such secret or version.
+const notFound = "not_found"
 
 // EffectKind names what the shell has to do.
 type EffectKind string
@@ -215,7 +219,8 @@ const (
 // State is everything that is known of one secret. The zero State waits for
 // [Started]. It is a value: what its pointers point to never changes.
 type State struct {
-	// Version is the version in use, and NotAfter its end, zero for none.
+	// Version is the version in use, "" while there is none, and NotAfter its end, zero
+	// for none.
 	Version  secret.VersionID
 	NotAfter time.Time
 	LoadedAt time.Time
@@ -228,6 +233,7 @@ type State struct {
 	// Reason says why Status is failed, in at most [MaxReason] bytes.
 	Reason string
 
+	absent   bool          // it was started without a version, and no read has brought one
 	asked    time.Time     // when the store last confirmed the version in use
 	tried    time.Time     // when the store was last asked for the current version
 	attended time.Time     // moments up to here were attended to
@@ -301,6 +307,6 @@ func (s State) Phase() EffectKind {
 	return s.job.phase
 }
 
-// isStarted reports whether there is a version in use. Before that, announcements
-// are queued and everything else is ignored.
-func (s State) isStarted() bool { return s.Version != "" }
+// isStarted reports whether [Started] was taken. Before that, announcements are queued
+// and everything else is ignored.
+func (s State) isStarted() bool { return s.Version != "" || s.absent }

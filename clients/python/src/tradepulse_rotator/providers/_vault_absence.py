@@ -17,9 +17,9 @@ def of_version(path: str, mount: str, full: str, answer: object) -> errors.NotFo
         return None
     version = meta.get("version")
     if meta.get("destroyed") is True:
-        return errors.NotFoundError(f"vault: {path}: version {version} was destroyed in the store: write a new version there")
+        return errors.NoValueError(f"vault: {path}: version {version} was destroyed in the store: write a new version there")
     remedy = f"bring it back with vault kv undelete -mount={mount} -versions={version} {full}"
-    return errors.NotFoundError(f"vault: {path}: version {version} was deleted in the store: {remedy}")
+    return errors.DeletedError(f"vault: {path}: version {version} was deleted in the store: {remedy}")
 
 
 def of_mount(path: str, mount: str, answer: object) -> errors.InvalidError | None:

@@ -67,7 +67,7 @@ class AwsProvider:
         """Read a version by its id, or the one that is labelled current."""
         found, value = self._get(path, {"VersionId": version} if version is not None else {"VersionStage": _CURRENT})
         if version is None and found.pending:
-            raise errors.NotFoundError(f"aws: {path}: no version has been promoted yet")
+            raise errors.NoValueError(f"aws: {path}: no version has been promoted yet")
         return found, value
 
     def read_previous(self, path: str, current: Version) -> tuple[Version, SecretValue]:
@@ -98,7 +98,7 @@ class AwsProvider:
         found = Version(answer["VersionId"], times.of(answer["CreatedDate"]), pending=_pending(labels))
         value = answer.get("SecretString", answer.get("SecretBinary"))
         if value is None:
-            raise errors.NotFoundError(f"aws: {path}: the version {found.id} has no value")
+            raise errors.NoValueError(f"aws: {path}: the version {found.id} has no value")
         return found, SecretValue(value)
 
     def hint(self, path: str) -> str:
@@ -145,8 +145,10 @@ def _classify(path: str, err: Exception) -> errors.StoreError:
 
 
 def _kind(code: str, status: int, text: str) -> type[errors.StoreError]:
-    if code == "ResourceNotFoundException" or "deletion" in text or "marked deleted" in text:
-        return errors.NotFoundError
+    if "deletion" in text or "marked deleted" in text:
+        return errors.DeletedError
+    if code == "ResourceNotFoundException":
+        return errors.NoValueError if "secret value" in text else errors.NotFoundError
     if code in _DENIED or status in _UNAUTHORIZED:
         return errors.AccessDeniedError
     if code in _THROTTLED or status == _TOO_MANY:

@@ -172,7 +172,7 @@ class VaultProvider:
         data = self._get(path, f"{self._mount}/data/{self._full(path)}", number)
         meta, held = data.get("metadata"), data.get("data")
         if not isinstance(meta, dict) or not isinstance(held, dict):
-            raise errors.NotFoundError(f"vault: {path}: the version has no value")
+            raise errors.NoValueError(f"vault: {path}: the version has no value")
         try:
             created = times.parse(str(meta.get("created_time")))
         except ValueError:

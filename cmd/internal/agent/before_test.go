@@ -1,0 +1,52 @@
+//go:build unix
+
+package agent
+
+import (
+	"context"
+	"errors"
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/tradepulse/rotator/pkg/client"
+)
+
+// early is a program that is told before its file changes: it notes what the file holds
+// then, and what the temporary file holds.
+type early struct {
+	t      *testing.T
+	path   string
+	seen   []string
+	broken error
+}
+
+func (e *early) Reload(_ context.Context, next string, _ client.Change) error {
+	before, _ := os.ReadFile(e.path) //nolint:errcheck // there is none at first
+	e.seen = append(e.seen, string(before)+">"+content(e.t, next))
+	return e.broken
+}
+
+// TestAProgramIsToldBeforeTheFileChanges: when it refuses, the file stays, and no
+// temporary file is left.
+func TestAProgramIsToldBeforeTheFileChanges(t *testing.T) {
+	t.Parallel()
+	e := &early{t: t}
+	f := newFile(t, e)
+	f.Before, e.path = true, f.Path
+	d := &delivery{file: f}
+	deliver(t, d, change("v1", "one"))
+	e.broken = errors.New("refused")
+	if err := d.hook(t.Context(), change("v2", "two")); !errors.Is(err, e.broken) || content(t, f.Path) != "one" || f.told() != "" {
+		t.Errorf("err %v, the file holds %q", err, content(t, f.Path))
+	}
+	e.broken = nil
+	deliver(t, &delivery{file: f}, change("v2", "two")) // another process
+	deliver(t, &delivery{file: f}, change("v2", "two"))
+	if got := strings.Join(e.seen, " "); got != ">one one>two one>two" || content(t, f.Path) != "two" || f.told() != "v2" {
+		t.Errorf("the program saw %q, the file holds %q", got, content(t, f.Path))
+	}
+	if _, err := os.Lstat(f.beside("next")); err == nil {
+		t.Error("a temporary file is left")
+	}
+}

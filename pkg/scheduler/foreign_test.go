@@ -1,0 +1,62 @@
+package scheduler_test
+
+import (
+	"bytes"
+	"log/slog"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/tradepulse/rotator/internal/waittest"
+	"github.com/tradepulse/rotator/pkg/catalog"
+	"github.com/tradepulse/rotator/pkg/events"
+	"github.com/tradepulse/rotator/pkg/scheduler"
+	"github.com/tradepulse/rotator/pkg/secret"
+	"github.com/tradepulse/rotator/pkg/store"
+)
+
+// TestAVersionOfAnotherProgramIsChecked: it is announced, with the rules of the policy
+// that it breaks, once, and nothing shows the value.
+func TestAVersionOfAnotherProgramIsChecked(t *testing.T) {
+	t.Parallel()
+	x := newSiteOf(t, secret.Spec{ID: id, Store: "mem", TTL: 24 * time.Hour})
+	var log waittest.Buffer
+	st, err := store.New("mem", externalRotator{x.mem}, &store.Options{Logger: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	stores, err := store.NewSet(st)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := catalog.New(catalog.Config{Stores: stores, Specs: []secret.Spec{{ID: id, Store: "mem", TTL: 24 * time.Hour}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if x.s, err = scheduler.New(scheduler.Config{Catalog: c, Stores: stores, Bus: x.bus, Source: "/test", Logger: slog.New(slog.NewJSONHandler(&log, nil))}); err != nil {
+		t.Fatal(err)
+	}
+	for _, w := range []struct {
+		value string
+		rules []string
+	}{
+		{"weak-foreign-value", []string{"digit", "upper"}},
+		{"Strong-Foreign-Value-1", nil},
+		{"short", []string{"digit", "min_length", "symbol", "upper"}},
+	} {
+		v := x.writeValue(w.value)
+		x.reconcile()
+		x.reconcile()
+		last, err := x.bus.Last(t.Context(), events.TypeRotated, id)
+		got := slices.Sorted(slices.Values(last.Event.Data.Violations))
+		if err != nil || last.Event.Data.VersionID != v || !slices.Equal(got, w.rules) {
+			t.Errorf("%s: announced %s with %q, %v; want %s with %q", w.value, last.Event.Data.VersionID, got, err, v, w.rules)
+		}
+		if bytes.Contains([]byte(log.String()), []byte(w.value)) {
+			t.Errorf("the log shows %s", w.value)
+		}
+	}
+	if n := bytes.Count([]byte(log.String()), []byte(`"secret.policy_violated"`)); n != 2 {
+		t.Errorf("%d lines about violations, want 2:\n%s", n, log.String())
+	}
+}
