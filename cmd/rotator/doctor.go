@@ -48,11 +48,18 @@ func doctorCommand(path *string) *cobra.Command {
 			err = doctor.Print(cmd.OutOrStdout(), found)
 		}
 		if all, errs := doctor.Left(found); all > 0 {
-			err = errors.Join(err, fmt.Errorf("%d things are wrong, %d of them errors", all, errs))
+			err = errors.Join(err, fmt.Errorf("%s wrong, %s", things(all), cli.Count(errs, "error")))
 		}
 		return err
 	}
 	return cmd
+}
+
+func things(n int) string {
+	if n == 1 {
+		return "1 thing is"
+	}
+	return fmt.Sprintf("%d things are", n)
 }
 
 // examine finds what is wrong, and mends it if that is asked for.

@@ -48,7 +48,7 @@ Start with:
 		{"Rotate:", []*cobra.Command{
 			rotateCommand(path), applyCommand(path), rollbackCommand(path), pauseCommand(path, true), pauseCommand(path, false), revokeCommand(path),
 		}},
-		{"Read and write values:", []*cobra.Command{getCommand(path), putCommand(path), importCommand(path), versionsCommand(path)}},
+		{"Read and write values:", []*cobra.Command{getCommand(path), putCommand(path), importCommand(path), versionsCommand(path), deleteCommand(path)}},
 		{"Say what rotator cannot know:", []*cobra.Command{forgetCommand(path), confirmCommand(path), confirmFleetCommand(path)}},
 		{"Check and prove:", []*cobra.Command{policyCommand(path), doctorCommand(path), auditCommand(path), receiptCommand(path), evidenceCommand(path)}},
 	} {

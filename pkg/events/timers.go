@@ -112,25 +112,24 @@ func (e Event) sameWork(o Event) bool {
 
 // Disarm removes a timer. Removing one that is not there is success.
 func (b *Bus) Disarm(ctx context.Context, t Type, id secret.ID) error {
-	subject := b.timerSubject(t, id.Key())
 	if t == TypeRetire {
-		return wrap("disarm", b.replace(ctx, subject))
+		return b.TakeBack(ctx, t, id)
 	}
 	s, err := b.stream(ctx, b.cfg.Names.RotationStream())
 	if err != nil {
 		return err
 	}
-	return wrap("disarm", s.Purge(ctx, jetstream.WithPurgeSubject(subject)))
+	return wrap("disarm", s.Purge(ctx, jetstream.WithPurgeSubject(b.timerSubject(t, id.Key()))))
 }
 
-// replace puts an empty message, which goes after a second, in the place of a
-// schedule. A notifier disarms so: the right to purge would be that to purge
-// every timer and all work.
-func (b *Bus) replace(ctx context.Context, subject string) error {
-	m := nats.NewMsg(subject)
+// TakeBack is [Bus.Disarm] without the right to purge, which would be that to purge every
+// timer and all work. It puts an empty message, which goes after a second, in the place of
+// the schedule: until then [Bus.ArmedKeys] has the secret.
+func (b *Bus) TakeBack(ctx context.Context, t Type, id secret.ID) error {
+	m := nats.NewMsg(b.timerSubject(t, id.Key()))
 	m.Header.Set(jetstream.MsgRollup, jetstream.MsgRollupSubject)
 	_, err := b.js.PublishMsg(ctx, m, jetstream.WithMsgTTL(time.Second))
-	return err
+	return wrap("disarm", err)
 }
 
 // ArmedKeys returns the secrets that have a timer for their next rotation, in

@@ -28,6 +28,8 @@ type Features struct {
 	// Deletes: Retire removes the value, unless its mode is
 	// [secret.RetireKeep].
 	Deletes bool
+	// DeletesAll: the driver is a [Deleter].
+	DeletesAll bool
 	// Fenced: the driver is a [FencedRetirer]. Of any other the current version is
 	// read again right before it retires one.
 	Fenced bool

@@ -59,7 +59,7 @@ func apply(ctx context.Context, r operator.Reached, f Finding, why operator.Why)
 	case FixConsumer:
 		return bus.DeleteConsumer(ctx, f.Fix.Stream, f.Fix.Consumer)
 	case FixTimer:
-		if err := bus.Disarm(ctx, events.TypeNearExpiry, f.Fix.SecretID); err != nil {
+		if err := bus.TakeBack(ctx, events.TypeNearExpiry, f.Fix.SecretID); err != nil {
 			return err
 		}
 		return bus.SweepNow(ctx)

@@ -71,11 +71,3 @@ func named[T ~string](all []T) string {
 	}
 	return text
 }
-
-// counted is a number and a noun.
-func counted(n int, one string) string {
-	if n == 1 {
-		return "1 " + one
-	}
-	return fmt.Sprintf("%d %ss", n, one)
-}

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/tradepulse/rotator/cmd/internal/cli"
 	"github.com/tradepulse/rotator/pkg/events"
 	"github.com/tradepulse/rotator/pkg/inspect"
 	"github.com/tradepulse/rotator/pkg/scheduler"
@@ -209,7 +210,7 @@ func owners(f Facts) []Finding {
 	if len(none) == 0 {
 		return nil
 	}
-	return []Finding{doubtful(CodeNoOwner, "owner", counted(len(none), "secret")+" without the tag owner: "+named(none), "rotator list")}
+	return []Finding{doubtful(CodeNoOwner, "owner", cli.Count(len(none), "secret")+" without the tag owner: "+named(none), "rotator list")}
 }
 
 // subscribers is about the secrets that no service is known to use.
@@ -231,7 +232,7 @@ func subscribers(f Facts) []Finding {
 		return nil
 	}
 	return []Finding{doubtful(CodeNoSubscriber, "subscribers",
-		fmt.Sprintf("%s without a service or a consumer, whose old versions are kept: %s; list them under services or consumers, or set no_subscribers", counted(len(none), "secret"), named(none)), "rotator list")}
+		fmt.Sprintf("%s without a service or a consumer, whose old versions are kept: %s; list them under services or consumers, or set no_subscribers", cli.Count(len(none), "secret"), named(none)), "rotator list")}
 }
 
 // failed returns what was not read because of err, nil for nothing.

@@ -63,7 +63,7 @@ func (b Batch) Apply(ctx context.Context, p *wire.Parts, plan inspect.Plan) ([]R
 
 // moved returns how a secret differs from the plan.
 func moved(ctx context.Context, p *wire.Parts, s inspect.Planned) error {
-	e, err := find(ctx, p.Catalog, s.SecretID)
+	e, err := lookUp(ctx, p, s.SecretID)
 	if err != nil {
 		return err
 	}

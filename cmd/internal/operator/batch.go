@@ -83,7 +83,7 @@ func versionsOf(all []Rotated) map[secret.ID]secret.VersionID {
 // ask records the act and asks the workers. The request is zero for a secret that the
 // batch has rotated before.
 func (b Batch) ask(ctx context.Context, p *wire.Parts, id secret.ID) (asked, error) {
-	found, err := find(ctx, p.Catalog, id)
+	found, err := lookUp(ctx, p, id)
 	if err != nil {
 		return asked{}, err
 	}

@@ -16,7 +16,7 @@ import (
 // current one. If that is on record already it writes nothing, and returns that
 // record and true.
 func Confirm(ctx context.Context, p *wire.Parts, c events.Confirmed) (on events.Confirmed, done bool, err error) {
-	found, err := find(ctx, p.Catalog, c.SecretID)
+	found, err := lookUp(ctx, p, c.SecretID)
 	if err != nil {
 		return c, false, err
 	}

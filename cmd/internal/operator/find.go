@@ -8,6 +8,7 @@ import (
 
 	"github.com/tradepulse/rotator/cmd/internal/cli"
 	"github.com/tradepulse/rotator/cmd/internal/config"
+	"github.com/tradepulse/rotator/cmd/internal/running"
 	"github.com/tradepulse/rotator/cmd/internal/wire"
 	"github.com/tradepulse/rotator/pkg/catalog"
 	"github.com/tradepulse/rotator/pkg/secret"
@@ -18,6 +19,22 @@ import (
 func find(ctx context.Context, c *catalog.Catalog, id secret.ID) (catalog.Entry, error) {
 	e, err := c.Find(ctx, id)
 	return e, likely(err, c)
+}
+
+// lookUp is find, also for a secret that the files of the programs on the bus listed once.
+func lookUp(ctx context.Context, p *wire.Parts, id secret.ID) (catalog.Entry, error) {
+	e, err := find(ctx, p.Catalog, id)
+	if !errors.Is(err, catalog.ErrUnknownSecret) {
+		return e, err
+	}
+	all, asked := running.Ask(ctx, p.Conn, p.Bus.Names(), running.Show, false)
+	for _, a := range all {
+		keep(p.Catalog, a)
+	}
+	if asked != nil {
+		return e, err // which says enough
+	}
+	return find(ctx, p.Catalog, id)
 }
 
 // likely adds to the error about an id that is not known what to do: to correct it, if
@@ -49,7 +66,7 @@ func Known(ctx context.Context, p *wire.Parts, args []string) ([]secret.ID, erro
 		return nil, cli.UsageError{Err: err}
 	}
 	for _, id := range ids {
-		if _, err := find(ctx, p.Catalog, id); err != nil {
+		if _, err := lookUp(ctx, p, id); err != nil {
 			return nil, err
 		}
 	}

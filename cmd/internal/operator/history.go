@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"github.com/tradepulse/rotator/cmd/internal/wire"
+	"github.com/tradepulse/rotator/pkg/catalog"
 	"github.com/tradepulse/rotator/pkg/events"
 	"github.com/tradepulse/rotator/pkg/inspect"
 	"github.com/tradepulse/rotator/pkg/secret"
@@ -13,33 +14,50 @@ import (
 )
 
 // Past returns what happened to a secret by its store, the log and the record, the
-// oldest first. Of a store that cannot be read it has the rest, with the error.
+// oldest first. Of a store that cannot be read it has the rest, with the error. Of a
+// secret that is not configured any more it has what was recorded.
 func Past(ctx context.Context, p *wire.Parts, id secret.ID) ([]inspect.Past, error) {
-	e, err := find(ctx, p.Catalog, id)
-	if err != nil {
+	var meta secret.Metadata
+	e, unknown := lookUp(ctx, p, id)
+	if unknown != nil && !errors.Is(unknown, catalog.ErrUnknownSecret) {
+		return nil, unknown
+	}
+	var serr error
+	if unknown == nil {
+		if _, meta, serr = p.Catalog.Describe(ctx, e.Spec); errors.Is(serr, store.ErrNotFound) {
+			serr = nil
+		}
+	}
+	out, err := recorded(ctx, p.Bus, id, meta)
+	switch {
+	case err != nil:
 		return nil, err
+	case len(out) == 0 && unknown != nil:
+		return nil, unknown
+	default:
+		return out, serr
 	}
-	_, meta, serr := p.Catalog.Describe(ctx, e.Spec)
-	if errors.Is(serr, store.ErrNotFound) {
-		serr = nil
-	}
+}
+
+// recorded returns what the log and the record have of a secret, and its versions.
+func recorded(ctx context.Context, bus *events.Bus, id secret.ID, meta secret.Metadata) ([]inspect.Past, error) {
 	var log []inspect.LogEntry
-	err = p.Bus.ReadLog(ctx, events.LogQuery{IDs: []secret.ID{id}}, func(a events.Announcement) error {
+	err := bus.ReadLog(ctx, events.LogQuery{IDs: []secret.ID{id}}, func(a events.Announcement) error {
 		log = append(log, inspect.NewLogEntry(a))
 		return nil
 	})
 	if err != nil {
 		return nil, err
 	}
-	receipts, err := p.Bus.Retirements(ctx, id)
+	receipts, err := bus.Retirements(ctx, id)
 	if err != nil {
 		return nil, err
 	}
-	acts, err := p.Bus.TrustedActs(ctx, id)
+	acts, err := bus.TrustedActs(ctx, id)
 	if err != nil {
 		return nil, err
 	}
-	return inspect.History(meta, log, receipts, acts), serr
+	return inspect.History(meta, log, receipts, acts), nil
 }
 
 // ParseTypes reads types of event, with or without their first part.

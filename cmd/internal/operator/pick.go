@@ -64,7 +64,7 @@ func (k Pick) Specs(ctx context.Context, p *wire.Parts) ([]secret.Spec, error) {
 	}
 	var out []secret.Spec
 	for _, id := range ids {
-		e, err := find(ctx, p.Catalog, id)
+		e, err := lookUp(ctx, p, id)
 		if err != nil {
 			return nil, err
 		}

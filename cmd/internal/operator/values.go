@@ -31,7 +31,7 @@ type place struct {
 
 // locate finds a secret and reads its metadata.
 func locate(ctx context.Context, p *wire.Parts, id secret.ID) (place, error) {
-	found, err := find(ctx, p.Catalog, id)
+	found, err := lookUp(ctx, p, id)
 	if err != nil {
 		return place{}, err
 	}

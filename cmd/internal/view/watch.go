@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/tradepulse/rotator/cmd/internal/cli"
 	"github.com/tradepulse/rotator/pkg/events"
 	"github.com/tradepulse/rotator/pkg/inspect"
 )
@@ -30,7 +31,7 @@ const redraw = "\x1b[H\x1b[2J"
 func (v *Watch) Show(all []inspect.Secret, now time.Time) error {
 	var b strings.Builder
 	if v.terminal {
-		fmt.Fprintf(&b, "%s%s  %d secrets, ctrl-c ends\n\n", redraw, now.Local().Format("15:04:05"), len(all))
+		fmt.Fprintf(&b, "%s%s  %s, ctrl-c ends\n\n", redraw, now.Local().Format("15:04:05"), cli.Count(len(all), "secret"))
 	}
 	for _, s := range all {
 		key := s.Store + " " + name(s)

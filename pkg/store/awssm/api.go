@@ -7,7 +7,8 @@ import (
 )
 
 // API is the part of Secrets Manager that the driver calls; *secretsmanager.Client
-// is one. deployments/aws/rotator-policy.json allows exactly these calls.
+// is one. deployments/aws/rotator-policy.json allows exactly these calls but
+// DeleteSecret, which only 'rotator delete' makes, with the rights of a person.
 type API interface {
 	reads
 	writes
@@ -22,6 +23,7 @@ type reads interface {
 
 type writes interface {
 	CreateSecret(context.Context, *sm.CreateSecretInput, ...func(*sm.Options)) (*sm.CreateSecretOutput, error)
+	DeleteSecret(context.Context, *sm.DeleteSecretInput, ...func(*sm.Options)) (*sm.DeleteSecretOutput, error)
 	PutSecretValue(context.Context, *sm.PutSecretValueInput, ...func(*sm.Options)) (*sm.PutSecretValueOutput, error)
 	RotateSecret(context.Context, *sm.RotateSecretInput, ...func(*sm.Options)) (*sm.RotateSecretOutput, error)
 	UpdateSecretVersionStage(context.Context, *sm.UpdateSecretVersionStageInput, ...func(*sm.Options)) (*sm.UpdateSecretVersionStageOutput, error)

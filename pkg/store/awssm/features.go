@@ -6,7 +6,7 @@ import "github.com/tradepulse/rotator/pkg/store"
 // version and removes no value on demand: it drops versions without a label by
 // itself once there are about a hundred.
 func Features() store.Features {
-	return store.Features{KeepsRetired: true, Attributes: true, External: true, EventSource: "aws.secretsmanager"}
+	return store.Features{KeepsRetired: true, DeletesAll: true, Attributes: true, External: true, EventSource: "aws.secretsmanager"}
 }
 
 // Features implements [store.Driver].

@@ -320,7 +320,7 @@ func (d *Driver) Put(ctx context.Context, path string, w store.Write) (v secret.
 		doc.put(life.Versions, ref)
 		return true, nil
 	})
-	if stored != "" && lost {
+	if stored != "" && (lost || errors.Is(err, store.ErrNotFound)) { // not found: it was deleted meanwhile
 		err = errors.Join(err, d.purge(ctx, stored))
 	}
 	for _, old := range surplus {

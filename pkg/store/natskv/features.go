@@ -4,7 +4,7 @@ import "github.com/tradepulse/rotator/pkg/store"
 
 // Features returns what every [Driver] declares.
 func Features() store.Features {
-	return store.Features{KeepsExpiry: true, KeepsRetired: true, Deletes: true, Fenced: true, Keyset: true, OnBus: true}
+	return store.Features{KeepsExpiry: true, KeepsRetired: true, Deletes: true, DeletesAll: true, Fenced: true, Keyset: true, OnBus: true}
 }
 
 var _ store.KeysetRotator = (*Driver)(nil)

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/tradepulse/rotator/pkg/secret"
@@ -26,14 +27,18 @@ type interrupted struct {
 }
 
 func (i *interrupted) Publish(ctx context.Context, subject string, data []byte, opts ...jetstream.PublishOpt) (*jetstream.PubAck, error) {
-	hit := strings.HasPrefix(strings.TrimPrefix(subject, "$KV."+natskv.DefaultBucket+"."), i.prefix)
+	return i.PublishMsg(ctx, &nats.Msg{Subject: subject, Data: data}, opts...)
+}
+
+func (i *interrupted) PublishMsg(ctx context.Context, m *nats.Msg, opts ...jetstream.PublishOpt) (*jetstream.PubAck, error) {
+	hit := strings.HasPrefix(strings.TrimPrefix(m.Subject, "$KV."+natskv.DefaultBucket+"."), i.prefix)
 	if hit {
 		i.nth--
 	}
 	if hit && i.nth == 0 && !i.after {
 		i.do()
 	}
-	ack, err := i.JetStream.Publish(ctx, subject, data, opts...)
+	ack, err := i.JetStream.PublishMsg(ctx, m, opts...)
 	if hit && i.nth == 0 && i.after {
 		i.do()
 	}

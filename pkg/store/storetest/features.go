@@ -29,6 +29,7 @@ var proofs = []proof{
 	{"KeepsExpiry", func(f store.Features) bool { return f.KeepsExpiry }, proveKeepsExpiry, nil},
 	{"KeepsRetired", func(f store.Features) bool { return f.KeepsRetired }, proveKeepsRetired, nil},
 	{"Deletes", func(f store.Features) bool { return f.Deletes }, proveDeletes, nil},
+	{"DeletesAll", func(f store.Features) bool { return f.DeletesAll }, proveDeletesAll, implementsNo[store.Deleter]},
 	{"Fenced", func(f store.Features) bool { return f.Fenced }, proveFenced, implementsNo[store.FencedRetirer]},
 	{"Attributes", func(f store.Features) bool { return f.Attributes }, proveAttributes, nil},
 	{"External", func(f store.Features) bool { return f.External }, proveExternal, implementsNo[store.ExternalRotator]},

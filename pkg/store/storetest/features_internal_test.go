@@ -82,8 +82,12 @@ func (l liar) RetireWhile(ctx context.Context, path string, v secret.VersionID, 
 type deaf struct{ liar }
 
 func (deaf) Trigger(context.Context, string, secret.Token) error { return nil }
-func (deaf) RotateKeyset(context.Context) error                  { return fmt.Errorf("%w: no", store.ErrInvalid) }
-func (deaf) NormalPath(path string) string                       { return path }
+func (deaf) Delete(context.Context, string, secret.VersionID) error {
+	return nil
+}
+
+func (deaf) RotateKeyset(context.Context) error { return fmt.Errorf("%w: no", store.ErrInvalid) }
+func (deaf) NormalPath(path string) string      { return path }
 
 // TestADriverThatCannotDoWhatItDeclaresFails runs each proof against a driver
 // without the methods of the feature, and against one whose methods do nothing.
@@ -141,7 +145,7 @@ func TestAnInterfaceHasToBeDeclared(t *testing.T) {
 			undeclared = append(undeclared, p.field)
 		}
 	}
-	if got := strings.Join(undeclared, " "); got != "Fenced External Keyset" {
-		t.Errorf("the suite misses declarations of %q, want Fenced, External and Keyset", got)
+	if got := strings.Join(undeclared, " "); got != "DeletesAll Fenced External Keyset" {
+		t.Errorf("the suite misses declarations of %q, want DeletesAll, Fenced, External and Keyset", got)
 	}
 }
