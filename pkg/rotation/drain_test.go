@@ -184,7 +184,7 @@ func TestAReceiptSaysWhatTheTargetSaw(t *testing.T) {
 	if err := rollout.Replay(got[0]); err == nil || !strings.Contains(err.Error(), "saw sessions") {
 		t.Errorf("a receipt of sessions that were open is valid: %v", err)
 	}
-	x := newRetirement(t, nil)
+	x := newRetirement(t, func(c *rotation.Config) { c.TargetFor = nil })
 	order := x.rollout(events.RolloutDraining, time.Now().Add(-time.Minute))
 	x.log(t, order)
 	if err := x.retire(t, order); err != nil {
