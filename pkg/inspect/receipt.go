@@ -182,6 +182,12 @@ func basis(r events.Receipt) string {
 	if r.Omitted != nil {
 		out += ", not all of which it lists"
 	}
+	if len(r.Target) > 0 && r.Basis != events.BasisForced {
+		out += ", and the target saw no session of an older version"
+	}
+	if len(r.Doubts) > 0 {
+		out += " (" + strings.Join(r.Doubts, "; ") + ")"
+	}
 	switch r.Basis {
 	case events.BasisProof:
 	case events.BasisEmergency:

@@ -38,37 +38,50 @@ func quietSince(cause error) time.Time {
 	return time.Time{}
 }
 
+// targetSide is what a target says of the versions that are to be retired. The zero
+// value is that of a secret whose value is valid in its store alone.
+type targetSide struct {
+	// unknown says that the target can never tell who uses a version. That is no yes:
+	// the proof has one side, and its receipt says so.
+	unknown bool
+	// samples are what the target saw in the last try of the window.
+	samples []events.TargetSample
+}
+
 // drained returns an error that wraps errBlocked until the target has seen no session
 // of the versions that are to be retired for as long as the grace period, in each of the
-// tries of that time. A target that can never tell holds nothing back; one that cannot
-// for now does. An emergency does not wait.
-func (r *Rotator) drained(ctx context.Context, spec secret.Spec, meta secret.Metadata, order, logged events.Data) error {
+// tries of that time. A target that can never tell holds nothing back, and makes the
+// proof a doubtful one; a target that cannot tell for now holds the retirement back. An
+// emergency does not wait.
+func (r *Rotator) drained(ctx context.Context, spec secret.Spec, meta secret.Metadata, order, logged events.Data) (side targetSide, err error) {
 	if !isDraining(order, logged) {
-		return nil // prove says why not
+		return side, nil // prove says why not
 	}
 	t, err := r.targetFor(ctx, spec)
 	if err != nil {
-		return stepError{stepDrain, err}
+		return side, stepError{stepDrain, err}
 	}
 	in, ok := t.(target.Inspector)
-	if !ok || t.Capabilities().InUse == target.InUseUnknown || order.Reason == events.ReasonEmergency {
-		return nil
+	if !ok || t.Capabilities().InUse == target.InUseUnknown {
+		_, nowhere := t.(target.ValueOnly)
+		return targetSide{unknown: !nowhere}, nil
+	}
+	versions := retirable(meta, order.PreviousVersionID, spec.RetireMode())
+	if len(versions) == 0 || order.Reason == events.ReasonEmergency {
+		return side, nil
 	}
 	var open []string
 	window, now := max(0, spec.GracePeriod()), time.Now()
-	versions := retirable(meta, order.PreviousVersionID, spec.RetireMode())
-	if len(versions) == 0 {
-		return nil
-	}
 	for _, v := range versions {
-		clients, err := r.inUse(ctx, in, target.Ref{Secret: spec.ID, Version: v.ID}, now.Add(-window))
+		u, err := r.inUse(ctx, in, target.Ref{Secret: spec.ID, Version: v.ID})
 		if err != nil {
 			err = fmt.Errorf("%w: use of version %s at the target is unknown: %w", errBlocked, v.ID, err)
-			return stepError{stepDrain, events.RetryAfter(err, drainRetry(window))}
+			return side, stepError{stepDrain, events.RetryAfter(err, drainRetry(window))}
 		}
-		open = append(open, clients...)
+		open = append(open, clients(u, now.Add(-window))...)
+		side.samples = append(side.samples, events.TargetSample{At: now, VersionID: v.ID, Sessions: len(u.Sessions), LastUsed: u.LastUsed})
 	}
-	return r.quiet(ctx, spec, order, open, window, now)
+	return side, r.quiet(ctx, spec, order, open, window, now)
 }
 
 // drainRetry is how soon the target is asked again: several times in a window, and
@@ -97,14 +110,15 @@ func (r *Rotator) quiet(ctx context.Context, spec secret.Spec, order events.Data
 	return stepError{stepDrain, events.RetryAfter(&drainError{since, err}, min(left, drainRetry(window)))}
 }
 
-// inUse returns the clients that use a credential, or did so after a time.
-func (r *Rotator) inUse(ctx context.Context, in target.Inspector, ref target.Ref, after time.Time) ([]string, error) {
+// inUse asks for the use of a credential.
+func (r *Rotator) inUse(ctx context.Context, in target.Inspector, ref target.Ref) (target.Usage, error) {
 	ctx, cancel := context.WithTimeout(ctx, r.cfg.TargetTimeout)
 	defer cancel()
-	u, err := in.InUse(ctx, ref)
-	if err != nil {
-		return nil, err
-	}
+	return in.InUse(ctx, ref)
+}
+
+// clients returns the clients that use a credential, or did so after a time.
+func clients(u target.Usage, after time.Time) []string {
 	var out []string
 	for _, s := range u.Sessions {
 		out = append(out, fmt.Sprintf("%s since %s", s.Client, s.Since.UTC().Format(time.RFC3339)))
@@ -112,5 +126,5 @@ func (r *Rotator) inUse(ctx context.Context, in target.Inspector, ref target.Ref
 	if u.LastUsed.After(after) {
 		out = append(out, "last used "+u.LastUsed.UTC().Format(time.RFC3339))
 	}
-	return out, nil
+	return out
 }
