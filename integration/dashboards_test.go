@@ -66,7 +66,7 @@ func observed(t *testing.T) (jobs map[string]string) {
 	t.Helper()
 	dir, nats, health := t.TempDir(), freeAddress(t), freeAddress(t)
 	data, hook, config := filepath.Join(dir, "data"), filepath.Join(dir, "refuse"), filepath.Join(dir, "rotator.yaml")
-	if err := os.WriteFile(hook, []byte("#!/bin/sh\nexit 4\n"), 0o700); err != nil { //nolint:gosec // it is run
+	if err := os.WriteFile(hook, []byte("#!/bin/sh\nexit 4\n"), 0o700); err != nil {
 		t.Fatal(err)
 	}
 	writeFile(t, config, fmt.Sprintf(`node: {data_dir: %q, listen: %q}

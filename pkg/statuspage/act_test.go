@@ -2,6 +2,7 @@ package statuspage
 
 import (
 	"context"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -51,9 +52,7 @@ func post(t testing.TB, p *Page, form url.Values, header http.Header) *httptest.
 	t.Helper()
 	r := httptest.NewRequestWithContext(t.Context(), http.MethodPost, "http://rotator.test/status/act", strings.NewReader(form.Encode()))
 	r.Header = http.Header{"Content-Type": {"application/x-www-form-urlencoded"}}
-	for k, v := range header {
-		r.Header[k] = v
-	}
+	maps.Copy(r.Header, header)
 	w := httptest.NewRecorder()
 	p.ServeHTTP(w, r)
 	return w
