@@ -122,6 +122,10 @@ type HTTP struct {
 	// Address of the notifier where that is a program of its own; none serves
 	// nothing.
 	NotifierListen string `json:"notifier_listen,omitzero" default:"127.0.0.1:8081" jsonschema:"format=listen"`
+	// ID of the secret whose current value is the token for acts on the status page
+	// of rotator: rotate, pause, resume and forget. Without it the page is read
+	// only. For a single node.
+	AdminToken string `json:"admin_token,omitzero"`
 	// Address of the agent; none serves nothing.
 	AgentListen string `json:"agent_listen,omitzero" default:"127.0.0.1:8082" jsonschema:"format=listen"`
 }
