@@ -273,7 +273,7 @@ func TestWarnings(t *testing.T) {
 		},
 		"a version is replaced before its deadline": {
 			"stores: {m: {type: natskv}}\nsecrets:\n  - {id: a, ttl: 20m, deadline: 15m, services: [a]}\n  - {id: b, ttl: 21m, deadline: 15m, services: [a]}\n",
-			[]string{"test.yaml:3:34: secrets[0].deadline: a version is replaced 15m after it was made, before 15m have passed; set it to less than ttl minus refresh_margin"},
+			[]string{"test.yaml:3:33: secrets[0].deadline: a version is replaced 15m after it was made, before 15m have passed; set it to less than ttl minus refresh_margin"},
 		},
 		"the store destroys nothing": {
 			"stores: {m: {type: aws, region: eu-central-1}}\nsecrets:\n  - id: a\n    ttl: 1d\n    retire: destroy\n    services: [a]\n",
