@@ -167,6 +167,9 @@ type Worker struct {
 type Notifier struct {
 	// Announcements that are handled at a time, in one process.
 	Concurrency int `json:"concurrency,omitzero" default:"16" jsonschema:"minimum=1,maximum=1024"`
+	// Secrets with metrics that name them, such as rotator_secret_time_to_expiry. A
+	// negative number means none.
+	SecretMetrics int `json:"secret_metrics,omitzero" default:"1000" jsonschema:"minimum=-1,maximum=100000"`
 }
 
 // Lambda is about running in AWS Lambda.
