@@ -86,6 +86,7 @@ func (r *rotatedDatabase) rotate(sessions bool) {
 			}
 			return r.works(old)
 		})
+		r.state("status names the session", func(s consumerView) bool { return s.Safe.Answer == "no" && strings.Contains(s.Safe.Because, client) })
 		end()
 	} else {
 		r.confirm(version)

@@ -185,8 +185,8 @@ func basis(r events.Receipt) string {
 	if len(r.Target) > 0 && r.Basis != events.BasisForced {
 		out += ", and the target saw no session of an older version"
 	}
-	if len(r.Doubts) > 0 {
-		out += " (" + strings.Join(r.Doubts, "; ") + ")"
+	if r.Rules.Proof.TargetUnknown {
+		out += ", and the target cannot tell who uses an older version"
 	}
 	switch r.Basis {
 	case events.BasisProof:

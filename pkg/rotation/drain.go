@@ -23,19 +23,21 @@ const maxNamed = 5
 type drainError struct {
 	// quietSince is since when none was seen, zero if one is open.
 	quietSince time.Time
-	err        error
+	// open are the sessions, nil for none.
+	open *events.InUse
+	err  error
 }
 
 func (e *drainError) Error() string { return e.err.Error() }
 func (e *drainError) Unwrap() error { return e.err }
 
-// quietSince returns what the next try of a retirement has to know of the sessions.
-// Any failure but one of the drain begins the window again.
-func quietSince(cause error) time.Time {
+// drainState returns what the next try of a retirement has to know of the sessions, and
+// what status shows of them. Any failure but one of the drain begins the window again.
+func drainState(cause error) (quietSince time.Time, open *events.InUse) {
 	if e, ok := errors.AsType[*drainError](cause); ok {
-		return e.quietSince
+		return e.quietSince, e.open
 	}
-	return time.Time{}
+	return time.Time{}, nil
 }
 
 // targetSide is what a target says of the versions that are to be retired. The zero
@@ -70,7 +72,7 @@ func (r *Rotator) drained(ctx context.Context, spec secret.Spec, meta secret.Met
 	if len(versions) == 0 || order.Reason == events.ReasonEmergency {
 		return side, nil
 	}
-	var open []string
+	var open []events.Blocker
 	window, now := max(0, spec.GracePeriod()), time.Now()
 	for _, v := range versions {
 		u, err := r.inUse(ctx, in, target.Ref{Secret: spec.ID, Version: v.ID})
@@ -78,7 +80,7 @@ func (r *Rotator) drained(ctx context.Context, spec secret.Spec, meta secret.Met
 			err = fmt.Errorf("%w: use of version %s at the target is unknown: %w", errBlocked, v.ID, err)
 			return side, stepError{stepDrain, events.RetryAfter(err, drainRetry(window))}
 		}
-		open = append(open, clients(u, now.Add(-window))...)
+		open = append(open, clients(v.ID, u, now.Add(-window))...)
 		side.samples = append(side.samples, events.TargetSample{At: now, VersionID: v.ID, Sessions: len(u.Sessions), LastUsed: u.LastUsed})
 	}
 	return side, r.quiet(ctx, spec, order, open, window, now)
@@ -91,12 +93,15 @@ func drainRetry(window time.Duration) time.Duration {
 }
 
 // quiet decides about the clients that a try has seen.
-func (r *Rotator) quiet(ctx context.Context, spec secret.Spec, order events.Data, open []string, window time.Duration, now time.Time) error {
+func (r *Rotator) quiet(ctx context.Context, spec secret.Spec, order events.Data, open []events.Blocker, window time.Duration, now time.Time) error {
 	if len(open) > 0 {
-		named := open[:min(len(open), maxNamed)]
+		var named []string
+		for _, b := range open[:min(len(open), maxNamed)] {
+			named = append(named, strings.TrimSpace(b.Instance+" "+b.Detail))
+		}
 		r.log.LogAttrs(ctx, slog.LevelWarn, "secret.in_use", slog.String("secret_id", string(spec.ID)), slog.Int("sessions", len(open)), slog.Any("clients", named))
 		err := fmt.Errorf("%w: sessions with an older version are open at the target (%d): %s", errBlocked, len(open), strings.Join(named, ", "))
-		return stepError{stepDrain, events.RetryAfter(&drainError{err: err}, drainRetry(window))}
+		return stepError{stepDrain, events.RetryAfter(&drainError{open: &events.InUse{Total: len(open), Sessions: open[:min(len(open), maxNamed)]}, err: err}, drainRetry(window))}
 	}
 	since := order.Retry.QuietSince
 	if since.IsZero() || since.After(now) {
@@ -107,7 +112,7 @@ func (r *Rotator) quiet(ctx context.Context, spec secret.Spec, order events.Data
 		return nil
 	}
 	err := fmt.Errorf("%w: no session with an older version has been open at the target for %s, of %s", errBlocked, now.Sub(since).Round(time.Second), window)
-	return stepError{stepDrain, events.RetryAfter(&drainError{since, err}, min(left, drainRetry(window)))}
+	return stepError{stepDrain, events.RetryAfter(&drainError{quietSince: since, err: err}, min(left, drainRetry(window)))}
 }
 
 // inUse asks for the use of a credential.
@@ -118,13 +123,13 @@ func (r *Rotator) inUse(ctx context.Context, in target.Inspector, ref target.Ref
 }
 
 // clients returns the clients that use a credential, or did so after a time.
-func clients(u target.Usage, after time.Time) []string {
-	var out []string
+func clients(v secret.VersionID, u target.Usage, after time.Time) []events.Blocker {
+	var out []events.Blocker
 	for _, s := range u.Sessions {
-		out = append(out, fmt.Sprintf("%s since %s", s.Client, s.Since.UTC().Format(time.RFC3339)))
+		out = append(out, events.Blocker{Instance: s.Client, VersionID: v, Reason: events.BlockInUse, Detail: "since " + s.Since.UTC().Format(time.RFC3339)})
 	}
 	if u.LastUsed.After(after) {
-		out = append(out, "last used "+u.LastUsed.UTC().Format(time.RFC3339))
+		out = append(out, events.Blocker{VersionID: v, Reason: events.BlockInUse, Detail: "last used " + u.LastUsed.UTC().Format(time.RFC3339)})
 	}
 	return out
 }

@@ -109,8 +109,14 @@ func TestSessionsAtTheTargetHoldARetirementBack(t *testing.T) {
 	if !d.order.Retry.QuietSince.IsZero() {
 		t.Error("an open session counts as quiet")
 	}
+	if open := d.order.Retry.InUse.Named(); len(open) != 1 || open[0].Instance != "192.0.2.7:41234" || open[0].Reason != events.BlockInUse || open[0].VersionID != d.v1 {
+		t.Errorf("what status shows of the sessions: %+v", open)
+	}
 	d.w.usage.Sessions = nil
 	d.waits(t, "for 0s, of 5m0s")
+	if d.order.Retry.InUse != nil {
+		t.Errorf("sessions that have ended are shown: %+v", d.order.Retry.InUse)
+	}
 	if since := d.order.Retry.QuietSince; time.Since(since) > time.Minute {
 		t.Errorf("quiet since %s", since)
 	}
@@ -162,7 +168,7 @@ func TestATargetThatNeverTellsGivesADoubtfulProof(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if c := inspect.CheckReceipts(text, nil); !c[0].Valid || !strings.Contains(c[0].Sentence(), "the proof is that of the instances alone") {
+	if c := inspect.CheckReceipts(text, nil); !c[0].Valid || !strings.Contains(c[0].Sentence(), "the target cannot tell") {
 		t.Errorf("%+v", c)
 	}
 }

@@ -172,13 +172,14 @@ func regrant(line, from, to string) (string, error) {
 		if head == "GRANT USAGE ON *.*" && !strings.Contains(tail, "GRANT OPTION") {
 			return "", nil
 		}
-		out := head + word + to
-		for _, option := range []string{" WITH GRANT OPTION", " WITH ADMIN OPTION"} {
-			if strings.Contains(tail, option) {
-				out += option
-			}
+		option := ""
+		switch {
+		case strings.Contains(tail, " WITH GRANT OPTION"):
+			option = " WITH GRANT OPTION"
+		case strings.Contains(tail, " WITH ADMIN OPTION"):
+			option = " WITH ADMIN OPTION"
 		}
-		return out, nil
+		return head + word + to + option, nil
 	}
 	return "", fmt.Errorf("SHOW GRANTS has a line that names no account as %s; revoke that grant and give it another way: %s", from, line)
 }

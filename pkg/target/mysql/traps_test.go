@@ -1,6 +1,7 @@
 package mysql_test
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"strings"
@@ -154,7 +155,7 @@ func strictTLS(t *testing.T, w *world) {
 	w.rotate(t, secure(w.server.Address), "", "v1")
 	w.relay.Filter(func(chunk []byte) ([]byte, bool) { // a server that has no TLS, or an attacker who takes it away
 		if len(chunk) > 40 && chunk[4] == 10 { // its greeting: the flag CLIENT_SSL is in the second byte of the capabilities
-			end := 5 + strings.IndexByte(string(chunk[5:]), 0)
+			end := 5 + bytes.IndexByte(chunk[5:], 0)
 			chunk[end+1+4+8+1+1] &^= 0x08
 		}
 		return chunk, true

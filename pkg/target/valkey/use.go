@@ -50,7 +50,7 @@ func (n *node) sessions(ctx context.Context, name string) ([]client, error) {
 	var out []client
 	for line := range strings.Lines(fmt.Sprint(answer)) {
 		fields := map[string]string{}
-		for _, f := range strings.Fields(line) {
+		for f := range strings.FieldsSeq(line) {
 			key, value, _ := strings.Cut(f, "=")
 			fields[key] = value
 		}

@@ -139,7 +139,7 @@ func (t *Target) Apply(ctx context.Context, c target.Change) (target.Ref, error)
 			if err != nil {
 				return err
 			}
-			rules = append(other.rules, append([]string{"resetpass"}, append(u.tombstones(), rules...)...)...)
+			rules = slices.Concat(other.rules, []string{"resetpass"}, u.tombstones(), rules)
 		}
 		return n.setAndSave(ctx, l.Username, rules)
 	})
