@@ -56,8 +56,8 @@ func (m *machine) step(t *rapid.T) (moved bool) {
 		}
 		m.do(t, was, next, f, a)
 	}
-	if next.State == events.RolloutStalled && was.State != next.State && (len(f.Blocking)+len(f.Accepting) == 0 || f.waits() || !f.Fresh || m.now.Sub(was.Since) < f.Deadline) {
-		t.Fatalf("stalled after %s of %s, fresh %t, with %v", m.now.Sub(was.Since), f.Deadline, f.Fresh, f.Blocking)
+	if next.State == events.RolloutStalled && was.State != next.State && (len(f.Blocking)+len(f.Accepting) == 0 || f.waits() || !f.Fresh || m.now.Sub(was.behindSince()) < f.Deadline) {
+		t.Fatalf("stalled after %s of %s, fresh %t, with %v", m.now.Sub(was.behindSince()), f.Deadline, f.Fresh, f.Blocking)
 	}
 	m.r = next
 	return len(actions) > 0 || next.State != was.State

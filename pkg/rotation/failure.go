@@ -25,9 +25,12 @@ var (
 	errLostRace = errors.New("what was read is not what there is")
 	// errOutdated: the store has answered with less than the run knows.
 	errOutdated = errors.New("the store shows the past")
-	// errSpent: another writer took the pending stage from the version of this
-	// rotation.
+	// errSpent: the version of this rotation has left the pending stage, and no other
+	// token is left.
 	errSpent = fmt.Errorf("%w: its version is not pending any more", target.ErrRejected)
+	// errWithdrawnToken: the token of this rotation names a version that another
+	// writer took the pending stage from.
+	errWithdrawnToken = errors.New("the token names a version that was withdrawn")
 	// errWithdrawn ends a request for a value that a person supplied: it is not
 	// pending, and no other value may take its place.
 	errWithdrawn = errors.New("the supplied value is not pending any more")

@@ -40,7 +40,7 @@ const (
 	// that the target will never take.
 	freshAfter = 2
 	// maxRejections is how many refusals end in quarantine, after three values.
-	maxRejections = (secret.MaxAttempts - 1) * freshAfter
+	maxRejections = 3 * freshAfter
 )
 
 // state is all that a run knows. It is a value and does no I/O, so that a
@@ -63,21 +63,35 @@ type state struct {
 
 	// pending is the version of this rotation, zero until it is known.
 	pending secret.Version
+	// skipped is how many tokens the run has found to name versions that another
+	// writer took the pending stage from.
+	skipped int
 }
 
 // token is the name of this rotation: the one that the request demands, or the
-// derived one. A derived token changes only with the value, after freshAfter
-// refusals.
+// derived one. A derived token changes only with the value: after freshAfter
+// refusals, and when its version was withdrawn.
 func (s state) token() secret.Token {
 	if s.try.Token != "" {
 		return s.try.Token
 	}
-	attempt := s.try.Retry.Rejections / freshAfter
+	attempt := s.attempt()
 	// Written before the store knew an incarnation, or by an earlier version.
 	if t := s.spec.Token(s.try.From, attempt); s.has(t) {
 		return t
 	}
 	return s.spec.TokenIn(s.meta.Incarnation, s.try.From, attempt)
+}
+
+func (s state) attempt() int { return s.try.Retry.Rejections/freshAfter + s.skipped }
+
+// skip moves on to the next derived token, and reports whether there is one.
+func (s *state) skip() bool {
+	if s.try.Token != "" || s.attempt()+1 >= secret.MaxAttempts {
+		return false
+	}
+	s.skipped++
+	return true
 }
 
 // made reports whether v was written by a rotation for this request, by any

@@ -15,15 +15,30 @@ import (
 )
 
 // create writes the pending version under the rotation token, unless an earlier
-// run has.
+// run has. A token whose version was withdrawn is left for the next one: a rotation
+// that only counted it as a refusal would run out of tokens, for as long as the
+// current version stays.
 func (x *run) create(ctx context.Context) error {
-	if p, ok := x.state.reusable(); ok {
-		x.state.pending = p
-		return nil
+	for {
+		if p, ok := x.state.reusable(); ok {
+			x.state.pending = p
+			return nil
+		}
+		if x.state.try.Reason == events.ReasonSupplied {
+			return errWithdrawn
+		}
+		err := x.write(ctx)
+		if !errors.Is(err, errWithdrawnToken) {
+			return err
+		}
+		if !x.state.skip() {
+			return errSpent
+		}
 	}
-	if x.state.try.Reason == events.ReasonSupplied {
-		return errWithdrawn
-	}
+}
+
+// write makes a value and stores it as the pending version.
+func (x *run) write(ctx context.Context) error {
 	value, err := x.propose(ctx)
 	if err != nil {
 		return err
@@ -39,8 +54,8 @@ func (x *run) create(ctx context.Context) error {
 		Lifetime: spec.Lifetime(x.state.meta),
 	}
 	v, err := x.store.Put(ctx, spec.StorePath(), w)
-	if errors.Is(err, store.ErrTokenReused) && x.spent(ctx) {
-		return errSpent
+	if errors.Is(err, store.ErrTokenReused) {
+		err = x.reused(ctx, err)
 	}
 	if err != nil {
 		return err
@@ -50,20 +65,32 @@ func (x *run) create(ctx context.Context) error {
 	return nil
 }
 
-// spent reports whether the token of this rotation names a version that has left
-// the pending stage, so that the rotation needs a fresh token. The version has to
-// be seen: an answer that shows no pending version may be outdated, but no
-// version ever becomes pending again.
-func (x *run) spent(ctx context.Context) bool {
-	token := x.state.token()
+// reused says why the store has refused the token of this rotation: it names a version
+// that was withdrawn, or one that has become current since the run has read. The
+// version has to be seen: an answer that shows no pending version may be outdated, but
+// no version ever becomes pending again.
+func (x *run) reused(ctx context.Context, refusal error) error {
+	stage, ok := x.stageOf(ctx, x.state.token())
+	switch {
+	case !ok || stage == secret.StagePending:
+		return refusal
+	case stage == secret.StageRetired:
+		return errWithdrawnToken
+	default:
+		return errSpent
+	}
+}
+
+// stageOf returns the stage of the version that a token of this rotation names.
+func (x *run) stageOf(ctx context.Context, token secret.Token) (secret.Stage, bool) {
 	for _, v := range x.state.meta.Versions {
 		if v.Token == token {
-			return v.Stage != secret.StagePending
+			return v.Stage, true
 		}
 	}
 	// AWS does not list a version that lost its last label.
 	v, _, err := x.store.Get(ctx, x.state.spec.StorePath(), store.Selector{Version: secret.VersionID(token)})
-	return err == nil && v.Stage != secret.StagePending
+	return v.Stage, err == nil
 }
 
 // propose returns the value for the token of this rotation: a fresh one, unless

@@ -187,8 +187,9 @@ func (s Spec) Token(from VersionID, attempt int) Token {
 }
 
 // MaxAttempts bounds the attempts for which a token is derived, see
-// [NewToken].
-const MaxAttempts = 4
+// [NewToken]. A version that is withdrawn uses one up for good, until another version
+// is current.
+const MaxAttempts = 16
 
 // Made reports whether a token is that of a rotation of ours away from the
 // version from, whichever attempt it was.
