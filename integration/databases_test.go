@@ -17,7 +17,7 @@ import (
 type rotatedDatabase struct {
 	database // of its server nothing is used but the node
 
-	login func(l target.Login) (close func(), client string, err error)
+	login func(l target.Login) (end func(), client string, err error)
 	log   func() string
 }
 

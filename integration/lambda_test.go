@@ -206,7 +206,7 @@ func TestLambdaGuards(t *testing.T) {
 	h.arn = "arn:aws:lambda:eu-central-1:123456789012:function:other"
 	others := h.begin(arn, true)
 	refused("a secret of another function", "another function", others, lambdaSteps...)
-	h.unlabel(arn, others, "AWSPENDING")
+	h.unlabel(arn, others)
 	h.arn = own + ":live" // an alias of this function
 	second := h.begin(arn, true)
 	refused("out of order", "createSecret has not been done", second, "setSecret", "finishSecret")
@@ -258,7 +258,7 @@ func TestLambdaInterleaved(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		h.unlabel(arn, one, "AWSPENDING")
+		h.unlabel(arn, one)
 		two := h.begin(arn, true)
 		for _, step := range lambdaSteps {
 			if err := h.step(step, arn, one); err == nil {
@@ -290,7 +290,7 @@ func TestLambdaTrial(t *testing.T) {
 		if is := fmt.Sprint(h.labels(arn)); is != was {
 			t.Errorf("labels %s, were %s", is, was)
 		}
-		h.unlabel(arn, token, "AWSPENDING")
+		h.unlabel(arn, token)
 	}
 	if log := logOf(t, h.nc, events.TypeRotated); len(log) != 0 || h.current(arn) != from {
 		t.Errorf("announced %v, current %s, was %s", log, h.current(arn), from)

@@ -317,12 +317,13 @@ func (h *hosted) settle(arn string, token secret.Token) {
 	if !slices.Contains(labels[string(token)], "AWSCURRENT") || !slices.Contains(labels[string(token)], "AWSPENDING") {
 		return
 	}
-	h.unlabel(arn, token, "AWSPENDING")
+	h.unlabel(arn, token)
 }
 
-func (h *hosted) unlabel(arn string, token secret.Token, label string) {
+// unlabel takes AWSPENDING away from a version.
+func (h *hosted) unlabel(arn string, token secret.Token) {
 	h.t.Helper()
-	_, err := h.sm.UpdateSecretVersionStage(h.t.Context(), &sm.UpdateSecretVersionStageInput{SecretId: &arn, VersionStage: &label, RemoveFromVersionId: aws.String(string(token))})
+	_, err := h.sm.UpdateSecretVersionStage(h.t.Context(), &sm.UpdateSecretVersionStageInput{SecretId: &arn, VersionStage: aws.String("AWSPENDING"), RemoveFromVersionId: aws.String(string(token))})
 	if err != nil {
 		h.t.Fatal(err)
 	}

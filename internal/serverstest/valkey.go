@@ -2,6 +2,7 @@ package serverstest
 
 import (
 	"bufio"
+	"bytes"
 	"crypto/rand"
 	"fmt"
 	"net"
@@ -103,11 +104,8 @@ func (v *Valkey) Restart(t testing.TB) {
 // Log returns what the server has told of the commands so far: its log, what MONITOR
 // shows, and ACL LOG and SLOWLOG.
 func (v *Valkey) Log() string {
-	out := v.process.out.String() + v.monitor.String()
-	for _, command := range [][]string{{"ACL", "LOG"}, {"SLOWLOG", "GET", "-1"}} {
-		out += v.Do(v.process.t, command...)
-	}
-	return out
+	t := v.process.t
+	return v.process.out.String() + v.monitor.String() + v.Do(t, "ACL", "LOG") + v.Do(t, "SLOWLOG", "GET", "-1")
 }
 
 // Do runs a command with every permission and returns its answer as it was sent.
@@ -148,11 +146,12 @@ func ValkeyLogin(address, user, password string) (*ValkeyConn, error) {
 // Do sends a command and returns its answer as it was sent, without the first byte of a
 // short one.
 func (s *ValkeyConn) Do(args ...string) (string, error) {
-	command := fmt.Sprintf("*%d\r\n", len(args))
+	var command bytes.Buffer
+	fmt.Fprintf(&command, "*%d\r\n", len(args))
 	for _, a := range args {
-		command += fmt.Sprintf("$%d\r\n%s\r\n", len(a), a)
+		fmt.Fprintf(&command, "$%d\r\n%s\r\n", len(a), a)
 	}
-	if _, err := s.conn.Write([]byte(command)); err != nil {
+	if _, err := s.conn.Write(command.Bytes()); err != nil {
 		return "", err
 	}
 	return s.read()

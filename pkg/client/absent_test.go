@@ -82,20 +82,24 @@ func TestAnOptionalKeyMayBeAbsent(t *testing.T) {
 	r := newRig(t)
 	r.write(key, "first-value")
 	m := r.manager(optionalToken)
+	var rings []*client.Keyring
 	for _, kind := range []client.KeyUse{client.KeysVerifyHistory, client.KeysAcceptLive} {
 		ring, err := client.NewKeyring(t.Context(), m, token, kind, 0)
 		if err != nil {
 			t.Fatal(err)
 		}
-		defer ring.Close()
+		t.Cleanup(ring.Close)
 		if _, err := ring.Current(t.Context()); !errors.Is(err, client.ErrAbsent) {
 			t.Errorf("%s: %v", kind, err)
 		}
-		defer r.eventually("the first key signs", func() bool { k, err := ring.Current(t.Context()); return err == nil && k.ID != "" })
+		rings = append(rings, ring)
 	}
 	r.write(token, "first-key-of-the-ring")
 	if err := m.Refresh(t.Context(), token); err != nil {
 		t.Fatal(err)
+	}
+	for _, ring := range rings {
+		r.eventually("the first key signs", func() bool { k, err := ring.Current(t.Context()); return err == nil && k.ID != "" })
 	}
 }
 

@@ -3,6 +3,7 @@ package inspect
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/tradepulse/rotator/pkg/catalog"
@@ -133,7 +134,7 @@ func (v *View) rollout(ctx context.Context, s *Secret, spec secret.Spec, last ev
 	}
 	untrusted = untrusted || err != nil
 	s.Announced, s.AnnouncedAt = announced.Event.Data.VersionID, announced.At
-	s.violates(announced.Event.Data)
+	s.Findings = slices.Concat(s.Findings, s.violations(announced.Event.Data))
 	if s.RolloutSince.IsZero() && s.Announced == s.VersionID {
 		s.RolloutSince = announced.At
 	}

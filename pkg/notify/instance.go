@@ -131,7 +131,7 @@ func factsOf(e events.FleetEvent, instance string) facts {
 }
 
 // versions returns what a use accepts, nil for any.
-func (f *facts) versions() []secret.VersionID {
+func (f facts) versions() []secret.VersionID {
 	if f.acceptsAny {
 		return nil
 	}

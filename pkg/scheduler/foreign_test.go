@@ -1,9 +1,9 @@
 package scheduler_test
 
 import (
-	"bytes"
 	"log/slog"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -52,11 +52,11 @@ func TestAVersionOfAnotherProgramIsChecked(t *testing.T) {
 		if err != nil || last.Event.Data.VersionID != v || !slices.Equal(got, w.rules) {
 			t.Errorf("%s: announced %s with %q, %v; want %s with %q", w.value, last.Event.Data.VersionID, got, err, v, w.rules)
 		}
-		if bytes.Contains([]byte(log.String()), []byte(w.value)) {
+		if strings.Contains(log.String(), w.value) {
 			t.Errorf("the log shows %s", w.value)
 		}
 	}
-	if n := bytes.Count([]byte(log.String()), []byte(`"secret.policy_violated"`)); n != 2 {
+	if n := strings.Count(log.String(), `"secret.policy_violated"`); n != 2 {
 		t.Errorf("%d lines about violations, want 2:\n%s", n, log.String())
 	}
 }

@@ -24,7 +24,7 @@ func TestReadsAreLoggedOnceInAWhile(t *testing.T) {
 		}
 		read := func(path string, n int) {
 			for range n {
-				_, _, _ = st.Get(t.Context(), path, store.Selector{}) //nolint:errcheck // there is none, which is a read too
+				_, _, _ = st.Get(t.Context(), path, store.Selector{}) // there is none, which is a read too
 			}
 		}
 		wants := func(when string, want ...string) {

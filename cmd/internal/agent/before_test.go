@@ -22,7 +22,7 @@ type early struct {
 }
 
 func (e *early) Reload(_ context.Context, next string, _ client.Change) error {
-	before, _ := os.ReadFile(e.path) //nolint:errcheck // there is none at first
+	before, _ := os.ReadFile(e.path) // there is none at first
 	e.seen = append(e.seen, string(before)+">"+content(e.t, next))
 	return e.broken
 }

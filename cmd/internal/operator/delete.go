@@ -84,7 +84,8 @@ func (o *Operator) Delete(ctx context.Context, id secret.ID, del Deletion) (Dele
 	if err != nil {
 		return out, err
 	}
-	if out.Against = append(against, uses...); !del.Yes || len(out.Against) > 0 && !del.Force {
+	against = append(against, uses...)
+	if out.Against = against; !del.Yes || len(out.Against) > 0 && !del.Force {
 		return out, nil
 	}
 	if err := record(ctx, p, events.ActDelete, id, out.Current, del.Why); err != nil {

@@ -45,7 +45,7 @@ func TestVersionsAreDatedByTheServer(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if behind := begin.Sub(time.Now()); behind < 24*time.Hour {
+		if behind := time.Until(begin); behind < 24*time.Hour {
 			t.Fatalf("the clock of the writer is only %s behind", behind)
 		}
 		for path, w := range map[string]store.Write{"one": {}, "two": {NotAfter: begin.Add(time.Minute)}} {
@@ -54,7 +54,7 @@ func TestVersionsAreDatedByTheServer(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		if ahead, known := d.Skew(); !known || ahead < begin.Sub(time.Now()) || ahead > begin.Sub(time.Now())+time.Hour {
+		if ahead, known := d.Skew(); !known || ahead < time.Until(begin) || ahead > time.Until(begin)+time.Hour {
 			t.Errorf("the server is ahead by %s, known: %t", ahead, known)
 		}
 	})
