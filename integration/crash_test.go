@@ -52,7 +52,13 @@ func TestMain(m *testing.M) {
 	if order := os.Getenv(soakEnv); order != "" {
 		os.Exit(soakInstance(order))
 	}
-	os.Exit(m.Run())
+	code := m.Run()
+	for _, dir := range []string{build.dir, prometheusBuild.dir} {
+		if dir != "" {
+			_ = os.RemoveAll(dir) // temporary, and the system's to clean
+		}
+	}
+	os.Exit(code)
 }
 
 // TestKilledAtEveryStep kills a worker process with SIGKILL before and after

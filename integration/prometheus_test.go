@@ -8,23 +8,88 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/tradepulse/rotator/internal/serverstest"
 	"github.com/tradepulse/rotator/internal/waittest"
 )
 
-// prometheusTool builds a program of Prometheus, as tools/prometheus pins it, without
-// the discovery of targets in clouds.
+var prometheusBuild struct {
+	once sync.Once
+	dir  string
+	err  error
+}
+
+// prometheusTool returns a program of Prometheus, as tools/prometheus pins it, without
+// the discovery of targets in clouds. All tests share one build.
 func prometheusTool(t *testing.T, name string) string {
 	t.Helper()
-	path := filepath.Join(t.TempDir(), name)
-	build := exec.CommandContext(t.Context(), "go", "-C", "../tools/prometheus", "build", "-tags", "remove_all_sd", "-o", path,
-		"github.com/prometheus/prometheus/cmd/"+name)
-	if out, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("build %s: %v\n%s", name, err, out)
+	b := &prometheusBuild
+	b.once.Do(func() {
+		if b.dir, b.err = os.MkdirTemp("", "rotator-prometheus-"); b.err != nil { //nolint:usetesting // it outlives the test that builds
+			return
+		}
+		cmd := exec.Command("go", "-C", "../tools/prometheus", "build", "-tags", "remove_all_sd", "-o", b.dir+string(filepath.Separator),
+			"github.com/prometheus/prometheus/cmd/prometheus", "github.com/prometheus/prometheus/cmd/promtool")
+		cmd.Stderr = os.Stderr
+		b.err = cmd.Run()
+	})
+	if b.err != nil {
+		t.Fatalf("build Prometheus: %v", b.err)
 	}
-	return path
+	return filepath.Join(b.dir, name)
+}
+
+// prometheusServer is a Prometheus that runs, with the rules of deployments/prometheus.
+type prometheusServer struct {
+	*program
+	t       *testing.T
+	address string
+}
+
+// startPrometheus starts one that scrapes the addresses, by job.
+func startPrometheus(t *testing.T, jobs map[string]string) *prometheusServer {
+	t.Helper()
+	rules, err := filepath.Abs("../deployments/prometheus/rules.yml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var scraped strings.Builder
+	for job, address := range jobs {
+		fmt.Fprintf(&scraped, "  - {job_name: %s, static_configs: [{targets: [%q]}]}\n", job, address)
+	}
+	dir, address := t.TempDir(), freeAddress(t)
+	config := filepath.Join(dir, "prometheus.yml")
+	writeFile(t, config, fmt.Sprintf("global: {scrape_interval: 1s, evaluation_interval: 1s}\nrule_files: [%q]\nscrape_configs:\n%s", rules, &scraped))
+	p := &prometheusServer{&program{out: &output{}, done: make(chan struct{})}, t, address}
+	p.cmd = exec.Command(prometheusTool(t, "prometheus"), "--config.file="+config, "--storage.tsdb.path="+filepath.Join(dir, "data"), "--web.listen-address="+address)
+	p.run(t)
+	return p
+}
+
+// api gets a path of the API and decodes the data of the answer.
+func (p *prometheusServer) api(path string, data any) error {
+	p.t.Helper()
+	var body string
+	if err := get(p.t, "http://"+p.address+"/api/v1/"+path, &body); err != nil {
+		return err
+	}
+	return json.Unmarshal([]byte(body), &struct{ Data any }{data})
+}
+
+// query returns the labels of the series that answer a query.
+func (p *prometheusServer) query(query string) ([]map[string]string, error) {
+	p.t.Helper()
+	var data struct {
+		Result []struct{ Metric map[string]string }
+	}
+	err := p.api("query?query="+url.QueryEscape(query), &data)
+	var series []map[string]string
+	for _, r := range data.Result {
+		series = append(series, r.Metric)
+	}
+	return series, err
 }
 
 // inDevelopment are the secrets of the examples without a store.
@@ -63,56 +128,17 @@ func TestPrometheusScrapesBothExamples(t *testing.T) {
 	t.Parallel()
 	_, inGo := goExample(t, inDevelopment...)
 	_, inPython := fastAPIExample(t, inDevelopment...)
-	rules, err := filepath.Abs("../deployments/prometheus/rules.yml")
-	if err != nil {
-		t.Fatal(err)
-	}
-	dir, address := t.TempDir(), freeAddress(t)
-	config := filepath.Join(dir, "prometheus.yml")
-	writeFile(t, config, fmt.Sprintf(`global: {scrape_interval: 1s}
-rule_files: [%q]
-scrape_configs:
-  - {job_name: go, static_configs: [{targets: [%q]}]}
-  - {job_name: python, static_configs: [{targets: [%q]}]}
-`, rules, inGo, inPython))
-	p := &program{out: &output{}, done: make(chan struct{})}
-	p.cmd = exec.Command(prometheusTool(t, "prometheus"), "--config.file="+config, "--storage.tsdb.path="+filepath.Join(dir, "data"), "--web.listen-address="+address)
-	p.run(t)
+	p := startPrometheus(t, map[string]string{"go": inGo, "python": inPython})
 	for _, name := range []string{"secret_age_seconds", "secret_rotated_total"} {
 		waittest.Until(t, "Prometheus has "+name+" of both services", func() error {
 			query := fmt.Sprintf(`count by (job) (%s{secret_id=~"TRADEPULSE_.*_ID"}) == 2`, name)
-			jobs, err := queried(t, address, query)
-			if err != nil || len(jobs) != 2 {
-				return fmt.Errorf("%s: of the jobs %q: %w\n%s", query, jobs, err, p.out)
+			series, err := p.query(query)
+			if err != nil || len(series) != 2 {
+				return fmt.Errorf("%s: %v: %w\n%s", query, series, err, p.out)
 			}
 			return nil
 		})
 	}
-}
-
-// queried returns the jobs in the answer of a query.
-func queried(t *testing.T, address, query string) (jobs []string, err error) {
-	t.Helper()
-	var body string
-	if err := get(t, "http://"+address+"/api/v1/query?query="+url.QueryEscape(query), &body); err != nil {
-		return nil, err
-	}
-	var answer struct {
-		Data struct {
-			Result []struct {
-				Metric struct {
-					Job string `json:"job"`
-				} `json:"metric"`
-			} `json:"result"`
-		} `json:"data"`
-	}
-	if err := json.Unmarshal([]byte(body), &answer); err != nil {
-		return nil, err
-	}
-	for _, r := range answer.Data.Result {
-		jobs = append(jobs, r.Metric.Job)
-	}
-	return jobs, nil
 }
 
 // TestAlertsFireAndClear runs the unit tests of the alert rules.

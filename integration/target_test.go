@@ -266,7 +266,7 @@ func (d *database) write(pool *sql.DB) func() {
 // TestThePagesOfTargets: their configurations are valid, and the SQL runs.
 func TestThePagesOfTargets(t *testing.T) {
 	t.Parallel()
-	for _, page := range []string{"postgres.md", "hook.md"} {
+	for _, page := range []string{"postgres.md", "mysql.md", "valkey.md", "hook.md"} {
 		text, err := os.ReadFile(filepath.Join("..", "docs", "targets", page))
 		if err != nil {
 			t.Fatal(err)
@@ -276,8 +276,14 @@ func TestThePagesOfTargets(t *testing.T) {
 			t.Fatal(err)
 		}
 		expect(t, 0, "", "config", "validate", cfg)
-		if page == "postgres.md" {
-			serverstest.StartPostgres(t).Exec(t, "postgres", strings.Split(strings.TrimSuffix(strings.TrimSpace(fenced(t, string(text), "sql")), ";"), ";")...)
+		statements := func() []string {
+			return strings.Split(strings.TrimSuffix(strings.TrimSpace(fenced(t, string(text), "sql")), ";"), ";")
+		}
+		switch page {
+		case "postgres.md":
+			serverstest.StartPostgres(t).Exec(t, "postgres", statements()...)
+		case "mysql.md":
+			serverstest.StartMariaDB(t).Exec(t, statements()...)
 		}
 	}
 }

@@ -20,6 +20,7 @@ import (
 	"github.com/tradepulse/rotator/cmd/internal/cli"
 	"github.com/tradepulse/rotator/cmd/internal/config"
 	"github.com/tradepulse/rotator/cmd/internal/httpd"
+	"github.com/tradepulse/rotator/cmd/internal/running"
 	"github.com/tradepulse/rotator/cmd/internal/telemetry"
 	"github.com/tradepulse/rotator/cmd/internal/wire"
 	"github.com/tradepulse/rotator/pkg/client"
@@ -39,7 +40,8 @@ only when both succeeded. What fails is reported with its reason and tried again
 
 It reads the stores with its own credentials. With --once it writes every file,
 tells no program, and ends: for what runs before the program starts. SIGTERM and
-Ctrl-C drain: a delivery in hand finishes.
+Ctrl-C drain: a delivery in hand finishes. At SIGHUP it says in its log what has
+changed in the configuration, which a restart takes over.
 
 Exit codes:
   0  it was told to stop, or with --once every file is written
@@ -61,7 +63,7 @@ Exit codes:
 				defer cancel()
 				return writeOnce(ctx, cfg, wait)
 			}
-			return runAgent(cmd.Context(), cfg)
+			return runAgent(cmd.Context(), cfg, *path)
 		},
 	}
 	cmd.Flags().BoolVar(&once, "once", false, "write every file and end")
@@ -128,8 +130,10 @@ func group(name string) (string, error) {
 	return g.Gid, nil
 }
 
-func runAgent(ctx context.Context, cfg *config.Config) (err error) {
+func runAgent(ctx context.Context, cfg *config.Config, path string) (err error) {
 	cli.IgnoreBrokenPipes()
+	hangup, stop := cli.Hangups()
+	defer stop()
 	tel, err := cli.Telemetry(ctx, "notifier-agent", cfg)
 	if err != nil {
 		return err
@@ -149,6 +153,7 @@ func runAgent(ctx context.Context, cfg *config.Config) (err error) {
 		tel.Logger.LogAttrs(ctx, slog.LevelInfo, "http.listening", slog.String("url", srv.URL()))
 		g.Go(func() error { return srv.Run(ctx) })
 	}
+	g.Go(func() error { return running.Compare(ctx, cfg, path, os.Environ(), hangup, tel.Logger) })
 	g.Go(func() error { return keepFiles(ctx, cfg, keep, tel, &a) })
 	return g.Wait()
 }
@@ -168,12 +173,12 @@ func (s *agentState) check() httpd.Check {
 	}}
 }
 
-func keepFiles(ctx context.Context, cfg *config.Config, keep []agent.File, tel *telemetry.Telemetry, running *agentState) error {
+func keepFiles(ctx context.Context, cfg *config.Config, keep []agent.File, tel *telemetry.Telemetry, state *agentState) error {
 	o, err := options(cfg, "agent", tel.Logger)
 	if err != nil {
 		return err
 	}
-	o.Stores, o.Listen, o.Waiting = true, true, &running.waiting
+	o.Stores, o.Listen, o.Waiting = true, true, &state.waiting
 	p, err := wire.Open(ctx, o)
 	if err != nil {
 		if ctx.Err() != nil {
@@ -189,7 +194,7 @@ func keepFiles(ctx context.Context, cfg *config.Config, keep []agent.File, tel *
 		Service: cfg.Agent.Service, Fleet: cfg.Agent.Fleet, Files: keep, Source: source, Bus: p.Bus,
 		PollInterval: time.Duration(cfg.Agent.PollEvery), Logger: tel.Logger,
 	})
-	running.agent.Store(a)
+	state.agent.Store(a)
 	tel.Logger.LogAttrs(ctx, slog.LevelInfo, "agent.started", slog.String("version", cli.Version()), slog.Int("files", len(keep)))
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return events.AwaitClose(ctx, p.Conn) })

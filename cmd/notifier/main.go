@@ -131,7 +131,7 @@ func serve(ctx context.Context, program *running.Program, tel *telemetry.Telemet
 		}
 		return err
 	}
-	n, err := notify.New(notify.Config{Bus: p.Bus, Catalog: p.Catalog, Source: p.Source, Concurrency: cfg.Notifier.Concurrency, Logger: tel.Logger})
+	n, err := notify.New(notify.Config{Bus: p.Bus, Catalog: p.Catalog, Source: p.Source, Concurrency: cfg.Notifier.Concurrency, SecretMetrics: cfg.Notifier.SecretMetrics, Logger: tel.Logger})
 	if err != nil {
 		return errors.Join(err, p.Close())
 	}

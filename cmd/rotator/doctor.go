@@ -18,10 +18,9 @@ wrong, errors first: for each finding a code that does not change, what it is ab
 evidence, and a command that says more or mends it. What cannot be read is a finding.
 
 It changes nothing without --fix. With it, it applies the remedies that are safe: it
-asks for a sweep, which sets timers and announces versions, resets timers that are set
-wrong, deletes consumers that no
-program uses, and withdraws pending versions whose rotation was given up. Each is
-recorded in the stream RECORD before. To run it again changes nothing more.
+asks for a sweep, which sets and moves timers and announces versions, deletes consumers
+that no program uses, and withdraws pending versions whose rotation was given up. Each
+is recorded in the stream RECORD before. To run it again changes nothing more.
 
 Exit codes: 0, nothing is wrong, or all was fixed; 1, something is; 2, the command line
 or the configuration is wrong, or neither the bus nor a store could be opened.`

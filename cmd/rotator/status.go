@@ -10,6 +10,7 @@ import (
 	"github.com/tradepulse/rotator/cmd/internal/cli"
 	"github.com/tradepulse/rotator/cmd/internal/operator"
 	"github.com/tradepulse/rotator/cmd/internal/view"
+	"github.com/tradepulse/rotator/pkg/events"
 	"github.com/tradepulse/rotator/pkg/inspect"
 )
 
@@ -33,8 +34,11 @@ A store that does not answer is waited for once; what the bus knows of its secre
 shown all the same. With --watch it shows a tree that is drawn again on a terminal;
 elsewhere it prints what changes.
 
-The exit code is 1 when a secret cannot be read, is past its end, is not scheduled
-because of its tags, or when its rollout has stalled.`,
+On the minority side of a cluster that is split it says that there is no quorum, and
+shows what the stores say.
+
+The exit code is 1 when there is no quorum, when a secret cannot be read, is past its
+end, is not scheduled because of its tags, or when its rollout has stalled.`,
 		Example: `  rotator status --config docs/examples/single-node.yaml
   rotator status --config docs/examples/single-node.yaml --json | jq '.[] | select(.safe_to_revoke.answer != "yes")'`,
 		ValidArgsFunction: cli.CompleteIDs(path, 0),
@@ -42,16 +46,17 @@ because of its tags, or when its rollout has stalled.`,
 			if watch {
 				return watchStatus(cmd, *path, args, every)
 			}
-			all, err := operator.Secrets(cmd, *path, args)
-			if err != nil {
-				return err
+			all, lost := operator.Secrets(cmd, *path, args)
+			if lost != nil && (all == nil || !errors.Is(lost, events.ErrNoQuorum)) {
+				return lost
 			}
+			var err error
 			if asJSON {
 				err = cli.PrintJSON(cmd.OutOrStdout(), all)
 			} else {
 				err = view.Status(cmd.OutOrStdout(), all, time.Now())
 			}
-			return errors.Join(err, unhealthy(all))
+			return errors.Join(err, lost, unhealthy(all))
 		},
 	}
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print an array of objects")
@@ -77,6 +82,8 @@ func watchStatus(cmd *cobra.Command, path string, args []string, every time.Dura
 		switch {
 		case cmd.Context().Err() != nil:
 			return nil
+		case errors.Is(err, events.ErrNoQuorum) && all != nil:
+			fmt.Fprintf(cmd.ErrOrStderr(), "warning: %v\n", err)
 		case err != nil:
 			return err
 		}

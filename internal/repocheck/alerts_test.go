@@ -14,6 +14,8 @@ import (
 var (
 	// An instrument: its kind, name and unit, see internal/telemetry.
 	instrument = regexp.MustCompile(`\.(Counter|UpDownCounter|Histogram|Gauge|Observable|ObservableTime)\("([a-z._]+)", "([^"]+)"`)
+	// A gauge of the programs themselves, which has no unit.
+	plainGauge = regexp.MustCompile(`\.Int64Gauge\("([a-z._]+)", metric\.WithDescription`)
 	// A metric of ours in an expression.
 	metricName = regexp.MustCompile(`\b(?:rotator|secret)_[a-z_]+\b`)
 	labelName  = regexp.MustCompile(`[{,]\s*([a-z_]+)=`)
@@ -112,6 +114,9 @@ func metrics(t *testing.T) (exported map[string]bool, source string) {
 				t.Fatal(err)
 			}
 			exported[prometheus] = true
+		}
+		for _, m := range plainGauge.FindAllStringSubmatch(string(content), -1) {
+			exported[strings.ReplaceAll(m[1], ".", "_")] = true
 		}
 	})
 	if len(exported) < 15 {

@@ -12,7 +12,7 @@ import (
 	"testing"
 )
 
-var targetDrivers = []string{"pkg/target/postgres", "pkg/target/hook"}
+var targetDrivers = []string{"pkg/target/postgres", "pkg/target/mysql", "pkg/target/valkey", "pkg/target/hook"}
 
 var drivers = []string{"pkg/store/awssm/...", "pkg/store/vault/...", "pkg/store/natskv/...", "pkg/store/env/..."}
 
@@ -182,7 +182,17 @@ var arrows = []arrow{
 	{
 		reason: "what drivers have in common lives in pkg/target, so a driver knows its server and nothing else",
 		from:   []string{"pkg/target/postgres"}, scope: direct,
-		only: []string{"pkg/secret", "pkg/target", "github.com/jackc/pgx/v5/...", "golang.org/x/text/unicode/norm"},
+		only: []string{"pkg/secret", "pkg/target", "pkg/target/internal/logins", "github.com/jackc/pgx/v5/...", "golang.org/x/text/unicode/norm"},
+	},
+	{
+		reason: "what drivers have in common lives in pkg/target, so a driver knows its server and nothing else",
+		from:   []string{"pkg/target/mysql"}, scope: direct,
+		only: []string{"pkg/secret", "pkg/target", "pkg/target/internal/logins", "github.com/go-sql-driver/mysql"},
+	},
+	{
+		reason: "what drivers have in common lives in pkg/target, so a driver knows its server and nothing else",
+		from:   []string{"pkg/target/valkey"}, scope: direct,
+		only: []string{"pkg/secret", "pkg/target", "pkg/target/internal/logins", "github.com/redis/go-redis/v9/..."},
 	},
 	{
 		reason: "what drivers have in common lives in pkg/target, so a driver knows its server and nothing else",
@@ -192,7 +202,7 @@ var arrows = []arrow{
 	{
 		reason: "programs choose the targets, so that no program links the driver of a database that it does not use",
 		from:   []string{"pkg/...", "internal/..."}, except: slices.Concat(targetDrivers, kits), scope: linked,
-		never: append(slices.Clip(targetDrivers), "github.com/jackc/pgx/v5/..."),
+		never: append(slices.Clip(targetDrivers), "github.com/jackc/pgx/v5/...", "github.com/go-sql-driver/mysql/...", "github.com/redis/go-redis/..."),
 	},
 	{
 		reason: "programs choose the stores, so that no program links the SDK of a store that it does not use",

@@ -32,8 +32,7 @@ func (a *TokenAuthenticator) recall(ctx context.Context) {
 			s.recalled = t
 		}
 	})
-	now := readClock()
-	made := before(now, now.Wall.Sub(cur.CreatedAt))
+	made := madeAt(cur.CreatedAt)
 	if stored := a.e.recordNow(ctx); stored {
 		again, found := a.readPrevious(ctx)
 		ok = found && again.version == t.version && a.e.claim.accepting(made)

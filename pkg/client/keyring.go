@@ -357,8 +357,7 @@ func (k *Keyring) replacedAt(s secret.Stage) fence.Clock {
 	if s != secret.StagePrevious {
 		return fence.Clock{}
 	}
-	now := readClock()
-	return before(now, now.Wall.Sub(k.e.current.Load().Version.CreatedAt))
+	return madeAt(k.e.current.Load().Version.CreatedAt)
 }
 
 // Lookup returns the function that [AuditVerifier] and [VerifyAudit] ask for

@@ -2,6 +2,7 @@ package client_test
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"testing"
 	"time"
@@ -29,13 +30,28 @@ func (o older) Read(ctx context.Context, id secret.ID, sel store.Selector) (secr
 	return v, val, err
 }
 
+// ahead is a Source whose clock is some minutes ahead of the machine's.
+type ahead struct {
+	client.Source
+
+	by time.Duration
+}
+
+func (a ahead) Read(ctx context.Context, id secret.ID, sel store.Selector) (secret.Version, secret.Value, error) {
+	v, val, err := a.Source.Read(ctx, id, sel)
+	v.CreatedAt = v.CreatedAt.Add(a.by)
+	return v, val, err
+}
+
 // starts are the users that accept the version before in a process that has just
 // started, by name.
-func (r *rig) starts(source older) map[string]func(before secret.VersionID) bool {
+func (r *rig) starts(source client.Source, change ...func(*client.Config)) map[string]func(before secret.VersionID) bool {
 	r.t.Helper()
-	source.Source = r.source
 	m := r.manager(func(c *client.Config) {
 		c.Source, c.IDs, c.CheckedAtUse, c.Fence = source, []secret.ID{token}, []secret.ID{token}, time.Minute
+		for _, f := range change {
+			f(c)
+		}
 	})
 	return map[string]func(secret.VersionID) bool{
 		"authenticator": func(secret.VersionID) bool {
@@ -67,7 +83,7 @@ func TestAProcessThatStartsAcceptsTheVersionBefore(t *testing.T) {
 			t.Parallel()
 			r := newRig(t)
 			v1, v2 := r.write(token, "first-token"), r.write(token, "second-token")
-			users := r.starts(older{})
+			users := r.starts(older{Source: r.source})
 			if !users[name](v1) {
 				t.Error("the version before is refused")
 			}
@@ -76,6 +92,27 @@ func TestAProcessThatStartsAcceptsTheVersionBefore(t *testing.T) {
 				t.Errorf("on record is %+v, want that %s is used and %s accepted", all, v2, v1)
 			}
 		})
+	}
+}
+
+// TestAMachineWhoseClockIsBehindAcceptsNothingByAge: without a record the age of the
+// version in use is all that keeps the one before, and a version that was made in the
+// future has none.
+func TestAMachineWhoseClockIsBehindAcceptsNothingByAge(t *testing.T) {
+	t.Parallel()
+	for by, want := range map[time.Duration]bool{0: true, 10 * time.Minute: false} {
+		for _, name := range []string{"authenticator", "live key ring"} {
+			t.Run(fmt.Sprint(name, ", ", by, " behind"), func(t *testing.T) {
+				t.Parallel()
+				r := newRig(t)
+				v1 := r.write(token, "first-token")
+				r.write(token, "second-token")
+				users := r.starts(ahead{r.source, by}, func(c *client.Config) { c.Bus = nil })
+				if got := users[name](v1); got != want {
+					t.Errorf("the version before is accepted: %t, want %t", got, want)
+				}
+			})
+		}
 	}
 }
 
@@ -88,7 +125,7 @@ func TestTheVersionBeforeIsReadAgainOnceItIsOnRecord(t *testing.T) {
 			t.Parallel()
 			r := newRig(t)
 			v1, v2 := r.write(token, "first-token"), r.write(token, "second-token")
-			users := r.starts(older{afterPrevious: func() {
+			users := r.starts(older{Source: r.source, afterPrevious: func() {
 				if err := r.mem.Retire(t.Context(), string(token), v1, secret.RetireKeep); err != nil {
 					t.Error(err)
 				}

@@ -94,6 +94,9 @@ const (
 	BlockUnconfirmed BlockReason = "not_confirmed"
 	// BlockFleet: no live instance of a declared fleet uses the secret.
 	BlockFleet BlockReason = "fleet_not_heard"
+	// BlockInUse: the target sees a session that was opened with an older version.
+	// Instance is the address of its client.
+	BlockInUse BlockReason = "in_use"
 )
 
 // Blocker is one instance or service that does not run a version, a consumer that was
@@ -112,7 +115,7 @@ type Blocker struct {
 // BlockReasons returns every reason, in the order in which the documentation
 // lists them.
 func BlockReasons() []BlockReason {
-	return []BlockReason{BlockOldVersion, BlockFailed, BlockNotUnderstood, BlockNoInstance, BlockNoSubscriber, BlockSilent, BlockAccepts, BlockUnlisted, BlockUnknown, BlockUnconfirmed, BlockFleet}
+	return []BlockReason{BlockOldVersion, BlockFailed, BlockNotUnderstood, BlockNoInstance, BlockNoSubscriber, BlockSilent, BlockAccepts, BlockUnlisted, BlockUnknown, BlockUnconfirmed, BlockFleet, BlockInUse}
 }
 
 // String returns a line for people, such as "api/7f3 runs_other_version".
@@ -126,6 +129,8 @@ func (b Blocker) String() string {
 		return "the consumer " + b.Service + " (not_confirmed): " + b.Detail
 	case b.Reason == BlockFleet:
 		return "the fleet " + b.Service + " (fleet_not_heard): " + b.Detail
+	case b.Reason == BlockInUse:
+		return "a session of " + b.Instance + " at the target (in_use): " + b.Detail
 	case b.Reason == BlockNoSubscriber:
 		return "its missing users (no_subscriber): none is known; list them under services or consumers, or set no_subscribers"
 	case who == "":

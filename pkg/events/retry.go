@@ -14,10 +14,31 @@ type Retry struct {
 	// QuietSince is since when the target has seen no session of the versions that
 	// a retirement revokes, in each try (TypeRetire).
 	QuietSince time.Time `json:"quiet_since,omitzero"`
+	// InUse are the sessions of these versions that the target saw in the last try,
+	// nil for none (TypeRetire).
+	InUse *InUse `json:"in_use,omitempty"`
 	// Failure says why a rotation was given up (TypeRotationFailed), or why it
 	// is tried again (TypeNearExpiry with Attempt > 0).
 	Failure *Failure `json:"failure,omitempty"`
 }
+
+// InUse are sessions at a target that hold a retirement back.
+type InUse struct {
+	// Total is how many there are, and Sessions are some of them.
+	Total    int       `json:"total"`
+	Sessions []Blocker `json:"sessions"`
+}
+
+// Named returns the sessions that are named.
+func (u *InUse) Named() []Blocker {
+	if u == nil {
+		return nil
+	}
+	return u.Sessions
+}
+
+// maxInUse is how many sessions a retry names at most.
+const maxInUse = 100
 
 // Failure says what went wrong. It never holds the text of a server.
 type Failure struct {

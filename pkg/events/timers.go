@@ -193,9 +193,12 @@ func (b *Bus) ArmSweep(ctx context.Context, every time.Duration) (changed bool, 
 	return false, fmt.Errorf("arm the sweep: %w", ErrConflict)
 }
 
-// SweepNow asks for one sweep.
+// SweepNow asks for one sweep that looks at every secret, also at those that have not
+// changed.
 func (b *Bus) SweepNow(ctx context.Context) error {
-	_, err := b.send(ctx, b.cfg.Names.Event(TypeSweep, ""), b.sweep(), withHeader(jetstream.MsgRollup, jetstream.MsgRollupSubject))
+	e := b.sweep()
+	e.Data.Reason = ReasonManual
+	_, err := b.send(ctx, b.cfg.Names.Event(TypeSweep, ""), e, withHeader(jetstream.MsgRollup, jetstream.MsgRollupSubject))
 	return err
 }
 

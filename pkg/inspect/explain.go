@@ -1,6 +1,7 @@
 package inspect
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -233,6 +234,8 @@ func remedy(s Secret, b events.Blocker) string {
 		return fmt.Sprintf("restore the connection of %s/%s, or, if its process is gone: rotator forget %[1]s/%[2]s --reason TEXT", b.Service, b.Instance)
 	case events.BlockUnconfirmed:
 		return fmt.Sprintf("bring %s to the version, then: rotator confirm %s --consumer %[1]s --version %[3]s", b.Service, s.SecretID, s.VersionID)
+	case events.BlockInUse:
+		return fmt.Sprintf("restart or reload the program at %s, or end its session at the target", cmp.Or(b.Instance, "the address that the target shows"))
 	case events.BlockUnknown:
 		return "compare the instances with those that you run, then: rotator confirm-fleet --reason TEXT"
 	default:

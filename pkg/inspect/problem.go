@@ -62,7 +62,7 @@ func (s Secret) arg() string {
 	if s.SecretID == "" {
 		return ""
 	}
-	return shell(string(s.SecretID))
+	return Quote(string(s.SecretID))
 }
 
 func (s Secret) unreadable() Problem {
@@ -122,9 +122,9 @@ func (s Secret) stalled() Problem {
 func (s Secret) unblock(b events.Blocker) string {
 	switch b.Reason {
 	case events.BlockSilent:
-		return fmt.Sprintf("rotator forget %s --reason 'HOW YOU KNOW'", shell(who(b)))
+		return fmt.Sprintf("rotator forget %s --reason 'HOW YOU KNOW'", Quote(who(b)))
 	case events.BlockUnconfirmed:
-		return fmt.Sprintf("rotator confirm %s --consumer %s --version %s", s.arg(), shell(b.Service), shell(string(s.VersionID)))
+		return fmt.Sprintf("rotator confirm %s --consumer %s --version %s", s.arg(), Quote(b.Service), Quote(string(s.VersionID)))
 	case events.BlockUnknown:
 		return "rotator confirm-fleet --reason 'HOW YOU KNOW'"
 	default:
@@ -142,8 +142,8 @@ func who(b events.Blocker) string {
 
 var plain = regexp.MustCompile(`^[A-Za-z0-9_./:@%+=-]+$`)
 
-// shell quotes an argument for a POSIX shell, if it has to be.
-func shell(s string) string {
+// Quote quotes an argument for a POSIX shell, if it has to be.
+func Quote(s string) string {
 	if plain.MatchString(s) {
 		return s
 	}

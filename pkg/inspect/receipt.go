@@ -182,6 +182,12 @@ func basis(r events.Receipt) string {
 	if r.Omitted != nil {
 		out += ", not all of which it lists"
 	}
+	if len(r.Target) > 0 && r.Basis != events.BasisForced {
+		out += ", and the target saw no session of an older version"
+	}
+	if r.Rules.Proof.TargetUnknown {
+		out += ", and the target cannot tell who uses an older version"
+	}
 	switch r.Basis {
 	case events.BasisProof:
 	case events.BasisEmergency:

@@ -153,7 +153,30 @@ func (v *View) rollout(ctx context.Context, s *Secret, spec secret.Spec, last ev
 	}
 	standing, safe := q.Ask(fleet), q.Safe(r, fleet)
 	s.Applied, s.Blocking, s.SafeToRevoke, s.WaitSeconds = standing.Applied, standing.Blocking, &safe, seconds(q.Wait(fleet))
+	if err := v.inUse(ctx, s, r); err != nil {
+		return err
+	}
 	return v.readers(ctx, s, q, fleet)
+}
+
+// inUse adds the sessions that hold a retirement back, as the worker saw them when it
+// last asked the target.
+func (v *View) inUse(ctx context.Context, s *Secret, r rollout.Rollout) error {
+	if r.State != events.RolloutDraining {
+		return nil
+	}
+	timer, err := v.bus.Timer(ctx, events.TypeRetire, s.SecretID)
+	if errors.Is(err, events.ErrUntrusted) {
+		return nil // it says nothing
+	}
+	open := timer.Event.Data.Retry.InUse.Named()
+	if err != nil || timer.Event.Data.VersionID != s.VersionID || len(open) == 0 {
+		return err
+	}
+	s.Blocking = append(s.Blocking, open...)
+	s.SafeToRevoke.Waiting = append(s.SafeToRevoke.Waiting, open...)
+	s.SafeToRevoke.Answer, s.SafeToRevoke.Because = rollout.AnswerNo, "the target sees "+open[0].String()
+	return nil
 }
 
 // seconds returns a duration in whole seconds, rounded up.

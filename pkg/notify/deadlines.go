@@ -22,10 +22,12 @@ type tracked struct {
 	// notified of the version because they turned out to use another one.
 	notified []string
 	// cause is the trace of the announcement of version traced.
-	cause    trace.SpanContext
-	traced   secret.VersionID
-	deadline time.Time
-	at       int // the index in deadlineQueue, negative while it is not there
+	cause  trace.SpanContext
+	traced secret.VersionID
+	// made and notAfter are when the last announced version was announced, and ends.
+	made, notAfter time.Time
+	deadline       time.Time
+	at             int // the index in deadlineQueue, negative while it is not there
 }
 
 // before reports whether everything known was announced before the given time.

@@ -188,7 +188,9 @@ func TestAUseOfAnotherInstanceIsNotConfirmedByThePresence(t *testing.T) {
 			Running: events.Running{SecretID: id, VersionID: "v2", Status: events.StatusApplied}, Service: "s1", Instance: instance, Incarnation: "n", Accepts: []secret.VersionID{},
 		}}
 	}
-	presence := func(instance string) { apply(events.FleetEvent{Presence: &events.Presence{Service: "s1", Instance: instance, Incarnation: "n", Lease: 60}}) }
+	presence := func(instance string) {
+		apply(events.FleetEvent{Presence: &events.Presence{Service: "s1", Instance: instance, Incarnation: "n", Lease: 60}})
+	}
 	check := func(when string, want map[secret.ID]string) {
 		t.Helper()
 		for id, live := range want {

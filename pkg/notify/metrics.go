@@ -2,6 +2,7 @@ package notify
 
 import (
 	"context"
+	"errors"
 
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/metric"
@@ -11,8 +12,9 @@ import (
 	"github.com/tradepulse/rotator/pkg/rollout"
 )
 
-// instruments are the metrics of a notifier. None has a label with a secret, a version
-// or an instance: their numbers have no bound.
+// instruments are the metrics of a notifier. None has a label with a version or an
+// instance, and only those of a bounded number of secrets name one: see
+// [Config.SecretMetrics].
 type instruments struct {
 	meter metric.Meter
 	// notified and moves count what this process did, not what the log says: their
@@ -26,6 +28,7 @@ type instruments struct {
 	instances metric.Int64ObservableGauge
 	// contradicted counts events, not what the log had already.
 	contradicted metric.Int64Counter
+	secrets      secretInstruments
 }
 
 // newInstruments makes the instruments. The error says which of them could not be made.
@@ -38,6 +41,7 @@ func newInstruments(m metric.Meter) (*instruments, error) {
 	i.rollouts = made.Observable("rotator.rollouts", "{rollout}", "Rollouts as this process sees them, by state.")
 	i.instances = made.Observable("rotator.instances", "{instance}", "Instances as this process sees them, by service and state.")
 	i.contradicted = made.Counter("rotator.proofs.contradicted", "{event}", "Signs that a version was retired although it was in use, by kind and service.")
+	i.secrets = newSecretInstruments(made)
 	return i, made.Err()
 }
 
@@ -68,5 +72,10 @@ func (i *instruments) observe(t *tracker) (stop func() error, err error) {
 	if err != nil {
 		return nil, err
 	}
-	return reg.Unregister, nil
+	s := i.secrets
+	named, err := i.meter.RegisterCallback(t.watchedSecrets(s), s.age, s.left, s.state, s.blockers)
+	if err != nil {
+		return nil, errors.Join(err, reg.Unregister())
+	}
+	return func() error { return errors.Join(reg.Unregister(), named.Unregister()) }, nil
 }

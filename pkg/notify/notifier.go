@@ -93,6 +93,9 @@ type Config struct {
 	// Concurrency is how many announcements are handled, and how many rollouts
 	// moved, at once. 0 means DefaultConcurrency.
 	Concurrency int
+	// SecretMetrics is how many secrets have metrics that name them, the first that
+	// the log tells of. 0 means DefaultSecretMetrics, negative means none.
+	SecretMetrics int
 
 	// Nil means slog.Default and the global providers.
 	Logger         *slog.Logger
@@ -102,7 +105,7 @@ type Config struct {
 
 // withDefaults returns c with its zero values replaced.
 func (c Config) withDefaults() Config {
-	c.Concurrency = cmp.Or(c.Concurrency, DefaultConcurrency)
+	c.Concurrency, c.SecretMetrics = cmp.Or(c.Concurrency, DefaultConcurrency), cmp.Or(c.SecretMetrics, DefaultSecretMetrics)
 	c.Source = cmp.Or(c.Source, "/rotator/notifier")
 	c.Logger, c.MeterProvider, c.TracerProvider = telemetry.Logger(c.Logger), telemetry.Meters(c.MeterProvider), telemetry.Tracers(c.TracerProvider)
 	return c

@@ -4,6 +4,7 @@ package notify
 
 import (
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -96,6 +97,38 @@ func TestMetrics(t *testing.T) {
 	})
 }
 
+// TestMetricsNameSecrets, as they are when they are collected, and a bounded number.
+func TestMetricsNameSecrets(t *testing.T) {
+	onSite(t, func(t *testing.T, s *site) {
+		reader := metric.NewManualReader()
+		s.configure(secret.Spec{ID: id, Store: "mem", Services: []string{"api"}, Deadline: time.Minute})
+		s.runs("api", "1", "v1", id)
+		s.start(func(cfg *Config) {
+			cfg.MeterProvider, cfg.SecretMetrics = metric.NewMeterProvider(metric.WithReader(reader)), 1
+		}).ready()
+		s.announce(id, "v2", "v1")
+		live(2 * time.Minute)
+		s.becomes(id, "v2", rolling, stalled)
+		s.announce("OTHER", "v2", "v1")
+		m := collect(t, reader)
+		name := "rotator.secret.rollout secret.id=" + string(id) + ",state=stalled"
+		if m[name] != 1 || m["rotator.secret.blockers secret.id="+string(id)] != 1 || m["rotator.secret.age "+string(id)] < 120 {
+			t.Errorf("of a stalled rollout: %v", m)
+		}
+		s.runs("api", "1", "v2", id)
+		s.becomes(id, "v2", rolling, stalled, converged)
+		m = collect(t, reader)
+		if m[name] != 0 || m["rotator.secret.blockers secret.id="+string(id)] != 0 {
+			t.Errorf("of a converged rollout: %v", m)
+		}
+		for got := range m {
+			if strings.Contains(got, "secret.id=OTHER") {
+				t.Errorf("%s is beyond the bound", got)
+			}
+		}
+	})
+}
+
 // collect returns the value of every instrument and set of attributes; of a
 // histogram it is the count.
 func collect(t *testing.T, r *metric.ManualReader) map[string]int64 {
@@ -121,6 +154,11 @@ func collect(t *testing.T, r *metric.ManualReader) map[string]int64 {
 				points(m.Name, d.DataPoints)
 			case metricdata.Gauge[int64]:
 				points(m.Name, d.DataPoints)
+			case metricdata.Gauge[float64]:
+				for _, p := range d.DataPoints {
+					who, _ := p.Attributes.Value("secret.id")
+					out[m.Name+" "+who.String()] = int64(p.Value)
+				}
 			case metricdata.Histogram[float64]:
 				out[m.Name] = int64(d.DataPoints[0].Count)
 			}

@@ -52,6 +52,8 @@ type tracker struct {
 	reread    func()    // has them read from their start
 
 	contradictions contradictions
+	metered        []*tracked // have series of their own
+	secretMetrics  int        // the greatest length of metered
 }
 
 // newTracker returns a tracker that knows nothing yet: nothing is decided before the
@@ -61,7 +63,7 @@ func newTracker(cfg Config, m *instruments, tracer trace.Tracer) *tracker {
 		bus: cfg.Bus, catalog: cfg.Catalog, source: cfg.Source, log: cfg.Logger, tracer: tracer, metrics: m, limit: cfg.Concurrency,
 		kick: make(chan struct{}, 1), reportsSynced: make(chan struct{}), logSynced: make(chan struct{}), loaded: make(chan struct{}),
 		fleet: newFleet(), secrets: map[secret.ID]*tracked{}, confirmed: map[secret.ID]map[string]events.Confirmed{}, states: map[events.RolloutState]int64{},
-		dirty: map[*tracked]struct{}{}, reread: func() {}, contradictions: newContradictions(),
+		dirty: map[*tracked]struct{}{}, reread: func() {}, contradictions: newContradictions(), secretMetrics: max(0, cfg.SecretMetrics),
 	}
 }
 
@@ -74,8 +76,7 @@ func (t *tracker) watchLog(ctx context.Context) error {
 		switch a.Event.Type {
 		case events.TypeRotated:
 			t.announced(a.Event.Data)
-			tr := t.secrets[a.Event.Data.SecretID]
-			tr.cause, tr.traced = trace.SpanContextFromContext(ctx), a.Event.Data.VersionID
+			t.secrets[a.Event.Data.SecretID].heard(a.Event.Data, trace.SpanContextFromContext(ctx))
 		case events.TypeDiscovered:
 			t.discovered(a.Event.Data)
 		default:
@@ -98,6 +99,11 @@ func (t *tracker) announced(d events.Data) {
 		tr.next = &d
 	}
 	t.touch(tr)
+}
+
+// heard notes what the log says of the last announced version.
+func (tr *tracked) heard(d events.Data, cause trace.SpanContext) {
+	tr.cause, tr.traced, tr.made, tr.notAfter = cause, d.VersionID, d.OccurredAt, d.NotAfter
 }
 
 // delivered takes an announcement that came to be fanned out. It may be one
@@ -148,6 +154,7 @@ func (t *tracker) track(r rollout.Rollout) *tracked {
 	tr := &tracked{rollout: r.Shrunk(), at: -1}
 	t.secrets[r.SecretID] = tr
 	t.states[shown(r.State)]++
+	t.meterSecret(tr)
 	return tr
 }
 

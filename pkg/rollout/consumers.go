@@ -133,6 +133,9 @@ func (q Question) doubts(presumed []string, seen map[string]bool) []string {
 	if q.Foreign != "" {
 		presumed = append(presumed, q.Foreign)
 	}
+	if q.Spec.Proof.TargetUnknown {
+		presumed = append(presumed, "the target cannot tell who uses an older version, so the proof is that of the instances alone")
+	}
 	return presumed
 }
 

@@ -32,6 +32,8 @@ type Proof struct {
 	Fleet         events.Fleet
 	// Retired are the versions that are retired.
 	Retired []secret.VersionID
+	// Target is what the target saw of them.
+	Target []events.TargetSample
 }
 
 // Receipt returns the receipt of a proof, decided at now by the clock of the worker.
@@ -48,7 +50,7 @@ func (p Proof) Receipt(worker string, now time.Time) events.Receipt {
 		Barrier: events.ReceiptBarrier{
 			Seq: p.Fleet.Seq, At: p.Fleet.At, Since: p.Fleet.Since, Confirmed: p.Fleet.Confirmed, ConfirmedBy: p.Fleet.ConfirmedBy,
 		},
-		Confirmed: q.confirmed(), Foreign: q.Foreign, Doubts: s.Doubts,
+		Confirmed: q.confirmed(), Foreign: q.Foreign, Doubts: s.Doubts, Target: p.Target,
 		Applied: s.Applied, Instances: counts(s.Instances), Breaks: Listed(s.Breaks),
 		Timer: timerOf(p.Fleet.Users, q.VersionID, q.Promoted, q.Spec.FencePeriod(), TimerGrace),
 	}

@@ -109,6 +109,8 @@ func (p Proof) agrees(r events.Receipt) error {
 		return errors.New("it names a person who forced it, and another basis")
 	case len(r.Compromised) > 0 && r.Basis != events.BasisEmergency || slices.ContainsFunc(r.Compromised, func(v secret.VersionID) bool { return !slices.Contains(r.Retired, v) }):
 		return errors.New("it names versions as compromised that no emergency retired")
+	case r.Basis != events.BasisEmergency && slices.ContainsFunc(r.Target, func(s events.TargetSample) bool { return s.Sessions > 0 }):
+		return errors.New("the target saw sessions of a version that was retired")
 	case again.Basis != r.Basis:
 		return fmt.Errorf("its basis is %s, its records give %s", r.Basis, again.Basis)
 	case !slices.Equal(again.Doubts, r.Doubts):

@@ -82,10 +82,18 @@ func (s Standing) verdict(now time.Time) Verdict {
 	case len(all) == 0:
 		return Verdict{}
 	case !all[0].Until.IsZero():
-		return Verdict{Because: fmt.Sprintf("%d block, first %s until %s", len(all), all[0], clock(all[0].Until)), Wait: all[0].Until.Sub(now)}
+		return Verdict{Because: fmt.Sprintf("it waits for %s until %s", firstOf(all), clock(all[0].Until)), Wait: all[0].Until.Sub(now)}
 	default:
-		return no("%d block, first %s", len(all), all[0])
+		return no("it waits for %s", firstOf(all))
 	}
+}
+
+// firstOf names the first of those that are waited for.
+func firstOf(all []events.Blocker) string {
+	if len(all) == 1 {
+		return all[0].String()
+	}
+	return fmt.Sprintf("%s and %d more", all[0], len(all)-1)
 }
 
 // sameRollout compares an order with the last rollout event of the secret: the

@@ -23,52 +23,67 @@ const maxNamed = 5
 type drainError struct {
 	// quietSince is since when none was seen, zero if one is open.
 	quietSince time.Time
-	err        error
+	// open are the sessions, nil for none.
+	open *events.InUse
+	err  error
 }
 
 func (e *drainError) Error() string { return e.err.Error() }
 func (e *drainError) Unwrap() error { return e.err }
 
-// quietSince returns what the next try of a retirement has to know of the sessions.
-// Any failure but one of the drain begins the window again.
-func quietSince(cause error) time.Time {
+// drainState returns what the next try of a retirement has to know of the sessions, and
+// what status shows of them. Any failure but one of the drain begins the window again.
+func drainState(cause error) (quietSince time.Time, open *events.InUse) {
 	if e, ok := errors.AsType[*drainError](cause); ok {
-		return e.quietSince
+		return e.quietSince, e.open
 	}
-	return time.Time{}
+	return time.Time{}, nil
+}
+
+// targetSide is what a target says of the versions that are to be retired. The zero
+// value is that of a secret whose value is valid in its store alone.
+type targetSide struct {
+	// unknown says that the target can never tell who uses a version. That is no yes:
+	// the proof has one side, and its receipt says so.
+	unknown bool
+	// samples are what the target saw in the last try of the window.
+	samples []events.TargetSample
 }
 
 // drained returns an error that wraps errBlocked until the target has seen no session
 // of the versions that are to be retired for as long as the grace period, in each of the
-// tries of that time. A target that can never tell holds nothing back; one that cannot
-// for now does. An emergency does not wait.
-func (r *Rotator) drained(ctx context.Context, spec secret.Spec, meta secret.Metadata, order, logged events.Data) error {
+// tries of that time. A target that can never tell holds nothing back, and makes the
+// proof a doubtful one; a target that cannot tell for now holds the retirement back. An
+// emergency does not wait.
+func (r *Rotator) drained(ctx context.Context, spec secret.Spec, meta secret.Metadata, order, logged events.Data) (side targetSide, err error) {
 	if !isDraining(order, logged) {
-		return nil // prove says why not
+		return side, nil // prove says why not
 	}
 	t, err := r.targetFor(ctx, spec)
 	if err != nil {
-		return stepError{stepDrain, err}
+		return side, stepError{stepDrain, err}
 	}
 	in, ok := t.(target.Inspector)
-	if !ok || t.Capabilities().InUse == target.InUseUnknown || order.Reason == events.ReasonEmergency {
-		return nil
+	if !ok || t.Capabilities().InUse == target.InUseUnknown {
+		_, nowhere := t.(target.ValueOnly)
+		return targetSide{unknown: !nowhere}, nil
 	}
-	var open []string
-	window, now := max(0, spec.GracePeriod()), time.Now()
 	versions := retirable(meta, order.PreviousVersionID, spec.RetireMode())
-	if len(versions) == 0 {
-		return nil
+	if len(versions) == 0 || order.Reason == events.ReasonEmergency {
+		return side, nil
 	}
+	var open []events.Blocker
+	window, now := max(0, spec.GracePeriod()), time.Now()
 	for _, v := range versions {
-		clients, err := r.inUse(ctx, in, target.Ref{Secret: spec.ID, Version: v.ID}, now.Add(-window))
+		u, err := r.inUse(ctx, in, target.Ref{Secret: spec.ID, Version: v.ID})
 		if err != nil {
 			err = fmt.Errorf("%w: use of version %s at the target is unknown: %w", errBlocked, v.ID, err)
-			return stepError{stepDrain, events.RetryAfter(err, drainRetry(window))}
+			return side, stepError{stepDrain, events.RetryAfter(err, drainRetry(window))}
 		}
-		open = append(open, clients...)
+		open = append(open, clients(v.ID, u, now.Add(-window))...)
+		side.samples = append(side.samples, events.TargetSample{At: now, VersionID: v.ID, Sessions: len(u.Sessions), LastUsed: u.LastUsed})
 	}
-	return r.quiet(ctx, spec, order, open, window, now)
+	return side, r.quiet(ctx, spec, order, open, window, now)
 }
 
 // drainRetry is how soon the target is asked again: several times in a window, and
@@ -78,12 +93,15 @@ func drainRetry(window time.Duration) time.Duration {
 }
 
 // quiet decides about the clients that a try has seen.
-func (r *Rotator) quiet(ctx context.Context, spec secret.Spec, order events.Data, open []string, window time.Duration, now time.Time) error {
+func (r *Rotator) quiet(ctx context.Context, spec secret.Spec, order events.Data, open []events.Blocker, window time.Duration, now time.Time) error {
 	if len(open) > 0 {
-		named := open[:min(len(open), maxNamed)]
+		var named []string
+		for _, b := range open[:min(len(open), maxNamed)] {
+			named = append(named, strings.TrimSpace(b.Instance+" "+b.Detail))
+		}
 		r.log.LogAttrs(ctx, slog.LevelWarn, "secret.in_use", slog.String("secret_id", string(spec.ID)), slog.Int("sessions", len(open)), slog.Any("clients", named))
 		err := fmt.Errorf("%w: sessions with an older version are open at the target (%d): %s", errBlocked, len(open), strings.Join(named, ", "))
-		return stepError{stepDrain, events.RetryAfter(&drainError{err: err}, drainRetry(window))}
+		return stepError{stepDrain, events.RetryAfter(&drainError{open: &events.InUse{Total: len(open), Sessions: open[:min(len(open), maxNamed)]}, err: err}, drainRetry(window))}
 	}
 	since := order.Retry.QuietSince
 	if since.IsZero() || since.After(now) {
@@ -94,23 +112,24 @@ func (r *Rotator) quiet(ctx context.Context, spec secret.Spec, order events.Data
 		return nil
 	}
 	err := fmt.Errorf("%w: no session with an older version has been open at the target for %s, of %s", errBlocked, now.Sub(since).Round(time.Second), window)
-	return stepError{stepDrain, events.RetryAfter(&drainError{since, err}, min(left, drainRetry(window)))}
+	return stepError{stepDrain, events.RetryAfter(&drainError{quietSince: since, err: err}, min(left, drainRetry(window)))}
 }
 
-// inUse returns the clients that use a credential, or did so after a time.
-func (r *Rotator) inUse(ctx context.Context, in target.Inspector, ref target.Ref, after time.Time) ([]string, error) {
+// inUse asks for the use of a credential.
+func (r *Rotator) inUse(ctx context.Context, in target.Inspector, ref target.Ref) (target.Usage, error) {
 	ctx, cancel := context.WithTimeout(ctx, r.cfg.TargetTimeout)
 	defer cancel()
-	u, err := in.InUse(ctx, ref)
-	if err != nil {
-		return nil, err
-	}
-	var out []string
+	return in.InUse(ctx, ref)
+}
+
+// clients returns the clients that use a credential, or did so after a time.
+func clients(v secret.VersionID, u target.Usage, after time.Time) []events.Blocker {
+	var out []events.Blocker
 	for _, s := range u.Sessions {
-		out = append(out, fmt.Sprintf("%s since %s", s.Client, s.Since.UTC().Format(time.RFC3339)))
+		out = append(out, events.Blocker{Instance: s.Client, VersionID: v, Reason: events.BlockInUse, Detail: "since " + s.Since.UTC().Format(time.RFC3339)})
 	}
 	if u.LastUsed.After(after) {
-		out = append(out, "last used "+u.LastUsed.UTC().Format(time.RFC3339))
+		out = append(out, events.Blocker{VersionID: v, Reason: events.BlockInUse, Detail: "last used " + u.LastUsed.UTC().Format(time.RFC3339)})
 	}
-	return out, nil
+	return out
 }

@@ -2,12 +2,15 @@ package rotation_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/tradepulse/rotator/pkg/events"
+	"github.com/tradepulse/rotator/pkg/inspect"
+	"github.com/tradepulse/rotator/pkg/rollout"
 	"github.com/tradepulse/rotator/pkg/rotation"
 	"github.com/tradepulse/rotator/pkg/secret"
 	"github.com/tradepulse/rotator/pkg/target"
@@ -106,8 +109,14 @@ func TestSessionsAtTheTargetHoldARetirementBack(t *testing.T) {
 	if !d.order.Retry.QuietSince.IsZero() {
 		t.Error("an open session counts as quiet")
 	}
+	if open := d.order.Retry.InUse.Named(); len(open) != 1 || open[0].Instance != "192.0.2.7:41234" || open[0].Reason != events.BlockInUse || open[0].VersionID != d.v1 {
+		t.Errorf("what status shows of the sessions: %+v", open)
+	}
 	d.w.usage.Sessions = nil
 	d.waits(t, "for 0s, of 5m0s")
+	if d.order.Retry.InUse != nil {
+		t.Errorf("sessions that have ended are shown: %+v", d.order.Retry.InUse)
+	}
 	if since := d.order.Retry.QuietSince; time.Since(since) > time.Minute {
 		t.Errorf("quiet since %s", since)
 	}
@@ -140,9 +149,55 @@ func TestUnknownUseHoldsARetirementBack(t *testing.T) {
 	d.waits(t, "unknown: no route to host")
 	d.w.err = target.ErrUnsupported
 	d.waits(t, "unknown: not supported")
-	d.w.err, d.w.can = nil, target.InUseUnknown // as configured
+}
+
+// TestATargetThatNeverTellsGivesADoubtfulProof: such a target holds nothing back, and
+// its silence is no yes. The receipt says that the proof has one side.
+func TestATargetThatNeverTellsGivesADoubtfulProof(t *testing.T) {
+	t.Parallel()
+	d := newDraining(t)
+	d.w.can, d.w.err = target.InUseUnknown, target.ErrUnsupported
 	if err := d.try(t); err != nil || d.w.revoked != 1 {
-		t.Errorf("a target that never tells: %v, %d revoked", err, d.w.revoked)
+		t.Errorf("%v, %d revoked", err, d.w.revoked)
+	}
+	got, sealed := d.receipts(t)
+	if len(got) != 1 || !strings.Contains(strings.Join(got[0].Doubts, ";"), "the target cannot tell") || len(got[0].Target) > 0 {
+		t.Fatalf("receipts %+v", got)
+	}
+	text, err := json.Marshal(sealed[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c := inspect.CheckReceipts(text, nil); !c[0].Valid || !strings.Contains(c[0].Sentence(), "the target cannot tell") {
+		t.Errorf("%+v", c)
+	}
+}
+
+// TestAReceiptSaysWhatTheTargetSaw: of a target that tells, and of a secret without a
+// target, which nothing is to be said of.
+func TestAReceiptSaysWhatTheTargetSaw(t *testing.T) {
+	t.Parallel()
+	d := newDraining(t)
+	d.order.Retry.QuietSince = time.Now().Add(-time.Hour)
+	if err := d.try(t); err != nil {
+		t.Fatal(err)
+	}
+	got, _ := d.receipts(t)
+	if len(got) != 1 || len(got[0].Target) != 1 || got[0].Target[0].VersionID != d.v1 || got[0].Target[0].Sessions != 0 || len(got[0].Doubts) > 0 {
+		t.Errorf("receipts %+v", got)
+	}
+	got[0].Target[0].Sessions = 1
+	if err := rollout.Replay(got[0]); err == nil || !strings.Contains(err.Error(), "saw sessions") {
+		t.Errorf("a receipt of sessions that were open is valid: %v", err)
+	}
+	x := newRetirement(t, func(c *rotation.Config) { c.TargetFor = nil })
+	order := x.rollout(events.RolloutDraining, time.Now().Add(-time.Minute))
+	x.log(t, order)
+	if err := x.retire(t, order); err != nil {
+		t.Fatal(err)
+	}
+	if got, _ := x.receipts(t); len(got) != 1 || len(got[0].Target)+len(got[0].Doubts) > 0 {
+		t.Errorf("receipts of a secret without a target %+v", got)
 	}
 }
 

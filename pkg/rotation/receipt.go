@@ -16,8 +16,8 @@ const stepRecord = "record"
 // record stores the receipt of a retirement that is about to be carried out. While it
 // fails nothing is revoked or destroyed. One retirement has one receipt, however often
 // it is tried.
-func (r *Rotator) record(ctx context.Context, q rollout.Question, meta secret.Metadata, order, logged events.Data, fleet events.Fleet) error {
-	p := rollout.Proof{Question: q, Order: order, Logged: logged, Fleet: fleet, Retired: retired(meta, order.PreviousVersionID, retireMode(q.Spec, order, logged))}
+func (r *Rotator) record(ctx context.Context, p rollout.Proof, meta secret.Metadata) error {
+	p.Retired = retired(meta, p.Order.PreviousVersionID, retireMode(p.Question.Spec, p.Order, p.Logged))
 	if len(p.Retired) == 0 {
 		return nil
 	}

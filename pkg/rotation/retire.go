@@ -85,10 +85,12 @@ func (r *Rotator) tryRetire(ctx context.Context, e events.Event) error {
 	if err := r.unstage(ctx, spec, st, meta, order, log.Event.Data); err != nil {
 		return err
 	}
-	if err := r.drained(ctx, spec, meta, order, log.Event.Data); err != nil {
+	side, err := r.drained(ctx, spec, meta, order, log.Event.Data)
+	if err != nil {
 		return err
 	}
-	applied, done, err := r.prove(ctx, spec, meta, order, log.Event.Data, announced)
+	spec.Proof.TargetUnknown = side.unknown
+	applied, done, err := r.prove(ctx, spec, meta, order, log.Event.Data, announced, side.samples)
 	if err != nil || done {
 		return err
 	}
@@ -137,7 +139,7 @@ func (r *Rotator) logged(ctx context.Context, id secret.ID) (last, announced eve
 // earlier run has carried the order out. The error wraps errBlocked unless the log
 // and the fleet prove that no instance uses or accepts what was before. The receipt of
 // what was proven is stored then.
-func (r *Rotator) prove(ctx context.Context, spec secret.Spec, meta secret.Metadata, order, logged events.Data, announced events.Announcement) (applied int, done bool, err error) {
+func (r *Rotator) prove(ctx context.Context, spec secret.Spec, meta secret.Metadata, order, logged events.Data, announced events.Announcement, samples []events.TargetSample) (applied int, done bool, err error) {
 	if announced.Event.Data.VersionID != order.VersionID {
 		return 0, false, stepError{stepProve, events.RetryAfter(fmt.Errorf("%w: the last announcement in the log is not that of version %s", errBlocked, order.VersionID), retireRetry)}
 	}
@@ -162,7 +164,7 @@ func (r *Rotator) prove(ctx context.Context, spec secret.Spec, meta secret.Metad
 	case !v.Allowed():
 		return 0, false, stepError{stepProve, events.RetryAfter(fmt.Errorf("%w: %s", errBlocked, v.Because), cmp.Or(min(v.Wait, longestWait), retireRetry))}
 	}
-	return q.Ask(fleet).Applied, false, r.record(ctx, q, meta, order, logged, fleet)
+	return q.Ask(fleet).Applied, false, r.record(ctx, rollout.Proof{Question: q, Order: order, Logged: logged, Fleet: fleet, Target: samples}, meta)
 }
 
 // retireMode returns what becomes of the values that are retired: an emergency

@@ -57,7 +57,8 @@ func nextRetry(r events.Retry, cause error) events.Retry {
 	if !notMade(cause) {
 		r.Attempt++
 	}
-	r.Failure, r.QuietSince = failure(cause), quietSince(cause)
+	r.Failure = failure(cause)
+	r.QuietSince, r.InUse = drainState(cause)
 	if errors.Is(cause, target.ErrRejected) {
 		r.Rejections++
 	}

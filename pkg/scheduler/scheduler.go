@@ -111,7 +111,7 @@ func (s *Scheduler) Run(ctx context.Context) error {
 	// A sweep that waits for a dead store leaves room for those of the others.
 	concurrency := len(s.stores) + 1
 	return s.cfg.Bus.Consume(ctx, events.ConsumeConfig{Consumer: events.SchedulerConsumer, Concurrency: concurrency, Timeout: sweepTimeout}, func(ctx context.Context, d events.Delivery) error {
-		_, err := s.sweep(ctx, d.Attempt > 1)
+		_, err := s.sweep(ctx, d.Attempt > 1, d.Event.Data.Reason == events.ReasonManual)
 		return err
 	})
 }

@@ -19,6 +19,7 @@ import (
 type sweep struct {
 	s     *Scheduler
 	again bool                    // only what failed last time
+	full  bool                    // no secret is skipped
 	armed map[secret.Key]struct{} // :: timers that were on the bus at its begin
 
 	mu       sync.Mutex
@@ -31,13 +32,13 @@ type sweep struct {
 // swept side by side, and one that fails does not keep the others from it; the
 // error joins theirs. A store that another Sweep is still busy with is left to
 // that one.
-func (s *Scheduler) Sweep(ctx context.Context) (Result, error) { return s.sweep(ctx, false) }
+func (s *Scheduler) Sweep(ctx context.Context) (Result, error) { return s.sweep(ctx, false, false) }
 
-func (s *Scheduler) sweep(ctx context.Context, again bool) (Result, error) {
+func (s *Scheduler) sweep(ctx context.Context, again, full bool) (Result, error) {
 	ctx, span := s.tracer.Start(ctx, "sweep")
 	defer span.End()
 	begin := time.Now()
-	w := &sweep{s: s, again: again, result: newResult(), complete: map[string]bool{}, missing: map[secret.ID]struct{}{}}
+	w := &sweep{s: s, again: again, full: full, result: newResult(), complete: map[string]bool{}, missing: map[secret.ID]struct{}{}}
 	err := w.run(ctx)
 	s.observe(ctx, w.result, time.Since(begin), err)
 	return w.result, err
@@ -69,7 +70,8 @@ func (w *sweep) store(ctx context.Context, st *storeState) error {
 	if w.again && st.done {
 		return nil
 	}
-	part := &storeSweep{s: w.s, state: st, armed: w.armed, full: st.memory.begin(), counts: counter{result: newResult()}}
+	full := st.memory.begin() || w.full
+	part := &storeSweep{s: w.s, state: st, armed: w.armed, full: full, counts: counter{result: newResult()}}
 	complete, err := part.run(ctx)
 	st.done = err == nil
 	w.mu.Lock()

@@ -21,6 +21,9 @@ type Proof struct {
 	NoSubscribers NoSubscribers `json:"no_subscribers,omitempty"`
 	// Fleets are the fleets of which a live instance has to be heard from.
 	Fleets []string `json:"fleets,omitempty"`
+	// TargetUnknown says that the target of the secret cannot tell who uses a
+	// version, such as one behind a pooler: the proof has one side only.
+	TargetUnknown bool `json:"target_unknown,omitempty"`
 }
 
 // ServiceKind says how the processes of a service live.

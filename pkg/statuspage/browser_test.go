@@ -73,6 +73,8 @@ func TestBrowser(t *testing.T) {
 		})
 	}
 
+	t.Run("a person acts", func(t *testing.T) { acted(t, b, string(rules)) })
+
 	t.Run("rows follow, and the focus stays", func(t *testing.T) {
 		tab := b.tab(t, 1280, 900, "light")
 		tab.open(server.URL + "/#secret-AUDIT_KEY")

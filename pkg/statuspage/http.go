@@ -14,7 +14,7 @@ const policy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src
 
 // Patterns are what a program that has other paths as well serves with the page, by the
 // pattern of [http.ServeMux].
-func Patterns() []string { return []string{"GET /{$}", "GET /status/"} }
+func Patterns() []string { return []string{"GET /{$}", "GET /status/", "POST /status/act"} }
 
 // ServeHTTP serves the page at /, and what belongs to it below /status/.
 func (p *Page) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -31,6 +31,10 @@ func (p *Page) routes() *http.ServeMux {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /{$}", p.serve)
 	mux.HandleFunc("GET /status/events", p.stream)
+	if p.cfg.Acts != nil {
+		mux.HandleFunc("GET /status/act", p.showForm)
+		mux.Handle("POST /status/act", http.NewCrossOriginProtection().Handler(http.HandlerFunc(p.act)))
+	}
 	for name, kind := range map[string]string{"page.css": "text/css; charset=utf-8", "page.js": "text/javascript; charset=utf-8", "icon.svg": "image/svg+xml"} {
 		content, err := files.ReadFile(path.Join("page", name))
 		if err != nil {

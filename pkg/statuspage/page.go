@@ -25,6 +25,9 @@ type Config struct {
 	Secrets func(context.Context) ([]inspect.Secret, error)
 	// Health says how the program itself is. Nil means that nothing is known.
 	Health func(context.Context) []Check
+	// Acts has persons act on the page, who need a token for each act. Nil leaves the page
+	// read only.
+	Acts Acts
 	// Every is the least time between two snapshots. 0 means 5 s. A snapshot that took
 	// long is followed by a pause of four times as long.
 	Every time.Duration
@@ -56,6 +59,7 @@ type Page struct {
 	wanted  chan struct{} // has an element when there was a request
 	done    chan struct{} // closed when Run returns
 	streams atomic.Int64
+	acting  sync.Mutex // held while an order is in hand
 
 	mu      sync.Mutex
 	now     *rendered
@@ -80,7 +84,7 @@ func New(cfg Config) (*Page, error) {
 		cfg: cfg, boot: strconv.FormatInt(time.Now().UnixNano(), 36), wanted: make(chan struct{}, 1), done: make(chan struct{}), changed: make(chan struct{}),
 	}
 	p.mux = p.routes()
-	first, err := render(p.boot+".0", &Snapshot{Program: cfg.Program, Version: cfg.Version, Note: cfg.Note, Problems: []inspect.Problem{}, Secrets: []inspect.Secret{}})
+	first, err := render(p.boot+".0", &Snapshot{Program: cfg.Program, Version: cfg.Version, Note: cfg.Note, acting: cfg.Acts != nil, Problems: []inspect.Problem{}, Secrets: []inspect.Secret{}})
 	p.now = first
 	return p, err
 }

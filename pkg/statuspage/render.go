@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/tradepulse/rotator/pkg/inspect"
+	"github.com/tradepulse/rotator/pkg/secret"
 )
 
 //go:embed page
@@ -17,7 +18,7 @@ var files embed.FS
 
 var templates = template.Must(template.New("").Funcs(template.FuncMap{
 	"when": when, "key": key, "steps": steps, "answer": answer, "progress": progress, "blocker": blocker, "health": health, "running": running, "reason": reason,
-	"why": inspect.Why, "join": strings.Join, "short": short, "count": count,
+	"why": inspect.Why, "join": strings.Join, "short": short, "count": count, "anchor": func(id secret.ID) string { return anchor(string(id)) },
 }).ParseFS(files, "page/*.html"))
 
 // How much the page lists; ?format=json has everything.
@@ -61,9 +62,10 @@ type rendered struct {
 
 // data is what the templates of rows and of the page see.
 type data struct {
-	ID  string
-	Now time.Time
-	Row any
+	ID   string
+	Now  time.Time
+	Row  any
+	Acts []Order // what the row offers to do
 }
 
 func render(id string, s *Snapshot) (*rendered, error) {
@@ -112,7 +114,7 @@ func fill[T any](p *part, s *Snapshot, rows []T, most int, key func(T) string) (
 		if ids[id]++; ids[id] > 1 { // two discovered secrets may claim one ID
 			id += "~" + strconv.Itoa(ids[id])
 		}
-		html, err := execute(p.ID+"-row", data{id, s.At, one})
+		html, err := execute(p.ID+"-row", data{id, s.At, one, s.offers(one)})
 		if err != nil {
 			return nil, err
 		}

@@ -36,6 +36,8 @@ type Snapshot struct {
 	Problems []inspect.Problem `json:"problems"`
 	Health   []Check           `json:"health"`
 	Secrets  []inspect.Secret  `json:"secrets"`
+
+	acting bool // acts are offered
 }
 
 // Within returns the secrets that rotate within d of the snapshot, the earliest first.
@@ -119,7 +121,7 @@ func (p *Page) take(ctx context.Context, last *Snapshot) *Snapshot {
 	begin := time.Now()
 	ctx, cancel := context.WithTimeout(ctx, p.cfg.Deadline)
 	defer cancel()
-	s := &Snapshot{Program: p.cfg.Program, Version: p.cfg.Version, Note: p.cfg.Note, Health: p.cfg.Health(ctx)}
+	s := &Snapshot{Program: p.cfg.Program, Version: p.cfg.Version, Note: p.cfg.Note, Health: p.cfg.Health(ctx), acting: p.cfg.Acts != nil}
 	all, err := p.cfg.Secrets(ctx)
 	if err != nil {
 		s.Error, all = err.Error(), last.Secrets

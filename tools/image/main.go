@@ -70,6 +70,9 @@ func run(args []string) error {
 	return errors.Join(write(f, a, flags.Args()), f.Close())
 }
 
+// loadedAs is the name of the image after it was loaded, which deployments/compose takes.
+const loadedAs = "localhost/rotator:latest"
+
 // write writes the archive of the images.
 func write(w io.Writer, a about, programs []string) error {
 	index := mutate.IndexMediaType(empty.Index, types.OCIImageIndex)
@@ -82,17 +85,19 @@ func write(w io.Writer, a about, programs []string) error {
 		if err != nil {
 			return err
 		}
-		index = mutate.AppendManifests(index, mutate.IndexAddendum{Add: img, Descriptor: v1.Descriptor{
-			Platform:    &v1.Platform{OS: "linux", Architecture: arch},
-			Annotations: map[string]string{"org.opencontainers.image.ref.name": a.Version},
-		}})
+		index = mutate.AppendManifests(index, mutate.IndexAddendum{Add: img, Descriptor: v1.Descriptor{Platform: &v1.Platform{OS: "linux", Architecture: arch}}})
 	}
+	// Engines load an archive with one entry only, and give it the name of containerd.
+	named := mutate.AppendManifests(mutate.IndexMediaType(empty.Index, types.OCIImageIndex), mutate.IndexAddendum{Add: index, Descriptor: v1.Descriptor{
+		MediaType:   types.OCIImageIndex,
+		Annotations: map[string]string{"org.opencontainers.image.ref.name": a.Version, "io.containerd.image.name": loadedAs},
+	}})
 	dir, err := os.MkdirTemp("", "image")
 	if err != nil {
 		return err
 	}
 	defer os.RemoveAll(dir)
-	if _, err := layout.Write(dir, index); err != nil {
+	if _, err := layout.Write(dir, named); err != nil {
 		return err
 	}
 	return archive(w, dir, a.Date)

@@ -87,6 +87,15 @@ func program(t *testing.T, root, name string) {
 	}
 }
 
+// named fails unless compose.yaml takes the image by the name under which it is loaded.
+func named(t *testing.T, image v1.Descriptor) {
+	t.Helper()
+	compose, err := os.ReadFile("../../deployments/compose/compose.yaml")
+	if name := image.Annotations["io.containerd.image.name"]; err != nil || name == "" || !strings.Contains(string(compose), "${ROTATOR_IMAGE:-"+name+"}") {
+		t.Errorf("%v: compose.yaml does not take %q", err, name)
+	}
+}
+
 // unpack unpacks the only image of a layout into root, and returns its configuration.
 func unpack(t *testing.T, layout []byte, root string) (config v1.ConfigFile) {
 	t.Helper()
@@ -97,6 +106,10 @@ func unpack(t *testing.T, layout []byte, root string) (config v1.ConfigFile) {
 	var manifest v1.Manifest
 	if err := errors.Join(json.Unmarshal(blobs["index.json"], &index)); err != nil || len(index.Manifests) != 1 || len(blobs["oci-layout"]) == 0 {
 		t.Fatalf("%v: index %s", err, blobs["index.json"])
+	}
+	named(t, index.Manifests[0])
+	if err := json.Unmarshal(blob(index.Manifests[0].Digest), &index); err != nil || len(index.Manifests) != 1 {
+		t.Fatalf("%v: the image has %d architectures", err, len(index.Manifests))
 	}
 	if err := json.Unmarshal(blob(index.Manifests[0].Digest), &manifest); err != nil {
 		t.Fatal(err)

@@ -30,6 +30,8 @@ import (
 
 // order says what to run, and on what.
 type order struct {
+	// Make has it write what a deployment of that version has stored, and end.
+	Make bool
 	// Service is the name of the service; "" runs a notifier.
 	Service  string
 	Instance string
@@ -44,6 +46,8 @@ type managed struct {
 	ID       secret.ID
 	TTL      time.Duration
 	Services []string
+	// Value is the current value that Make writes. There is another one before it.
+	Value []byte
 }
 
 func main() {
@@ -74,6 +78,9 @@ func (o order) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if o.Make {
+		return o.make(ctx, nc, bus)
+	}
 	if o.Service == "" {
 		return o.notify(ctx, bus)
 	}
@@ -100,16 +107,52 @@ func (o order) notify(ctx context.Context, bus *events.Bus) error {
 	return n.Run(ctx)
 }
 
-func (o order) serve(ctx context.Context, nc *nats.Conn, bus *events.Bus) error {
-	js, err := jetstream.New(nc)
+// make writes the streams, two versions of each secret, and what announced the
+// second.
+func (o order) make(ctx context.Context, nc *nats.Conn, bus *events.Bus) error {
+	if err := bus.EnsureStreams(ctx, events.StreamOptions{}); err != nil {
+		return err
+	}
+	st, err := o.store(ctx, nc)
 	if err != nil {
 		return err
+	}
+	for _, m := range o.Secrets {
+		var from, before secret.VersionID
+		for i, value := range []string{"The-Value-Before-" + string(m.Value), string(m.Value)} {
+			v, err := st.Put(ctx, string(m.ID), store.Write{Token: secret.NewToken(m.ID, from, "a policy", i), From: from, Value: secret.NewValue([]byte(value)), Create: true})
+			if err == nil {
+				err = st.Promote(ctx, string(m.ID), from, v.ID)
+			}
+			if err != nil {
+				return err
+			}
+			before, from = from, v.ID
+		}
+		now := time.Now()
+		d := events.Data{SecretID: m.ID, Store: "embedded", VersionID: from, PreviousVersionID: before}
+		if err := bus.Publish(ctx, events.Rotated("/previous", now, d)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// store opens the embedded store.
+func (o order) store(ctx context.Context, nc *nats.Conn) (*store.Store, error) {
+	js, err := jetstream.New(nc)
+	if err != nil {
+		return nil, err
 	}
 	d, err := natskv.Open(ctx, natskv.Config{JS: js, MasterKey: o.Master})
 	if err != nil {
-		return err
+		return nil, err
 	}
-	st, err := store.New("embedded", d, nil)
+	return store.New("embedded", d, nil)
+}
+
+func (o order) serve(ctx context.Context, nc *nats.Conn, bus *events.Bus) error {
+	st, err := o.store(ctx, nc)
 	if err != nil {
 		return err
 	}

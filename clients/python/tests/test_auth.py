@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -166,3 +168,13 @@ async def test_a_previous_token_that_cannot_be_had_is_said(logged: Callable[[str
             auth = await TokenAuthenticator.open(manager, ID, overlap=timedelta(hours=1))
             assert auth.check("two") is TokenUse.CURRENT
         assert len(logged("admin.token.no_previous")) == said
+
+
+@pytest.mark.parametrize("ahead", [0, 600_000_000_000])
+async def test_a_version_made_in_the_future_has_no_age(ahead: int) -> None:
+    """Without a record the age of the version in use is all that keeps the one before: this clock is behind the store's."""
+    env = {"TRADEPULSE_ADMIN_TOKEN": "zero"}
+    async with Manager(service="api", source=Source(EnvProvider(env), [Spec(ID)], {}), poll_interval=None) as manager:
+        entry = manager._entries[ID]
+        entry.current = replace(entry.current, version=replace(entry.current.version, created_at=time.time_ns() + ahead))
+        assert await manager.accept(ID, "before") is (ahead == 0)

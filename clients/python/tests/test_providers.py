@@ -468,3 +468,8 @@ def test_a_version_that_was_taken_away_says_how(bao: Bao) -> None:
         with pytest.raises(errors.NotFoundError) as caught:
             provider.read(f"gone/{how}")
         assert says in str(caught.value)
+
+
+def test_an_address_has_a_scheme() -> None:
+    with pytest.raises(errors.ConfigurationError, match="has no scheme: write https://"):
+        VaultProvider(url="127.0.0.1:8200", token=SecretValue("t"))

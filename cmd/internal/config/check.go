@@ -27,6 +27,7 @@ type checker struct {
 func (k *checker) check(environ []string) {
 	k.nats()
 	k.loops()
+	k.adminToken()
 	k.stores()
 	k.targets()
 	k.awsEvents()

@@ -122,6 +122,10 @@ type HTTP struct {
 	// Address of the notifier where that is a program of its own; none serves
 	// nothing.
 	NotifierListen string `json:"notifier_listen,omitzero" default:"127.0.0.1:8081" jsonschema:"format=listen"`
+	// ID of the secret whose current value is the token for acts on the status page
+	// of rotator: rotate, pause, resume and forget. Without it the page is read
+	// only. For a single node.
+	AdminToken string `json:"admin_token,omitzero"`
 	// Address of the agent; none serves nothing.
 	AgentListen string `json:"agent_listen,omitzero" default:"127.0.0.1:8082" jsonschema:"format=listen"`
 }
@@ -163,6 +167,9 @@ type Worker struct {
 type Notifier struct {
 	// Announcements that are handled at a time, in one process.
 	Concurrency int `json:"concurrency,omitzero" default:"16" jsonschema:"minimum=1,maximum=1024"`
+	// Secrets with metrics that name them, such as rotator_secret_time_to_expiry. A
+	// negative number means none.
+	SecretMetrics int `json:"secret_metrics,omitzero" default:"1000" jsonschema:"minimum=-1,maximum=100000"`
 }
 
 // Lambda is about running in AWS Lambda.

@@ -82,6 +82,13 @@ func Diff(from, to *Config) Difference {
 	return d
 }
 
+// DiffAgent is Diff for an agent, which also runs the section agent.
+func DiffAgent(from, to *Config) Difference {
+	d := Diff(from, to)
+	d.Restart = append(d.Restart, differing("agent", tree(from)["agent"], tree(to)["agent"])...)
+	return d
+}
+
 func (d *Difference) secrets(from, to []Secret) {
 	before, after := byID(from), byID(to)
 	for _, id := range slices.Sorted(maps.Keys(union(before, after))) {

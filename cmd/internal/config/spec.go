@@ -61,7 +61,7 @@ func (c *Config) spec(s Secret) (secret.Spec, error) {
 		MaxJitter:     time.Duration(s.MaxJitter),
 		Strategy:      secret.Strategy(s.Strategy),
 		Services:      services,
-		Proof:         proof,
+		Proof:         c.withTarget(proof, s.Target),
 		Rollout:       secret.RolloutMode(s.Rollout),
 		Grace:         time.Duration(s.Grace),
 		Deadline:      time.Duration(s.Deadline),

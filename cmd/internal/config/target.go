@@ -15,7 +15,8 @@ import (
 // Target is one place where values have to be valid. Its type decides what other keys
 // it has.
 type Target struct {
-	// Options is what the type has to be told: [*Postgres] or [*Hook].
+	// Options is what the type has to be told: [*Postgres], [*MySQL], [*Valkey] or
+	// [*Hook].
 	Options TargetOptions
 }
 
@@ -25,6 +26,8 @@ type TargetOptions interface {
 	Type() string
 	// policy returns the policy of a secret that has one, nil for the default.
 	policy(of *secret.Policy) *secret.Policy
+	// blind reports whether the target cannot tell who uses a value of an account.
+	blind(of SecretTarget) bool
 	// check reports what the schema cannot see of the target at a location.
 	check(k *checker, at []string)
 	// checkSecret reports what the schema cannot see of the target of a secret at a
@@ -84,6 +87,8 @@ func loginPolicy(of *secret.Policy) *secret.Policy {
 	return &out
 }
 
+func (o *Postgres) blind(SecretTarget) bool { return o.Pooler }
+
 func (*Postgres) policy(of *secret.Policy) *secret.Policy { return loginPolicy(of) }
 
 func (o *Postgres) check(k *checker, at []string) {
@@ -93,12 +98,8 @@ func (o *Postgres) check(k *checker, at []string) {
 
 func (o *Postgres) checkSecret(k *checker, at []string, s Secret) {
 	t := s.Target
-	if t.User == "" {
-		k.report(at, "user is missing", "add the name of the login role")
+	if !k.login(at, s) {
 		return
-	}
-	if p, err := k.cfg.policy(s.Policy); err == nil && p != nil && (p.Whole || p.Field != "" && p.Field != loginField) {
-		k.report(append(at, "name"), "the policy is not about the password of a login", "remove field and whole from the policy")
 	}
 	if err := postgres.CheckNames(t.User, t.Owner, postgres.Strategy(t.Strategy)); err != nil {
 		k.report(append(at, "user"), err.Error(), "choose another name")
@@ -208,6 +209,13 @@ func (c *Config) TargetOf(id secret.ID) (SecretTarget, bool) {
 	return SecretTarget{}, false
 }
 
+// withTarget returns a proof that knows what the target of a secret can tell.
+func (c *Config) withTarget(p secret.Proof, of SecretTarget) secret.Proof {
+	t, ok := c.Targets[of.Name]
+	p.TargetUnknown = ok && t.Options != nil && t.Options.blind(of)
+	return p
+}
+
 // policy returns the policy of a secret of the target.
 func (t Target) policy(of *secret.Policy) *secret.Policy {
 	if t.Options == nil {
@@ -220,7 +228,7 @@ func (t Target) policy(of *secret.Policy) *secret.Policy {
 // is a struct above and a line here.
 func targetTypes() map[string]TargetOptions {
 	types := map[string]TargetOptions{}
-	for _, o := range []TargetOptions{new(Postgres), new(Hook)} {
+	for _, o := range []TargetOptions{new(Postgres), new(MySQL), new(Valkey), new(Hook)} {
 		types[o.Type()] = o
 	}
 	return types

@@ -33,6 +33,8 @@ type Hook struct {
 // Type returns hook.
 func (*Hook) Type() string { return "hook" }
 
+func (o *Hook) blind(SecretTarget) bool { return o.Capabilities().InUse == target.InUseUnknown }
+
 func (*Hook) policy(of *secret.Policy) *secret.Policy { return of }
 
 // Capabilities returns what the service can do.

@@ -34,13 +34,15 @@ func TestProblemsOfTargets(t *testing.T) {
 		"an admin that would be locked out": {
 			"ADMIN, disabled: true", "ADMIN", "it is the admin of a target and has no target itself, so a rotation would lock the admin out",
 		},
-		"TLS and none":                {"admin: ADMIN", "admin: ADMIN, plaintext: true, tls: {ca: ca.pem}", "targets.pg.plaintext: it excludes tls"},
-		"half a certificate":          {"admin: ADMIN", "admin: ADMIN, tls: {cert: ca.pem}", "cert and key go together"},
-		"an address without a port":   {"127.0.0.1:5432", "127.0.0.1", `"127.0.0.1" is not host:port`},
-		"a password in the address":   {"127.0.0.1:5432", "postgres://u:p@h/db", "is not host:port"},
-		"an unknown type":             {"type: postgres", "type: postgresql", `"postgresql" is not possible here`},
-		"a policy of the whole value": {"services: [api]", "services: [api], policy: {whole: true}", "the policy is not about the password of a login"},
-		"two secrets of one account":  {"  - {id: DB,", "  - {id: DB2, target: {name: pg, user: app}}\n  - {id: DB,", "secrets[1] has the same account"},
+		"an owner where there is none":   {"type: postgres, endpoints: [\"127.0.0.1:5432\"], admin: ADMIN}}\nsecrets:\n  - {id: ADMIN, disabled: true}\n  - {id: DB, services: [api], target: {name: pg, user: app}", "type: mysql, endpoints: [\"127.0.0.1:5432\"], admin: ADMIN}}\nsecrets:\n  - {id: ADMIN, disabled: true}\n  - {id: DB, services: [api], target: {name: pg, user: app, owner: o}", "only PostgreSQL has owner roles"},
+		"a name with a space for Valkey": {"type: postgres, endpoints: [\"127.0.0.1:5432\"], admin: ADMIN}}\nsecrets:\n  - {id: ADMIN, disabled: true}\n  - {id: DB, services: [api], target: {name: pg, user: app}", "type: valkey, endpoints: [\"127.0.0.1:5432\"], admin: ADMIN}}\nsecrets:\n  - {id: ADMIN, disabled: true}\n  - {id: DB, services: [api], target: {name: pg, user: a p}", "a name has no spaces"},
+		"TLS and none":                   {"admin: ADMIN", "admin: ADMIN, plaintext: true, tls: {ca: ca.pem}", "targets.pg.plaintext: it excludes tls"},
+		"half a certificate":             {"admin: ADMIN", "admin: ADMIN, tls: {cert: ca.pem}", "cert and key go together"},
+		"an address without a port":      {"127.0.0.1:5432", "127.0.0.1", `"127.0.0.1" is not host:port`},
+		"a password in the address":      {"127.0.0.1:5432", "postgres://u:p@h/db", "is not host:port"},
+		"an unknown type":                {"type: postgres", "type: postgresql", `"postgresql" is not possible here`},
+		"a policy of the whole value":    {"services: [api]", "services: [api], policy: {whole: true}", "the policy is not about the password of a login"},
+		"two secrets of one account":     {"  - {id: DB,", "  - {id: DB2, target: {name: pg, user: app}}\n  - {id: DB,", "secrets[1] has the same account"},
 		"a rotation of the store's own": {
 			"services: [api]", "services: [api], strategy: external", "strategy: external leaves the target to the store's own rotation",
 		},
@@ -56,6 +58,38 @@ func TestProblemsOfTargets(t *testing.T) {
 				t.Errorf("problems %q, want %q", got, c.want)
 			}
 		})
+	}
+}
+
+// TestWhatATargetCanTell: where it cannot tell who uses a value, the proof of the secret
+// is a doubtful one.
+func TestWhatATargetCanTell(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		typ, options, strategy string
+		unknown                bool
+	}{
+		{"postgres", "", "alternating", false},
+		{"postgres", "", "single", false},
+		{"postgres", ", pooler: true", "alternating", true},
+		{"mysql", "", "alternating", false},
+		{"mysql", ", pooler: true", "alternating", true},
+		{"mysql", "", "single", true},
+		{"valkey", "", "alternating", false},
+		{"valkey", "", "single", true},
+	} {
+		text := strings.NewReplacer("type: postgres", "type: "+c.typ, "admin: ADMIN", "admin: ADMIN"+c.options, "user: app", "user: app, strategy: "+c.strategy).Replace(targets)
+		cfg, err := config.Parse([]byte(text), "test.yaml", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		specs, err := cfg.Specs()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if specs[0].Proof.TargetUnknown || specs[1].Proof.TargetUnknown != c.unknown {
+			t.Errorf("%+v: the use is unknown: %t", c, specs[1].Proof.TargetUnknown)
+		}
 	}
 }
 

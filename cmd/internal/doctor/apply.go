@@ -45,8 +45,6 @@ func apply(ctx context.Context, r operator.Reached, f Finding, why operator.Why)
 		act.Subject = "sweep"
 	case FixConsumer:
 		act.Subject = fmt.Sprintf("consumer %s of stream %s", f.Fix.Consumer, f.Fix.Stream)
-	case FixTimer:
-		act.SecretID = f.Fix.SecretID
 	case FixPending:
 		act.SecretID, act.VersionID = f.Fix.SecretID, f.Fix.VersionID
 	}
@@ -58,11 +56,6 @@ func apply(ctx context.Context, r operator.Reached, f Finding, why operator.Why)
 		return bus.SweepNow(ctx)
 	case FixConsumer:
 		return bus.DeleteConsumer(ctx, f.Fix.Stream, f.Fix.Consumer)
-	case FixTimer:
-		if err := bus.TakeBack(ctx, events.TypeNearExpiry, f.Fix.SecretID); err != nil {
-			return err
-		}
-		return bus.SweepNow(ctx)
 	default:
 		return withdraw(ctx, r, *f.Fix)
 	}

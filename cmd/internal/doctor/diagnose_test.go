@@ -115,7 +115,7 @@ func TestEachFaultIsNamedFirst(t *testing.T) {
 		"a pending version is stuck":        {func(f *Facts) { pending(f, ours, 2*time.Hour) }, CodePendingStuck, "a", "rotator rotate a", ""},
 		"a pending one is abandoned":        {func(f *Facts) { pending(f, ours, time.Minute); f.Secrets[0].Reason = scheduler.ReasonQuarantined }, CodePendingStuck, "a", "rotator doctor --fix", FixPending},
 		"a timer is missing":                {func(f *Facts) { f.Secrets[0].Armed = false }, inspect.CodeNoTimer, "a", "rotator doctor --fix", FixSweep},
-		"a timer is moved":                  {func(f *Facts) { f.Secrets[0].TimerAt = now }, inspect.CodeTimerMoved, "a", "rotator doctor --fix", FixTimer},
+		"a timer is moved":                  {func(f *Facts) { f.Secrets[0].TimerAt = now }, inspect.CodeTimerMoved, "a", "rotator doctor --fix", FixSweep},
 		"a version is not announced":        {func(f *Facts) { f.Secrets[0].Announced = "v0" }, inspect.CodeNotAnnounced, "a", "rotator doctor --fix", FixSweep},
 		"a timer is of no secret":           {func(f *Facts) { f.Timers = append(f.Timers, "b") }, CodeTimerUnknown, "b", "rotator events b", ""},
 		"an instance that serves is silent": {func(f *Facts) { lost(f, events.PastFenceServe) }, CodeSilent, "api/1", "rotator forget api/1 --reason 'its process is gone'", ""},

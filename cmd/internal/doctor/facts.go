@@ -63,8 +63,7 @@ type Finding struct {
 // Fix is a remedy that is safe: it takes nothing away that a program or a person needs.
 type Fix struct {
 	Kind FixKind `json:"kind"`
-	// Stream and Consumer are of FixConsumer, SecretID of FixTimer and,
-	// with VersionID, of FixPending.
+	// Stream and Consumer are of FixConsumer, SecretID and VersionID of FixPending.
 	Stream    string           `json:"stream,omitempty"`
 	Consumer  string           `json:"consumer,omitempty"`
 	SecretID  secret.ID        `json:"secret_id,omitempty"`
@@ -76,10 +75,8 @@ type FixKind string
 
 // The kinds.
 const (
-	// FixSweep asks for a sweep, which sets timers and announces versions.
+	// FixSweep asks for a sweep, which sets and moves timers and announces versions.
 	FixSweep FixKind = "sweep"
-	// FixTimer takes a timer away that fires at the wrong time, and has a sweep set it.
-	FixTimer FixKind = "reset_timer"
 	// FixConsumer deletes an orphaned consumer.
 	FixConsumer FixKind = "delete_consumer"
 	// FixPending withdraws a pending version whose rotation was given up.

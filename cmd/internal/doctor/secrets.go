@@ -121,10 +121,7 @@ func drift(f Facts) []Finding {
 			found := Finding{Finding: d}
 			found.Remedy = command("explain", s)
 			switch d.Code {
-			case inspect.CodeTimerMoved:
-				found.Remedy = "rotator doctor --fix"
-				found = found.with(Fix{Kind: FixTimer, SecretID: s.SecretID})
-			case inspect.CodeNoTimer, inspect.CodeNotAnnounced:
+			case inspect.CodeTimerMoved, inspect.CodeNoTimer, inspect.CodeNotAnnounced:
 				found.Remedy = "rotator doctor --fix"
 				found = found.with(Fix{Kind: FixSweep})
 			case inspect.CodePendingForeign:

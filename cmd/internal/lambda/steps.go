@@ -77,7 +77,7 @@ func (f *Function) run(ctx context.Context, r Rotation) (stepDone, error) {
 		return done, err
 	}
 	done.Secret = t.spec.ID
-	if !sameFunction(invoked(ctx), state.Function) {
+	if state.Enabled && !sameFunction(invoked(ctx), state.Function) { // guard says the rest
 		return done, ErrOtherFunction
 	}
 	try, err := guard(r, t.spec, state)

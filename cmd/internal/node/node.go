@@ -21,6 +21,7 @@ import (
 	"github.com/tradepulse/rotator/cmd/internal/wire"
 	"github.com/tradepulse/rotator/pkg/events"
 	"github.com/tradepulse/rotator/pkg/inspect"
+	"github.com/tradepulse/rotator/pkg/secret"
 )
 
 // Run runs roles with the configuration that was read from the file at path, until ctx
@@ -35,7 +36,10 @@ func Run(ctx context.Context, cfg *config.Config, path string, roles []string) (
 	}
 	defer tel.Close(context.WithoutCancel(ctx))
 	n := &node{cfg: cfg, path: path, hangup: hangup, roles: roles, tel: tel, log: tel.Logger}
-	if n.page, err = page.New("rotator", "", n.ready.checks(), n.log); err != nil {
+	if id := cfg.HTTP.AdminToken; id != "" {
+		n.acts = page.NewActs(secret.ID(id))
+	}
+	if n.page, err = page.NewActing("rotator", "", n.ready.checks(), n.log, n.acts); err != nil {
 		return err
 	}
 	return n.run(ctx)
@@ -52,6 +56,7 @@ type node struct {
 	server *embedded.Server
 	ready  readiness
 	page   *page.Page
+	acts   *page.Acts // nil while the page is read only
 }
 
 // run serves health at once, so that a node that waits for its bus can be seen
@@ -112,13 +117,22 @@ func (n *node) work(ctx context.Context) error {
 	}
 	n.ready.set(monitor)
 	n.page.Show(&inspect.Inspector{Catalog: parts.Catalog, Stores: parts.Stores, Bus: parts.Bus, Readers: wire.KnownReaders(n.cfg)})
+	n.connect(parts)
 	n.log.LogAttrs(ctx, slog.LevelInfo, "rotator.started", slog.String("version", cli.Version()), slog.String("roles", strings.Join(n.roles, ",")),
 		slog.Int("secrets", len(parts.Specs())), slog.Bool("single_node", n.cfg.SingleNode()))
 	err = n.serve(ctx, parts, monitor)
 	n.ready.set(nil)
 	n.page.Show(nil)
+	n.connect(nil)
 	n.log.LogAttrs(ctx, slog.LevelInfo, "rotator.drained")
 	return errors.Join(err, parts.Close())
+}
+
+// connect lets persons act on the page, or not any more.
+func (n *node) connect(p *wire.Parts) {
+	if n.acts != nil {
+		n.acts.Connect(p)
+	}
 }
 
 // startup drops the error of a start that was ended on purpose.

@@ -107,7 +107,7 @@ func (n *node) worker(ctx context.Context, p *wire.Parts) error {
 }
 
 func (n *node) notifier(ctx context.Context, p *wire.Parts) error {
-	nt, err := notify.New(notify.Config{Bus: p.Bus, Catalog: p.Catalog, Source: p.Source, Concurrency: n.cfg.Notifier.Concurrency, Logger: n.log})
+	nt, err := notify.New(notify.Config{Bus: p.Bus, Catalog: p.Catalog, Source: p.Source, Concurrency: n.cfg.Notifier.Concurrency, SecretMetrics: n.cfg.Notifier.SecretMetrics, Logger: n.log})
 	if err != nil {
 		return err
 	}

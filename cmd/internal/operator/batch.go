@@ -91,7 +91,7 @@ func (b Batch) ask(ctx context.Context, p *wire.Parts, id secret.ID) (asked, err
 	if err != nil && !errors.Is(err, store.ErrNotFound) {
 		return asked{}, err
 	}
-	q, err := rotation.Manual(time.Now(), User(), e.Spec, meta, err)
+	q, err := rotation.Manual(time.Now(), b.Why.by(), e.Spec, meta, err)
 	if err != nil {
 		return asked{}, err
 	}
@@ -113,7 +113,7 @@ func (b Batch) ask(ctx context.Context, p *wire.Parts, id secret.ID) (asked, err
 			return out, err
 		}
 	}
-	return out, p.Bus.RotateNow(ctx, q.Event(p.Source+"/"+User()))
+	return out, p.Bus.RotateNow(ctx, q.Event(p.Source+"/"+b.Why.by()))
 }
 
 // before says whether a secret was rotated under the ticket already, and whether it was

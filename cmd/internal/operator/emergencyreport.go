@@ -160,7 +160,7 @@ func waitsFor(d events.Data, v secret.VersionID) string {
 	}
 	out := fmt.Sprintf("the rollout of version %s is %s", v, d.Rollout.State)
 	if n := d.Rollout.BlockingTotal; n > 0 && len(d.Rollout.Blocking) > 0 {
-		out += fmt.Sprintf(", %d block, first %s", n, d.Rollout.Blocking[0])
+		out += fmt.Sprintf(", waits for %d, first %s", n, d.Rollout.Blocking[0])
 	}
 	return out
 }

@@ -20,6 +20,8 @@ import (
 type Reason struct {
 	// Text says how it is known that the process is gone; it is recorded.
 	Text string
+	// By names the person; "" is the user of this process.
+	By string
 	// Incarnation is the only one that is meant; "" means all.
 	Incarnation string
 	// Live is also to forget an instance that is live.
@@ -32,7 +34,7 @@ func ForgetInstance(ctx context.Context, p *wire.Parts, service, instance string
 	if err != nil {
 		return nil, err
 	}
-	all := toForget(fleet, p.Source+"/"+User(), why.Text, time.Now())
+	all := toForget(fleet, p.Source+"/"+cmp.Or(why.By, User()), why.Text, time.Now())
 	if len(all) == 0 {
 		return nil, fmt.Errorf("no record of %s/%s is stored", service, instance)
 	}

@@ -69,6 +69,21 @@ func Connect(cmd *cobra.Command, path string) (*wire.Parts, error) {
 }
 
 func (o *Operator) connect(ctx context.Context) (*wire.Parts, error) {
+	parts, err := o.open(ctx)
+	if err == nil || !o.wire.NeedsBus() {
+		return parts, err
+	}
+	// A store on the bus may be what could not be opened, and says less about why.
+	bare := *o
+	bare.wire.Stores = false
+	alone, failed := bare.open(ctx)
+	if failed != nil {
+		return nil, err
+	}
+	return nil, errors.Join(alone.Bus.Quorum(ctx), err, alone.Close())
+}
+
+func (o *Operator) open(ctx context.Context) (*wire.Parts, error) {
 	return within(ctx, o, true, func(ctx context.Context) (*wire.Parts, error) { return wire.Open(ctx, o.wire) })
 }
 

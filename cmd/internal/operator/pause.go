@@ -30,7 +30,7 @@ func Pause(ctx context.Context, p *wire.Parts, k Pick, paused bool, why Why) ([]
 		if err := record(ctx, p, kind, spec.ID, "", why); err != nil {
 			return out, err
 		}
-		one := events.Pause{SecretID: spec.ID, Paused: paused, By: p.Source + "/" + User(), Reason: why.Reason, Ticket: why.Ticket, At: time.Now()}
+		one := events.Pause{SecretID: spec.ID, Paused: paused, By: p.Source + "/" + why.by(), Reason: why.Reason, Ticket: why.Ticket, At: time.Now()}
 		if err := p.Bus.SetPause(ctx, one); err != nil {
 			return out, err
 		}

@@ -149,9 +149,16 @@ func OpenReader(cmd *cobra.Command, path string) (*Reader, error) {
 	return &Reader{o, parts}, nil
 }
 
-// Secrets returns what is known of the secrets with the given ids, or of all.
+// Secrets returns what is known of the secrets with the given ids, or of all. Without a
+// quorum it returns what the stores say, and an error that wraps [events.ErrNoQuorum].
 func (r *Reader) Secrets(ctx context.Context, args []string) ([]inspect.Secret, error) {
-	return r.o.inspect(ctx, r.parts.Catalog, r.parts.Stores, r.parts.Bus, args, false)
+	bus := r.parts.Bus
+	lost := bus.Quorum(ctx)
+	if lost != nil {
+		bus = nil
+	}
+	all, err := r.o.inspect(ctx, r.parts.Catalog, r.parts.Stores, bus, args, false)
+	return all, errors.Join(err, lost)
 }
 
 // Close closes what was opened.

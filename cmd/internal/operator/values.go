@@ -19,7 +19,13 @@ import (
 )
 
 // Why says why a person acts on a secret; it is recorded.
-type Why struct{ Reason, Ticket string }
+type Why struct {
+	Reason, Ticket string
+	// By names the person; "" is the user of this process.
+	By string
+}
+
+func (w Why) by() string { return cmp.Or(w.By, User()) }
 
 // place is a secret, what its store knows of it, and the store.
 type place struct {
@@ -49,7 +55,7 @@ func locate(ctx context.Context, p *wire.Parts, id secret.ID) (place, error) {
 // record writes what a person is about to do to a secret.
 func record(ctx context.Context, p *wire.Parts, kind events.ActKind, id secret.ID, v secret.VersionID, why Why) error {
 	return p.Bus.RecordAct(ctx, events.Act{
-		SecretID: id, Kind: kind, VersionID: v, By: p.Source + "/" + User(), Reason: why.Reason, Ticket: why.Ticket, At: time.Now(),
+		SecretID: id, Kind: kind, VersionID: v, By: p.Source + "/" + why.by(), Reason: why.Reason, Ticket: why.Ticket, At: time.Now(),
 	})
 }
 

@@ -24,10 +24,21 @@ type Page struct {
 // New returns a page that knows no secret before [Page.Show]. note is that of
 // [statuspage.Config].
 func New(program, note string, checks []httpd.Check, log *slog.Logger) (*Page, error) {
+	return NewActing(program, note, checks, log, nil)
+}
+
+// NewActing is New for a page on which persons may act; nil leaves it read only.
+func NewActing(program, note string, checks []httpd.Check, log *slog.Logger, acts *Acts) (*Page, error) {
 	p := new(Page)
-	var err error
+	var (
+		err error
+		do  statuspage.Acts
+	)
+	if acts != nil {
+		do = acts
+	}
 	p.Page, err = statuspage.New(statuspage.Config{
-		Program: program, Version: cli.Version(), Note: note, Logger: log, Secrets: p.secrets,
+		Program: program, Version: cli.Version(), Note: note, Logger: log, Secrets: p.secrets, Acts: do,
 		Health: func(ctx context.Context) []statuspage.Check { return health(ctx, checks) },
 	})
 	return p, err

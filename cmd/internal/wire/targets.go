@@ -48,6 +48,10 @@ func (t *Targets) For(_ context.Context, s secret.Spec) (target.Target, error) {
 	switch o := t.cfg.Targets[of.Name].Options.(type) {
 	case *config.Postgres:
 		return t.postgres(o, of, s)
+	case *config.MySQL:
+		return t.mysql(o, of, s)
+	case *config.Valkey:
+		return t.valkey(o, of, s)
 	case *config.Hook:
 		return t.hook(o, of, s)
 	default:
@@ -63,8 +67,7 @@ func (t *Targets) postgres(o *config.Postgres, of config.SecretTarget, s secret.
 	return postgres.New(postgres.Config{
 		Endpoints: o.Endpoints, Database: o.Database, TLS: secure, Pooler: o.Pooler, Lag: time.Duration(o.Lag),
 		User: of.User, Owner: of.Owner, Strategy: postgres.Strategy(of.Strategy),
-		Admin: func(ctx context.Context) (secret.Value, error) { return t.current(ctx, secret.ID(o.Admin)) },
-		Read:  func(ctx context.Context, v secret.VersionID) (secret.Value, error) { return t.read(ctx, s, v) },
+		Admin: t.admin(o.Admin), Read: t.reader(s),
 	})
 }
 
@@ -75,7 +78,7 @@ func (t *Targets) hook(o *config.Hook, of config.SecretTarget, s secret.Spec) (t
 	}
 	c := hook.Config{
 		URL: o.URL, HTTP: hook.Transport{TLS: secure}, Command: o.Command, Secret: s.ID, User: of.User, Capabilities: o.Capabilities(), Proposes: o.Proposes,
-		Read: func(ctx context.Context, v secret.VersionID) (secret.Value, error) { return t.read(ctx, s, v) },
+		Read: t.reader(s),
 	}
 	if !o.Token.IsZero() {
 		c.HTTP.Token = func(context.Context) (secret.Value, error) { return o.Token.Read(t.lookup) }

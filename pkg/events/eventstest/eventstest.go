@@ -25,6 +25,7 @@ type Server struct {
 	listen  bool
 	port    int   // where it listens, so that it comes back there
 	pending int64 // max_pending, 0 for the server's default
+	lags    atomic.Bool
 	current atomic.Pointer[server.Server]
 	// Signer signs the events of every bus that NewBus returns.
 	Signer *events.Signer
@@ -127,12 +128,16 @@ func (s *Server) Connect() *nats.Conn {
 	return nc
 }
 
-// NewBus returns a bus on a connection of its own, with the streams in place.
+// NewBus returns a bus on a connection of its own, with the streams in place. With
+// [LagVariable] set, direct gets answer from the past from then on.
 func (s *Server) NewBus(o events.StreamOptions) *events.Bus {
 	s.t.Helper()
 	b := s.Bus(s.Signer, s.Signer)
 	if err := b.EnsureStreams(s.t.Context(), o); err != nil {
 		s.t.Fatal(err)
+	}
+	if behind := everyLag(s.t); behind > 0 {
+		s.Lag(behind)
 	}
 	return b
 }

@@ -2,7 +2,10 @@ package eventstest
 
 import (
 	"encoding/json"
+	"os"
+	"strconv"
 	"strings"
+	"testing"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -13,13 +16,34 @@ import (
 // subject that is read follow.
 const lagSubject = "LAG.GET"
 
+// LagVariable is the environment variable that has every server of [Server.NewBus]
+// lag by so many messages, so that whole suites run against staleness.
+const LagVariable = "ROTATOR_TEST_LAG"
+
+// everyLag returns by how many messages every server lags, 0 for none.
+func everyLag(tb testing.TB) uint64 {
+	tb.Helper()
+	text := os.Getenv(LagVariable)
+	if text == "" {
+		return 0
+	}
+	n, err := strconv.ParseUint(text, 10, 16)
+	if err != nil {
+		tb.Fatalf("%s: %v", LagVariable, err)
+	}
+	return n
+}
+
 // Lag makes every direct get of the last message on a subject answer from the past,
 // as a server of a cluster does that lags behind: with what the stream held so many
 // messages ago. It lasts until Stop. Call it once all streams are there: it has
 // those that keep one message per subject keep enough of them. What was purged is
-// gone from the past, too.
+// gone from the past, too. Further calls change nothing.
 func (s *Server) Lag(messages uint64) {
 	s.t.Helper()
+	if s.lags.Swap(true) {
+		return
+	}
 	nc := s.Connect()
 	js, err := jetstream.New(nc)
 	if err != nil {

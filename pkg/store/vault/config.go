@@ -93,6 +93,9 @@ func (c Config) client(clock *store.Clock) (*api.Client, error) {
 	if c.Transport != nil {
 		ac.HttpClient.Transport = c.Transport
 	}
+	if !strings.Contains(ac.Address, "://") {
+		return nil, fmt.Errorf("vault: the address %q has no scheme: write https://HOST:8200 in BAO_ADDR, VAULT_ADDR or the configuration", ac.Address)
+	}
 	ac.Timeout = time.Minute // the caller's context is shorter
 	cl, err := api.NewClient(ac)
 	if err != nil {

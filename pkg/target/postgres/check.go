@@ -10,6 +10,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/tradepulse/rotator/pkg/target"
+	"github.com/tradepulse/rotator/pkg/target/internal/logins"
 )
 
 // rights select a text for each right that the admin lacks, in the order in which a
@@ -30,9 +31,9 @@ var rights = []string{
 
 func (t *Target) roles() []string {
 	if t.cfg.Strategy == Single {
-		return t.accounts()
+		return t.accounts.Names()
 	}
-	return append(t.accounts(), t.cfg.Owner)
+	return append(t.accounts.Names(), t.cfg.Owner)
 }
 
 // missing returns the rights that the admin lacks.
@@ -89,13 +90,13 @@ func (t *Target) traps(ctx context.Context, q querier) ([]string, error) {
 	}
 	unset, err := texts(ctx, q, `SELECT format('role %I does not become %I at login', r.rolname, $2::text) FROM pg_roles r WHERE rolname = ANY($1::text[])
 		AND rolname = $3 AND NOT EXISTS (SELECT FROM pg_db_role_setting s WHERE s.setrole = r.oid AND s.setdatabase = 0 AND 'role=' || $2 = ANY(s.setconfig))`,
-		t.accounts(), t.cfg.Owner, t.cfg.User)
+		t.accounts.Names(), t.cfg.Owner, t.cfg.User)
 	if err != nil {
 		return nil, err
 	}
 	owned, err := texts(ctx, q, `SELECT format('ownership trap: role %I owns %s objects in database %I, which the other role could not touch', rolname, count(*), coalesce(datname, '(all)'))
 		FROM pg_shdepend d JOIN pg_roles r ON r.oid = d.refobjid LEFT JOIN pg_database b ON b.oid = d.dbid
-		WHERE refclassid = 'pg_authid'::regclass AND deptype = 'o' AND rolname = ANY($1::text[]) GROUP BY rolname, datname ORDER BY 1`, t.accounts())
+		WHERE refclassid = 'pg_authid'::regclass AND deptype = 'o' AND rolname = ANY($1::text[]) GROUP BY rolname, datname ORDER BY 1`, t.accounts.Names())
 	return append(unset, owned...), err
 }
 
@@ -117,7 +118,7 @@ func (t *Target) Check(ctx context.Context) (target.Report, error) {
 		}
 		r.Notes, err = texts(ctx, conn, `SELECT format('%s objects in database %I are granted to role %I; grant them to %I', count(*), coalesce(datname, '(all)'), rolname, $2::text)
 			FROM pg_shdepend d JOIN pg_roles r ON r.oid = d.refobjid LEFT JOIN pg_database b ON b.oid = d.dbid
-			WHERE refclassid = 'pg_authid'::regclass AND deptype = 'a' AND rolname = ANY($1::text[]) GROUP BY rolname, datname ORDER BY 1`, t.accounts(), t.cfg.Owner)
+			WHERE refclassid = 'pg_authid'::regclass AND deptype = 'a' AND rolname = ANY($1::text[]) GROUP BY rolname, datname ORDER BY 1`, t.accounts.Names(), t.cfg.Owner)
 		return err
 	})
 	if t.cfg.Pooler {
@@ -135,9 +136,9 @@ func (t *Target) plan() []string {
 			fmt.Sprintf("COMMENT ON ROLE %s IS '<secret and version>'", role),
 		}
 	}
-	clone := quote(t.cfg.User + cloneSuffix)
+	clone := quote(t.cfg.User + logins.CloneSuffix)
 	out := []string{fmt.Sprintf("CREATE ROLE %s, or ALTER ROLE %s and %s in turns: LOGIN PASSWORD '<SCRAM verifier of the new password>'", clone, role, clone)}
-	out = append(out, t.membership(t.cfg.User+cloneSuffix)...)
+	out = append(out, t.membership(t.cfg.User+logins.CloneSuffix)...)
 	return append(out, fmt.Sprintf("COMMENT ON ROLE %s IS '<secret and version>'", clone),
 		fmt.Sprintf("after every service uses the new role and no session of the old one is open: ALTER ROLE %s NOLOGIN PASSWORD NULL", role))
 }
@@ -152,7 +153,7 @@ func (t *Target) setup(ctx context.Context, q querier) ([]string, error) {
 	if !slices.Contains(exists, t.cfg.Owner) {
 		out = append(out, fmt.Sprintf("CREATE ROLE %s NOLOGIN;", quote(t.cfg.Owner)))
 	}
-	for _, role := range t.accounts() {
+	for _, role := range t.accounts.Names() {
 		if !slices.Contains(exists, role) {
 			continue
 		}

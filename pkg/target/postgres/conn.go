@@ -13,6 +13,7 @@ import (
 
 	"github.com/tradepulse/rotator/pkg/secret"
 	"github.com/tradepulse/rotator/pkg/target"
+	"github.com/tradepulse/rotator/pkg/target/internal/logins"
 )
 
 const (
@@ -29,10 +30,6 @@ const (
 	codeBadPassword    = "28P01"
 	codeLoginForbidden = "28000"
 )
-
-// errRefused marks a login that the server refuses by its user or password. It survives
-// [secret.Scrub], which takes the type of an error away.
-var errRefused = errors.New("login refused")
 
 // connect opens a session of its own. It never falls back: with TLS the server has to
 // speak it, and to have a certificate for the name of the endpoint. Nothing but the
@@ -62,7 +59,7 @@ func (t *Target) connect(ctx context.Context, endpoint string, l target.Login, d
 	}
 	conn, err := pgx.ConnectConfig(ctx, c)
 	if s := sqlState(err); s == codeBadPassword || s == codeLoginForbidden {
-		err = fmt.Errorf("%w: %w", errRefused, err)
+		err = fmt.Errorf("%w: %w", logins.ErrRefused, err)
 	}
 	if err != nil {
 		return nil, secret.Scrub(err, secret.NewValue([]byte(l.Password)))
@@ -115,14 +112,14 @@ func (t *Target) change(ctx context.Context, f func(pgx.Tx) error) error {
 	})
 }
 
-// login opens a session with a value and closes it after f.
-func (t *Target) login(ctx context.Context, endpoint string, l target.Login, f func(*pgx.Conn) error) error {
+// login opens a session with a value, checks whose it is, and closes it.
+func (t *Target) login(ctx context.Context, endpoint string, l target.Login) error {
 	conn, err := t.connect(ctx, endpoint, l, orDefault(l.DBName, t.cfg.Database))
 	if err != nil {
 		return err
 	}
 	defer hangUp(ctx, conn)
-	return f(conn)
+	return t.identify(ctx, conn, l.Username)
 }
 
 // sqlState returns the code of an error of the server, "" for another error.

@@ -59,7 +59,7 @@ type querier interface {
 
 // notes returns the note of each login role that exists, zero for a role without one.
 func (t *Target) notes(ctx context.Context, q querier) (map[string]note, error) {
-	rows, err := q.Query(ctx, "SELECT rolname::text, coalesce(shobj_description(oid, 'pg_authid'), '') FROM pg_roles WHERE rolname = ANY($1::text[])", t.accounts())
+	rows, err := q.Query(ctx, "SELECT rolname::text, coalesce(shobj_description(oid, 'pg_authid'), '') FROM pg_roles WHERE rolname = ANY($1::text[])", t.accounts.Names())
 	if err != nil {
 		return nil, err
 	}

@@ -24,9 +24,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
-	"net"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -34,25 +32,22 @@ import (
 
 	"github.com/tradepulse/rotator/pkg/secret"
 	"github.com/tradepulse/rotator/pkg/target"
+	"github.com/tradepulse/rotator/pkg/target/internal/logins"
 )
 
 // Strategy says how many roles a secret has.
-type Strategy string
+type Strategy = logins.Strategy
 
 // The strategies.
 const (
 	// Alternating has two login roles in one owner role. It is the default.
-	Alternating Strategy = "alternating"
+	Alternating = logins.Alternating
 	// Single has one role. Between Apply and the reload of a service its logins fail.
-	Single Strategy = "single"
+	Single = logins.Single
 )
 
-// cloneSuffix is what the name of the second role of a pair has, as in the rotation
-// templates of AWS; ownerSuffix, that of the owner role.
-const (
-	cloneSuffix = "_clone"
-	ownerSuffix = "_owner"
-)
+// ownerSuffix is what the name of the owner role has.
+const ownerSuffix = "_owner"
 
 // maxName is the length of the longest name, in bytes. The server cuts a longer one.
 const maxName = 63
@@ -86,7 +81,10 @@ type Config struct {
 }
 
 // Target manages the roles of one secret. It keeps no connection.
-type Target struct{ cfg Config }
+type Target struct {
+	cfg      Config
+	accounts logins.Accounts
+}
 
 var (
 	_ target.Target    = (*Target)(nil)
@@ -99,27 +97,24 @@ var (
 // New returns a Target. It makes no call.
 func New(c Config) (*Target, error) {
 	c.Owner, c.Strategy = cmp.Or(c.Owner, c.User+ownerSuffix), cmp.Or(c.Strategy, Alternating)
-	if err := c.check(); err != nil {
+	t := &Target{c, logins.Accounts{Engine: "postgres", Endpoints: c.Endpoints, Database: c.Database, User: c.User, Strategy: c.Strategy, Lag: c.Lag, Read: c.Read}}
+	if c.Admin == nil {
+		return nil, errors.New("postgres: the configuration needs Admin")
+	}
+	if err := errors.Join(t.accounts.Check(), CheckNames(c.User, c.Owner, c.Strategy)); err != nil {
 		return nil, fmt.Errorf("postgres: %w", err)
 	}
-	return &Target{c}, nil
-}
-
-func (c Config) check() error {
-	if len(c.Endpoints) == 0 || c.Admin == nil || c.Read == nil || c.User == "" {
-		return errors.New("the configuration needs Endpoints, Admin, Read and User")
-	}
-	return CheckNames(c.User, c.Owner, c.Strategy)
+	return t, nil
 }
 
 // CheckNames returns an error unless a server can have the roles of a target. An owner
 // and a strategy may be "", as in [Config].
 func CheckNames(user, owner string, s Strategy) error {
 	owner, s = cmp.Or(owner, user+ownerSuffix), cmp.Or(s, Alternating)
-	if s != Alternating && s != Single {
-		return fmt.Errorf("strategy %q: use %s or %s", s, Alternating, Single)
+	if err := logins.CheckStrategy(s); err != nil {
+		return err
 	}
-	names := accounts(user, s)
+	names := logins.Names(user, s)
 	if s == Alternating {
 		if slices.Contains(names, owner) {
 			return errors.New("the owner role is a login role")
@@ -134,16 +129,6 @@ func CheckNames(user, owner string, s Strategy) error {
 	return nil
 }
 
-// accounts are the login roles.
-func (t *Target) accounts() []string { return accounts(t.cfg.User, t.cfg.Strategy) }
-
-func accounts(user string, s Strategy) []string {
-	if s == Single {
-		return []string{user}
-	}
-	return []string{user, user + cloneSuffix}
-}
-
 // Capabilities implements [target.Target].
 func (t *Target) Capabilities() target.Capabilities {
 	c := target.Capabilities{Overlap: target.OverlapAlternate, InUse: target.InUseSessions, Lag: t.cfg.Lag, Drains: true}
@@ -156,76 +141,14 @@ func (t *Target) Capabilities() target.Capabilities {
 	return c
 }
 
-// Propose implements [target.Target]: the current document with the name of the other
-// role and a fresh password, or a first document.
+// Propose implements [target.Target].
 func (t *Target) Propose(ctx context.Context, c target.Change) (secret.Value, error) {
-	policy := c.Spec.ValuePolicy()
-	policy.Field = "/password"
-	if c.From == "" {
-		doc, err := t.firstDocument()
-		if err != nil {
-			return secret.Value{}, err
-		}
-		return policy.Next(nil, doc)
-	}
-	current, err := c.Current(ctx)
-	if err != nil {
-		return secret.Value{}, fmt.Errorf("read the current login: %w", err)
-	}
-	l, err := t.parse(current)
-	if err != nil {
-		return secret.Value{}, fmt.Errorf("current version: %w", err)
-	}
-	next, err := current.WithField("/username", t.other(l.Username))
-	if err != nil {
-		return secret.Value{}, err
-	}
-	return policy.Next(nil, next)
-}
-
-func (t *Target) firstDocument() (secret.Value, error) {
-	host, port, err := net.SplitHostPort(t.cfg.Endpoints[0])
-	if err != nil {
-		return secret.Value{}, err
-	}
-	n, err := strconv.Atoi(port)
-	if err != nil {
-		return secret.Value{}, fmt.Errorf("endpoint %s: %w", t.cfg.Endpoints[0], err)
-	}
-	return target.Login{Engine: "postgres", Host: host, Port: n, Username: t.cfg.User, DBName: t.cfg.Database}.Document()
-}
-
-// other returns the role whose turn it is after user.
-func (t *Target) other(user string) string {
-	a := t.accounts()
-	return a[(slices.Index(a, user)+1)%len(a)]
-}
-
-// parse reads a login. A role that is not one of this target is refused: a value must
-// not direct the rights of the admin to another role.
-func (t *Target) parse(v secret.Value) (target.Login, error) {
-	l, err := target.ParseLogin(v)
-	if err == nil && !slices.Contains(t.accounts(), l.Username) {
-		err = fmt.Errorf("user name %q is not %s, as the target is configured", l.Username, strings.Join(t.accounts(), " or "))
-	}
-	return l, err
-}
-
-func (t *Target) pending(ctx context.Context, c target.Change) (target.Login, error) {
-	v, err := c.Pending(ctx)
-	if err != nil {
-		return target.Login{}, fmt.Errorf("read the pending login: %w", err)
-	}
-	l, err := t.parse(v)
-	if err != nil {
-		return l, fmt.Errorf("%w: pending version: %w", target.ErrRejected, err)
-	}
-	return l, nil
+	return t.accounts.Propose(ctx, c)
 }
 
 // Apply implements [target.Target]. All that it changes is in one transaction.
 func (t *Target) Apply(ctx context.Context, c target.Change) (target.Ref, error) {
-	l, err := t.pending(ctx, c)
+	l, err := t.accounts.Pending(ctx, c)
 	if err != nil {
 		return target.Ref{}, err
 	}
@@ -235,7 +158,7 @@ func (t *Target) Apply(ctx context.Context, c target.Change) (target.Ref, error)
 	}
 	ref := target.Ref{Secret: c.Spec.ID, Version: c.To, Name: l.Username}
 	err = t.change(ctx, func(tx pgx.Tx) error { return t.set(ctx, tx, ref, hash) })
-	if errors.Is(err, errRefused) && t.login(ctx, t.cfg.Endpoints[0], l, func(*pgx.Conn) error { return nil }) == nil {
+	if errors.Is(err, logins.ErrRefused) && t.login(ctx, t.cfg.Endpoints[0], l) == nil {
 		return ref, nil // an admin that rotates itself has done so in an earlier call
 	}
 	return ref, secret.Scrub(err, secret.NewValue([]byte(hash)))
@@ -306,23 +229,7 @@ func (t *Target) membership(role string) []string {
 
 // Verify implements [target.Target] by a fresh login on every endpoint.
 func (t *Target) Verify(ctx context.Context, c target.Change) error {
-	l, err := t.pending(ctx, c)
-	if err != nil {
-		return err
-	}
-	end := time.Now().Add(t.cfg.Lag)
-	for _, endpoint := range t.cfg.Endpoints {
-		for {
-			err := t.login(ctx, endpoint, l, func(conn *pgx.Conn) error { return t.identify(ctx, conn, l.Username) })
-			if err == nil {
-				break
-			}
-			if !time.Now().Before(end) || !pause(ctx) {
-				return fmt.Errorf("log in at %s as %q: %w", endpoint, l.Username, err)
-			}
-		}
-	}
-	return nil
+	return t.accounts.Verify(ctx, server{t}, c)
 }
 
 // identify checks who the server takes the session for.
@@ -335,14 +242,4 @@ func (t *Target) identify(ctx context.Context, conn *pgx.Conn, user string) erro
 		return fmt.Errorf("the session is that of %q acting as %q, not as the owner role %q", session, current, t.cfg.Owner)
 	}
 	return nil
-}
-
-// pause waits before the next try. It returns false once ctx has ended.
-func pause(ctx context.Context) bool {
-	select {
-	case <-ctx.Done():
-		return false
-	case <-time.After(time.Second / 4):
-		return true
-	}
 }

@@ -10,7 +10,6 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
-	"github.com/tradepulse/rotator/pkg/secret"
 	"github.com/tradepulse/rotator/pkg/target"
 )
 
@@ -40,7 +39,7 @@ func (t *Target) locate(ctx context.Context, q querier, r target.Ref) (credentia
 		if err != nil {
 			return credential{}, fmt.Errorf("read which role version %s uses: %w", r.Version, err)
 		}
-		l, err := t.parse(v)
+		l, err := t.accounts.Parse(v)
 		if err != nil {
 			return credential{}, fmt.Errorf("version %s: %w", r.Version, err)
 		}
@@ -134,7 +133,7 @@ func (t *Target) alter(ctx context.Context, r target.Ref, options string) error 
 		if err != nil || c.role == "" || !c.replaced.IsZero() {
 			return err
 		}
-		if err := t.spare(ctx, c.role); err != nil {
+		if err := t.accounts.Spare(ctx, c.role); err != nil {
 			return err
 		}
 		_, err = tx.Exec(ctx, fmt.Sprintf("ALTER ROLE %s %s", quote(c.role), options))
@@ -142,124 +141,45 @@ func (t *Target) alter(ctx context.Context, r target.Ref, options string) error 
 	})
 }
 
-// spare refuses to touch the role of the current version.
-func (t *Target) spare(ctx context.Context, role string) error {
-	v, err := t.cfg.Read(ctx, "")
-	if err != nil {
-		return fmt.Errorf("read the current login: %w", err)
-	}
-	l, err := target.ParseLogin(v)
-	if err == nil && l.Username == role {
-		err = fmt.Errorf("role %q is that of the current version", role)
-	}
-	return err
-}
-
 // Revoke implements [target.Target]: the role cannot log in and has no password, then
 // its sessions drain, then the old value is tried.
 func (t *Target) Revoke(ctx context.Context, r target.Ref, d target.Drain) error {
-	old, readErr := t.cfg.Read(ctx, r.Version)
-	current, err := t.cfg.Read(ctx, "")
-	if err != nil {
-		return fmt.Errorf("read the current login: %w", err)
-	}
-	if readErr == nil && sameLogin(old, current) {
-		return nil // a person had it become current again
-	}
-	if err := t.alter(ctx, r, "NOLOGIN PASSWORD NULL"); err != nil {
-		return err
-	}
-	if d != (target.Drain{}) {
-		if err := t.drain(ctx, r, d); err != nil {
+	return t.accounts.Revoke(ctx, server{t}, r, d)
+}
+
+// server is what [logins.Accounts] needs of a target.
+type server struct{ *Target }
+
+// Login implements [logins.Server].
+func (s server) Login(ctx context.Context, endpoint string, l target.Login) error {
+	return s.login(ctx, endpoint, l)
+}
+
+// Disable implements [logins.Server].
+func (s server) Disable(ctx context.Context, r target.Ref) error {
+	return s.alter(ctx, r, "NOLOGIN PASSWORD NULL")
+}
+
+// End implements [logins.Server].
+func (s server) End(ctx context.Context, endpoint string, r target.Ref) (open int, err error) {
+	err = s.asAdmin(ctx, endpoint, func(conn *pgx.Conn) error {
+		c, err := s.locate(ctx, conn, r)
+		if err != nil || c.role == "" {
 			return err
 		}
-	}
-	if readErr != nil {
-		return nil //nolint:nilerr // the value is gone already; the role has no password
-	}
-	return t.tryRefused(ctx, old)
-}
-
-// sameLogin reports whether two documents log in with the same user and password.
-func sameLogin(a, b secret.Value) bool {
-	x, errX := target.ParseLogin(a)
-	y, errY := target.ParseLogin(b)
-	return errX == nil && errY == nil && x.Username == y.Username && secret.NewValue([]byte(x.Password)).Equal(secret.NewValue([]byte(y.Password)))
-}
-
-// tryRefused logs in with a revoked value on every endpoint, which has to fail.
-func (t *Target) tryRefused(ctx context.Context, v secret.Value) error {
-	l, err := target.ParseLogin(v)
-	if err != nil {
-		return err
-	}
-	end := time.Now().Add(t.cfg.Lag)
-	for _, endpoint := range t.cfg.Endpoints {
-		for {
-			err := t.login(ctx, endpoint, l, func(*pgx.Conn) error { return nil })
-			if errors.Is(err, errRefused) {
-				break
-			}
-			if err == nil {
-				err = errors.New("the revoked value still works")
-			}
-			if !time.Now().Before(end) || !pause(ctx) {
-				return fmt.Errorf("revoked version at %s: %w", endpoint, err)
-			}
-		}
-	}
-	return nil
-}
-
-// drain waits for sessions to end, and ends them if that is asked for.
-func (t *Target) drain(ctx context.Context, r target.Ref, d target.Drain) error {
-	end := time.Now().Add(d.Wait)
-	for {
-		u, err := t.InUse(ctx, r)
-		if err != nil || len(u.Sessions) == 0 {
+		found, err := s.sessions(ctx, conn, c)
+		if err != nil {
 			return err
 		}
-		if !time.Now().Before(end) {
-			break
+		open = len(found)
+		for _, f := range found {
+			if _, err := conn.Exec(ctx, "SELECT pg_terminate_backend($1)", f.pid); err != nil {
+				return err
+			}
 		}
-		if !pause(ctx) {
-			return fmt.Errorf("wait for %d sessions: %w", len(u.Sessions), ctx.Err())
-		}
-	}
-	if !d.Terminate {
 		return nil
-	}
-	for _, endpoint := range t.cfg.Endpoints {
-		if err := t.asAdmin(ctx, endpoint, func(conn *pgx.Conn) error { return t.terminate(ctx, conn, r) }); err != nil {
-			return fmt.Errorf("end sessions at %s: %w", endpoint, err)
-		}
-	}
-	return nil
-}
-
-func (t *Target) terminate(ctx context.Context, conn *pgx.Conn, r target.Ref) error {
-	c, err := t.locate(ctx, conn, r)
-	if err != nil || c.role == "" {
-		return err
-	}
-	open, err := t.sessions(ctx, conn, c)
-	if err != nil {
-		return err
-	}
-	for _, s := range open {
-		if _, err := conn.Exec(ctx, "SELECT pg_terminate_backend($1)", s.pid); err != nil {
-			return err
-		}
-	}
-	for len(open) > 0 { // the server ends them after it has answered
-		if !pause(ctx) {
-			return ctx.Err()
-		}
-		if open, err = t.sessions(ctx, conn, c); err != nil {
-			return err
-		}
-	}
-	return nil
+	})
+	return open, err
 }
 
 // List implements [target.Lister]: the login roles that exist.

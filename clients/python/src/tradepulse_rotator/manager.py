@@ -357,7 +357,8 @@ class Manager:
 
         It returns whether the version may be accepted. The fence of that version counts from the last renewal, since the store
         does not call it current. Without a record it counts from when the version in use was made: the version before is not
-        retired earlier than a fence after that.
+        retired earlier than a fence after that. A version that was made in the future tells that the clock of this machine is
+        behind that of the store, and nothing of its age.
         """
         entry = self._entry(secret_id)
         self._dirty.set()
@@ -365,7 +366,9 @@ class Manager:
             since = self._recorder.renewed_at
         else:
             present = entry.fence.clock()
-            age = max(present.wall - entry.current.version.created_at, 0)
+            age = present.wall - entry.current.version.created_at
+            if age < 0:
+                return entry.fence.covers(version)
             since = Moment(present.boot - age, present.wall - age)
         entry.fence.accept(version, since)
         return entry.fence.covers(version)

@@ -78,6 +78,15 @@ class Jwt:
         return f"auth/{self.mount}/login", {"role": self.role, "jwt": _read(self.file)}
 
 
+def _with_scheme(address: str) -> str:
+    """Return the address of a server if it can be one."""
+    if "://" not in address:
+        raise errors.ConfigurationError(
+            f"vault: the address {address!r} has no scheme: write https://HOST:8200 in BAO_ADDR, VAULT_ADDR or url"
+        )
+    return address
+
+
 def _read(file: str | Path) -> str:
     """Return the credential that a file holds now."""
     try:
@@ -132,7 +141,7 @@ class VaultProvider:
         if token is None and login is None and (text := said["TOKEN"]):
             token = SecretValue(text)
         self._adapter = RawAdapter(
-            base_uri=url or said.address(),
+            base_uri=_with_scheme(url or said.address()),
             token=token.reveal_text() if isinstance(token, SecretValue) else None,
             namespace=namespace or said["NAMESPACE"] or None,
             timeout=timeout,
