@@ -126,7 +126,11 @@ func (r *Rotator) inUse(ctx context.Context, in target.Inspector, ref target.Ref
 func clients(v secret.VersionID, u target.Usage, after time.Time) []events.Blocker {
 	var out []events.Blocker
 	for _, s := range u.Sessions {
-		out = append(out, events.Blocker{Instance: s.Client, VersionID: v, Reason: events.BlockInUse, Detail: "since " + s.Since.UTC().Format(time.RFC3339)})
+		detail := "since " + s.Since.UTC().Format(time.RFC3339)
+		if s.Program != "" {
+			detail = s.Program + ", " + detail
+		}
+		out = append(out, events.Blocker{Instance: s.Client, VersionID: v, Reason: events.BlockInUse, Detail: detail})
 	}
 	if u.LastUsed.After(after) {
 		out = append(out, events.Blocker{VersionID: v, Reason: events.BlockInUse, Detail: "last used " + u.LastUsed.UTC().Format(time.RFC3339)})

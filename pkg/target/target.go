@@ -131,6 +131,8 @@ type Session struct {
 	Client string
 	// Since is when the session was opened.
 	Since time.Time
+	// Program is what the client calls itself, "" if the target does not know.
+	Program string
 }
 
 // Overlap says how many credentials of one secret can be valid at a time.

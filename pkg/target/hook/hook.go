@@ -228,7 +228,7 @@ func (t *Target) InUse(ctx context.Context, r target.Ref) (target.Usage, error) 
 	a, err := t.do(ctx, req)
 	out := target.Usage{LastUsed: a.LastUsed}
 	for _, s := range a.Sessions {
-		out.Sessions = append(out.Sessions, target.Session(s))
+		out.Sessions = append(out.Sessions, target.Session{Client: s.Client, Since: s.Since})
 	}
 	return out, err
 }

@@ -98,13 +98,13 @@ func (t *Target) sessions(ctx context.Context, conn *pgx.Conn, c credential) ([]
 	case !sees:
 		return nil, errors.New("the admin lacks membership in pg_read_all_stats: 'GRANT pg_read_all_stats TO <admin>'")
 	}
-	rows, err := conn.Query(ctx, `SELECT pid, coalesce(host(client_addr) || ':' || client_port, 'local socket'), backend_start FROM pg_stat_activity
+	rows, err := conn.Query(ctx, `SELECT pid, coalesce(host(client_addr) || ':' || client_port, 'local socket'), coalesce(application_name, ''), backend_start FROM pg_stat_activity
 		WHERE usename = $1 AND pid <> pg_backend_pid() AND ($2::timestamptz IS NULL OR backend_start < $2) ORDER BY backend_start`, c.role, orNull(c.replaced))
 	if err != nil {
 		return nil, err
 	}
 	return pgx.CollectRows(rows, func(row pgx.CollectableRow) (s session, err error) {
-		return s, row.Scan(&s.pid, &s.Client, &s.Since)
+		return s, row.Scan(&s.pid, &s.Client, &s.Program, &s.Since)
 	})
 }
 
