@@ -41,7 +41,7 @@ Start with:
 		title    string
 		commands []*cobra.Command
 	}{
-		{"Run it:", []*cobra.Command{devCommand(), runCommand(path), reloadCommand(path), lambdaCommand(path), configCommand(path), keysCommand(path), natsCommand(path), targetCommand(path)}},
+		{"Run it:", []*cobra.Command{devCommand(), runCommand(path), reloadCommand(path), backupCommand(path), restoreCommand(path), lambdaCommand(path), configCommand(path), keysCommand(path), natsCommand(path), targetCommand(path)}},
 		{"See what is and what will be:", []*cobra.Command{
 			statusCommand(path), listCommand(path), planCommand(path), explainCommand(path), historyCommand(path), eventsCommand(path), waitCommand(path),
 		}},

@@ -3,6 +3,7 @@ package newfile
 
 import (
 	"errors"
+	"io"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -11,13 +12,20 @@ import (
 // Write makes a file with the content b, on the disk when it returns. It fails with
 // [os.ErrExist] if there is one. A crash leaves no file, or the whole one.
 func Write(path string, b []byte, mode os.FileMode) error {
+	return WriteFrom(path, mode, func(w io.Writer) error {
+		_, err := w.Write(b)
+		return err
+	})
+}
+
+// WriteFrom is Write with the content that fill writes.
+func WriteFrom(path string, mode os.FileMode, fill func(io.Writer) error) error {
 	dir := filepath.Dir(path)
 	f, err := os.CreateTemp(dir, "."+filepath.Base(path)+"-")
 	if err != nil {
 		return err
 	}
-	_, err = f.Write(b)
-	err = errors.Join(err, f.Chmod(mode), f.Sync(), f.Close())
+	err = errors.Join(fill(f), f.Chmod(mode), f.Sync(), f.Close())
 	if err == nil {
 		err = os.Link(f.Name(), path) // unlike a rename it replaces nothing
 	}

@@ -123,8 +123,12 @@ func (s Sealed) signed() ([]byte, error) {
 
 // Trusts reports whether the Bus believes receipts that a key has signed: it is the
 // key of a worker.
-func (b *Bus) Trusts(pub ed25519.PublicKey) bool {
-	k, ok := b.cfg.Verifier.key(keyID(pub))
+func (b *Bus) Trusts(pub ed25519.PublicKey) bool { return b.cfg.Verifier.TrustsRecords(pub) }
+
+// TrustsRecords reports whether v trusts a key to have sealed records: in every role, or in
+// that of a worker.
+func (v *Verifier) TrustsRecords(pub ed25519.PublicKey) bool {
+	k, ok := v.key(keyID(pub))
 	return ok && k.Key.Equal(pub) && (k.Roles == nil || slices.Contains(k.Roles, RoleWorker))
 }
 
