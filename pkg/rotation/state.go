@@ -85,13 +85,10 @@ func (s state) token() secret.Token {
 
 func (s state) attempt() int { return s.try.Retry.Rejections/freshAfter + s.skipped }
 
-// skip moves on to the next derived token, and reports whether there is one.
-func (s *state) skip() bool {
-	if s.try.Token != "" || s.attempt()+1 >= secret.MaxAttempts {
-		return false
-	}
+// skip returns the state with the next derived token, and false when there is none.
+func (s state) skip() (state, bool) {
 	s.skipped++
-	return true
+	return s, s.try.Token == "" && s.attempt() < secret.MaxAttempts
 }
 
 // made reports whether v was written by a rotation for this request, by any

@@ -31,9 +31,11 @@ func (x *run) create(ctx context.Context) error {
 		if !errors.Is(err, errWithdrawnToken) {
 			return err
 		}
-		if !x.state.skip() {
+		next, ok := x.state.skip()
+		if !ok {
 			return errSpent
 		}
+		x.state = next
 	}
 }
 
