@@ -13,7 +13,7 @@ import (
 
 var (
 	// An instrument: its kind, name and unit, see internal/telemetry.
-	instrument = regexp.MustCompile(`\.(Counter|UpDownCounter|Histogram|Gauge|Observable|ObservableTime)\("([a-z._]+)", "([^"]+)"`)
+	instrument = regexp.MustCompile(`\.(Counter|UpDownCounter|Histogram|Gauge|TimeGauge|Observable|ObservableTime)\("([a-z._]+)", "([^"]+)"`)
 	// A gauge of the programs themselves, which has no unit.
 	plainGauge = regexp.MustCompile(`\.Int64Gauge\("([a-z._]+)", metric\.WithDescription`)
 	// A metric of ours in an expression.
