@@ -59,7 +59,7 @@ class AwsProvider:
         self._lock = threading.Lock()
         self._files = None if client else _shared_files()
         try:
-            self._client = client or _connect()
+            self._client = client or _connect(boto3.session.Session())
         except BotoCoreError as err:
             raise errors.ConfigurationError(f"aws: {err} Set AWS_REGION, and credentials where every AWS program finds them.") from None
 
@@ -106,7 +106,7 @@ class AwsProvider:
         return f"write a first version of {path!r} in Secrets Manager, or set create: true and let rotator make one"
 
 
-def _connect(session: Any = boto3) -> Any:  # noqa: ANN401  # boto3 makes its classes when it runs
+def _connect(session: Any) -> Any:  # noqa: ANN401  # boto3 makes its classes when it runs
     """Return a client whose calls are bounded in time."""
     config = Config(
         connect_timeout=5,
