@@ -1,3 +1,8 @@
+//go:build !race
+
+// The server reads its options without a lock while it answers direct gets, so they
+// cannot be replaced in this process under the race detector.
+
 package integration
 
 import (

@@ -233,18 +233,21 @@ func (c *cluster) isLeftAloneInTheEnd(o outside) {
 	c.timer("")
 }
 
+// inPolicy is a value that satisfies the default policy.
+const inPolicy = "Written-By-A-Person-4711-xyzABC"
+
 // TestPlanOfANewStore is what a user sees first: two secrets in the
 // configuration, three that tags name, one tag that says something else and one
 // that says nothing.
 func TestPlanOfANewStore(t *testing.T) {
 	t.Parallel()
 	o := outsiders["aws"](t)
-	o.create(t, "orders/db", "x", map[string]string{"rotator:managed": "true", "rotator:ttl": "7d"})
-	o.create(t, "orders/api", "x", nil)
-	o.create(t, "billing/key", "x", map[string]string{"rotator:managed": "true", "rotator:ttl": "90d", "rotator:services": "billing invoices"})
-	o.create(t, "mail/token", "x", map[string]string{"rotator:managed": "true", "rotator:window": "Sat Sun 01:00 6h Europe/Vienna"})
-	o.create(t, "legacy/ftp", "x", map[string]string{"rotator:managed": "true", "rotator:ttl": "soon"})
-	o.create(t, "others/secret", "x", map[string]string{"team": "other"})
+	o.create(t, "orders/db", inPolicy, map[string]string{"rotator:managed": "true", "rotator:ttl": "7d"})
+	o.create(t, "orders/api", inPolicy, nil)
+	o.create(t, "billing/key", inPolicy, map[string]string{"rotator:managed": "true", "rotator:ttl": "90d", "rotator:services": "billing invoices"})
+	o.create(t, "mail/token", inPolicy, map[string]string{"rotator:managed": "true", "rotator:window": "Sat Sun 01:00 6h Europe/Vienna"})
+	o.create(t, "legacy/ftp", inPolicy, map[string]string{"rotator:managed": "true", "rotator:ttl": "soon"})
+	o.create(t, "others/secret", inPolicy, map[string]string{"team": "other"})
 	c := newCluster(t, "stores: {prod: {"+o.config()+", discover: {}}}\ndefaults: {ttl: 30d}\n"+
 		"secrets: [{id: orders/db, services: [orders]}, {id: orders/api, services: [orders]}]\n", o.env())
 	c.start(true, "rotator", "run", "--roles", "scheduler,worker")

@@ -19,7 +19,7 @@ import (
 func TestOneTrace(t *testing.T) {
 	t.Parallel()
 	id := secret.ID("traced")
-	spec := secret.Spec{ID: id, TTL: 4 * time.Second, RefreshMargin: 2 * time.Second, Services: []string{"api"}, Store: "embedded"}
+	spec := secret.Spec{ID: id, TTL: 20 * time.Second, RefreshMargin: 10 * time.Second, Grace: time.Second, Fence: time.Second, Services: []string{"api"}, Store: "embedded"}
 	s := newSite(t, startBroker(t, false), spec)
 	s.seed()
 	spans := tracetest.NewInMemoryExporter()
@@ -28,7 +28,7 @@ func TestOneTrace(t *testing.T) {
 	nc := s.broker.connect()
 	defer nc.Close()
 	m, err := client.New(t.Context(), client.Config{
-		Service: "api", Source: s.catalog(nc).source, IDs: []secret.ID{id}, Bus: s.bus(nc, "api"), Logger: s.log, TracerProvider: s.traces,
+		Service: "api", Source: s.catalog(nc).source, IDs: []secret.ID{id}, Bus: s.bus(nc, "api"), Logger: s.log, TracerProvider: s.traces, Lease: time.Second,
 	})
 	if err != nil {
 		t.Fatal(err)
