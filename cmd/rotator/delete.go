@@ -32,7 +32,7 @@ be restored there; other stores do not.`,
 		ValidArgsFunction: cli.CompleteIDs(path, 1),
 	}
 	cmd.Flags().BoolVar(&del.Yes, "yes", false, "do it")
-	cmd.Flags().BoolVar(&del.Force, "force", false, "with --yes: do it whoever uses the secret, and although the configuration lists it")
+	cmd.Flags().BoolVar(&del.Force, "force", false, "with --yes: delete it although instances use it or the configuration lists it")
 	cmd.Flags().StringVar(&del.Store, "store", "", "where a secret is that no configuration lists")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print an object")
 	why := whyFlags(cmd)

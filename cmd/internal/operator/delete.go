@@ -22,8 +22,8 @@ import (
 type Deletion struct {
 	// Store is where a secret is that no configuration lists; "" means to look for it.
 	Store string
-	// Yes is to do it; without it nothing is changed. Force is to do it whoever uses the
-	// secret, and although the configuration lists it.
+	// Yes deletes; without it nothing is changed. Force deletes although instances use
+	// the secret or the configuration lists it.
 	Yes, Force bool
 	Why        Why
 }

@@ -67,6 +67,6 @@ func (a *Acts) Do(ctx context.Context, o statuspage.Order) (string, error) {
 		all, err := operator.ForgetInstance(ctx, p, o.Service, o.Instance, operator.Reason{Text: o.Reason, By: o.By})
 		return fmt.Sprintf("%s is forgotten: %s", o.Subject(), operator.Describe(all)), err
 	default:
-		return "", fmt.Errorf("%q is no act", o.Act)
+		return "", fmt.Errorf("%q is not an act of this page", o.Act)
 	}
 }
