@@ -90,6 +90,11 @@ func TestAnOlderClientIsRecorded(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
+		s.until("the notifier has heard its own records of both", func() bool {
+			p.tracker.mu.Lock()
+			defer p.tracker.mu.Unlock()
+			return len(p.tracker.fleet.of(id, time.Now()).Users) == 2
+		})
 		s.announce(id, "v2", "v1")
 		s.runs("api", "new", "v2", id)
 		s.becomes(id, "v2", rolling)
