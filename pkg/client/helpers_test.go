@@ -17,6 +17,7 @@ import (
 	"math/big"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -175,6 +176,44 @@ func TestAnUpdaterKeepsTheOldOnError(t *testing.T) {
 	if built.Load() != 2 {
 		t.Errorf("built %d times, want once for each version", built.Load())
 	}
+}
+
+// TestAnUpdaterReportsWhatRequestsUse: the version before is used until the last request
+// that began with it has ended, also after Close.
+func TestAnUpdaterReportsWhatRequestsUse(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	v1 := r.write(key, "first-value")
+	m := r.manager(func(c *client.Config) { c.IDs = []secret.ID{key} })
+	u, err := client.NewUpdater(t.Context(), m, key, func(_ context.Context, c client.Change) (string, error) { return string(c.Value.Reveal()), nil }, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	accepts := func(what string, v secret.VersionID, before ...secret.VersionID) {
+		t.Helper()
+		r.use(what, key, func(u events.User) bool {
+			return u.Use.VersionID == v && u.Use.Accepts != nil && slices.Equal(u.Use.Accepts, before)
+		})
+	}
+	_, first, err := u.Acquire()
+	if err != nil {
+		t.Fatal(err)
+	}
+	v2 := r.write(key, "second-value")
+	r.notify(key, v2)
+	accepts("a request uses the version before", v2, v1)
+	_, second, err := u.Acquire()
+	if err != nil {
+		t.Fatal(err)
+	}
+	first()
+	accepts("it has ended", v2)
+	u.Close()
+	v3 := r.write(key, "third-value")
+	r.notify(key, v3)
+	accepts("a request outlives the Updater", v3, v2)
+	second()
+	accepts("it has ended, too", v3)
 }
 
 // database is one that lets in every client that knows its password.

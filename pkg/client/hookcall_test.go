@@ -2,6 +2,7 @@ package client_test
 
 import (
 	"context"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -9,6 +10,8 @@ import (
 	"time"
 
 	"github.com/tradepulse/rotator/pkg/client"
+	"github.com/tradepulse/rotator/pkg/events"
+	"github.com/tradepulse/rotator/pkg/secret"
 )
 
 // TestAHookThatHangs: a hook that does not return fails the reload, with a line in the
@@ -57,4 +60,70 @@ func TestAHookThatHangs(t *testing.T) {
 			c.t.Error("the version is not in use although the hook has taken it")
 		}
 	})
+}
+
+// stubborn is a hook of two steps. Its Commit of the value fails panics, and its Commit
+// of the value hangs waits until the test goes on.
+type stubborn struct {
+	fails, hangs atomic.Value
+	goOn         chan struct{}
+	commits      atomic.Int64
+}
+
+func (*stubborn) Prepare(context.Context, client.Change) error { return nil }
+func (*stubborn) Withdraw(secret.VersionID)                    {}
+
+func (h *stubborn) Commit(_ context.Context, c client.Change) {
+	switch string(c.Value.Reveal()) {
+	case h.fails.Load():
+		panic("cannot be taken")
+	case h.hangs.Load():
+		<-h.goOn
+	}
+	h.commits.Add(1)
+}
+
+// TestACommitThatFailsIsNoConsent: the process reports that it still uses the version
+// before, so that it is not retired, until the hook has committed the new one.
+func TestACommitThatFailsIsNoConsent(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	v1 := r.write(key, "first-value")
+	m := r.manager(func(c *client.Config) {
+		c.IDs, c.HookTimeout, c.Retry = []secret.ID{key}, time.Second, 10*time.Millisecond
+	})
+	h := &stubborn{goOn: make(chan struct{})}
+	h.fails.Store("second-value")
+	h.hangs.Store("third-value")
+	stop, err := m.SubscribeTwoPhase(t.Context(), key, h)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(stop)
+	rotate := func(value string) secret.VersionID {
+		v := r.write(key, value)
+		r.notify(key, v)
+		return v
+	}
+	still := func(v, before secret.VersionID) func(events.User) bool {
+		return func(u events.User) bool {
+			return u.Use.VersionID == v && u.Use.Status == events.StatusFailed && u.Use.Wanted == v && slices.Contains(u.Use.Accepts, before)
+		}
+	}
+	only := func(v secret.VersionID) func(events.User) bool {
+		return func(u events.User) bool {
+			return u.Use.VersionID == v && u.Use.Status == events.StatusApplied && u.Use.Accepts != nil && len(u.Use.Accepts) == 0
+		}
+	}
+	v2 := rotate("second-value")
+	r.use("a commit that panicked", key, still(v2, v1))
+	h.fails.Store("")
+	r.use("the commit that followed", key, only(v2))
+	v3 := rotate("third-value")
+	r.use("a commit that hangs", key, still(v3, v2))
+	close(h.goOn)
+	r.use("the commit that followed it", key, only(v3))
+	if n := h.commits.Load(); n != 4 { // the one that returned too late among them
+		t.Errorf("%d commits", n)
+	}
 }

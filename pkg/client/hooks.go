@@ -33,7 +33,9 @@ type TwoPhase interface {
 	// until it comes again without Staged, or is withdrawn.
 	Prepare(ctx context.Context, c Change) error
 	// Commit takes the version into use that was prepared last. All hooks have
-	// accepted it.
+	// accepted it. A Commit that panics, or does not return in time, has failed: the
+	// process reports that it still uses the version before, and Prepare and Commit are
+	// called again later with the same version.
 	Commit(ctx context.Context, c Change)
 	// Withdraw ends a version that was prepared and will not come into use. It may
 	// name one that this hook does not hold.
@@ -117,7 +119,9 @@ func (m *Manager) subscribe(ctx context.Context, id secret.ID, hook TwoPhase) (s
 		if err := e.offer(ctx, s, c); err != nil {
 			return nil, fmt.Errorf("client: subscribe to %s: %w", id, err)
 		}
-		e.commit(ctx, s, c)
+		if err := e.commit(ctx, s, c); err != nil {
+			return nil, fmt.Errorf("client: subscribe to %s: %w", id, err)
+		}
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -158,19 +162,26 @@ func (e *entry) prepare(ctx context.Context, f reload.Effect, got loaded) error 
 		if err := e.offer(ctx, s, c); err != nil {
 			return secret.Scrub(err, got.value)
 		}
-		if again {
-			e.commit(ctx, s, c)
+		if !again {
+			continue
+		}
+		if err := e.commit(ctx, s, c); err != nil {
+			return secret.Scrub(err, got.value)
 		}
 	}
 	return nil
 }
 
-// commitAll takes the version into use that every hook has accepted. The caller
-// holds hooking.
-func (e *entry) commitAll(ctx context.Context, f reload.Effect, got loaded) {
+// commitAll takes the version into use that every hook has accepted. It returns the
+// first error, after the other hooks have taken the version. The caller holds hooking.
+func (e *entry) commitAll(ctx context.Context, f reload.Effect, got loaded) (err error) {
 	for _, s := range e.hooks {
-		e.commit(ctx, s, Change{ID: e.id, Version: got.version, Value: got.value, AnnouncedAt: f.Cause.At})
+		failed := e.commit(ctx, s, Change{ID: e.id, Version: got.version, Value: got.value, AnnouncedAt: f.Cause.At})
+		if err == nil && failed != nil {
+			err = secret.Scrub(failed, got.value)
+		}
 	}
+	return err
 }
 
 // offer calls Prepare. A hook that panics, or does not return in time, has refused.
@@ -183,17 +194,20 @@ func (e *entry) offer(ctx context.Context, s *subscriber, c Change) error {
 	return err
 }
 
-// commit calls Commit. A hook that panics, or does not return in time, has taken the
-// version all the same: that is logged.
-func (e *entry) commit(ctx context.Context, s *subscriber, c Change) {
+// commit calls Commit. A hook that panics, or does not return in time, holds the version
+// before for all anyone knows.
+func (e *entry) commit(ctx context.Context, s *subscriber, c Change) error {
 	if _, ok := s.TwoPhase.(oneStep); !ok {
-		e.instruct(ctx, s, c.Version.ID, func(ctx context.Context) { s.Commit(ctx, c) })
+		if err := e.instruct(ctx, s, c.Version.ID, func(ctx context.Context) { s.Commit(ctx, c) }); err != nil {
+			return fmt.Errorf("commit version %s: %w", c.Version.ID, err)
+		}
 	}
 	e.took(s, c.Version.ID)
+	return nil
 }
 
-// instruct calls a method of a hook that cannot fail.
-func (e *entry) instruct(ctx context.Context, s *subscriber, v secret.VersionID, do func(context.Context)) {
+// instruct calls a method of a hook that may not refuse.
+func (e *entry) instruct(ctx context.Context, s *subscriber, v secret.VersionID, do func(context.Context)) error {
 	err := e.call(ctx, s, v, false, func(ctx context.Context) error { do(ctx); return nil })
 	if err != nil {
 		e.hookFailed(ctx)
@@ -201,6 +215,7 @@ func (e *entry) instruct(ctx context.Context, s *subscriber, v secret.VersionID,
 	if errors.Is(err, errHookTimeout) {
 		e.m.log.LogAttrs(ctx, slog.LevelError, "secret.hook.timeout", attrLogID(e.id), slog.String("error", err.Error()))
 	}
+	return err
 }
 
 // hookFailed counts a call of a hook that refused a version, panicked or did not
@@ -231,5 +246,5 @@ func (e *entry) withdraw(ctx context.Context) {
 }
 
 func (e *entry) forget(ctx context.Context, s *subscriber, v secret.VersionID) {
-	e.instruct(ctx, s, v, func(context.Context) { s.Withdraw(v) })
+	_ = e.instruct(ctx, s, v, func(context.Context) { s.Withdraw(v) }) // logged; what the hook accepts, it says itself
 }

@@ -196,9 +196,12 @@ func (e *entry) hooked(ctx context.Context, ask *reload.Effect, got loaded, aske
 	}
 	ask = e.feed(ctx, reload.Event{Kind: reload.Prepared}, got)
 	if ask != nil && ask.Kind == reload.Commit {
-		e.commitAll(ctx, *ask, got)
+		done := reload.Event{Kind: reload.Committed}
+		if err := e.commitAll(ctx, *ask, got); err != nil {
+			done = reload.Event{Kind: reload.CommitFailed, Failure: failureOf(err)}
+		}
 		e.claim.took(got.version.ID, asked, recorded)
-		ask = e.feed(ctx, reload.Event{Kind: reload.Committed}, got)
+		ask = e.feed(ctx, done, got)
 	}
 	return ask
 }
@@ -217,7 +220,11 @@ func (e *entry) failed(ctx context.Context, kind reload.EventKind, err error) (a
 	if e.m.work.Err() != nil {
 		return nil
 	}
-	return e.feed(ctx, reload.Event{Kind: kind, Failure: reload.Failure{Kind: store.Reason(err), Text: err.Error()}}, loaded{})
+	return e.feed(ctx, reload.Event{Kind: kind, Failure: failureOf(err)}, loaded{})
+}
+
+func failureOf(err error) reload.Failure {
+	return reload.Failure{Kind: store.Reason(err), Text: err.Error()}
 }
 
 // notified takes a notification from the bus. One that was taken before costs no read

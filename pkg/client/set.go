@@ -272,12 +272,15 @@ func (e *entry) restart(ctx context.Context, source Source, got loaded) error {
 	}
 	e.origin = *e.source.Load()
 	e.source.Store(&source)
-	e.commitAll(ctx, f, got)
+	started := reload.Event{Kind: reload.Started, Version: got.version.ID, NotAfter: e.end(got)}
+	if err := e.commitAll(ctx, f, got); err != nil {
+		started.Failure = failureOf(err)
+	}
 	e.claim.took(got.version.ID, got.asked, e.claim.recorded())
 	e.mu.Lock()
 	e.state = reload.State{}
 	e.mu.Unlock()
-	e.start(e.feed(ctx, reload.Event{Kind: reload.Started, Version: got.version.ID, NotAfter: e.end(got)}, got))
+	e.start(e.feed(ctx, started, got))
 	return nil
 }
 

@@ -22,10 +22,10 @@ func blocker(u events.Running, want secret.VersionID) (events.Blocker, bool) {
 	switch {
 	case !u.Status.Known():
 		return events.Blocker{VersionID: u.VersionID, Reason: events.BlockNotUnderstood, Detail: "unknown status " + string(u.Status)}, true
+	case u.Status == events.StatusFailed && u.Wanted == want: // also of one that runs it: not all of its hooks do
+		return events.Blocker{VersionID: u.VersionID, Reason: events.BlockFailed, Detail: u.Reason}, true
 	case u.VersionID == want:
 		return events.Blocker{}, false
-	case u.Status == events.StatusFailed && u.Wanted == want:
-		return events.Blocker{VersionID: u.VersionID, Reason: events.BlockFailed, Detail: u.Reason}, true
 	default:
 		return events.Blocker{VersionID: u.VersionID, Reason: events.BlockOldVersion}, true
 	}

@@ -88,7 +88,7 @@ class World:
     answers: ClassVar = {
         Do.READ: (Kind.READ_DONE, Kind.READ_FAILED),
         Do.PREPARE: (Kind.PREPARED, Kind.REFUSED),
-        Do.COMMIT: (Kind.COMMITTED,),
+        Do.COMMIT: (Kind.COMMITTED, Kind.COMMIT_FAILED),
     }
 
     def __init__(self, seed: int) -> None:
@@ -109,6 +109,7 @@ class World:
         if self.pending is not None and self.draw.random() < 0.5:
             kind = self.draw.choice(self.answers[self.pending.kind])
         staged = self.pending is not None and self.pending.staged
+        fails = kind in {Kind.READ_FAILED, Kind.REFUSED, Kind.COMMIT_FAILED}
         return Event(
             kind,
             Announcement(self.draw.choice(self.versions), self.now - self.span(120), seq=self.draw.randint(0, 5)),
@@ -117,7 +118,7 @@ class World:
             self.now - self.span(120),
             None if self.draw.random() < 0.5 else self.now + self.span(1000) - 10 * SECOND,
             self.draw.random() < 0.5,
-            Failure(self.draw.choice(["unavailable", "not_found", "no_value"]), "it failed"),
+            Failure(self.draw.choice(["unavailable", "not_found", "no_value"]), "it failed") if fails else None,
         )
 
     def feed(self, event: Event) -> None:
@@ -144,7 +145,7 @@ class World:
             self.accepted[self.pending.version] = event.kind is Kind.PREPARED
             if self.pending.version != self.state.version:
                 self.offered.add(self.pending.version)
-        elif event.kind is Kind.COMMITTED:
+        elif event.kind in {Kind.COMMITTED, Kind.COMMIT_FAILED}:
             self.offered.discard(self.pending.version)
         self.pending = None
 

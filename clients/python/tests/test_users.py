@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
@@ -101,19 +102,50 @@ async def test_after_a_rollback_a_user_that_took_the_other_version_gets_the_one_
         assert user.uses == "env-1"
 
 
-async def test_a_commit_that_raises_changes_nothing_for_others(metrics: Recorder, logged: Logged) -> None:
-    def broken(_change: Change) -> None:
-        raise RuntimeError("Canary-Value-4711")
+async def test_a_commit_that_raises_is_reported_and_called_again(bus: TestBus, metrics: Recorder, logged: Logged) -> None:
+    taken, broken = list[str](), ["env-2"]
+
+    def commit(change: Change) -> None:
+        if change.version.id in broken:
+            raise RuntimeError("Canary-Value-4711")
+        taken.append(change.version.id)
 
     store, user = Store("one"), User()
-    async with manager_of(store, metrics=metrics) as manager:
-        await manager.subscribe("KEY", Hooks(lambda _change: None, broken))
+    nats_bus = NatsBus(NatsOptions((bus.url,)), Verifier.from_files(bus.key))
+    async with manager_of(store, bus=nats_bus, metrics=metrics) as manager:
+        await manager.subscribe("KEY", Hooks(lambda _change: None, commit))
         await manager.subscribe("KEY", user.hooks())
         store.set("two", 2)
         await eventually(lambda: user.uses == "env-2")
         assert manager.secret("KEY").get().version.id == "env-2"
+        await eventually(lambda: bus.running("KEY")["status"] == "failed")
+        running = bus.running("KEY")
+        assert (running["version_id"], running["accepts"]) == ("env-2", ["env-1"])  # so that env-1 is not retired
+        broken.clear()
+        await eventually(lambda: taken == ["env-1", "env-2"], "the commit again", lambda: taken)
+        await eventually(lambda: bus.running("KEY")["status"] == "applied")
+        assert bus.running("KEY")["accepts"] == []
+        assert user.told.count("commit env-2") == 1
     assert ("secret.task.failures", {"task": "hook"}) in metrics.attributes
     assert "Canary" not in str(logged("secret.task.failed"))
+    assert "Canary" not in running["reason"]
+
+
+async def test_a_hook_that_does_not_return_has_failed(logged: Logged) -> None:
+    store, stuck = Store("one"), asyncio.Event()
+
+    async def hook(change: Change) -> None:
+        if change.version.id == "env-2":
+            await stuck.wait()
+
+    async with manager_of(store, hook_timeout=SOON) as manager:
+        await manager.subscribe("KEY", hook)
+        store.set("two", 2)
+        await eventually(lambda: logged("secret.reload.failed"))
+        assert "it did not return in 0.02 s" in logged("secret.reload.failed")[0]["error"]
+        assert manager.secret("KEY").get().version.id == "env-1"
+        stuck.set()
+        await eventually(lambda: manager.secret("KEY").get().version.id == "env-2")
 
 
 async def test_a_user_that_refuses_the_version_in_use_is_not_added() -> None:

@@ -118,11 +118,14 @@ class _Transition:
         """Take the first version into use, or note that there is none yet."""
         if self._s.started:
             return
-        if event.version:
-            self._use(Job(version=event.version, not_after=event.not_after))
-        else:
+        job = Job(version=event.version, not_after=event.not_after)
+        if not event.version:
             self._set(absent=True)
             self._settle()
+        elif event.failure is not None:
+            self._commit_failed(job, event.failure)
+        else:
+            self._use(job)
 
     def _answered(self, job: Job, event: Event) -> None:
         """Pass on an answer, if the job waits for it."""
@@ -140,6 +143,8 @@ class _Transition:
             self._refused(job, failure)
         elif event.kind is Kind.COMMITTED and job.phase is Do.COMMIT:
             self._use(job)
+        elif event.kind is Kind.COMMIT_FAILED and job.phase is Do.COMMIT:
+            self._commit_failed(job, failure)
 
     def _set(self, **changes: object) -> None:
         self._s = replace(self._s, **changes)  # type: ignore[arg-type]  # each call names fields of State
@@ -396,6 +401,12 @@ class _Transition:
         if again is not None and again.version != job.version:
             self._set(restage=again, next_try=self._now)
         self._do(Do.INSTALLED, version=job.version, cause=job.cause)
+
+    def _commit_failed(self, job: Job, failure: Failure) -> None:
+        """Note that a version is in use, and that a hook may still use the one before. The next read offers it to that hook again."""
+        self._use(job)
+        self._set(mixed=True)
+        self._fail(job.version, failure)
 
     def _fail(self, wanted: str, failure: Failure) -> None:
         """Note that a version could not be taken into use, and when to try again."""

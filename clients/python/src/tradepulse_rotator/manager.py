@@ -31,7 +31,7 @@ from tradepulse_rotator.reading import MAX_READS, Reader
 from tradepulse_rotator.records import PastFence
 from tradepulse_rotator.reload import Current, Entry, Handle, Shell, explain
 from tradepulse_rotator.states import Status
-from tradepulse_rotator.users import Hook, Hooks
+from tradepulse_rotator.users import DEFAULT_HOOK_TIMEOUT, Hook, Hooks
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable
@@ -78,6 +78,7 @@ class Manager:
         lease: timedelta = DEFAULT_LEASE,
         poll_interval: timedelta | None = DEFAULT_POLL_INTERVAL,
         retry: timedelta = DEFAULT_RETRY,
+        hook_timeout: timedelta = DEFAULT_HOOK_TIMEOUT,
         fence: timedelta | None = None,
         checked_at_use: Iterable[str] = (),
         optional: Iterable[str] = (),
@@ -91,7 +92,7 @@ class Manager:
 
         ``service`` is the name that secrets list under ``services:``. Without a ``bus`` a rotation is noticed by polling
         only, and this process cannot report what it runs. ``instance`` names this process; empty makes a name that no other
-        has. ``poll_interval`` None never polls.
+        has. ``poll_interval`` None never polls. ``hook_timeout`` is how long an asynchronous hook may take.
 
         ``fence`` is how long this process uses a version that neither the bus nor the store confirms, unless the
         :class:`~tradepulse_rotator.store.Spec` of the secret says so. ``checked_at_use`` names the secrets that this process
@@ -119,7 +120,7 @@ class Manager:
         self._metrics = SafeMetrics(metrics)
         self._reader = Reader(source)
         self._dirty, self._wake, self._unheard = asyncio.Event(), asyncio.Event(), asyncio.Event()
-        shell = Shell(self.read, self._spawn, self._metrics, self._dirty, self._wake, self._offer, self._is_recorded)
+        shell = Shell(self.read, self._spawn, self._metrics, self._dirty, self._wake, self._offer, self._is_recorded, hook_timeout)
         modes = _Modes(retry, fence, frozenset(checked_at_use), frozenset(optional))
         self._entries = _entries(source, modes, shell)
         self._source, self._reconfigure, self._reloading = source, reconfigure, asyncio.Lock()

@@ -81,6 +81,8 @@ class Shell:
     """Puts on record what the entry offers to its users, as far as the bus can be reached."""
     is_recorded: Callable[[str], bool]
     """Reports whether the use of a secret was ever put on record."""
+    hook_timeout: timedelta
+    """How long an asynchronous hook may take."""
 
 
 class Handle:
@@ -124,7 +126,7 @@ class Entry:
         again = random.randint(_AGAIN, 2 * _AGAIN)  # noqa: S311  # it spreads reads
         self._rules = Rules(times.span(spec.refresh_margin), times.span(retry), again)
         self.state = State()
-        self._users = Users(spec.id, shell.metrics)
+        self._users = Users(spec.id, shell.metrics, shell.hook_timeout)
         self._since = times.now_ns()
         self._idle = asyncio.Event()  # set while no reload is under way
         self._idle.set()
@@ -282,9 +284,9 @@ class Entry:
                     raise ConfigurationError(f"{self.id} cannot be moved to {spec.store_path!r}: {failure.text}")
                 self._spec, self.state = spec, State()
                 self._rules = replace(self._rules, margin=times.span(spec.refresh_margin))
-                self._users.commit(change)
+                failure = self._users.commit(change)
                 self.fence.use(version.id, sent)
-                event = Event(Kind.STARTED, version=version.id, not_after=spec.not_after(version))
+                event = Event(Kind.STARTED, version=version.id, not_after=spec.not_after(version), failure=failure)
                 self._start(self._feed(event, (version, value)))
         finally:
             self._offering = ""
@@ -429,9 +431,10 @@ class Entry:
             following = self._feed(Event(Kind.PREPARED))
             if following is not None and following.kind is Do.COMMIT:
                 self.joined = self.joined or self._shell.is_recorded(self.id)
-                self._users.commit(change)
+                failure = self._users.commit(change)
                 self.fence.use(version, sent)
-                following = self._feed(Event(Kind.COMMITTED), (change.version, change.value))
+                done = Event(Kind.COMMITTED) if failure is None else Event(Kind.COMMIT_FAILED, failure=failure)
+                following = self._feed(done, (change.version, change.value))
         return following
 
     def _unread(self, error: BaseException, *, staged: bool) -> Effect | None:

@@ -29,7 +29,7 @@ class Kind(StrEnum):
     """What happened."""
 
     STARTED = "started"
-    """The first version was read and is in use: ``version``, ``not_after``."""
+    """The first version was read and is in use: ``version``, ``not_after``. With a ``failure`` a hook did not commit it."""
     ANNOUNCED = "announced"
     """A version was announced as current: ``announcement``."""
     STAGED = "staged"
@@ -46,6 +46,8 @@ class Kind(StrEnum):
     """A hook refused the version of a PREPARE: ``failure``."""
     COMMITTED = "committed"
     """A COMMIT is complete."""
+    COMMIT_FAILED = "commit_failed"
+    """A hook did not carry out a COMMIT, and may use the version before: ``failure``."""
     CLOCK = "clock"
     """The time of the last SCHEDULE has come. Extra ones do no harm."""
     POLLED = "polled"
@@ -65,7 +67,7 @@ class Do(StrEnum):
     When it is the version in use, only the hooks that took another one are asked.
     """
     COMMIT = "commit"
-    """Take the prepared version into use, which cannot fail: COMMITTED."""
+    """Take the prepared version into use, which no hook may refuse: COMMITTED or COMMIT_FAILED."""
     WITHDRAW = "withdraw"
     """Tell hooks that a version that was offered will not come into use."""
     DROP = "drop"

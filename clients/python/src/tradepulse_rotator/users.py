@@ -7,10 +7,11 @@ import inspect
 from collections.abc import Awaitable, Callable, Iterable
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import TYPE_CHECKING, TypeVar
 
 from tradepulse_rotator import tasks
-from tradepulse_rotator.errors import reason_of
+from tradepulse_rotator.errors import ConfigurationError, reason_of
 from tradepulse_rotator.states import Failure
 
 if TYPE_CHECKING:
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from tradepulse_rotator.value import SecretValue
 
 _A = TypeVar("_A")
+
+DEFAULT_HOOK_TIMEOUT = timedelta(minutes=1)
 
 
 @dataclass(frozen=True)
@@ -38,7 +41,8 @@ class Change:
 Hook = Callable[[Change], Awaitable[None] | None]
 """Prepares a version. When it raises, the version before stays in use and the hook is called again later.
 
-It must not await :meth:`Manager.refresh` or :meth:`Manager.subscribe` of the same secret, which wait for the hook.
+It must not await :meth:`Manager.refresh` or :meth:`Manager.subscribe` of the same secret, which wait for the hook. An asynchronous one
+is cancelled after ``hook_timeout``, and has failed.
 """
 
 
@@ -49,7 +53,11 @@ class Hooks:
     prepare: Hook
     """Makes everything ready for a version, or refuses it by raising. A staged version is only prepared at first."""
     commit: Callable[[Change], None] | None = None
-    """Takes the version that was prepared into use. Every other user has prepared it, too."""
+    """Takes the version that was prepared into use. Every other user has prepared it, too.
+
+    When it raises all the same, the process reports that it still uses the version before, and ``prepare`` and ``commit`` are called
+    again later with the same version.
+    """
     withdraw: Callable[[str], None] | None = None
     """Gives up a version that was prepared and does not come into use."""
     drop: Callable[[AbstractSet[str]], None] | None = None
@@ -62,14 +70,14 @@ class Hooks:
 class _User:
     hooks: Hooks
     holds: str
-    """The version that it prepared last, staged ones aside."""
+    """The version that it uses for all that is known: the one it committed last, or prepared if it commits nothing; no staged one."""
 
 
 class Users:
     """The users of one secret, in the order in which they were added. All methods belong to the event loop."""
 
-    def __init__(self, secret_id: str, metrics: Metrics) -> None:
-        self._id = secret_id
+    def __init__(self, secret_id: str, metrics: Metrics, hook_timeout: timedelta) -> None:
+        self._id, self._limit = secret_id, hook_timeout.total_seconds()
         self.lock = asyncio.Lock()
         """Held while users are called. A reload holds it from prepare to commit, so that a user that is added misses no version."""
         self._metrics = metrics
@@ -85,10 +93,11 @@ class Users:
         if change is None:
             self._users.append(_User(hooks, ""))
             return
-        await _call(hooks.prepare, change)
-        user = _User(hooks, change.version.id)
+        user = _User(hooks, "")
+        await self._call(user, change)
+        if (failure := self._commit(user, change)) is not None:
+            raise ConfigurationError(f"subscribe to {self._id}: {failure.text}")
         self._users.append(user)
-        self._safely(hooks.commit, change)
 
     def remove(self, hooks: Hooks) -> None:
         """Take a user away, if it is there."""
@@ -103,29 +112,36 @@ class Users:
             if again and user.holds == change.version.id:
                 continue
             try:
-                await _call(user.hooks.prepare, change)
+                await self._call(user, change)
             except BaseException as err:  # a hook may raise anything, and the version before has to stay in use
                 if tasks.ends(err):
                     raise
                 self._metrics.count("secret.hook.failures", {"secret.id": self._id})
                 return Failure(reason_of(err), change.value.scrub(f"the hook failed: {type(err).__name__}: {err}"))
-            if not change.staged:
-                user.holds = change.version.id
-                if again:
-                    self._safely(user.hooks.commit, change)
+            if again and (failure := self._commit(user, change)) is not None:
+                return failure
         return None
 
-    def commit(self, change: Change) -> None:
-        """Have the version that every user prepared taken into use."""
-        for user in self._users:
-            self._safely(user.hooks.commit, change)
+    def commit(self, change: Change) -> Failure | None:
+        """Have the version that every user prepared taken into use, and return the first failure."""
+        failures = [self._commit(user, change) for user in self._users]
+        return next((failure for failure in failures if failure is not None), None)
+
+    def _commit(self, user: _User, change: Change) -> Failure | None:
+        """Have one user take the version into use. One that raises holds the version before, for all that is known."""
+        error = self._safely(user.hooks.commit, change)
+        if error is not None:
+            return Failure(reason_of(error), f"commit version {change.version.id}: the hook failed: {type(error).__name__}")
+        user.holds = change.version.id
+        return None
 
     def withdraw(self, version: str, current: str) -> None:
         """Have a version given up that does not come into use."""
         for user in self._users:
             if user.hooks.withdraw is not None:
                 self._safely(user.hooks.withdraw, version)
-                user.holds = current
+                if user.hooks.commit is None:
+                    user.holds = current
 
     def drop(self, kept: AbstractSet[str]) -> None:
         """Have every version dropped but those that are kept."""
@@ -141,17 +157,27 @@ class Users:
                 out.update(user.hooks.accepts())
         return out
 
-    def _safely(self, hook: Callable[[_A], None] | None, argument: _A) -> None:
-        """Call a hook that cannot refuse. One that raises is logged and counted, and changes nothing for the others."""
+    def _safely(self, hook: Callable[[_A], None] | None, argument: _A) -> Exception | None:
+        """Call a hook that may not refuse. What it raises is logged, counted and returned, and changes nothing for the others."""
         try:
             if hook is not None:
                 hook(argument)
         except Exception as err:  # noqa: BLE001  # the other users go on
             tasks.failed("hook", err, self._metrics)
             self._metrics.count("secret.hook.failures", {"secret.id": self._id})
+            return err
+        return None
 
-
-async def _call(hook: Hook, change: Change) -> None:
-    answer = hook(change)
-    if inspect.isawaitable(answer):
-        await answer
+    async def _call(self, user: _User, change: Change) -> None:
+        """Have a user prepare a version. It holds the version then, unless it commits or the version is staged."""
+        try:
+            async with asyncio.timeout(self._limit) as limit:
+                answer = user.hooks.prepare(change)
+                if inspect.isawaitable(answer):
+                    await answer
+        except TimeoutError as err:
+            if not limit.expired():
+                raise
+            raise TimeoutError(f"it did not return in {self._limit:g} s") from err
+        if user.hooks.commit is None and not change.staged:
+            user.holds = change.version.id

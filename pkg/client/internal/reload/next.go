@@ -67,7 +67,7 @@ func (t *transition) apply(e Event) {
 		t.polled()
 	case RefreshAsked:
 		t.refreshAsked()
-	case ReadDone, ReadFailed, Prepared, Refused, Committed:
+	case ReadDone, ReadFailed, Prepared, Refused, Committed, CommitFailed:
 		if t.job != nil {
 			t.answered(e)
 		}
@@ -89,6 +89,8 @@ func (t *transition) answered(e Event) {
 		t.refused(j, e.Failure)
 	case e.Kind == Committed && j.phase == Commit:
 		t.use(j)
+	case e.Kind == CommitFailed && j.phase == Commit:
+		t.commitFailed(j, e.Failure)
 	}
 }
 
@@ -110,6 +112,8 @@ func (t *transition) started(e Event) {
 	case e.Version == "":
 		t.absent = true
 		t.settle()
+	case e.Failure != Failure{}:
+		t.commitFailed(job{version: e.Version, notAfter: e.NotAfter}, e.Failure)
 	default:
 		t.use(job{version: e.Version, notAfter: e.NotAfter})
 	}
@@ -406,6 +410,14 @@ func (t *transition) use(j job) {
 		t.restage, t.nextTry = again, t.now
 	}
 	t.do(Effect{Kind: Installed, Version: j.version, Cause: j.cause})
+}
+
+// commitFailed notes that a version is in use, and that a hook may still use the one
+// before. The next read offers the version to that hook again.
+func (t *transition) commitFailed(j job, f Failure) {
+	t.use(j)
+	t.mixed = true
+	t.fail(j.version, f)
 }
 
 // fail ends the job, notes that a version could not be taken into use, and sets the

@@ -56,13 +56,14 @@ func (w *world) announcement(rt *rapid.T) reload.Announcement {
 // happens. Answers that no effect asked for are among them.
 func (w *world) event(rt *rapid.T) reload.Event {
 	kinds := []reload.EventKind{reload.Announced, reload.Staged, reload.Draining, reload.Clock, reload.Polled, reload.RefreshAsked, reload.Started}
-	answers := []reload.EventKind{reload.ReadDone, reload.ReadFailed, reload.Prepared, reload.Refused, reload.Committed}
+	answers := []reload.EventKind{reload.ReadDone, reload.ReadFailed, reload.Prepared, reload.Refused, reload.Committed, reload.CommitFailed}
 	if rapid.IntRange(0, 2).Draw(rt, "answer") > 0 {
 		kinds = answers
 	}
 	kind := rapid.SampledFrom(kinds).Draw(rt, "kind")
-	failure := reload.Failure{
-		Kind: rapid.SampledFrom([]string{"unavailable", "not_found", "no_value"}).Draw(rt, "reason"), Text: "it failed",
+	var failure reload.Failure
+	if kind == reload.ReadFailed || kind == reload.Refused || kind == reload.CommitFailed {
+		failure = reload.Failure{Kind: rapid.SampledFrom([]string{"unavailable", "not_found", "no_value"}).Draw(rt, "reason"), Text: "it failed"}
 	}
 	version := rapid.SampledFrom(versions).Draw(rt, "read")
 	if w.pending != nil && w.pending.Staged {
@@ -86,7 +87,7 @@ func (w *world) allowed(e reload.Event) bool {
 		return phase == reload.Read
 	case reload.Prepared, reload.Refused:
 		return phase == reload.Prepare
-	case reload.Committed:
+	case reload.Committed, reload.CommitFailed:
 		return phase == reload.Commit
 	case reload.Started, reload.Announced, reload.Staged, reload.Draining, reload.Clock, reload.Polled, reload.RefreshAsked:
 	}
@@ -130,7 +131,7 @@ func (w *world) learn(e reload.Event) {
 		if v != w.s.Version {
 			w.offered[v] = true
 		}
-	case reload.Committed:
+	case reload.Committed, reload.CommitFailed:
 		delete(w.offered, v)
 	case reload.ReadDone, reload.ReadFailed:
 	case reload.Started, reload.Announced, reload.Staged, reload.Draining, reload.Clock, reload.Polled, reload.RefreshAsked:

@@ -86,7 +86,8 @@ type EventKind string
 // The events, and the fields of [Event] that each of them sets.
 const (
 	// Started: the first version was read and is in use. Version, NotAfter. Without a
-	// Version the store has none yet, and nothing is in use until a read brings one.
+	// Version the store has none yet, and nothing is in use until a read brings one. With
+	// a Failure a hook did not commit the version, see [CommitFailed].
 	Started EventKind = "started"
 	// Announced: a version was announced as current. Announcement.
 	Announced EventKind = "announced"
@@ -105,6 +106,9 @@ const (
 	Refused EventKind = "refused"
 	// Committed: a [Commit] is complete.
 	Committed EventKind = "committed"
+	// CommitFailed: a hook did not carry out a [Commit], and may use the version
+	// before. Failure.
+	CommitFailed EventKind = "commit_failed"
 	// Clock: the time of the last [Schedule] has come. Extra ones do no harm.
 	Clock EventKind = "clock"
 	// Polled: the interval of the poll has passed.
@@ -159,8 +163,8 @@ const (
 	// in use, only the hooks that took another one are asked. The answer is
 	// [Prepared] or [Refused]. Version, Staged, Cause.
 	Prepare EffectKind = "prepare"
-	// Commit takes the prepared version into use; it cannot fail. The answer is
-	// [Committed]. Version, Cause.
+	// Commit takes the prepared version into use, which no hook may refuse. The answer
+	// is [Committed] or [CommitFailed]. Version, Cause.
 	Commit EffectKind = "commit"
 	// Withdraw tells hooks that a version that was offered will not come into use.
 	// Version.
@@ -288,8 +292,8 @@ type job struct {
 // Busy reports whether a reload is under way.
 func (s State) Busy() bool { return s.job != nil }
 
-// Mixed reports whether a hook may have taken another version than the one in use,
-// because a later hook refused that version.
+// Mixed reports whether a hook may use another version than the one in use: a later
+// hook refused that version, or this one did not carry out its commit.
 func (s State) Mixed() bool { return s.mixed }
 
 // Offered returns the version other than the one in use that hooks may hold, ""
