@@ -98,7 +98,7 @@ func (q Question) Ask(f events.Fleet) Standing {
 		s.Unknown = q.lost(f)
 	}
 	if f.Full {
-		s.Unknown = "the stream of uses is full, so new instances are not recorded: raise its limit"
+		s.Unknown = "the stream of uses is full, so new instances are not recorded: rotator doctor names the service with most records"
 	}
 	s.Floor = base.Add(q.floor(f))
 	return s
