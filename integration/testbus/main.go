@@ -23,6 +23,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/tradepulse/rotator/pkg/events"
+	"github.com/tradepulse/rotator/pkg/events/eventstest"
 	"github.com/tradepulse/rotator/pkg/secret"
 )
 
@@ -87,7 +88,7 @@ func run(ctx context.Context, cfg config) error {
 	if err := out.Encode(map[string]string{"url": s.ClientURL(), "key": filepath.Join(dir, "signing.key.pub")}); err != nil {
 		return err
 	}
-	return serve(ctx, driver{bus: bus, js: js, names: names, server: s, cfg: cfg}, out)
+	return serve(ctx, driver{bus: bus, js: js, nc: nc, names: names, server: s, cfg: cfg}, out)
 }
 
 // key returns the key of an earlier run, or a fresh one.
@@ -130,7 +131,7 @@ func (cfg config) options() *server.Options {
 
 // command is one line of input.
 type command struct {
-	// Op is notify, records, fleet, purge, lose or password.
+	// Op is notify, records, fleet, purge, lose, password or lag.
 	Op        string              `json:"op"`
 	Service   string              `json:"service"`
 	Type      events.Type         `json:"type"`
@@ -142,12 +143,14 @@ type command struct {
 	Seq       uint64              `json:"seq"`
 	Password  string              `json:"password"`
 	Subject   string              `json:"subject"`
+	Messages  uint64              `json:"messages"`
 }
 
 // driver does what commands say.
 type driver struct {
 	bus    *events.Bus
 	js     jetstream.JetStream
+	nc     *nats.Conn
 	names  events.Names
 	server *server.Server
 	cfg    config
@@ -237,6 +240,9 @@ func (d driver) do(ctx context.Context, c command) (any, error) {
 			return nil, err
 		}
 		return map[string]string{}, d.bus.EnsureStreams(ctx, events.StreamOptions{})
+	case "lag":
+		failed := func(err error) { fmt.Fprintln(os.Stderr, "testbus: answer from the past:", err) }
+		return map[string]string{}, eventstest.Lag(ctx, d.server, d.nc, c.Messages, failed)
 	case "password":
 		// The server closes the connections that the old password opened.
 		cfg := d.cfg

@@ -106,8 +106,9 @@ type entry struct {
 	mu    sync.Mutex
 	rules reload.Rules
 	state reload.State
-	idle  chan struct{} // closed when no reload is under way; nil when nothing waits for that
-	free  chan struct{} // closed when hooking ends; nil when nothing waits for that
+	heard reload.Announcement // the newest notification, of any kind
+	idle  chan struct{}       // closed when no reload is under way; nil when nothing waits for that
+	free  chan struct{}       // closed when hooking ends; nil when nothing waits for that
 	// hooking is the lock of hooks, which a context can interrupt; see lockHooks.
 	// It is held while hooks are called. A reload holds it from prepare to commit,
 	// so that a hook that is added misses no version.

@@ -2,20 +2,16 @@ package client
 
 import (
 	"context"
-	"log/slog"
 	"slices"
 	"sync"
 	"time"
 
-	"go.opentelemetry.io/otel/trace"
-
 	"github.com/tradepulse/rotator/pkg/client/internal/reload"
-	"github.com/tradepulse/rotator/pkg/events"
 	"github.com/tradepulse/rotator/pkg/secret"
 )
 
 // loop is the safety net beside the notifications: it polls the store, feeds the
-// deadlines of the reload machines, and reads the last notifications after the
+// deadlines of the reload machines, and has the last notifications read after the
 // connection came back. One goroutine does it for all secrets, so nothing in it
 // waits for a store, a bus or a hook.
 func (m *Manager) loop() {
@@ -27,7 +23,6 @@ func (m *Manager) loop() {
 	defer deadline.Stop()
 	observe := time.NewTicker(observeEvery)
 	defer observe.Stop()
-	m.catchUp()
 	for polls := 0; ; {
 		select {
 		case <-m.work.Done():
@@ -118,60 +113,28 @@ func (m *Manager) untilDeadline() time.Duration {
 }
 
 // each calls f for every secret, some at a time, and waits.
-func (m *Manager) each(f func(*entry)) {
-	ids := make(chan secret.ID)
+func (m *Manager) each(f func(*entry)) { m.eachOf(m.members.Load().ids, f) }
+
+// eachOf calls f for those of the secrets that the Manager holds now, some at a time,
+// and waits.
+func (m *Manager) eachOf(ids []secret.ID, f func(*entry)) {
+	todo := make(chan *entry)
 	var wg sync.WaitGroup
-	now := m.members.Load()
-	for range min(maxReloads, len(now.ids)) {
+	for range min(maxReloads, len(ids)) {
 		wg.Go(func() {
-			for id := range ids {
-				f(now.entries[id])
+			for e := range todo {
+				f(e)
 			}
 		})
 	}
-	for _, id := range now.ids {
-		ids <- id
-	}
-	close(ids)
-	wg.Wait()
-}
-
-// catchUp reads the last notification about every secret, in the background: what
-// was announced while this process had no connection. When that is under way it
-// begins once more afterwards. It does nothing without a bus.
-func (m *Manager) catchUp() {
-	if m.cfg.Bus == nil || m.catching.Add(1) > 1 {
-		return
-	}
-	m.wg.Go(func() {
-		for {
-			asked := m.catching.Load()
-			m.each(m.missed)
-			if m.catching.CompareAndSwap(asked, 0) {
-				return
-			}
+	now := m.entries()
+	for _, id := range ids {
+		if e, ok := now[id]; ok {
+			todo <- e
 		}
-	})
-}
-
-// missed reads the last notification about a secret. A bus that panics has failed.
-func (m *Manager) missed(e *entry) {
-	if m.work.Err() == nil {
-		m.ended("bus", func() { m.lastNotified(e) })
 	}
-}
-
-// lastNotified feeds the last notification about a secret, if there is one. A read
-// that fails is not repeated: the poll finds the version.
-func (m *Manager) lastNotified(e *entry) {
-	a, err := m.cfg.Bus.LastNotified(m.work, m.cfg.Service, e.id)
-	if err != nil {
-		m.log.LogAttrs(m.work, slog.LevelDebug, "secret.last_notified", slog.String("secret_id", string(e.id)), slog.String("error", err.Error()))
-		return
-	}
-	if a.Seq != 0 {
-		m.notified(trace.ContextWithRemoteSpanContext(m.work, a.Trace), events.Delivery{Event: a.Event, Seq: a.Seq})
-	}
+	close(todo)
+	wg.Wait()
 }
 
 // reconnects returns a channel that receives after the bus has reconnected, and a

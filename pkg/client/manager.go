@@ -116,17 +116,16 @@ type Manager struct {
 	incarnation string
 	presence    presence
 
-	slots  chan struct{}   // bounds reloads
-	dirty  chan struct{}   // a record says something new
-	wake   chan struct{}   // something has to be looked at sooner
-	work   context.Context //nolint:containedctx // the life of the goroutines, ended by Close
-	cancel context.CancelFunc
-	wg     sync.WaitGroup
-	stop   func() // ends the subscription
+	slots   chan struct{}   // bounds reloads
+	dirty   chan struct{}   // a record says something new
+	wake    chan struct{}   // something has to be looked at sooner
+	unheard chan struct{}   // notifications may have been missed
+	work    context.Context //nolint:containedctx // the life of the goroutines, ended by Close
+	cancel  context.CancelFunc
+	wg      sync.WaitGroup
+	stop    func() // ends the subscription
 	// unmeter ends the metrics that are computed when they are collected.
 	unmeter func()
-	// catching counts how often it was asked to catch up since that is under way.
-	catching atomic.Int64
 }
 
 // meters are the metrics of a Manager. Each carries the id of its secret, and none
@@ -152,7 +151,8 @@ func New(ctx context.Context, cfg Config) (*Manager, error) {
 	cfg = cfg.withDefaults()
 	m := &Manager{
 		cfg: cfg, log: cfg.Logger, tracer: cfg.TracerProvider.Tracer(scope), started: time.Now(), incarnation: newIncarnation(), presence: newPresence(),
-		slots: make(chan struct{}, maxReloads), dirty: make(chan struct{}, 1), wake: make(chan struct{}, 1), stop: func() {}, unmeter: func() {},
+		slots: make(chan struct{}, maxReloads), dirty: make(chan struct{}, 1), wake: make(chan struct{}, 1), unheard: make(chan struct{}, 1),
+		stop: func() {}, unmeter: func() {},
 	}
 	m.work, m.cancel = context.WithCancel(context.WithoutCancel(ctx))
 	if err := m.instruments(cfg.MeterProvider.Meter(scope)); err != nil {
@@ -275,6 +275,7 @@ func (m *Manager) start(ctx context.Context) error {
 	m.wg.Go(func() { m.keep("loop", m.loop) })
 	if m.cfg.Bus != nil {
 		m.wg.Go(func() { m.keep("report", m.report) })
+		m.wg.Go(func() { m.keep("hear", m.hear) })
 		m.renew()
 	}
 	return nil

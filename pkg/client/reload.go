@@ -235,6 +235,8 @@ func (m *Manager) notified(ctx context.Context, d events.Delivery) {
 	if !ok {
 		return
 	}
+	a := reload.Announcement{Version: data.VersionID, At: d.Event.Time, Seq: d.Seq, Trace: traceparent(ctx)}
+	e.hears(a)
 	kind := reload.Announced
 	switch {
 	case d.Event.Type == events.TypeStaged:
@@ -244,7 +246,6 @@ func (m *Manager) notified(ctx context.Context, d events.Delivery) {
 	case d.Event.Type == events.TypeRollout:
 		kind = reload.Draining
 	}
-	a := reload.Announcement{Version: data.VersionID, At: d.Event.Time, Seq: d.Seq, Trace: traceparent(ctx)}
 	e.start(e.feed(m.work, reload.Event{Kind: kind, Announcement: a, Previous: data.PreviousVersionID}, loaded{}))
 }
 

@@ -5,6 +5,8 @@ package notify
 import (
 	"cmp"
 	"context"
+	"encoding/json"
+	"errors"
 	"log/slog"
 	"maps"
 	"runtime"
@@ -14,6 +16,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/tradepulse/rotator/internal/waittest"
@@ -332,11 +335,29 @@ func (s *site) raw(service, instance string, id secret.ID, body string) {
 // last.
 func (s *site) told(service string) secret.VersionID {
 	s.t.Helper()
-	a, err := s.bus.LastNotified(s.t.Context(), service, id)
+	return s.lastNotified(service).VersionID
+}
+
+// lastNotified returns what a service was told last of the test's secret, as the leader
+// has it: any server answers a service.
+func (s *site) lastNotified(service string) events.Data {
+	s.t.Helper()
+	js, err := s.js.Conn().JetStream()
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	return a.Event.Data.VersionID
+	m, err := js.GetLastMsg(s.bus.Names().NotifyStream(), s.bus.Names().Notify(service, id.Key()))
+	if errors.Is(err, nats.ErrMsgNotFound) {
+		return events.Data{}
+	}
+	var body events.Body
+	if err == nil {
+		err = json.Unmarshal(m.Data, &body)
+	}
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return body.Data
 }
 
 // orders takes every order to retire, and returns a function that lists them.

@@ -47,8 +47,8 @@ func TestARolloutConvergesDrainsAndItsRetirementIsOrdered(t *testing.T) {
 		}
 		live(7 * time.Minute)
 		s.becomes(id, "v2", rolling, converged, draining)
-		if a, err := s.bus.LastNotified(t.Context(), "api", id); err != nil || a.Event.Type != events.TypeRollout || a.Event.Data.Rollout.State != draining {
-			t.Errorf("the service was told %+v, %v", a.Event, err)
+		if told := s.lastNotified("api"); told.Rollout == nil || told.Rollout.State != draining {
+			t.Errorf("the service was told %+v", told)
 		}
 
 		d := s.last(id)

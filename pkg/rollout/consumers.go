@@ -194,7 +194,7 @@ func (q Question) Wait(f events.Fleet) time.Duration {
 func (q Question) floor(f events.Fleet) time.Duration {
 	fence := q.Spec.FencePeriod()
 	for _, u := range f.Users {
-		fence = max(fence, seconds(u.Use.Fence))
+		fence = max(fence, min(seconds(u.Use.Fence), LongestFence(q.Spec.FencePeriod())))
 	}
 	_, longest := q.jobs(f)
 	floor := max(fence, longest)

@@ -73,6 +73,7 @@ func (q Question) Ask(f events.Fleet) Standing {
 	s := Standing{Instances: make(map[InstanceState]int, 3)}
 	seen := make(map[string]bool, len(q.Spec.Services)+1)
 	for _, u := range f.Users {
+		u = q.understood(u)
 		state := StateOf(u, f.At)
 		s.Instances[state]++
 		s.Lease = max(s.Lease, leaseOf(u))
@@ -97,7 +98,7 @@ func (q Question) Ask(f events.Fleet) Standing {
 		s.Unknown = q.lost(f)
 	}
 	if f.Full {
-		s.Unknown = "the stream of uses is full, so new instances are not recorded: raise its limit"
+		s.Unknown = "the stream of uses is full, so new instances are not recorded: rotator doctor names the service with most records"
 	}
 	s.Floor = base.Add(q.floor(f))
 	return s
@@ -209,6 +210,7 @@ func (q Question) Missing(f events.Fleet) []events.Blocker {
 	var out []events.Blocker
 	seen := make(map[string]bool, len(q.Spec.Services)+1)
 	for _, u := range f.Users {
+		u = q.understood(u)
 		state := StateOf(u, f.At)
 		end, fenced := End(u, q.Promoted, q.Spec)
 		switch {

@@ -152,6 +152,7 @@ func fitting(all []events.ReceiptUser, order []int) (listed []events.ReceiptUser
 }
 
 func (q Question) receiptUser(u events.User, now time.Time) events.ReceiptUser {
+	u = q.understood(u)
 	out := events.ReceiptUser{
 		Service: u.Use.Service, Instance: u.Use.Instance, Incarnation: u.Use.Incarnation, VersionID: u.Use.VersionID, Status: u.Use.Status,
 		Wanted: u.Use.Wanted, Accepts: u.Use.Accepts, PastFence: u.Use.PastFence, Fence: u.Use.Fence, Fleet: u.Presence.Fleet, Lease: u.Presence.Lease, Joined: u.Use.Joined,

@@ -1,6 +1,7 @@
 package rollout
 
 import (
+	"fmt"
 	"time"
 
 	"github.com/tradepulse/rotator/pkg/events"
@@ -65,12 +66,36 @@ func Forgettable(u events.User, now time.Time, spec secret.Spec) bool {
 // and uses it for a fence of f at most, on a clock that may be slow.
 func Floor(promoted time.Time, f time.Duration) time.Time { return promoted.Add(f + f/drift) }
 
+// longestFences is how many fences of a secret the longest one is that a process may
+// claim, and leastLongest the least of that: a client may have read another
+// configuration.
+const (
+	longestFences = 24
+	leastLongest  = 24 * time.Hour
+)
+
+// LongestFence returns the longest fence that a process may claim, where f is
+// configured: 24 times that, and a day at least. A process that claims more is not
+// understood: it blocks until it has ended or is forgotten. Otherwise the claim of one
+// process would put off every retirement of the secret for as long as it says.
+func LongestFence(f time.Duration) time.Duration { return max(longestFences*f, leastLongest) }
+
+// understood returns u, with a problem if it claims a longer fence than it may and has
+// not ended.
+func (q Question) understood(u events.User) events.User {
+	if longest := LongestFence(q.Spec.FencePeriod()); seconds(u.Use.Fence) > longest && u.Problem == "" && !u.Ended() {
+		u.Problem = fmt.Sprintf("it claims a fence of %s, and %s is the longest that counts: lower the fence of this client, or forget the instance",
+			secret.FormatDuration(seconds(u.Use.Fence)), secret.FormatDuration(longest))
+	}
+	return u
+}
+
 // FenceEnd returns when a user refuses every version that was current before
 // promotion, if it stays silent, and false if it never does: a user that serves on,
-// and one whose records are not understood. f is the fence that is configured for
+// one whose records are not understood, and one that claims more than [LongestFence]. f is the fence that is configured for
 // the secret; the user's own counts if it is longer.
 func FenceEnd(u events.User, promoted time.Time, f time.Duration) (time.Time, bool) {
-	if u.Problem != "" || u.Use.PastFence != events.PastFenceRefuse {
+	if u.Problem != "" || u.Use.PastFence != events.PastFenceRefuse || seconds(u.Use.Fence) > LongestFence(f) {
 		return time.Time{}, false
 	}
 	return Floor(later(u.RenewedAt, promoted), max(f, seconds(u.Use.Fence))), true

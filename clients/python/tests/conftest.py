@@ -205,6 +205,10 @@ class TestBus:
         """Remove a presence."""
         self._do(op="purge", subject="report.{service}.{instance}.{incarnation}".format_map(presence))
 
+    def lag(self, messages: int) -> None:
+        """Let every read of the last message on a subject answer with what the stream held so many messages ago."""
+        self._do(op="lag", messages=messages)
+
     def lose(self) -> None:
         """Lose every record."""
         self._do(op="lose")

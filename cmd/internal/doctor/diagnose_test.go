@@ -3,6 +3,7 @@ package doctor
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -35,6 +36,7 @@ func healthy() Facts {
 		Now: now, Features: map[string]store.Features{"main": {Attributes: true}}, Swept: &swept, SweepEvery: 5 * time.Minute, Idle: time.Hour,
 		Fleet: events.Fleet{At: now, Users: []events.User{u}}, Timers: []secret.ID{"a"}, Config: same, Nodes: []running.Answer{{Source: "/rotator/worker/n1", Digest: same.Digest()}},
 		Consumers: []events.ConsumerState{{Stream: "ROTATION", Name: events.WorkerConsumer, Known: true, Served: true}, {Stream: "ROTATED", Name: "reader", Served: true}},
+		Uses:      "USES",
 		Streams:   []events.StreamHealth{{Stream: "USES", Replicas: 1, Messages: 10, MaxMessages: 1000, Known: true, Skew: time.Second}},
 		Secrets: []inspect.Secret{{
 			SecretID: "a", Store: "main", Path: "a", VersionID: "v1", Announced: "v1", Reason: scheduler.ReasonScheduled, RotateAt: due, TimerAt: due, Armed: true, Spec: spec, Services: spec.Services,
@@ -147,6 +149,26 @@ func TestEachFaultIsNamedFirst(t *testing.T) {
 				t.Errorf("the fix is %+v, want %q", first.Fix, c.fix)
 			}
 		})
+	}
+}
+
+// TestAFullStreamOfUsesNamesWhoFillsIt: also by records that are not understood.
+func TestAFullStreamOfUsesNamesWhoFillsIt(t *testing.T) {
+	t.Parallel()
+	for messages, want := range map[int64]string{1000: "refuses more", 900: "900 of 1000 messages"} {
+		f := healthy()
+		f.Streams[0].Messages = messages
+		for i := range 5 {
+			u := events.User{UsedAt: now, Problem: "the use does not decode"}
+			u.Use.Service, u.Use.Incarnation = "hostile", fmt.Sprint(i)
+			f.Fleet.Users = append(f.Fleet.Users, u)
+		}
+		found := slices.IndexFunc(Diagnose(f), func(d Finding) bool {
+			return d.Code == CodeQuota && strings.Contains(d.Message, want) && strings.Contains(d.Message, "5 of 7 records of instances are those of the service hostile")
+		})
+		if found < 0 {
+			t.Errorf("with %d messages: %+v", messages, Diagnose(f))
+		}
 	}
 }
 

@@ -28,7 +28,9 @@ type Facts struct { //nolint:recvcheck // bus fills it in
 	Timers    []secret.ID
 	Consumers []events.ConsumerState
 	Streams   []events.StreamHealth
-	Account   events.AccountUse
+	// Uses is the name of the stream of uses.
+	Uses    string
+	Account events.AccountUse
 	// Key is why other programs do not take orders of this one.
 	Key error
 	// Swept is how long ago the last sweep ended, nil where that is not known.

@@ -1,6 +1,7 @@
 package doctor
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"slices"
@@ -134,4 +135,28 @@ func old(f Facts) []Finding {
 			"go get github.com/tradepulse/rotator@latest"))
 	}
 	return out
+}
+
+// mostRecords names the service that most records in the stream of uses are about, ""
+// if there is none. The service is part of the subject of a record, which no account
+// but its own may publish to, so that it is known of records that are not understood.
+func (f Facts) mostRecords() string {
+	records := map[string]int{}
+	all := 0
+	present := map[process]bool{}
+	for _, u := range f.Fleet.Users {
+		n := 1 // its use, or its presence if it uses nothing
+		if !present[of(u)] && !u.RenewedAt.IsZero() && u.Use.SecretID != "" {
+			n++
+		}
+		present[of(u)] = true
+		records[u.Use.Service] += n
+		all += n
+	}
+	if all == 0 {
+		return ""
+	}
+	services := slices.Sorted(maps.Keys(records))
+	most := slices.MaxFunc(services, func(a, b string) int { return cmp.Compare(records[a], records[b]) })
+	return fmt.Sprintf("; %d of %d records of instances are those of the service %s", records[most], all, most)
 }

@@ -49,7 +49,7 @@ func Read(ctx context.Context, c *config.Config, r operator.Reached, idle time.D
 func (f *Facts) bus(ctx context.Context, b *events.Bus, eventBridge bool) {
 	note := func(what string, err error) { f.Unread = append(f.Unread, failed(what, err)...) }
 	f.Key = b.TrustsItself()
-	f.Streams = b.Streams(ctx)
+	f.Streams, f.Uses = b.Streams(ctx), b.Names().UsesStream()
 	var err error
 	f.Account, err = b.Account(ctx)
 	note("limits of the account", err)

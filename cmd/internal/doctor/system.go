@@ -75,12 +75,16 @@ func streams(f Facts) []Finding {
 func quotas(f Facts) []Finding {
 	var out []Finding
 	bound := func(subject, what string, have, most int64) {
+		var of string
+		if subject == "stream "+f.Uses {
+			of = f.mostRecords()
+		}
 		switch {
 		case most <= 0 || have*100 < most*nearFull:
 		case have >= most:
-			out = append(out, broken(CodeQuota, subject, fmt.Sprintf("it is full: it has %d of %d %s, and refuses more", have, most, what), "rotator status"))
+			out = append(out, broken(CodeQuota, subject, fmt.Sprintf("it is full: it has %d of %d %s, and refuses more%s", have, most, what, of), "rotator status"))
 		default:
-			out = append(out, doubtful(CodeQuota, subject, fmt.Sprintf("it has %d of %d %s", have, most, what), "rotator status"))
+			out = append(out, doubtful(CodeQuota, subject, fmt.Sprintf("it has %d of %d %s%s", have, most, what, of), "rotator status"))
 		}
 	}
 	for _, s := range f.Streams {

@@ -1,6 +1,7 @@
 package eventstest
 
 import (
+	"context"
 	"encoding/json"
 	"os"
 	"strconv"
@@ -8,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 )
@@ -45,37 +47,54 @@ func (s *Server) Lag(messages uint64) {
 		return
 	}
 	nc := s.Connect()
-	js, err := jetstream.New(nc)
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	streams := js.ListStreams(s.t.Context())
-	for info := range streams.Info() {
-		cfg := info.Config
-		if cfg.MaxMsgsPerSubject == 1 {
-			cfg.MaxMsgsPerSubject += int64(messages)
-			if _, err := js.UpdateStream(s.t.Context(), cfg); err != nil {
-				s.t.Fatal(err)
-			}
-		}
-	}
-	if err := streams.Err(); err != nil {
-		s.t.Fatal(err)
-	}
-	if _, err := nc.Subscribe(lagSubject+".>", func(m *nats.Msg) {
-		if err := answer(nc, m, messages); err != nil && nc.IsConnected() {
+	failed := func(err error) {
+		if nc.IsConnected() {
 			s.t.Errorf("answer from the past: %v", err)
 		}
-	}); err != nil {
+	}
+	if err := Lag(s.t.Context(), s.current.Load(), nc, messages, failed); err != nil {
 		s.t.Fatal(err)
+	}
+}
+
+// Lag is [Server.Lag] for a server that is not one of a test; nc is a connection of
+// its global account. failed is called for each answer that cannot be made.
+func Lag(ctx context.Context, s *server.Server, nc *nats.Conn, messages uint64, failed func(error)) error {
+	if err := keepPast(ctx, nc, messages); err != nil {
+		return err
+	}
+	if _, err := nc.Subscribe(lagSubject+".>", func(m *nats.Msg) {
+		if err := answer(nc, m, messages); err != nil {
+			failed(err)
+		}
+	}); err != nil {
+		return err
 	}
 	if err := nc.Flush(); err != nil {
-		s.t.Fatal(err)
+		return err
 	}
 	// A get of several messages has no subject behind the stream and stays as it is.
-	if err := s.current.Load().GlobalAccount().AddMapping("$JS.API.DIRECT.GET.*.>", lagSubject+".$1.>"); err != nil {
-		s.t.Fatal(err)
+	return s.GlobalAccount().AddMapping("$JS.API.DIRECT.GET.*.>", lagSubject+".$1.>")
+}
+
+// keepPast has streams that keep one message per subject keep so many more.
+func keepPast(ctx context.Context, nc *nats.Conn, messages uint64) error {
+	js, err := jetstream.New(nc)
+	if err != nil {
+		return err
 	}
+	streams := js.ListStreams(ctx)
+	for info := range streams.Info() {
+		cfg := info.Config
+		if cfg.MaxMsgsPerSubject != 1 {
+			continue
+		}
+		cfg.MaxMsgsPerSubject += int64(messages)
+		if _, err := js.UpdateStream(ctx, cfg); err != nil {
+			return err
+		}
+	}
+	return streams.Err()
 }
 
 // answer answers a direct get with what the stream held so many messages ago.

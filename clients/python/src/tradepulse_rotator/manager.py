@@ -21,13 +21,13 @@ from tradepulse_rotator.checks import Checks
 from tradepulse_rotator.errors import (
     ConfigurationError,
     RefreshError,
-    RotatorError,
     UnknownSecretError,
 )
 from tradepulse_rotator.fence import Moment
 from tradepulse_rotator.metrics import Gauge, Metrics, SafeMetrics
+from tradepulse_rotator.missed import Missed
 from tradepulse_rotator.presence import Identity, Recorder
-from tradepulse_rotator.reading import MAX_READS, Reader
+from tradepulse_rotator.reading import Reader
 from tradepulse_rotator.records import PastFence
 from tradepulse_rotator.reload import Current, Entry, Handle, Shell, explain
 from tradepulse_rotator.states import Status
@@ -52,7 +52,7 @@ _JOIN_WAIT_CHECKED: Final = 5.0  # where every user checks at use: its fence bou
 _RECORD_WAIT: Final = 10.0
 _LEAST_LOOK: Final = 0.02
 _TELL_ACCESSES: Final = 10.0  # between two lines in the log about the accesses of one secret
-_HEAR_AGAIN: Final = 2.0
+_REPORT_AGAIN: Final = 2.0
 _LONGEST_LOOK: Final = 60.0
 _MAX_PARTS: Final = 64  # into which a poll is spread over its interval, so that many secrets are not read at once
 _SECOND: Final = 1_000_000_000
@@ -119,7 +119,7 @@ class Manager:
         self._join, self._poll = join, poll_interval
         self._metrics = SafeMetrics(metrics)
         self._reader = Reader(source)
-        self._dirty, self._wake, self._unheard = asyncio.Event(), asyncio.Event(), asyncio.Event()
+        self._dirty, self._wake = asyncio.Event(), asyncio.Event()
         shell = Shell(self.read, self._spawn, self._metrics, self._dirty, self._wake, self._offer, self._is_recorded, hook_timeout)
         modes = _Modes(retry, fence, frozenset(checked_at_use), frozenset(optional))
         self._entries = _entries(source, modes, shell)
@@ -127,11 +127,11 @@ class Manager:
         self._make = lambda spec: _entry(spec, modes, shell)
         self._divide()
         self._recorder = None if bus is None else Recorder(bus, self._me, list(self._entries.values()), self._dirty, self._poll_all)
+        self._missed = None if bus is None else Missed(bus, service, self._metrics)
         self._checks = Checks(source, self._reader.threads, self._metrics)
         self._tasks: set[asyncio.Task[None]] = set()
         self._started = self._closed = False
         self._unwatch: Callable[[], None] = lambda: None
-        self._unanswered: list[str] = []  # secrets whose last notification was not read yet
         self._poll_at = 0.0  # on the clock of the loop
 
     async def __aenter__(self) -> Self:
@@ -170,10 +170,10 @@ class Manager:
         self._spawn(tasks.forever("poll", self._look, self._metrics))
         self._spawn(tasks.forever("access", self._tell_accessed, self._metrics))
         self._unwatch = self._metrics.watch(self.gauges)
-        if self._bus is not None and self._recorder is not None:
-            recorder, hear = self._recorder, partial(self._hear_missed, self._bus)
-            self._spawn(tasks.forever("report", recorder.keep, self._metrics, longest=min(recorder.interval, _HEAR_AGAIN)))
-            self._spawn(tasks.forever("missed", hear, self._metrics))
+        if self._missed is not None and self._recorder is not None:
+            recorder, missed = self._recorder, self._missed
+            self._spawn(tasks.forever("report", recorder.keep, self._metrics, longest=min(recorder.interval, _REPORT_AGAIN)))
+            self._spawn(tasks.forever("missed", lambda: missed.look(self._entries), self._metrics))
             self._dirty.set()
 
     async def _join_first(self, recorder: Recorder) -> None:
@@ -459,37 +459,8 @@ class Manager:
     def _connected(self) -> None:
         """After each time that the connection was made: hear what was missed, and report."""
         self._dirty.set()
-        self._unheard.set()
-
-    async def _hear_missed(self, bus: Bus) -> None:
-        """Wait until the connection was made, or for a while after a failure, and read the last notification about every secret."""
-        with suppress(TimeoutError):
-            async with asyncio.timeout(_HEAR_AGAIN if self._unanswered else None):
-                await self._unheard.wait()
-        if self._unheard.is_set():
-            self._unanswered = list(self._entries)
-        self._unheard.clear()
-        left, unanswered = self._unanswered, []
-        while left and not self._unheard.is_set():
-            some, left = left[:MAX_READS], left[MAX_READS:]
-            heard = await asyncio.gather(*(self._hear(bus, i) for i in some))
-            unanswered += [i for i, ok in zip(some, heard, strict=True) if not ok]
-        self._unanswered = unanswered
-
-    async def _hear(self, bus: Bus, secret_id: str) -> bool:
-        try:
-            event = await bus.last_notified(self._me.service, secret_id)
-            if event is not None:
-                self._notified(event)
-        except BaseException as err:
-            if tasks.ends(err):
-                raise
-            if isinstance(err, RotatorError):
-                logs.event(logging.DEBUG, "secret.last_notified", secret_id=secret_id, error=str(err))
-            else:
-                tasks.failed("missed", err, self._metrics, secret_id=secret_id)
-            return False
-        return True
+        if self._missed is not None:
+            self._missed.begin()
 
 
 @dataclass(frozen=True)

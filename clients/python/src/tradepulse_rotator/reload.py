@@ -126,6 +126,7 @@ class Entry:
         again = random.randint(_AGAIN, 2 * _AGAIN)  # noqa: S311  # it spreads reads
         self._rules = Rules(times.span(spec.refresh_margin), times.span(retry), again)
         self.state = State()
+        self._heard: events.Event | None = None  # the newest notification, of any kind
         self._users = Users(spec.id, shell.metrics, shell.hook_timeout)
         self._since = times.now_ns()
         self._idle = asyncio.Event()  # set while no reload is under way
@@ -229,11 +230,17 @@ class Entry:
 
     def announced(self, event: events.Event) -> None:
         """Take a notification. One that was taken before costs no read of the store."""
+        if not self.heard_after(event):
+            self._heard = event
         kind = _KINDS.get(event.type)
         if kind is None or (kind is Kind.DRAINING and event.state != events.DRAINING):
             return
         new = Announcement(event.version_id, event.time, event.traceparent, event.seq)
         self._start(self._feed(Event(kind, new, previous=event.previous_version_id)))
+
+    def heard_after(self, event: events.Event) -> bool:
+        """Report whether a later notification than ``event`` was heard, by sequence and by clock: a log that was lost counts anew."""
+        return self._heard is not None and self._heard.seq > event.seq and self._heard.time > event.time
 
     def poll(self) -> None:
         """Read the current version, unless such a read is under way."""

@@ -55,6 +55,10 @@ type Announcement struct {
 // isZero reports whether there was no announcement: a real one has a time.
 func (a Announcement) isZero() bool { return a.At.IsZero() }
 
+// After reports whether a was announced later than b. A log that was lost counts from
+// 1 again, so that a lower sequence alone makes nothing older: the clock has to agree.
+func (a Announcement) After(b Announcement) bool { return a.Seq > b.Seq && a.At.After(b.At) }
+
 // sighting is what has to be remembered of an announcement.
 type sighting struct {
 	version secret.VersionID
