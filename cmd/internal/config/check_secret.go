@@ -116,12 +116,19 @@ func (k *checker) spec(at []string, s Secret) {
 	k.reachable(at, s, spec.Windows)
 }
 
-// deadline checks that a version is there for longer than its rollout may take. What has
-// been behind counts over the versions between, so the deadline works all the same.
+// deadline checks that a version is there for longer than its rollout may take, also by
+// a deadline that is inherited. What has been behind counts over the versions between, so
+// the deadline works all the same.
 func (k *checker) deadline(at []string, s Settings, life DurationOrNone) {
-	if d := s.Deadline; k.written(append(at, "deadline")...) && life > 0 && d >= life {
-		k.warn(append(at, "deadline"), fmt.Sprintf("a version is replaced %s after it was made, before %s have passed", life, d), "set it to less than ttl minus refresh_margin")
+	d := s.Deadline
+	if life <= 0 || d < life {
+		return
 	}
+	passed := fmt.Sprintf("before %s have passed", d)
+	if !k.written(append(at, "deadline")...) {
+		passed = fmt.Sprintf("before the inherited %s have passed", d)
+	}
+	k.warn(append(at, "deadline"), fmt.Sprintf("a version is replaced %s after it was made, %s", life, passed), "set it to less than ttl minus refresh_margin")
 }
 
 // lifetime checks the lifetime against what is kept of it in reserve.
@@ -130,12 +137,20 @@ func (k *checker) lifetime(at []string, s Secret) {
 		return
 	}
 	margin := max(0, s.RefreshMargin)
-	k.deadline(at, s.Settings, s.TTL-margin)
 	switch {
 	case margin >= s.TTL:
 		k.report(append(at, "ttl"), fmt.Sprintf("%s is not longer than refresh_margin (%s), so a version would be due at once", s.TTL, margin), "raise ttl well above the margin")
 	case secret.Crowded(time.Duration(s.TTL), time.Duration(margin)):
 		k.warn(append(at, "ttl"), fmt.Sprintf("refresh_margin (%s) leaves less than a tenth of %s, so rotations are put off and each is an alert", margin, s.TTL), "raise ttl well above the margin")
+	default:
+		k.reserve(at, s, margin)
+	}
+}
+
+// reserve checks what is left of the lifetime while a version is in use.
+func (k *checker) reserve(at []string, s Secret, margin DurationOrNone) {
+	k.deadline(at, s.Settings, s.TTL-margin)
+	switch {
 	case s.MinTTL <= 0:
 	case s.TTL <= s.MinTTL:
 		k.warn(append(at, "ttl"), fmt.Sprintf("%s is not above min_ttl (%s), so the policy check always fails", s.TTL, s.MinTTL), "raise ttl")
