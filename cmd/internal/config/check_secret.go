@@ -13,8 +13,7 @@ import (
 
 // secrets checks each secret, and that no two are the same one.
 func (k *checker) secrets() {
-	type where struct{ store, path string }
-	ids, paths := map[string]int{}, map[where]int{}
+	ids, paths := map[string]int{}, map[site]int{}
 	for i, s := range k.cfg.Secrets {
 		at := index("secrets", i)
 		if first, ok := ids[s.ID]; ok && s.ID != "" {
@@ -22,15 +21,15 @@ func (k *checker) secrets() {
 			continue
 		}
 		ids[s.ID] = i
-		w := where{s.Store, k.cfg.Stores[s.Store].NormalPath(s.Path)}
-		if s.Path != "" && w.path == "" {
+		if s.Path != "" && k.cfg.Stores[s.Store].NormalPath(s.Path) == "" {
 			k.report(append(at, "path"), "it names no secret", "write the path without / at its ends, such as team/db")
 		}
 		if o, ok := k.cfg.Stores[s.Store].Options.(stateful); ok && !o.amongStates("") && o.amongStates(s.Path) {
 			k.report(append(at, "path"), "the store keeps pending versions there (state_prefix)", "move the secret, or set state_prefix of the store")
 		}
+		w := k.site(s.Store, s.Path)
 		if first, ok := paths[w]; ok && s.Store != "" && s.Path != "" {
-			k.report(append(at, "path"), fmt.Sprintf("secrets[%d] is the same secret of the store %s", first, s.Store), "remove one: two would rotate it in turns")
+			k.report(append(at, "path"), fmt.Sprintf("secrets[%d] is the same secret of the store %s", first, k.cfg.Secrets[first].Store), "remove one: two would rotate it in turns")
 		}
 		paths[w] = i
 		k.secret(at, s)

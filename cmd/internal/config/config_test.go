@@ -280,6 +280,10 @@ func TestWarnings(t *testing.T) {
 			"stores: {m: {type: natskv}}\nsecrets:\n  - {id: a, ttl: 20m, services: [a]}\n",
 			[]string{"test.yaml:3:5: secrets[0].deadline: a version is replaced 15m after it was made, before the inherited 15m have passed; set it to less than ttl minus refresh_margin"},
 		},
+		"a store discovers what another one lists": {
+			"stores: {a: {type: vault, prefix: x}, b: {type: vault, discover: {prefix: x/}}, c: {type: vault, discover: {prefix: y}}}\nsecrets: [{id: one, store: a, path: db, services: [a]}]\n",
+			[]string{"test.yaml:1:66: stores.b.discover: it covers secrets[0] of the store a, which is the same server: both would rotate that secret if it has the tags; list it under this store, or set a prefix"},
+		},
 		"the store destroys nothing": {
 			"stores: {m: {type: aws, region: eu-central-1}}\nsecrets:\n  - id: a\n    ttl: 1d\n    retire: destroy\n    services: [a]\n",
 			[]string{"test.yaml:5:13: secrets[0].retire: the store removes no value, so destroy is not kept; use delete, and remove versions in the store"},
