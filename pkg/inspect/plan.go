@@ -183,6 +183,8 @@ const (
 	CodeNotAnnounced secret.FindingCode = "not_announced"
 	// CodePolicy: another program wrote the current version, which breaks the policy.
 	CodePolicy secret.FindingCode = "policy"
+	// CodeUnchecked: another program wrote the current version, which was not checked.
+	CodeUnchecked secret.FindingCode = "policy_unchecked"
 	// CodePendingForeign: another program than a rotator left a pending version.
 	CodePendingForeign secret.FindingCode = "pending_foreign"
 	// CodeDeadline: a version is due to be replaced before the deadline of its rollout.
