@@ -140,6 +140,7 @@ type command struct {
 	Previous  secret.VersionID    `json:"previous"`
 	State     events.RolloutState `json:"state"`
 	At        time.Time           `json:"at"`
+	NotAfter  time.Time           `json:"not_after"`
 	Seq       uint64              `json:"seq"`
 	Password  string              `json:"password"`
 	Subject   string              `json:"subject"`
@@ -177,7 +178,7 @@ func serve(ctx context.Context, d driver, out *json.Encoder) error {
 func (c command) event() events.Event {
 	data := events.Data{
 		SecretID: c.SecretID, Store: "main", VersionID: c.VersionID, PreviousVersionID: c.Previous,
-		Reason: events.ReasonManual, OccurredAt: c.At,
+		Reason: events.ReasonManual, OccurredAt: c.At, NotAfter: c.NotAfter,
 	}
 	if c.State != "" {
 		data.Rollout = &events.Rollout{State: c.State, StartedAt: c.At}

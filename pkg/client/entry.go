@@ -25,7 +25,8 @@ type Current struct {
 	Value   secret.Value
 	// LoadedAt is when this process took it into use.
 	LoadedAt time.Time
-	// NotAfter is the end of its life, zero for none.
+	// NotAfter is the earliest known end of its life, zero for none: that of the TTL, of
+	// the store or of the announcement.
 	NotAfter time.Time
 	// Stale is set while the store could not be asked since NotAfter, or since
 	// the cached lifetime that <ID>_TTL_SECONDS sets has ended.

@@ -62,6 +62,10 @@ func (e *entry) publish(ctx context.Context, f reload.Effect, got loaded) {
 		c := *e.current.Load()
 		c.Version, c.NotAfter, c.Stale = got.version, f.NotAfter, false
 		e.replace(ctx, c)
+	case reload.Ends:
+		c := *e.current.Load()
+		c.NotAfter = f.NotAfter
+		e.replace(ctx, c)
 	case reload.MarkStale:
 		c := *e.current.Load()
 		c.Stale = true
@@ -246,7 +250,7 @@ func (m *Manager) notified(ctx context.Context, d events.Delivery) {
 	case d.Event.Type == events.TypeRollout:
 		kind = reload.Draining
 	}
-	e.start(e.feed(m.work, reload.Event{Kind: kind, Announcement: a, Previous: data.PreviousVersionID}, loaded{}))
+	e.start(e.feed(m.work, reload.Event{Kind: kind, Announcement: a, Previous: data.PreviousVersionID, NotAfter: data.NotAfter}, loaded{}))
 }
 
 // traceHeader is where [propagation.TraceContext] keeps a trace context.

@@ -88,7 +88,10 @@ type Data struct {
 	Missed bool `json:"missed,omitempty"`
 	// Violations are the rules of the policy that VersionID breaks. They are present in
 	// a TypeRotated about a version that another program wrote.
-	Violations []string  `json:"violations,omitempty"`
+	Violations []string `json:"violations,omitempty"`
+	// Unchecked is set where the worker or scheduler could not read such a version, so
+	// whether it breaks rules is not known.
+	Unchecked  bool      `json:"policy_unchecked,omitempty"`
 	OccurredAt time.Time `json:"occurred_at,omitzero"`
 	// NotAfter is the end of VersionID's life, absent for a version without end.
 	NotAfter time.Time `json:"not_after,omitzero"`

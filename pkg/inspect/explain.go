@@ -161,7 +161,7 @@ func (s Secret) OldSentence(now time.Time) string {
 		out += fmt.Sprintf(" dies at %s (in %s)", stamp(s.RetireAt), ago(s.RetireAt.Sub(now)))
 	}
 	if a := s.SafeToRevoke; a != nil {
-		out += fmt.Sprintf("; safe to revoke: %s, because %s", a.Answer, a.Because)
+		out += fmt.Sprintf("; safe to revoke: %s, because %s", a.Answer, Because(*a))
 	}
 	return out
 }

@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"github.com/tradepulse/rotator/pkg/events"
+	"github.com/tradepulse/rotator/pkg/rollout"
 	"github.com/tradepulse/rotator/pkg/secret"
 )
 
@@ -48,6 +49,15 @@ func blockers(list []events.Blocker, total int) string {
 		out = append(out, fmt.Sprintf("%d more", more))
 	}
 	return strings.Join(out, ", ")
+}
+
+// Because says why versions may be revoked or not: in the words of [Blocked] where users
+// are waited for.
+func Because(a rollout.SafeToRevoke) string {
+	if len(a.Waiting) == 0 || !strings.HasPrefix(a.Because, "it waits for ") {
+		return a.Because
+	}
+	return "it waits for " + blockers(a.Waiting[:1], len(a.Waiting))
 }
 
 // blocked has the words for each reason of which the name alone says too little.

@@ -183,8 +183,12 @@ const (
 	CodeNotAnnounced secret.FindingCode = "not_announced"
 	// CodePolicy: another program wrote the current version, which breaks the policy.
 	CodePolicy secret.FindingCode = "policy"
+	// CodeUnchecked: another program wrote the current version, which was not checked.
+	CodeUnchecked secret.FindingCode = "policy_unchecked"
 	// CodePendingForeign: another program than a rotator left a pending version.
 	CodePendingForeign secret.FindingCode = "pending_foreign"
+	// CodeDeadline: a version is due to be replaced before the deadline of its rollout.
+	CodeDeadline secret.FindingCode = "deadline"
 )
 
 // timerSlack is how far a timer may be from where the rotation is due: its time
@@ -204,6 +208,10 @@ func (s Secret) Drift(bus bool) []secret.Finding {
 	if s.Error != "" {
 		return out
 	}
+	if life, ok := s.outlived(); ok {
+		add(CodeDeadline, fmt.Sprintf("a version is replaced %s after it was made, before the deadline %s of its rollout", secret.FormatDuration(life), secret.FormatDuration(s.Spec.RolloutDeadline())),
+			"lower deadline, or lengthen the lifetime")
+	}
 	if v, ok := s.Meta.At(secret.StagePending); ok && s.Spec.Strategy != secret.StrategyExternal && !s.Spec.MadeIn(s.Meta.Incarnation, s.VersionID, v.Token) {
 		add(CodePendingForeign, fmt.Sprintf("version %s is pending, which no rotation of a rotator made", v.ID), "find out who wrote it; 'rotator put' leaves one while it runs")
 	}
@@ -218,6 +226,17 @@ func (s Secret) Drift(bus bool) []secret.Finding {
 		add(CodeNotAnnounced, fmt.Sprintf("version %s is current and was not announced", s.VersionID), "the next sweep announces it, if a scheduler runs")
 	}
 	return out
+}
+
+// outlived reports whether the current version is due to be replaced before the deadline
+// of its rollout has passed, and returns after how long that is.
+func (s Secret) outlived() (time.Duration, bool) {
+	end := s.Spec.NotAfter(s.Meta, s.Meta.Current())
+	if s.VersionID == "" || end.IsZero() || s.Spec.Disabled {
+		return 0, false
+	}
+	life := end.Sub(s.Meta.Current().CreatedAt) - s.Spec.Margin()
+	return life.Round(time.Second), life > 0 && s.Spec.RolloutDeadline() >= life
 }
 
 func stamp(t time.Time) string { return t.UTC().Format(time.RFC3339) }

@@ -3,6 +3,7 @@ package inspect_test
 import (
 	"encoding/json"
 	"errors"
+	"maps"
 	"slices"
 	"strings"
 	"testing"
@@ -78,5 +79,33 @@ func TestAStoreThatDoesNotAnswerIsAskedOnce(t *testing.T) {
 	}
 	if got := all[0]; got.VersionID != v || got.Applied != 1 || got.Rollout == "" || got.RolloutSince.IsZero() || !got.NeedsAttention() {
 		t.Errorf("what the bus says: %+v", got)
+	}
+}
+
+// TestADeadlineThatOutlivesTheVersionIsSaid: also one that the spec inherits, for a
+// secret whose lifetime only the store or a tag gives.
+func TestADeadlineThatOutlivesTheVersionIsSaid(t *testing.T) {
+	t.Parallel()
+	s := newSite(t,
+		secret.Spec{ID: "INHERITED", Store: "main", Path: "inherited", TTL: 20 * time.Minute},
+		secret.Spec{ID: "LONGER", Store: "main", Path: "longer", TTL: 21 * time.Minute},
+		secret.Spec{ID: "NONE", Store: "main", Path: "none", TTL: 20 * time.Minute, Deadline: -1},
+		secret.Spec{ID: "SET", Store: "main", Path: "set", TTL: time.Hour, RefreshMargin: time.Minute, Deadline: 2 * time.Hour},
+		secret.Spec{ID: "WITHOUT", Store: "main", Path: "without"})
+	for _, path := range []string{"inherited", "longer", "none", "set", "without"} {
+		s.put(path)
+	}
+	got := map[string]string{}
+	for _, f := range inspect.NewPlan(time.Now(), time.Hour, s.secrets(), nil).Drift {
+		if f.Code == inspect.CodeDeadline {
+			got[f.Subject] = f.Message
+		}
+	}
+	want := map[string]string{
+		"INHERITED": "a version is replaced 15m after it was made, before the deadline 15m of its rollout",
+		"SET":       "a version is replaced 59m after it was made, before the deadline 2h of its rollout",
+	}
+	if !maps.Equal(got, want) {
+		t.Errorf("the plan says %q, want %q", got, want)
 	}
 }

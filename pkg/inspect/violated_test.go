@@ -35,3 +35,19 @@ func TestStatusShowsAVersionThatBreaksItsPolicy(t *testing.T) {
 		t.Errorf("of the next version: %+v", findings)
 	}
 }
+
+// TestStatusSaysThatAVersionWasNotChecked: one that could not be read is not one that
+// satisfies the policy.
+func TestStatusSaysThatAVersionWasNotChecked(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, secret.Spec{ID: "KEY", Store: "main", Path: "key", TTL: time.Hour})
+	v := s.put("key")
+	e := events.Rotated("/test", time.Now(), events.Data{SecretID: "KEY", Store: "main", VersionID: v, Reason: events.ReasonExternal, Unchecked: true})
+	if _, err := s.bus.PublishAfter(t.Context(), e, 0); err != nil {
+		t.Fatal(err)
+	}
+	findings := s.secrets("KEY")[0].Findings
+	if len(findings) != 1 || findings[0].Code != inspect.CodeUnchecked || findings[0].Severity != secret.SeverityWarning || !strings.Contains(findings[0].Message, "unchecked") {
+		t.Errorf("findings %+v", findings)
+	}
+}

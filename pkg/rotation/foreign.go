@@ -12,7 +12,7 @@ import (
 )
 
 // judge checks the version that e announces against the policy of its secret if another
-// program wrote it, and notes in e which rules it breaks. The version is announced
+// program wrote it, and notes in e which rules it breaks, or that it was not checked. The version is announced
 // whatever they are: it is in the store, and services have it already or will.
 func (r *Rotator) judge(ctx context.Context, spec secret.Spec, e *events.Event) {
 	st, ok := r.cfg.Stores.Get(spec.Store)
@@ -23,9 +23,9 @@ func (r *Rotator) judge(ctx context.Context, spec secret.Spec, e *events.Event) 
 	if err != nil {
 		r.log.LogAttrs(ctx, slog.LevelWarn, "secret.policy_unchecked", slog.String("secret_id", string(spec.ID)),
 			slog.String("version_id", string(e.Data.VersionID)), slog.String("error", err.Error()),
-			slog.String("message", "another program wrote the version, and whether it satisfies the policy is not known"))
+			slog.String("message", "unchecked: another program wrote the version, and whether it satisfies the policy is not known"))
 	}
-	e.Data.Violations = rules
+	e.Data.Violations, e.Data.Unchecked = rules, err != nil
 }
 
 // blame logs and counts an announced version that breaks its policy.

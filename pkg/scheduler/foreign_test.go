@@ -56,6 +56,20 @@ func TestAVersionOfAnotherProgramIsChecked(t *testing.T) {
 			t.Errorf("the log shows %s", w.value)
 		}
 	}
+	x.mem.Fault = func(op, _ string) error {
+		if op == "get" {
+			return store.ErrAccessDenied
+		}
+		return nil
+	}
+	x.writeValue("unread")
+	x.reconcile()
+	if last, err := x.bus.Last(t.Context(), events.TypeRotated, id); err != nil || !last.Event.Data.Unchecked || len(last.Event.Data.Violations) > 0 {
+		t.Errorf("a version that cannot be read: %+v, %v; want it unchecked", last.Event.Data, err)
+	}
+	if !strings.Contains(log.String(), `"msg":"secret.policy_unchecked"`) || !strings.Contains(log.String(), `"message":"unchecked: `) {
+		t.Errorf("the log does not say that it was not checked:\n%s", log.String())
+	}
 	if n := strings.Count(log.String(), `"secret.policy_violated"`); n != 2 {
 		t.Errorf("%d lines about violations, want 2:\n%s", n, log.String())
 	}

@@ -21,31 +21,32 @@ type tally struct {
 const staleSweeps = 3
 
 // tallies calls show with what the last sweep of each store counted.
-func (s *Scheduler) tallies(show func(store attribute.KeyValue, r Result)) {
+func (s *Scheduler) tallies(show func(store attribute.KeyValue, t *tally)) {
 	for _, st := range s.stores {
 		t := st.last.Load()
 		if t != nil && time.Since(t.at) <= staleSweeps*s.cfg.SweepEvery {
-			show(attribute.String("store", st.name), t.result)
+			show(attribute.String("store", st.name), t)
 		}
 	}
 }
 
-// showSecrets observes what was counted, zeros too: an alert ends only once its
-// gauge is zero.
-func (s *Scheduler) showSecrets(_ context.Context, o metric.Int64Observer) error {
-	s.tallies(func(name attribute.KeyValue, r Result) {
+// showSecrets observes what holds now, zeros too: an alert ends only once its gauge is
+// zero.
+func (s *Scheduler) showSecrets(ctx context.Context, o metric.Int64Observer) error {
+	s.tallies(func(name attribute.KeyValue, t *tally) {
+		now := s.current(ctx, t)
 		for _, reason := range reasons {
-			o.Observe(int64(r.Secrets[reason]), metric.WithAttributes(name, attribute.String("reason", string(reason))))
+			o.Observe(int64(now[reason]), metric.WithAttributes(name, attribute.String("reason", string(reason))))
 		}
 	})
 	return nil
 }
 
-// showFindings observes the findings likewise.
+// showFindings observes the findings of the last sweep likewise: only a sweep reads tags.
 func (s *Scheduler) showFindings(_ context.Context, o metric.Int64Observer) error {
-	s.tallies(func(name attribute.KeyValue, r Result) {
+	s.tallies(func(name attribute.KeyValue, t *tally) {
 		for _, code := range catalog.Codes() {
-			o.Observe(int64(r.Findings[code]), metric.WithAttributes(name, attribute.String("kind", string(code))))
+			o.Observe(int64(t.result.Findings[code]), metric.WithAttributes(name, attribute.String("kind", string(code))))
 		}
 	})
 	return nil

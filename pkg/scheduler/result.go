@@ -18,6 +18,10 @@ type Result struct {
 	// announced late, Discovered how many discoveries were announced, and Gone how
 	// many discovered secrets are not managed any more.
 	Armed, Announced, Discovered, Gone int
+
+	// passing are the secrets whose reason is over once they are rotated, and ending the
+	// others whose version ends.
+	passing, ending []watched
 }
 
 func newResult() Result {

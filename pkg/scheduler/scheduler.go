@@ -88,8 +88,8 @@ func (s *Scheduler) instruments(m metric.Meter) error {
 	s.swept = i.Histogram("rotator.sweep.duration", "s", "Time to compare all stores with the bus.")
 	s.reconciler.armed = i.Counter("rotator.timers.armed", "{timer}", "Timers set or moved by a sweep, by reason.")
 	s.reconciler.violations = i.Counter("rotator.policy.violations", "{version}", "Versions of other programs that break the policy of their secret, when they are announced.")
-	i.Observable("rotator.secrets", "{secret}", "Secrets at the last sweep of this process, by store and by what was decided for them.", s.showSecrets)
-	i.Observable("rotator.discovery.problems", "{problem}", "Tags at the last sweep of this process that cannot be carried out or are overruled, by store and kind.", s.showFindings)
+	i.Observable("rotator.secrets", "{secret}", "Secrets by store and by what holds for them now: as the last sweep of this process decided, except for versions that were announced or have ended since.", s.showSecrets)
+	i.Observable("rotator.discovery.problems", "{problem}", "Tags that cannot be carried out or are overruled, by store and kind. Only a sweep reads tags, so this is of the last sweep of this process.", s.showFindings)
 	return i.Err()
 }
 

@@ -135,7 +135,8 @@ func (w *storeSweep) secret(ctx context.Context, spec secret.Spec, f Facts) erro
 	}
 	d := out.decision
 	w.state.memory.edit(spec.ID, func(r *remembered) { r.version, r.at, r.reason = out.version, d.At, d.Reason })
-	w.counts.add(func(r *Result) { r.Secrets[d.Reason]++ })
+	end := spec.NotAfter(f.Meta, f.Meta.Current())
+	w.counts.add(func(r *Result) { r.count(spec.ID, out.version, d.Reason, end) })
 	return nil
 }
 

@@ -79,6 +79,7 @@ func (w *sweep) store(ctx context.Context, st *storeState) error {
 	w.result.add(part.counts.result)
 	w.complete[st.name] = complete
 	if complete {
+		part.counts.result.sort()
 		st.last.Store(&tally{time.Now(), part.counts.result})
 		for _, id := range st.memory.end(part.full) {
 			w.missing[id] = struct{}{}

@@ -81,7 +81,7 @@ func answer(s inspect.Secret) verdict {
 	case safe.Answer == rollout.AnswerYes:
 		return verdict{"good", "✓", "yes", safe.Because}
 	case safe.Answer == rollout.AnswerNo:
-		return verdict{"bad", "✗", "no", safe.Because}
+		return verdict{"bad", "✗", "no", inspect.Because(*safe)}
 	default:
 		return verdict{"unsure", "?", "unknown", safe.Because}
 	}

@@ -468,6 +468,23 @@ async def test_a_key_ring_keeps_what_it_has_seen_for_a_time(store: Counted) -> N
 # Time.
 
 
+async def test_an_announced_end_counts(bus: TestBus, store: Counted, metrics: Recorder, logged: Logged) -> None:
+    """A worker knows the end that a tag gives a version, whether the announcement comes before the version or after it."""
+    minute, hour = ((times.now_ns() // 10**9 + seconds) * 10**9 for seconds in (60, 3600))
+    async with running(bus, store, metrics=metrics) as manager:
+        assert manager.get("KEY").not_after is None
+        bus.notify("api", "KEY", "env-1", not_after=times.write(minute))
+        await eventually(lambda: manager.get("KEY").not_after == minute)
+        await eventually(lambda: logged("secret.near_expiry"))
+        left = [g.value for g in manager.gauges() if g.name == "secret.time_to_expiry"]
+        assert len(left) == 1
+        assert 0 < left[0] <= 60
+        store.env["KEY"] = "value two"
+        bus.notify("api", "KEY", "env-2", not_after=times.write(hour))
+        await eventually(lambda: manager.get("KEY").version.id == "env-2" and manager.get("KEY").not_after == hour)
+    assert metrics.counts["secret.near_expiry"] == 1
+
+
 async def test_a_version_near_its_end_is_said_once_and_read_again(store: Counted, metrics: Recorder, logged: Logged) -> None:
     store.env["KEY_TTL_SECONDS"] = "60"
     async with Manager(

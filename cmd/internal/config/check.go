@@ -29,6 +29,7 @@ func (k *checker) check(environ []string) {
 	k.loops()
 	k.adminToken()
 	k.stores()
+	k.shared()
 	k.targets()
 	k.awsEvents()
 	k.auditSources()

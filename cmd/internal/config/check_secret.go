@@ -13,8 +13,7 @@ import (
 
 // secrets checks each secret, and that no two are the same one.
 func (k *checker) secrets() {
-	type where struct{ store, path string }
-	ids, paths := map[string]int{}, map[where]int{}
+	ids, paths := map[string]int{}, map[site]int{}
 	for i, s := range k.cfg.Secrets {
 		at := index("secrets", i)
 		if first, ok := ids[s.ID]; ok && s.ID != "" {
@@ -22,15 +21,15 @@ func (k *checker) secrets() {
 			continue
 		}
 		ids[s.ID] = i
-		w := where{s.Store, k.cfg.Stores[s.Store].NormalPath(s.Path)}
-		if s.Path != "" && w.path == "" {
+		if s.Path != "" && k.cfg.Stores[s.Store].NormalPath(s.Path) == "" {
 			k.report(append(at, "path"), "it names no secret", "write the path without / at its ends, such as team/db")
 		}
 		if o, ok := k.cfg.Stores[s.Store].Options.(stateful); ok && !o.amongStates("") && o.amongStates(s.Path) {
 			k.report(append(at, "path"), "the store keeps pending versions there (state_prefix)", "move the secret, or set state_prefix of the store")
 		}
+		w := k.site(s.Store, s.Path)
 		if first, ok := paths[w]; ok && s.Store != "" && s.Path != "" {
-			k.report(append(at, "path"), fmt.Sprintf("secrets[%d] is the same secret of the store %s", first, s.Store), "remove one: two would rotate it in turns")
+			k.report(append(at, "path"), fmt.Sprintf("secrets[%d] is the same secret of the store %s", first, k.cfg.Secrets[first].Store), "remove one: two would rotate it in turns")
 		}
 		paths[w] = i
 		k.secret(at, s)
@@ -116,12 +115,19 @@ func (k *checker) spec(at []string, s Secret) {
 	k.reachable(at, s, spec.Windows)
 }
 
-// deadline checks that a version is there for longer than its rollout may take. What has
-// been behind counts over the versions between, so the deadline works all the same.
+// deadline checks that a version is there for longer than its rollout may take, also by
+// a deadline that is inherited. What has been behind counts over the versions between, so
+// the deadline works all the same.
 func (k *checker) deadline(at []string, s Settings, life DurationOrNone) {
-	if d := s.Deadline; k.written(append(at, "deadline")...) && life > 0 && d >= life {
-		k.warn(append(at, "deadline"), fmt.Sprintf("a version is replaced %s after it was made, before %s have passed", life, d), "set it to less than ttl minus refresh_margin")
+	d := s.Deadline
+	if life <= 0 || d < life {
+		return
 	}
+	passed := fmt.Sprintf("before %s have passed", d)
+	if !k.written(append(at, "deadline")...) {
+		passed = fmt.Sprintf("before the inherited %s have passed", d)
+	}
+	k.warn(append(at, "deadline"), fmt.Sprintf("a version is replaced %s after it was made, %s", life, passed), "set it to less than ttl minus refresh_margin")
 }
 
 // lifetime checks the lifetime against what is kept of it in reserve.
@@ -130,12 +136,20 @@ func (k *checker) lifetime(at []string, s Secret) {
 		return
 	}
 	margin := max(0, s.RefreshMargin)
-	k.deadline(at, s.Settings, s.TTL-margin)
 	switch {
 	case margin >= s.TTL:
 		k.report(append(at, "ttl"), fmt.Sprintf("%s is not longer than refresh_margin (%s), so a version would be due at once", s.TTL, margin), "raise ttl well above the margin")
 	case secret.Crowded(time.Duration(s.TTL), time.Duration(margin)):
 		k.warn(append(at, "ttl"), fmt.Sprintf("refresh_margin (%s) leaves less than a tenth of %s, so rotations are put off and each is an alert", margin, s.TTL), "raise ttl well above the margin")
+	default:
+		k.reserve(at, s, margin)
+	}
+}
+
+// reserve checks what is left of the lifetime while a version is in use.
+func (k *checker) reserve(at []string, s Secret, margin DurationOrNone) {
+	k.deadline(at, s.Settings, s.TTL-margin)
+	switch {
 	case s.MinTTL <= 0:
 	case s.TTL <= s.MinTTL:
 		k.warn(append(at, "ttl"), fmt.Sprintf("%s is not above min_ttl (%s), so the policy check always fails", s.TTL, s.MinTTL), "raise ttl")

@@ -272,6 +272,18 @@ func TestWarnings(t *testing.T) {
 			[]string{"test.yaml:4:10: secrets[0].ttl: refresh_margin (5m) leaves less than a tenth of 5m1s, so rotations are put off and each is an alert; raise ttl well above the margin"},
 		},
 		"a version is replaced before its deadline": {"stores: {m: {type: natskv}}\nsecrets:\n  - {id: a, ttl: 20m, deadline: 15m, services: [a]}\n  - {id: b, ttl: 21m, deadline: 15m, services: [a]}\n", []string{"test.yaml:3:33: secrets[0].deadline: a version is replaced 15m after it was made, before 15m have passed; set it to less than ttl minus refresh_margin"}},
+		"a version is replaced before the deadline that it inherits": {
+			"stores: {m: {type: natskv}}\ndefaults: {deadline: 2h}\nsecrets:\n  - {id: a, ttl: 1h, services: [a]}\n  - {id: b, ttl: 1h, deadline: none, services: [a]}\n",
+			[]string{"test.yaml:4:5: secrets[0].deadline: a version is replaced 55m after it was made, before the inherited 2h have passed; set it to less than ttl minus refresh_margin"},
+		},
+		"a version is replaced before the deadline of no setting": {
+			"stores: {m: {type: natskv}}\nsecrets:\n  - {id: a, ttl: 20m, services: [a]}\n",
+			[]string{"test.yaml:3:5: secrets[0].deadline: a version is replaced 15m after it was made, before the inherited 15m have passed; set it to less than ttl minus refresh_margin"},
+		},
+		"a store discovers what another one lists": {
+			"stores: {a: {type: vault, prefix: x}, b: {type: vault, discover: {prefix: x/}}, c: {type: vault, discover: {prefix: y}}}\nsecrets: [{id: one, store: a, path: db, services: [a]}]\n",
+			[]string{"test.yaml:1:66: stores.b.discover: it covers secrets[0] of the store a, which is the same server: both would rotate that secret if it has the tags; list it under this store, or set a prefix"},
+		},
 		"the store destroys nothing": {
 			"stores: {m: {type: aws, region: eu-central-1}}\nsecrets:\n  - id: a\n    ttl: 1d\n    retire: destroy\n    services: [a]\n",
 			[]string{"test.yaml:5:13: secrets[0].retire: the store removes no value, so destroy is not kept; use delete, and remove versions in the store"},

@@ -76,3 +76,35 @@ func TestDiscoveryIsChecked(t *testing.T) {
 		}
 	}
 }
+
+// TestOnePlaceUnderTwoStores: two stores that are one server have the same secrets, and
+// no secret is rotated by two entries.
+func TestOnePlaceUnderTwoStores(t *testing.T) {
+	const two = "secrets[0] is the same secret of the store a"
+	for text, want := range map[string]string{
+		"{a: {type: vault}, b: {type: vault}}|team/db|team/db":                                                               two,
+		"{a: {type: vault, address: 'http://127.0.0.1:8200'}, b: {type: vault}}|team/db|team/db":                             two,
+		"{a: {type: vault, address: 'http://LOCALHOST:8200/'}, b: {type: vault}}|team/db|/team/db":                           two,
+		"{a: {type: vault, prefix: team}, b: {type: vault, prefix: /team/x/}}|x/db|db":                                       two,
+		"{a: {type: vault, prefix: team}, b: {type: vault}}|db|team/db":                                                      two,
+		"{a: {type: vault, prefix: team}, b: {type: vault}}|db|db":                                                           "",
+		"{a: {type: vault, mount: one}, b: {type: vault, mount: two}}|db|db":                                                 "",
+		"{a: {type: vault, namespace: one}, b: {type: vault, namespace: two}}|db|db":                                         "",
+		"{a: {type: vault, address: 'http://other:8200'}, b: {type: vault}}|db|db":                                           "",
+		"{a: {type: aws, region: eu-west-1}, b: {type: aws, region: eu-west-1}}|db|db":                                       two,
+		"{a: {type: aws, region: eu-west-1}, b: {type: aws}}|db|db":                                                          two,
+		"{a: {type: aws, region: eu-west-1}, b: {type: aws, region: us-east-1}}|db|db":                                       "",
+		"{a: {type: aws, region: eu-west-1}, b: {type: aws, region: eu-west-1, assume_role: 'arn:aws:iam::1:role/x'}}|db|db": "",
+		"{a: {type: natskv}, b: {type: natskv, bucket: other}}|db|db":                                                        "",
+		"{a: {type: vault}, b: {type: vault, discover: {prefix: team/}}}|db|other":                                           "",
+		"{a: {type: vault, discover: {prefix: x/}}, b: {type: vault, prefix: x, discover: {prefix: y}}}|z|other":             "stores.b.discover: the store a discovers the same secrets",
+		"{a: {type: vault, discover: {prefix: x/}}, b: {type: vault, discover: {prefix: y/}}}|db|other":                      "",
+	} {
+		p := strings.Split(text, "|")
+		_, err := config.Parse([]byte("stores: "+p[0]+"\nsecrets: [{id: one, store: a, path: \""+p[1]+"\"}, {id: two, store: b, path: \""+p[2]+"\"}]"), "c.yaml",
+			[]string{"VAULT_ADDR=http://127.0.0.1:8200", "AWS_REGION=eu-west-1"})
+		if (err == nil) != (want == "") || err != nil && !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v, want %q", text, err, want)
+		}
+	}
+}

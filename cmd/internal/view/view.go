@@ -94,7 +94,7 @@ func safe(s inspect.Secret) string {
 	if a == nil || s.Previous == "" && s.Rollout == events.RolloutRetired {
 		return ""
 	}
-	line := fmt.Sprintf("  %s: safe to revoke: %s, because %s", name(s), a.Answer, a.Because)
+	line := fmt.Sprintf("  %s: safe to revoke: %s, because %s", name(s), a.Answer, inspect.Because(*a))
 	var states []string
 	for _, state := range []rollout.InstanceState{rollout.InstanceLive, rollout.InstanceSilent, rollout.InstanceEnded} {
 		if n := a.Instances[state]; n > 0 {

@@ -167,6 +167,8 @@ class Event:
     version_id: str
     previous_version_id: str = ""
     reason: str = ""
+    not_after: int | None = None
+    """When the life of the version ends, None for never."""
     state: str = ""
     """The state of a rollout, empty for other events."""
     seq: int = 0
@@ -371,7 +373,7 @@ def _data(body: bytes) -> dict[str, str]:
         raise RejectedError("malformed", "the data does not decode") from None
     if not isinstance(data, dict):
         raise RejectedError("malformed", "the data is no object")
-    fields = {name: data.get(name) or "" for name in ("secret_id", "version_id", "previous_version_id", "reason")}
+    fields = {name: data.get(name) or "" for name in ("secret_id", "version_id", "previous_version_id", "reason", "not_after")}
     rollout = data.get("rollout")
     fields["state"] = (rollout.get("state") or "") if isinstance(rollout, dict) else ""
     if not all(isinstance(v, str) for v in fields.values()):
@@ -382,8 +384,9 @@ def _data(body: bytes) -> dict[str, str]:
 def _event(headers: Mapping[str, str], data: Mapping[str, str]) -> Event:
     try:
         at = times.parse(headers.get("ce-time", ""))
+        end = times.parse(data["not_after"]) if data["not_after"] else None
     except ValueError:
-        raise RejectedError("malformed", "ce-time is no RFC 3339 time") from None
+        raise RejectedError("malformed", "ce-time or not_after is no RFC 3339 time") from None
     kind = headers.get("ce-type", "")
     if kind not in _HEARD:
         raise RejectedError("unknown_type", "the type is none that a service hears of")
@@ -401,6 +404,7 @@ def _event(headers: Mapping[str, str], data: Mapping[str, str]) -> Event:
         version_id=data["version_id"],
         previous_version_id=data["previous_version_id"],
         reason=data["reason"],
+        not_after=end,
         state=data["state"],
         seq=_sequence(headers),
         traceparent=headers.get("traceparent") or headers.get("Traceparent", ""),  # an earlier rotator wrote it so

@@ -100,7 +100,10 @@ class _Transition:
         if kind is Kind.STARTED:
             self._started(event)
         elif kind is Kind.ANNOUNCED and event.announcement is not None:
+            if not _covers(s.told, event.announcement):
+                self._set(told=event.announcement, told_end=event.not_after)
             self._announced(event.announcement)
+            self._shorten()
         elif kind is Kind.STAGED and event.announcement is not None:
             self._staged(event.announcement)
         elif kind is Kind.DRAINING and event.announcement is not None:
@@ -113,6 +116,23 @@ class _Transition:
             self._refresh_asked()
         elif s.job is not None:
             self._answered(s.job, event)
+
+    def _ends(self, version: str, end: int | None) -> int | None:
+        """Return the earliest known end of a version, of which ``end`` was read.
+
+        Workers know ends that a service does not read: those of tags and of the configuration.
+        """
+        return _earlier(end, self._s.told_end) if version == self._s.told.version else end
+
+    def _shorten(self) -> None:
+        """Take an end that was announced for the version in use after it was read."""
+        s, end = self._s, self._ends(self._s.version, self._s.not_after)
+        if not s.started or end == s.not_after:
+            return
+        self._set(not_after=end)
+        self._do(Do.ENDS, version=s.version, not_after=end)
+        if self._near():
+            self._polled()
 
     def _started(self, event: Event) -> None:
         """Take the first version into use, or note that there is none yet."""
@@ -295,7 +315,7 @@ class _Transition:
 
     def _unchanged(self, job: Job, event: Event) -> None:
         """Note that the version in use is the current one. Hooks that took another one get it again."""
-        self._confirm(event.not_after)
+        self._confirm(self._ends(event.version, event.not_after))
         self._warn()
         if not self._s.offered.staged:
             self._withdraw_all_but("")
@@ -394,7 +414,7 @@ class _Transition:
         """
         again = self._s.restage
         self._set(
-            version=job.version, not_after=job.not_after, loaded_at=self._now, asked=self._now,
+            version=job.version, not_after=self._ends(job.version, job.not_after), loaded_at=self._now, asked=self._now,
             stale=False, nearing=False, warned=False, mixed=False, absent=False, offered=Offer(),
         )  # fmt: skip
         self._settle()

@@ -236,7 +236,7 @@ class Entry:
         if kind is None or (kind is Kind.DRAINING and event.state != events.DRAINING):
             return
         new = Announcement(event.version_id, event.time, event.traceparent, event.seq)
-        self._start(self._feed(Event(kind, new, previous=event.previous_version_id)))
+        self._start(self._feed(Event(kind, new, previous=event.previous_version_id, not_after=event.not_after)))
 
     def heard_after(self, event: events.Event) -> bool:
         """Report whether a later notification than ``event`` was heard, by sequence and by clock: a log that was lost counts anew."""
@@ -339,6 +339,8 @@ class Entry:
             self.current = Current(*got, state.loaded_at, state.not_after)
         elif effect.kind is Do.CONFIRM and got is not None:
             self.current = replace(self.current, version=got[0], not_after=effect.not_after, stale=False)
+        elif effect.kind is Do.ENDS:
+            self.current = replace(self.current, not_after=effect.not_after)
         elif effect.kind is Do.STALE:
             self.current = replace(self.current, stale=True)
         elif effect.kind is Do.WITHDRAW:

@@ -31,7 +31,7 @@ class Kind(StrEnum):
     STARTED = "started"
     """The first version was read and is in use: ``version``, ``not_after``. With a ``failure`` a hook did not commit it."""
     ANNOUNCED = "announced"
-    """A version was announced as current: ``announcement``."""
+    """A version was announced as current: ``announcement``, ``not_after``."""
     STAGED = "staged"
     """A version was announced for verification: ``announcement``."""
     DRAINING = "draining"
@@ -76,6 +76,8 @@ class Do(StrEnum):
     """Publish, log and count the version that has come into use."""
     CONFIRM = "confirm"
     """Publish that the store confirmed the version in use, whose end may have moved; it ends the mark stale."""
+    ENDS = "ends"
+    """Publish that the version in use ends earlier than its store says: ``not_after``."""
     FRESH = "fresh"
     """Log that a CONFIRM ended the mark stale."""
     STALE = "stale"
@@ -232,6 +234,9 @@ class State:
     """Moments up to here were attended to."""
     seen: Announcement = field(default_factory=lambda: Announcement("", 0))
     """The newest announcement that led to a read."""
+    told: Announcement = field(default_factory=lambda: Announcement("", 0))
+    """The newest announcement, and the end that it gave its version."""
+    told_end: int | None = None
     awaited: Announcement | None = None
     """No read has returned its version or a newer one."""
     again: int = 0

@@ -56,7 +56,9 @@ func (t *transition) apply(e Event) {
 	case Started:
 		t.started(e)
 	case Announced:
+		t.told = t.told.or(e)
 		t.announced(e.Announcement)
+		t.shorten()
 	case Staged:
 		t.staged(e.Announcement)
 	case Draining:
@@ -264,7 +266,7 @@ func (t *transition) offer(j job, e Event) {
 // else is wanted unless a staging has to be tried again. A version that hooks
 // refused as current was rolled back; a staged one may still come.
 func (t *transition) unchanged(j job, e Event) {
-	t.confirm(e.NotAfter)
+	t.confirm(t.ends(e.Version, e.NotAfter))
 	t.warn()
 	if !t.offered.staged {
 		t.withdrawAllBut("")
@@ -402,7 +404,7 @@ func (t *transition) refused(j job, f Failure) {
 // staging failed may follow the one that came into use: it is tried again at once.
 func (t *transition) use(j job) {
 	again := t.restage
-	t.Version, t.NotAfter, t.LoadedAt = j.version, j.notAfter, t.now
+	t.Version, t.NotAfter, t.LoadedAt = j.version, t.ends(j.version, j.notAfter), t.now
 	t.Stale, t.nearing, t.warned, t.mixed, t.absent, t.asked = false, false, false, false, false, t.now
 	t.offered = offer{}
 	t.settle()

@@ -93,7 +93,7 @@ const (
 	// Version the store has none yet, and nothing is in use until a read brings one. With
 	// a Failure a hook did not commit the version, see [CommitFailed].
 	Started EventKind = "started"
-	// Announced: a version was announced as current. Announcement.
+	// Announced: a version was announced as current. Announcement, NotAfter.
 	Announced EventKind = "announced"
 	// Staged: a version was announced for verification. Announcement.
 	Staged EventKind = "staged"
@@ -181,6 +181,9 @@ const (
 	// Confirm publishes that the store confirmed the version in use, whose end may
 	// have moved. It ends the mark stale. Version, NotAfter.
 	Confirm EffectKind = "confirm"
+	// Ends publishes that the version in use ends earlier than its store says. Version,
+	// NotAfter.
+	Ends EffectKind = "ends"
 	// Fresh logs that a Confirm ended the mark stale. Version.
 	Fresh EffectKind = "fresh"
 	// MarkStale publishes that the version in use has been stale since At. Version.
@@ -249,6 +252,7 @@ type State struct {
 	retry    time.Duration // the pause after the last failure, 0 after a success
 	nextTry  time.Time     // zero when nothing has to be tried again
 	seen     sighting      // the newest announcement that led to a read
+	told     told          // the end that the newest announcement gave its version
 	awaited  *Announcement // no read has returned its version or a newer one
 	again    time.Duration // the pause after the last read for awaited
 	againAt  time.Time     // when the store is read again for awaited
