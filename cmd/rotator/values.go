@@ -103,7 +103,8 @@ func putCommand(path *string) *cobra.Command {
 with one that they generate: it has to satisfy the policy, work at the target, and
 reach every service before the version before it is retired. A value that they
 refuse is withdrawn. One line end after the value is dropped. Waits until the new
-version is announced.`,
+version is announced. It does not wait for a pause or a freeze; the record of the act
+names the freeze.`,
 		Example:           `  generate-password | rotator put orders/db-password --reason "the vendor gave us this one" --ticket OPS-7`,
 		Args:              cli.Exactly(1),
 		ValidArgsFunction: cli.CompleteIDs(path, 1),
@@ -213,7 +214,8 @@ func rollbackCommand(path *string) *cobra.Command {
 		Short: "Have the value of the previous version become current again",
 		Long: `Writes the value of the previous version again, as a new version, which services
 follow as they follow every rotation. That is possible while the previous version
-still works: until it is retired. Afterwards make a new version with 'rotator rotate'.`,
+still works: until it is retired. Afterwards make a new version with 'rotator rotate'.
+It does not wait for a pause or a freeze; the record of the act names the freeze.`,
 		Example:           `  rotator rollback orders/db-password --reason "the new one is refused by the replica" --ticket OPS-8`,
 		Args:              cli.Exactly(1),
 		ValidArgsFunction: cli.CompleteIDs(path, 1),

@@ -64,6 +64,8 @@ type Act struct {
 	By     string `json:"by"`
 	Reason string `json:"reason,omitempty"`
 	Ticket string `json:"ticket,omitempty"`
+	// Freeze is the freeze of the configuration that the act overrules, "" for none.
+	Freeze string `json:"freeze,omitempty"`
 	// At is when, by the clock of the program.
 	At time.Time `json:"at"`
 	// Previous is the record before this one about the same secret, nil for none.
@@ -78,7 +80,7 @@ func (a Act) validate() error {
 	if a.SecretID != "" || a.Subject == "" {
 		errs = append(errs, a.SecretID.Validate())
 	}
-	for name, text := range map[string]string{"subject": a.Subject, "reason": a.Reason, "ticket": a.Ticket} {
+	for name, text := range map[string]string{"subject": a.Subject, "reason": a.Reason, "ticket": a.Ticket, "freeze": a.Freeze} {
 		if text != "" {
 			errs = append(errs, validText(name, text))
 		}

@@ -13,7 +13,8 @@ func TestWhatARolloutWaitsFor(t *testing.T) {
 	for want, b := range map[string]events.Blocker{
 		"orders: no instance is running (no_live_instance)":                                    {Service: "orders", Reason: events.BlockNoInstance},
 		"orders/vm-1: it could not apply the version: command hook.sh: exit status 3 (failed)": {Service: "orders", Instance: "vm-1", Reason: events.BlockFailed, Detail: "command hook.sh: exit status 3"},
-		"orders/vm-1: it runs another version (runs_other_version)":                            {Service: "orders", Instance: "vm-1", Reason: events.BlockOldVersion},
+		"orders/vm-1: it runs version 3e6d0ed9 (runs_other_version)":                           {Service: "orders", Instance: "vm-1", Reason: events.BlockOldVersion, VersionID: "3e6d0ed9-a231"},
+		"orders/vm-1: it has taken no version into use yet (runs_other_version)":               {Service: "orders", Instance: "vm-1", Reason: events.BlockOldVersion},
 		"the fleet eu (fleet_not_heard): no instance":                                          {Service: "eu", Reason: events.BlockFleet, Detail: "no instance"},
 	} {
 		if got := Blocked(b); got != want {

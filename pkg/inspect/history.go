@@ -119,5 +119,8 @@ func actLine(a events.Act) string {
 	if a.Ticket != "" {
 		out += " (" + a.Ticket + ")"
 	}
+	if a.Freeze != "" {
+		out += ", during the freeze " + a.Freeze
+	}
 	return out
 }

@@ -86,7 +86,10 @@ func blockedInWords(b events.Blocker) string {
 	if !ok || b.Service == "" {
 		return blockedByName(b)
 	}
-	if b.VersionID != "" {
+	switch {
+	case b.VersionID == "" && b.Reason == events.BlockOldVersion:
+		words = "it has taken no version into use yet"
+	case b.VersionID != "":
 		words = strings.ReplaceAll(words, "another version", "version "+shortID(b.VersionID))
 	}
 	if b.Detail != "" {

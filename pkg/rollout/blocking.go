@@ -20,6 +20,8 @@ func sortBlockers(list []events.Blocker) {
 // the version after it still runs want.
 func blocker(u events.Running, want secret.VersionID) (events.Blocker, bool) {
 	switch {
+	case u.VersionID == "" && u.Status == "": // it is joining, and may take any version
+		return events.Blocker{Reason: events.BlockOldVersion}, true
 	case !u.Status.Known():
 		return events.Blocker{VersionID: u.VersionID, Reason: events.BlockNotUnderstood, Detail: "unknown status " + string(u.Status)}, true
 	case u.Status == events.StatusFailed && u.Wanted == want: // also of one that runs it: not all of its hooks do

@@ -120,6 +120,8 @@ func TestWhatAFleetSays(t *testing.T) {
 		"every instance runs the version":                               {[]events.User{good}, ""},
 		"one runs another":                                              {[]events.User{good, user(using("v1"), func(u *events.User) { u.Use.Instance = "2" })}, "api/2 runs_other_version"},
 		"one is joining":                                                {[]events.User{good, user(using(""), func(u *events.User) { u.Use.Instance = "2" })}, "api/2 runs_other_version"},
+		"one is joining and has no status yet":                          {[]events.User{good, user(using(""), func(u *events.User) { u.Use.Instance, u.Use.Status = "2", "" })}, "api/2 runs_other_version"},
+		"one runs a version with a status that is not known":            {[]events.User{good, user(good, func(u *events.User) { u.Use.Instance, u.Use.Status = "2", "dancing" })}, "api/2 report_not_understood"},
 		"one failed":                                                    {[]events.User{user(using("v1"), failing)}, "api/1 failed"},
 		"one accepts an older version":                                  {[]events.User{user(good, accepts)}, " / api/1 accepts_old_version"},
 		"one does not say what it accepts":                              {[]events.User{user(good, anyV)}, " / api/1 accepts_old_version"},

@@ -47,8 +47,10 @@ func export(t *testing.T, n int) (dir string, signer *events.Signer, m evidence.
 	}
 	work.Wait()
 	act := events.Act{SecretID: name(0), Kind: events.ActRead, VersionID: "v1", By: "ada", Reason: "=cmd()", Ticket: "INC-7", At: time.Now()}
-	for range 3 {
-		if err := bus.RecordAct(t.Context(), act); err != nil {
+	frozen := events.Act{SecretID: name(0), Kind: events.ActRotate, By: "ada", Reason: "an audit", Freeze: "year-end", At: time.Now()}
+	fixed := events.Act{Subject: "consumer ROTATED/left", Kind: events.ActFix, By: "ada", Reason: "orphaned", At: time.Now()}
+	for _, a := range []events.Act{act, frozen, fixed} {
+		if err := bus.RecordAct(t.Context(), a); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -143,6 +145,11 @@ func TestEvidence(t *testing.T) {
 	exceptions := table(t, dir, "exceptions.csv")
 	if got, want := strings.Join(exceptions[1][4:], "|"), "read|ada|'=cmd()|INC-7|version v1"; got != want {
 		t.Errorf("the read is %s, want %s", got, want)
+	}
+	for _, want := range []string{"rotate|ada|an audit||it overrules the freeze year-end", "fix|ada|orphaned||consumer ROTATED/left"} {
+		if !slices.ContainsFunc(exceptions, func(row []string) bool { return strings.Join(row[4:], "|") == want }) {
+			t.Errorf("no exception %s in %q", want, exceptions)
+		}
 	}
 	if got := table(t, dir, "population.csv")[1]; got[3] != "payments" || got[4] != "signs orders" || got[5] != "'#payments" && got[5] != "#payments" {
 		t.Errorf("the first secret is %q", got)

@@ -1,6 +1,7 @@
 package evidence
 
 import (
+	"cmp"
 	"crypto/ed25519"
 	"crypto/sha256"
 	"encoding/hex"
@@ -98,7 +99,11 @@ func (e *entry) open(s events.Sealed) error {
 	default:
 		return fmt.Errorf("its type %q is not known; a later rotator may have written it", s.Type)
 	}
-	if err == nil && !strings.HasSuffix(e.Subject, "."+string(id.Key())) {
+	place := "." + string(id.Key())
+	if e.act != nil && id == "" { // it is about the bus
+		place = ".acts.bus.all"
+	}
+	if err == nil && !strings.HasSuffix(e.Subject, place) {
 		err = fmt.Errorf("it is about %s, and stored as a record of another secret", id)
 	}
 	return err
@@ -138,7 +143,11 @@ func (e *entry) exceptions() []exception {
 		return receiptExceptions(*e.receipt)
 	case e.act != nil:
 		a := e.act
-		return []exception{{a.At, a.SecretID, string(a.Kind), a.By, a.Reason, a.Ticket, versionText(a.VersionID)}}
+		detail := cmp.Or(versionText(a.VersionID), a.Subject)
+		if a.Freeze != "" {
+			detail = strings.TrimPrefix(detail+"; it overrules the freeze "+a.Freeze, "; ")
+		}
+		return []exception{{a.At, a.SecretID, string(a.Kind), a.By, a.Reason, a.Ticket, detail}}
 	case e.pause != nil, e.loose.By == "":
 		return nil // an act says the same; the first worker confirms the stream of uses
 	default:

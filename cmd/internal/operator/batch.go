@@ -109,7 +109,7 @@ func (b Batch) ask(ctx context.Context, p *wire.Parts, id secret.ID) (asked, err
 		return out, err
 	}
 	if !recorded {
-		if err := record(ctx, p, events.ActRotate, id, q.From, b.Why); err != nil {
+		if err := record(ctx, p, events.ActRotate, id, q.From, b.Why.during(e.Spec, meta)); err != nil {
 			return out, err
 		}
 	}
@@ -140,10 +140,10 @@ func (b Batch) frozen(spec secret.Spec, m secret.Metadata) error {
 	case f == nil:
 		return nil
 	case b.DuringFreeze:
-		b.say("%s: warning: it is rotated during a freeze (%s) that lasts until %s", spec.ID, f.Reason, until.UTC().Format(time.RFC3339))
+		b.say("%s: warning: this overrules the freeze %s; that is recorded", spec.ID, frozen(f, until))
 		return nil
 	default:
-		return fmt.Errorf("%s is in a freeze (%s) until %s; give --during-freeze to rotate it anyway", spec.ID, f.Reason, until.UTC().Format(time.RFC3339))
+		return fmt.Errorf("%s waits for the freeze %s; to rotate it now, which is recorded, give --during-freeze", spec.ID, frozen(f, until))
 	}
 }
 

@@ -107,7 +107,7 @@ func (e *Emergency) Run(ctx context.Context) (Report, error) {
 func (e *Emergency) ask(ctx context.Context, item *Leaked) error {
 	if item.DeclaredAt.IsZero() {
 		item.DeclaredAt = time.Now()
-		if err := record(ctx, e.parts, events.ActEmergency, item.SecretID, item.From, e.Why); err != nil {
+		if err := record(ctx, e.parts, events.ActEmergency, item.SecretID, item.From, e.Why.during(item.place.spec, item.place.meta)); err != nil {
 			return err
 		}
 	}

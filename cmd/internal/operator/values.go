@@ -23,6 +23,21 @@ type Why struct {
 	Reason, Ticket string
 	// By names the person; "" is the user of this process.
 	By string
+
+	freeze string // what the act overrules, "" for none
+}
+
+// during is the same for an act on a secret that a freeze may hold.
+func (w Why) during(spec secret.Spec, m secret.Metadata) Why {
+	if until, f := spec.Thaw(m, time.Now()); f != nil {
+		w.freeze = frozen(f, until)
+	}
+	return w
+}
+
+// frozen names a freeze and its end.
+func frozen(f *secret.Freeze, until time.Time) string {
+	return fmt.Sprintf("%s (%s), until %s", f.Reason, f, until.UTC().Format(time.RFC3339))
 }
 
 func (w Why) by() string { return cmp.Or(w.By, User()) }
@@ -55,7 +70,7 @@ func locate(ctx context.Context, p *wire.Parts, id secret.ID) (place, error) {
 // record writes what a person is about to do to a secret.
 func record(ctx context.Context, p *wire.Parts, kind events.ActKind, id secret.ID, v secret.VersionID, why Why) error {
 	return p.Bus.RecordAct(ctx, events.Act{
-		SecretID: id, Kind: kind, VersionID: v, By: p.Source + "/" + why.by(), Reason: why.Reason, Ticket: why.Ticket, At: time.Now(),
+		SecretID: id, Kind: kind, VersionID: v, By: p.Source + "/" + why.by(), Reason: why.Reason, Ticket: why.Ticket, Freeze: why.freeze, At: time.Now(),
 	})
 }
 
@@ -135,7 +150,7 @@ const puts = 16
 
 // supply writes a pending version and has the workers make it current.
 func supply(ctx context.Context, p *wire.Parts, at place, s supplied, why Why, wait Wait) (Rotated, error) {
-	if err := record(ctx, p, s.kind, at.spec.ID, s.of, why); err != nil {
+	if err := record(ctx, p, s.kind, at.spec.ID, s.of, why.during(at.spec, at.meta)); err != nil {
 		return Rotated{}, err
 	}
 	v, err := at.put(ctx, s)
