@@ -63,7 +63,8 @@ func (d driver) Sessions(ctx context.Context, s *session, c credential) ([]login
 	if err := logins.Lacks(d.missing(ctx, s, rightProcess)); err != nil {
 		return nil, err
 	}
-	rows, err := s.conn.QueryContext(ctx, "SELECT ID, HOST, TIME FROM information_schema.PROCESSLIST WHERE BINARY USER = ? AND ID <> CONNECTION_ID() ORDER BY ID", c.Name)
+	rows, err := s.conn.QueryContext(ctx, `SELECT ID, HOST, TIME, COMMAND <> 'Sleep' OR EXISTS (SELECT 1 FROM information_schema.INNODB_TRX WHERE trx_mysql_thread_id = ID)
+		FROM information_schema.PROCESSLIST WHERE BINARY USER = ? AND ID <> CONNECTION_ID() ORDER BY ID`, c.Name)
 	if err != nil {
 		return nil, err
 	}
@@ -72,7 +73,7 @@ func (d driver) Sessions(ctx context.Context, s *session, c credential) ([]login
 	for rows.Next() {
 		var o logins.Session
 		var idle int64
-		if err := rows.Scan(&o.ID, &o.Client, &idle); err != nil {
+		if err := rows.Scan(&o.ID, &o.Client, &idle, &o.Busy); err != nil {
 			return nil, err
 		}
 		o.Since = time.Now().Add(-time.Duration(max(0, idle)) * time.Second)

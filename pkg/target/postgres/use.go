@@ -64,13 +64,13 @@ func (d driver) Sessions(ctx context.Context, conn *pgx.Conn, c credential) ([]l
 	case !sees:
 		return nil, errors.New("the admin lacks membership in pg_read_all_stats: 'GRANT pg_read_all_stats TO <admin>'")
 	}
-	rows, err := conn.Query(ctx, `SELECT pid, coalesce(host(client_addr) || ':' || client_port, 'local socket'), coalesce(application_name, ''), backend_start FROM pg_stat_activity
+	rows, err := conn.Query(ctx, `SELECT pid, coalesce(host(client_addr) || ':' || client_port, 'local socket'), coalesce(application_name, ''), backend_start, state IS DISTINCT FROM 'idle' FROM pg_stat_activity
 		WHERE usename = $1 AND pid <> pg_backend_pid() AND ($2::timestamptz IS NULL OR backend_start < $2) ORDER BY backend_start`, c.Name, orNull(c.State))
 	if err != nil {
 		return nil, err
 	}
 	return pgx.CollectRows(rows, func(row pgx.CollectableRow) (s logins.Session, err error) {
-		return s, row.Scan(&s.ID, &s.Client, &s.Program, &s.Since)
+		return s, row.Scan(&s.ID, &s.Client, &s.Program, &s.Since, &s.Busy)
 	})
 }
 

@@ -64,7 +64,7 @@ func (driver) Sessions(ctx context.Context, n *node, c credential) ([]logins.Ses
 		if fields["user"] != c.Name || err != nil || err2 != nil {
 			continue
 		}
-		out = append(out, logins.Session{Session: target.Session{Client: fields["addr"], Since: time.Now().Add(-time.Duration(age) * time.Second)}, ID: id})
+		out = append(out, logins.Session{Session: target.Session{Client: fields["addr"], Since: time.Now().Add(-time.Duration(age) * time.Second)}, ID: id, Busy: fields["multi"] != "-1" || strings.ContainsAny(fields["flags"], "bPx")})
 	}
 	slices.SortFunc(out, func(a, b logins.Session) int { return a.Since.Compare(b.Since) })
 	return out, nil

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/tradepulse/rotator/pkg/secret"
@@ -46,10 +47,12 @@ type Credential[K any] struct {
 	State K
 }
 
-// Session is an open session and the number that it has at its server.
+// Session is an open session and the number that it has at its server. Busy says that
+// it is in a transaction, or in a command.
 type Session struct {
 	target.Session
-	ID int64
+	ID   int64
+	Busy bool
 }
 
 // ErrReused says that whose sessions an account has is unknown.
@@ -69,6 +72,7 @@ func New[S, K any](c Config, d Driver[S, K]) (*Accounts[S, K], error) {
 // Base is what [Accounts] implements of a target. A driver embeds it.
 type Base interface {
 	target.Inspector
+	target.Ender
 	Capabilities() target.Capabilities
 	Propose(ctx context.Context, c target.Change) (secret.Value, error)
 	Verify(ctx context.Context, c target.Change) error
@@ -154,6 +158,19 @@ func (a *Accounts[S, K]) InUse(ctx context.Context, r target.Ref) (target.Usage,
 		return target.Usage{}, err
 	}
 	return out, nil
+}
+
+// End implements [target.Ender].
+func (a *Accounts[S, K]) End(ctx context.Context, r target.Ref, idle bool) error {
+	if a.Blind != "" {
+		return fmt.Errorf("%w: %s", target.ErrUnsupported, a.Blind)
+	}
+	for _, endpoint := range a.Endpoints {
+		if err := a.endAll(ctx, endpoint, r, idle); err != nil {
+			return fmt.Errorf("end sessions: %w", err)
+		}
+	}
+	return nil
 }
 
 func (a *Accounts[S, K]) sessions(ctx context.Context, s S, r target.Ref) ([]Session, error) {
@@ -268,21 +285,19 @@ func (a *Accounts[S, K]) drain(ctx context.Context, r target.Ref, d target.Drain
 	if !d.Terminate {
 		return nil
 	}
-	for _, endpoint := range a.Endpoints {
-		if err := a.endAll(ctx, endpoint, r); err != nil {
-			return fmt.Errorf("end sessions: %w", err)
-		}
-	}
-	return nil
+	return a.End(ctx, r, false)
 }
 
 // endAll ends the sessions at an endpoint and waits until they are gone: a server ends
 // them after it has answered.
-func (a *Accounts[S, K]) endAll(ctx context.Context, endpoint string, r target.Ref) error {
+func (a *Accounts[S, K]) endAll(ctx context.Context, endpoint string, r target.Ref, idle bool) error {
 	for {
 		open := 0
 		err := a.AsAdmin(ctx, endpoint, func(s S) error {
 			found, err := a.sessions(ctx, s, r)
+			if idle {
+				found = slices.DeleteFunc(found, func(f Session) bool { return f.Busy })
+			}
 			open = len(found)
 			for _, f := range found {
 				err = errors.Join(err, a.driver.End(ctx, s, f.ID))
