@@ -144,3 +144,44 @@ func TestAValkeyPasswordIsRotated(t *testing.T) {
 	}
 	r.rotate(false)
 }
+
+// TestADrainEndsSessions: a session that a person opened with the old value and forgot is
+// ended at the deadline of the drain, and the old value is refused afterwards.
+func TestADrainEndsSessions(t *testing.T) {
+	t.Parallel()
+	s := serverstest.StartValkey(t, true)
+	s.Do(t, "ACL", "SETUSER", "app", "on", ">Existing.Password-0123", "~*", "+@all")
+	s.Do(t, "ACL", "SETUSER", "rotator", "on", ">Admin.Password-01234", "+acl|save", "+acl|getuser", "+acl|setuser", "+client|list", "+client|kill")
+	r := newRotated(t, "valkey", "plaintext: true", s.Address, "alternating, drain: end-all, drain_deadline: 1s")
+	old := r.run(0, "", "get", string(databaseID))
+	l, err := target.ParseLogin(secret.NewValue([]byte(old)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	conn, err := serverstest.ValkeyLogin(s.Address, l.Username, l.Password)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(conn.Close)
+	r.run(0, "", "rotate", string(databaseID), "--timeout", "2m", "--again")
+	var version string
+	r.state("the consumer is waited for", func(s consumerView) bool {
+		version = s.Version
+		return s.Rollout == "waiting"
+	})
+	if _, err := conn.Do("PING"); err != nil {
+		t.Errorf("the session has ended before the drain: %v", err)
+	}
+	r.confirm(version)
+	r.state("the version before is retired", func(s consumerView) bool { return s.Rollout == "retired" })
+	if _, err := conn.Do("PING"); err == nil {
+		t.Error("the session is open still")
+	}
+	if conn, err := serverstest.ValkeyLogin(s.Address, l.Username, l.Password); err == nil {
+		conn.Close()
+		t.Error("the retired value still logs in")
+	}
+	if !strings.Contains(r.node.out.String(), "secret.sessions_ended") {
+		t.Error("the log does not say that sessions were ended")
+	}
+}

@@ -16,7 +16,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,7 @@ import httpx
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
 PATIENCE = 180.0  # the first start builds the program
+STOP = 20.0
 UNPRIVILEGED = 65534
 FIRST = "Orders-Password-Of-Before-1"  # of a user that existed before rotator
 
@@ -42,6 +43,7 @@ class Drill:
         """Run the drill, and raise when a step does not happen."""
         await self.start()
         caller = asyncio.create_task(self.call())
+        self.stack.callback(caller.cancel)
         old = await self.current()
         say("a rotation makes a new credential")
         await self.rotator("rotate", "ORDERS_DB", "--timeout", "2m")
@@ -123,9 +125,10 @@ class Drill:
             "--no-sync",
         ]
         made = await asyncio.create_subprocess_exec(
-            *drop, *initdb, "--locale=C", "--encoding=UTF8", stdout=asyncio.subprocess.DEVNULL, cwd="/"
+            *drop, *initdb, "--locale=C", "--encoding=UTF8", stdout=asyncio.subprocess.DEVNULL, cwd="/", start_new_session=True
         )
-        check(await made.wait() == 0, "initdb failed")
+        async with ended(made):
+            check(await made.wait() == 0, "initdb failed")
         options = ["listen_addresses=127.0.0.1", f"port={port}", f"unix_socket_directories={data}", "fsync=off"]
         command = [*drop, str(programs / "postgres"), "-D", str(data)]
         await self.program("postgres", [*command, *(part for option in options for part in ("-c", option))], {})
@@ -227,9 +230,10 @@ class Drill:
         """Run a command of rotator, and return what it prints."""
         running = await asyncio.create_subprocess_exec(
             *self.binary(), *args, "--config", str(self.config()), env={**os.environ, **self.environment()}, cwd=ROOT,
-            stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
+            stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE, start_new_session=True,
         )  # fmt: skip
-        out, errors = await running.communicate(value.encode())
+        async with ended(running):
+            out, errors = await running.communicate(value.encode())
         check(running.returncode in ok, f"rotator {' '.join(args)}: exit {running.returncode}\n{errors.decode()}")
         return out.decode()
 
@@ -248,7 +252,7 @@ class Drill:
             running = await asyncio.create_subprocess_exec(
                 *command, env={**os.environ, **env}, cwd="/" if name == "postgres" else ROOT, stdout=log, stderr=log, start_new_session=True
             )
-        self.stack.push_async_callback(end, running)
+        await self.stack.enter_async_context(ended(running))
 
     async def answer(self, url: str) -> None:
         """Wait until a page is there."""
@@ -275,11 +279,18 @@ def say(what: str) -> None:
     print(what, flush=True)
 
 
-async def end(running: asyncio.subprocess.Process) -> None:
-    """End a program as its operator would, with the program that it runs."""
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(running.pid, signal.SIGINT)  # for which PostgreSQL does not wait for its clients
-    await running.wait()
+@contextlib.asynccontextmanager
+async def ended(running: asyncio.subprocess.Process) -> AsyncIterator[None]:
+    """End a program in the end as its operator would, with the program that it runs."""
+    try:
+        yield
+    finally:
+        for number in (signal.SIGINT, signal.SIGKILL):  # for SIGINT PostgreSQL does not wait for its clients
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(running.pid, number)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(running.wait(), STOP)
+                break
 
 
 def free_address() -> str:
@@ -290,8 +301,10 @@ def free_address() -> str:
 
 
 async def drill(folder: Path) -> int:
-    """Run the drill in a folder, and return the exit code."""
-    async with contextlib.AsyncExitStack() as stack, httpx.AsyncClient(timeout=30) as http:
+    """Run the drill in a folder, and return the exit code. SIGTERM ends it, and every program that it has started."""
+    if task := asyncio.current_task():
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+    async with httpx.AsyncClient(timeout=30) as http, contextlib.AsyncExitStack() as stack:
         try:
             await Drill(folder, stack, http).run()
         except DrillError as err:
@@ -306,7 +319,10 @@ async def drill(folder: Path) -> int:
 def main() -> int:
     """Run the drill."""
     with tempfile.TemporaryDirectory() as folder:
-        return asyncio.run(drill(Path(folder)))
+        try:
+            return asyncio.run(drill(Path(folder)))
+        except asyncio.CancelledError:
+            return 128 + signal.SIGTERM
 
 
 if __name__ == "__main__":

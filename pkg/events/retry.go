@@ -73,6 +73,9 @@ const (
 	CodeStagedDeadline FailureCode = "staged_deadline"
 	// CodeBlocked: the previous version may not be retired yet.
 	CodeBlocked FailureCode = "blocked"
+	// CodeDrainOverdue: the target sees sessions of an older version, or cannot say that
+	// it sees none, after the deadline of the drain.
+	CodeDrainOverdue FailureCode = "drain_overdue"
 	// CodeInvalidPolicy: no value can satisfy the policy.
 	CodeInvalidPolicy FailureCode = "invalid_policy"
 	// CodeShape: the rotation would replace a document, or another value that is more

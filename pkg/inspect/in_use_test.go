@@ -27,11 +27,21 @@ func TestSessionsAtTheTargetAreShown(t *testing.T) {
 	for _, sessions := range []*events.InUse{open, nil} {
 		d.Retry.Attempt++
 		d.Retry.InUse = sessions
+		d.Retry.Failure = &events.Failure{Step: "drain", Code: events.CodeBlocked, Message: "still in use"}
+		if sessions != nil {
+			d.Retry.Failure.Code = events.CodeDrainOverdue
+		}
 		e := events.Event{ID: "retire", Type: events.TypeRetire, Source: "/test", Time: now, Data: d}
 		if _, err := s.bus.Arm(t.Context(), e, now.Add(time.Hour)); err != nil {
 			t.Fatal(err)
 		}
 		one := s.secrets("DB")[0]
+		if overdue := sessions != nil; one.NeedsAttention() != overdue || one.DrainOverdue != overdue {
+			t.Errorf("with sessions %+v: overdue %t, needs attention %t", sessions.Named(), one.DrainOverdue, one.NeedsAttention())
+		}
+		if p := one.Problems(); sessions != nil && (len(p) != 1 || !strings.Contains(p[0].Sentence, "does not drain at the target") || !strings.Contains(p[0].Sentence, "192.0.2.7:41234")) {
+			t.Errorf("problems %+v", p)
+		}
 		because := one.SafeToRevoke.Because
 		if shown := strings.Contains(because, "a session of 192.0.2.7:41234 at the target (in_use)"); shown != (sessions != nil) || shown && one.SafeToRevoke.Answer != rollout.AnswerNo {
 			t.Errorf("with sessions %+v: %s because %s", sessions.Named(), one.SafeToRevoke.Answer, because)

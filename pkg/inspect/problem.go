@@ -3,6 +3,7 @@ package inspect
 import (
 	"cmp"
 	"fmt"
+	"slices"
 	"regexp"
 	"strings"
 	"time"
@@ -37,8 +38,12 @@ func (s Secret) Problems() []Problem {
 	if p, ok := s.unscheduled(); ok {
 		out = append(out, p)
 	}
-	if s.Rollout == events.RolloutStalled {
-		out = append(out, s.stalled())
+	switch {
+	case s.Rollout == events.RolloutStalled:
+		out = append(out, s.stalled("its rollout has stalled", s.Blocking))
+	case s.DrainOverdue:
+		sessions := slices.DeleteFunc(slices.Clone(s.Blocking), func(b events.Blocker) bool { return b.Reason != events.BlockInUse })
+		out = append(out, s.stalled("its rollout does not drain at the target", sessions))
 	}
 	for _, f := range s.Findings {
 		if f.Severity == secret.SeverityError {
@@ -99,19 +104,19 @@ func (s Secret) last() string {
 	return fmt.Sprintf("the step %s failed: %s", s.Failure.Step, s.Failure.Message)
 }
 
-// stalled returns the problem of a rollout that stalled, with the command for what
+// stalled returns the problem of a rollout that does not move on, with the command for what
 // blocks it first.
-func (s Secret) stalled() Problem {
-	p := s.problem("its rollout has stalled", "", "rotator status "+s.arg())
+func (s Secret) stalled(sentence string, blocking []events.Blocker) Problem {
+	p := s.problem(sentence, "", "rotator status "+s.arg())
 	if s.Timeline != nil {
 		p.Since = s.Timeline.Since
 	}
-	if len(s.Blocking) == 0 {
+	if len(blocking) == 0 {
 		return p
 	}
-	b := s.Blocking[0]
+	b := blocking[0]
 	p.Sentence += ": it waits for " + Blocked(b)
-	if more := len(s.Blocking) - 1; more > 0 {
+	if more := len(blocking) - 1; more > 0 {
 		p.Sentence += fmt.Sprintf(", and %d more", more)
 	}
 	p.Command, p.Remedy = cmp.Or(s.unblock(b), p.Command), remedy(s, b)

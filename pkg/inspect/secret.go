@@ -71,6 +71,9 @@ type Secret struct {
 	// Forced is the last act on the versions before, if a person had them destroyed
 	// without proof.
 	Forced *Forced `json:"forced,omitempty"`
+	// DrainOverdue says that the target still sees sessions of an older version, or does
+	// not answer, after the deadline of the drain.
+	DrainOverdue bool `json:"drain_overdue,omitempty"`
 	// Error is why the secret, or what the bus says of it, cannot be read.
 	Error string `json:"error,omitempty"`
 
@@ -108,13 +111,13 @@ func show(e catalog.Entry) Secret {
 
 // NeedsAttention reports whether a person has to act: the secret cannot be read,
 // does not exist, is past its end, is not scheduled because of its tags, or its rollout
-// has stalled.
+// has stalled or does not drain.
 func (s Secret) NeedsAttention() bool {
 	switch s.Reason {
 	case scheduler.ReasonExpired, scheduler.ReasonNotFound, scheduler.ReasonDeleted, scheduler.ReasonInvalid, scheduler.ReasonCollision:
 		return true
 	default:
-		return s.Error != "" || s.Rollout == events.RolloutStalled
+		return s.Error != "" || s.DrainOverdue || s.Rollout == events.RolloutStalled
 	}
 }
 

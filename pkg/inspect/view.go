@@ -170,9 +170,14 @@ func (v *View) inUse(ctx context.Context, s *Secret, r rollout.Rollout) error {
 	if errors.Is(err, events.ErrUntrusted) {
 		return nil // it says nothing
 	}
-	open := timer.Event.Data.Retry.InUse.Named()
-	if err != nil || timer.Event.Data.VersionID != s.VersionID || len(open) == 0 {
+	if err != nil || timer.Event.Data.VersionID != s.VersionID {
 		return err
+	}
+	retry := timer.Event.Data.Retry
+	s.DrainOverdue = retry.Failure != nil && retry.Failure.Code == events.CodeDrainOverdue
+	open := retry.InUse.Named()
+	if len(open) == 0 {
+		return nil
 	}
 	s.Blocking = append(s.Blocking, open...)
 	s.SafeToRevoke.Waiting = append(s.SafeToRevoke.Waiting, open...)

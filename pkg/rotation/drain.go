@@ -77,13 +77,21 @@ func (r *Rotator) drained(ctx context.Context, spec secret.Spec, meta secret.Met
 	for _, v := range versions {
 		u, err := r.inUse(ctx, in, target.Ref{Secret: spec.ID, Version: v.ID})
 		if err != nil {
-			err = fmt.Errorf("%w: use of version %s at the target is unknown: %w", errBlocked, v.ID, err)
+			err = fmt.Errorf("%w: use of version %s at the target is unknown: %w", blockedSince(spec, logged, now), v.ID, err)
 			return side, stepError{stepDrain, events.RetryAfter(err, drainRetry(window))}
 		}
 		open = append(open, clients(v.ID, u, now.Add(-window))...)
 		side.samples = append(side.samples, events.TargetSample{At: now, VersionID: v.ID, Sessions: len(u.Sessions), LastUsed: u.LastUsed})
 	}
-	return side, r.quiet(ctx, spec, order, open, window, now)
+	if len(open) > 0 {
+		why := blockedSince(spec, logged, now)
+		if err := r.end(ctx, spec, t, versions, logged, now); err != nil {
+			why = fmt.Errorf("%w: %w", why, err)
+		}
+		err := r.inUseError(ctx, spec, open, why)
+		return side, stepError{stepDrain, events.RetryAfter(err, drainRetry(window))}
+	}
+	return side, quiet(order, window, now)
 }
 
 // drainRetry is how soon the target is asked again: several times in a window, and
@@ -92,17 +100,24 @@ func drainRetry(window time.Duration) time.Duration {
 	return min(max(window/5, 5*time.Second), retireRetry)
 }
 
-// quiet decides about the clients that a try has seen.
-func (r *Rotator) quiet(ctx context.Context, spec secret.Spec, order events.Data, open []events.Blocker, window time.Duration, now time.Time) error {
-	if len(open) > 0 {
-		var named []string
-		for _, b := range open[:min(len(open), maxNamed)] {
-			named = append(named, strings.TrimSpace(b.Instance+" "+b.Detail))
-		}
-		r.log.LogAttrs(ctx, slog.LevelWarn, "secret.in_use", slog.String("secret_id", string(spec.ID)), slog.Int("sessions", len(open)), slog.Any("clients", named))
-		err := fmt.Errorf("%w: sessions with an older version are open at the target (%d): %s", errBlocked, len(open), strings.Join(named, ", "))
-		return stepError{stepDrain, events.RetryAfter(&drainError{open: &events.InUse{Total: len(open), Sessions: open[:min(len(open), maxNamed)]}, err: err}, drainRetry(window))}
+// inUseError names the clients that a try has seen, in the log and for the next try.
+func (r *Rotator) inUseError(ctx context.Context, spec secret.Spec, open []events.Blocker, why error) error {
+	var named []string
+	for _, b := range open[:min(len(open), maxNamed)] {
+		named = append(named, strings.TrimSpace(b.Instance+" "+b.Detail))
 	}
+	level := slog.LevelWarn
+	if errors.Is(why, errDrainOverdue) {
+		level = slog.LevelError
+	}
+	r.log.LogAttrs(ctx, level, "secret.in_use", slog.String("secret_id", string(spec.ID)), slog.Int("sessions", len(open)), slog.Any("clients", named),
+		slog.Bool("overdue", level == slog.LevelError))
+	err := fmt.Errorf("%w: sessions with an older version are open at the target (%d): %s", why, len(open), strings.Join(named, ", "))
+	return &drainError{open: &events.InUse{Total: len(open), Sessions: open[:min(len(open), maxNamed)]}, err: err}
+}
+
+// quiet returns an error unless no session has been seen for the whole window.
+func quiet(order events.Data, window time.Duration, now time.Time) error {
 	since := order.Retry.QuietSince
 	if since.IsZero() || since.After(now) {
 		since = now

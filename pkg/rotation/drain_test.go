@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -211,5 +212,72 @@ func TestALastUseHoldsARetirementBack(t *testing.T) {
 	d.w.usage.LastUsed, d.order.Retry.QuietSince = time.Now().Add(-time.Hour), time.Now().Add(-time.Hour)
 	if err := d.try(t); err != nil || d.w.revoked != 1 {
 		t.Errorf("%v, %d revoked", err, d.w.revoked)
+	}
+}
+
+// ended is a target that ends sessions.
+type ended struct {
+	watched
+	calls []bool
+}
+
+func (e *ended) End(_ context.Context, _ target.Ref, idle bool) error {
+	e.calls = append(e.calls, idle)
+	if !idle {
+		e.usage.Sessions = nil
+	}
+	return e.err
+}
+
+// TestTheDeadlineOfADrain: until it nothing but the wait happens. Then wait alerts and ends
+// nothing, and the other modes end sessions again at each try; no mode revokes a version
+// while a session of it is open.
+func TestTheDeadlineOfADrain(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		drain   secret.Drain
+		began   time.Duration
+		overdue bool
+		ends    []bool
+	}{
+		{secret.Drain{}, 59 * time.Minute, false, nil},
+		{secret.Drain{}, time.Hour, true, nil},
+		{secret.Drain{Mode: secret.DrainWait, Deadline: time.Minute}, time.Minute, true, nil},
+		{secret.Drain{Mode: secret.DrainWait, Deadline: -1}, 24 * time.Hour, false, nil},
+		{secret.Drain{Mode: secret.DrainEndAll, Deadline: -1}, 24 * time.Hour, false, nil},
+		{secret.Drain{Mode: secret.DrainEndAll}, 59 * time.Minute, false, nil},
+		{secret.Drain{Mode: secret.DrainEndAll}, time.Hour, false, []bool{false}},
+		{secret.Drain{Mode: secret.DrainEndIdle}, time.Hour, false, []bool{true}},
+		{secret.Drain{Mode: secret.DrainEndIdle}, 2 * time.Hour, true, []bool{true}},
+	} {
+		e := &ended{watched: watched{Target: target.ValueOnly{}, can: target.InUseSessions}}
+		var timer armed
+		x := newRetirement(t, func(cfg *rotation.Config) {
+			cfg.Timers = &timer
+			cfg.TargetFor = func(context.Context, secret.Spec) (target.Target, error) { return e, nil }
+			st, _ := cfg.Stores.Get("mem")
+			cfg.Catalog, cfg.Stores = rotation.Configured(t, st, secret.Spec{ID: "ID", Store: "mem", Services: []string{"api"}, Create: true, Fence: 1, Drain: c.drain})
+		})
+		d := &draining{retirement: x, w: &e.watched}
+		d.order = x.rollout(events.RolloutDraining, time.Now().Add(-c.began))
+		d.log(t, d.order)
+		e.usage.Sessions = []target.Session{{Client: "192.0.2.7:41234"}}
+		err := x.retire(t, d.order)
+		if err == nil || !strings.Contains(err.Error(), "192.0.2.7") || e.revoked > 0 {
+			t.Errorf("%+v: %v, %d revoked", c, err, e.revoked)
+		}
+		if rerr := x.r.Retry(t.Context(), events.Delivery{Event: events.Event{Type: events.TypeRetire, Data: d.order}}, err); rerr != nil {
+			t.Fatal(rerr)
+		}
+		retry := timer.event.Data.Retry
+		if overdue := retry.Failure.Code == events.CodeDrainOverdue; overdue != c.overdue {
+			t.Errorf("%+v: failure %+v", c, retry.Failure)
+		}
+		if !slices.Equal(e.calls, c.ends) {
+			t.Errorf("%+v: End was called with %v", c, e.calls)
+		}
+		if len(retry.InUse.Named()) != 1 || !retry.QuietSince.IsZero() {
+			t.Errorf("%+v: the next try knows %+v", c, retry)
+		}
 	}
 }

@@ -53,6 +53,9 @@ func (s Spec) Validate() error {
 	if !slices.Contains([]RolloutMode{"", RolloutActivate, RolloutPrepare}, s.Rollout) {
 		bad("rollout %q is unknown, use %s or %s", s.Rollout, RolloutActivate, RolloutPrepare)
 	}
+	if !slices.Contains([]DrainMode{"", DrainWait, DrainEndIdle, DrainEndAll}, s.Drain.Mode) {
+		bad("drain %q is unknown, use %s, %s or %s", s.Drain.Mode, DrainWait, DrainEndIdle, DrainEndAll)
+	}
 	if _, err := ParseStrategy(string(cmp.Or(s.Strategy, StrategyGenerate))); err != nil {
 		bad("%w", err)
 	}

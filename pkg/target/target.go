@@ -42,8 +42,8 @@ var ErrUnsupported = errors.New("not supported by the target")
 // has a deadline and returns soon after its context ends: until then it holds a slot of
 // the worker.
 //
-// A target that can do more also implements [Inspector], [Suspender] or
-// [Lister].
+// A target that can do more also implements [Inspector], [Ender],
+// [Suspender] or [Lister].
 type Target interface {
 	// Capabilities says what a rotation may expect. It is constant.
 	Capabilities() Capabilities
@@ -66,6 +66,15 @@ type Target interface {
 type Inspector interface {
 	// InUse returns the use of a credential, or ErrUnsupported.
 	InUse(ctx context.Context, r Ref) (Usage, error)
+}
+
+// Ender is implemented by targets that can end the sessions of a credential and leave it
+// valid.
+type Ender interface {
+	// End ends the open sessions, or only those that are idle: between two transactions,
+	// commands or messages. It returns ErrUnsupported where the target does not know
+	// whose a session is.
+	End(ctx context.Context, r Ref, idle bool) error
 }
 
 // Suspender is implemented by targets that can make a credential invalid in a

@@ -67,6 +67,7 @@ func (c *Config) spec(s Secret) (secret.Spec, error) {
 		Deadline:      time.Duration(s.Deadline),
 		Fence:         time.Duration(s.Fence),
 		Retire:        secret.RetireMode(s.Retire),
+		Drain:         secret.Drain{Mode: secret.DrainMode(s.Target.Drain), Deadline: time.Duration(s.Target.DrainDeadline)},
 		Create:        s.Create != nil && *s.Create,
 		Disabled:      s.Disabled != nil && *s.Disabled,
 	}

@@ -48,6 +48,12 @@ type SecretTarget struct {
 	// works until no service uses it, or one (single), whose old value fails at once.
 	// Without it alternating where the target knows that.
 	Strategy string `json:"strategy,omitzero" jsonschema:"enum=alternating,enum=single"`
+	// What becomes of sessions with the old value that are open at drain_deadline: an
+	// alert (wait), the end of those that are idle (end-idle), or of all (end-all).
+	// Without it wait. The old value is not revoked before they are gone.
+	Drain string `json:"drain,omitzero" jsonschema:"enum=wait,enum=end-idle,enum=end-all"`
+	// Counts from the end of the grace period. Without it 1h.
+	DrainDeadline Duration `json:"drain_deadline,omitzero"`
 }
 
 // Postgres is a PostgreSQL server, version 14 or later, whose roles are rotated.
@@ -194,6 +200,10 @@ func (k *checker) target(at []string, s Secret) {
 		if other.Target.Name == s.Target.Name && other.Target.User == s.Target.User && s.Target.User != "" {
 			k.report(append(at, "user"), fmt.Sprintf("secrets[%d] has the same account", i), "give each secret an account of its own: two would change its password in turns")
 		}
+	}
+	_, hook := t.Options.(*Hook)
+	if ends := s.Target.Drain != "" && s.Target.Drain != string(secret.DrainWait); ends && (hook || t.Options.blind(s.Target)) {
+		k.report(append(at, "drain"), "the target does not know whose a session is, so it ends none", "remove it")
 	}
 	t.Options.checkSecret(k, at, s)
 }

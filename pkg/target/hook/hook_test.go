@@ -126,9 +126,10 @@ func (a *api) login(_ context.Context, v secret.Value) (targettest.Session, erro
 // noSession: an API has none.
 type noSession struct{}
 
-func (noSession) Address() string           { return "" }
-func (noSession) Use(context.Context) error { return nil }
-func (noSession) Close()                    {}
+func (noSession) Address() string             { return "" }
+func (noSession) Use(context.Context) error   { return nil }
+func (noSession) Begin(context.Context) error { return nil }
+func (noSession) Close()                      {}
 
 func (a *api) loseNext(user string) {
 	a.mu.Lock()

@@ -2,7 +2,6 @@ package mysql
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -28,7 +27,7 @@ var (
 )
 
 func (t *Target) rights() []right {
-	if t.blind() != nil {
+	if t.accounts.Blind != "" {
 		return []right{rightSelect, rightCreate}
 	}
 	return []right{rightSelect, rightCreate, rightProcess, rightKill}
@@ -61,22 +60,10 @@ func (t *Target) missing(ctx context.Context, s *session, wanted ...right) ([]st
 	return out, nil
 }
 
-// firstMissing returns an error that names the right to grant next, nil for none.
-func (t *Target) firstMissing(ctx context.Context, s *session, wanted ...right) error {
-	if len(wanted) == 0 {
-		wanted = t.rights()
-	}
-	all, err := t.missing(ctx, s, wanted...)
-	if err != nil || len(all) == 0 {
-		return err
-	}
-	return errors.New("the admin lacks " + all[0])
-}
-
 // Check implements [target.Checker].
 func (t *Target) Check(ctx context.Context) (target.Report, error) {
 	var r target.Report
-	err := t.asAdmin(ctx, t.cfg.Endpoints[0], func(s *session) (err error) {
+	err := t.accounts.AsAdmin(ctx, t.cfg.Endpoints[0], func(s *session) (err error) {
 		if err := s.conn.QueryRowContext(ctx, "SELECT VERSION(), CURRENT_USER()").Scan(&r.Server, &r.Admin); err != nil {
 			return err
 		}
@@ -88,8 +75,8 @@ func (t *Target) Check(ctx context.Context) (target.Report, error) {
 		r.Missing, err = t.missing(ctx, s, t.rights()...)
 		return err
 	})
-	if err := t.blind(); err != nil {
-		r.Notes = append(r.Notes, "who uses an old password is unknown ("+err.Error()+"): a retirement relies on the reports of the instances alone")
+	if why := t.accounts.Blind; why != "" {
+		r.Notes = append(r.Notes, "who uses an old password is unknown ("+why+"): a retirement relies on the reports of the instances alone")
 	}
 	return r, err
 }

@@ -72,20 +72,13 @@ func number(err error) uint16 {
 	return 0
 }
 
-// asAdmin runs f in a session of the admin at an endpoint, in which a quote is the only
+// driver is what the accounts need of a target.
+type driver struct{ *Target }
+
+// Session implements [logins.Driver]. In the statements of f a quote is the only
 // character that a string escapes.
-func (t *Target) asAdmin(ctx context.Context, endpoint string, f func(*session) error) error {
-	v, err := t.cfg.Admin(ctx)
-	if err != nil {
-		return fmt.Errorf("read the admin secret: %w", err)
-	}
-	l, err := target.ParseLogin(v)
-	if err != nil {
-		return fmt.Errorf("admin secret: %w", err)
-	}
-	in := false
-	err = t.connect(ctx, endpoint, l, "", func(conn *sql.Conn) error {
-		in = true
+func (d driver) Session(ctx context.Context, endpoint string, l target.Login, f func(*session) error) error {
+	return d.connect(ctx, endpoint, l, "", func(conn *sql.Conn) error {
 		s := &session{conn: conn}
 		var version string
 		if err := conn.QueryRowContext(ctx, "SELECT VERSION()").Scan(&version); err != nil {
@@ -95,29 +88,29 @@ func (t *Target) asAdmin(ctx context.Context, endpoint string, f func(*session) 
 		if err := s.exec(ctx, "SET SESSION sql_mode = 'NO_BACKSLASH_ESCAPES'"); err != nil {
 			return err
 		}
-		err := f(s)
-		if slices.Contains(denied, number(err)) {
-			err = errors.Join(t.firstMissing(ctx, s), err)
-		}
-		return err
+		return f(s)
 	})
-	if err != nil && !in {
-		err = fmt.Errorf("log in as admin: %w", err)
-	}
-	return secret.Scrub(err, v)
 }
 
-// change runs f in a session of the admin at the primary server, one at a time for each
-// user. The server has no transactions for accounts: f finds out what was done before.
-func (t *Target) change(ctx context.Context, f func(*session) error) error {
-	return t.asAdmin(ctx, t.cfg.Endpoints[0], func(s *session) error {
-		sum := sha256.Sum256([]byte(t.cfg.User))
+// Denied implements [logins.Driver].
+func (d driver) Denied(ctx context.Context, s *session, err error) error {
+	if !slices.Contains(denied, number(err)) {
+		return nil
+	}
+	return logins.Lacks(d.missing(ctx, s, d.rights()...))
+}
+
+// Change implements [logins.Driver]: f runs at the primary server. The server has no
+// transactions for accounts: f finds out what was done before.
+func (d driver) Change(ctx context.Context, f func(*session) error) error {
+	return d.accounts.AsAdmin(ctx, d.cfg.Endpoints[0], func(s *session) error {
+		sum := sha256.Sum256([]byte(d.cfg.User))
 		var locked sql.NullBool
 		if err := s.conn.QueryRowContext(ctx, "SELECT GET_LOCK(?, ?)", "rotator "+hex.EncodeToString(sum[:16]), lockTimeout).Scan(&locked); err != nil {
 			return err
 		}
 		if !locked.Bool {
-			return fmt.Errorf("another worker has changed account %q for %d seconds", t.cfg.User, lockTimeout)
+			return fmt.Errorf("another worker has changed account %q for %d seconds", d.cfg.User, lockTimeout)
 		}
 		return f(s)
 	})
@@ -146,9 +139,9 @@ func (s *session) texts(ctx context.Context, query string, args ...any) ([]strin
 	return out, rows.Err()
 }
 
-// login opens a session with a value, checks whose it is, and closes it.
-func (t *Target) login(ctx context.Context, endpoint string, l target.Login) error {
-	return t.connect(ctx, endpoint, l, cmp.Or(l.DBName, t.cfg.Database), func(conn *sql.Conn) error {
+// Login implements [logins.Driver].
+func (d driver) Login(ctx context.Context, endpoint string, l target.Login) error {
+	return d.connect(ctx, endpoint, l, cmp.Or(l.DBName, d.cfg.Database), func(conn *sql.Conn) error {
 		var account string
 		if err := conn.QueryRowContext(ctx, "SELECT CURRENT_USER()").Scan(&account); err != nil {
 			return err

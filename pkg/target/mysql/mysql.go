@@ -73,10 +73,14 @@ type Config struct {
 	Read func(context.Context, secret.VersionID) (secret.Value, error)
 }
 
+// base has the methods that every target of logins has.
+type base = logins.Base
+
 // Target manages the accounts of one secret. It keeps no connection.
 type Target struct {
+	base
 	cfg      Config
-	accounts logins.Accounts
+	accounts *logins.Accounts[*session, []account]
 }
 
 var (
@@ -89,11 +93,20 @@ var (
 // New returns a Target. It makes no call.
 func New(c Config) (*Target, error) {
 	c.Strategy = cmp.Or(c.Strategy, Alternating)
-	t := &Target{c, logins.Accounts{Engine: "mysql", Endpoints: c.Endpoints, Database: c.Database, User: c.User, Strategy: c.Strategy, Lag: c.Lag, Read: c.Read}}
-	if c.Admin == nil {
-		return nil, errors.New("mysql: the configuration needs Admin")
+	t := &Target{cfg: c}
+	common := logins.Config{
+		Engine: "mysql", Endpoints: c.Endpoints, Database: c.Database, User: c.User, Strategy: c.Strategy, Lag: c.Lag, Admin: c.Admin, Read: c.Read, SingleOverlap: target.OverlapDual,
 	}
-	if err := errors.Join(t.accounts.Check(), CheckNames(c.User, c.Strategy)); err != nil {
+	switch {
+	case c.Pooler:
+		common.Blind = "services reach the server through a pooler, whose sessions are not theirs"
+	case c.Strategy == Single:
+		common.Blind = "the server does not say with which of two passwords a session was opened"
+	}
+	var err error
+	t.accounts, err = logins.New(common, driver{t})
+	t.base = t.accounts
+	if err := errors.Join(err, CheckNames(c.User, c.Strategy)); err != nil {
 		return nil, fmt.Errorf("mysql: %w", err)
 	}
 	return t, nil
@@ -113,34 +126,6 @@ func CheckNames(user string, s Strategy) error {
 	return nil
 }
 
-// Capabilities implements [target.Target].
-func (t *Target) Capabilities() target.Capabilities {
-	c := target.Capabilities{Overlap: target.OverlapAlternate, InUse: target.InUseSessions, Lag: t.cfg.Lag, Drains: true}
-	if t.cfg.Strategy == Single {
-		c.Overlap = target.OverlapDual
-	}
-	if t.blind() != nil {
-		c.InUse, c.Drains = target.InUseUnknown, false
-	}
-	return c
-}
-
-// blind returns why the sessions of a credential are unknown, nil if they are known.
-func (t *Target) blind() error {
-	switch {
-	case t.cfg.Pooler:
-		return fmt.Errorf("%w: services reach the server through a pooler, whose sessions are not theirs", target.ErrUnsupported)
-	case t.cfg.Strategy == Single:
-		return fmt.Errorf("%w: the server does not say with which of two passwords a session was opened", target.ErrUnsupported)
-	}
-	return nil
-}
-
-// Propose implements [target.Target].
-func (t *Target) Propose(ctx context.Context, c target.Change) (secret.Value, error) {
-	return t.accounts.Propose(ctx, c)
-}
-
 // Apply implements [target.Target].
 func (t *Target) Apply(ctx context.Context, c target.Change) (target.Ref, error) {
 	l, err := t.accounts.Pending(ctx, c)
@@ -158,7 +143,7 @@ func (t *Target) Apply(ctx context.Context, c target.Change) (target.Ref, error)
 		}
 	}
 	ref := target.Ref{Secret: c.Spec.ID, Version: c.To, Name: l.Username}
-	return ref, t.change(ctx, func(s *session) error { return t.set(ctx, s, l, current.Password) })
+	return ref, (driver{t}).Change(ctx, func(s *session) error { return t.set(ctx, s, l, current.Password) })
 }
 
 // set gives an account a password, and leaves it a second one.
@@ -192,20 +177,6 @@ func (t *Target) set(ctx context.Context, s *session, l target.Login, second str
 	return nil
 }
 
-// Verify implements [target.Target] by a fresh login on every endpoint.
-func (t *Target) Verify(ctx context.Context, c target.Change) error {
-	return t.accounts.Verify(ctx, server{t}, c)
-}
-
-// Revoke implements [target.Target]: the account is locked, or one of two passwords
-// taken away, then its sessions drain, then the old value is tried.
-func (t *Target) Revoke(ctx context.Context, r target.Ref, d target.Drain) error {
-	if t.blind() != nil {
-		d = target.Drain{}
-	}
-	return t.accounts.Revoke(ctx, server{t}, r, d)
-}
-
 // Suspend implements [target.Suspender].
 func (t *Target) Suspend(ctx context.Context, r target.Ref) error {
 	if t.cfg.Strategy == Single {
@@ -224,15 +195,8 @@ func (t *Target) Resume(ctx context.Context, r target.Ref) error {
 
 // alter changes the account of a credential.
 func (t *Target) alter(ctx context.Context, r target.Ref, clause func(*session, account) string) error {
-	return t.change(ctx, func(s *session) error {
-		found, err := t.locate(ctx, s, r)
-		if err != nil || found.name == "" || found.replaced {
-			return err
-		}
-		if err := t.accounts.Spare(ctx, found.name); err != nil {
-			return err
-		}
-		for _, a := range found.accounts {
+	return t.accounts.Alter(ctx, r, func(s *session, c credential) error {
+		for _, a := range c.State {
 			if err := s.exec(ctx, "ALTER USER "+a.grantee()+clause(s, a)); err != nil {
 				return err
 			}
@@ -254,7 +218,7 @@ func (t *Target) removePassword(ctx context.Context, r target.Ref) error {
 	if old == current.Password {
 		return errors.New("it is the password of the current version")
 	}
-	return t.change(ctx, func(s *session) error {
+	return (driver{t}).Change(ctx, func(s *session) error {
 		own, err := s.accounts(ctx, t.cfg.User)
 		if err != nil {
 			return err
@@ -295,7 +259,7 @@ func (t *Target) restorePassword(ctx context.Context, r target.Ref) error {
 	if err != nil {
 		return err
 	}
-	return t.change(ctx, func(s *session) error {
+	return (driver{t}).Change(ctx, func(s *session) error {
 		if !s.mariadb {
 			return fmt.Errorf("%w: MySQL does not take a second password back", target.ErrUnsupported)
 		}
@@ -307,53 +271,4 @@ func (t *Target) restorePassword(ctx context.Context, r target.Ref) error {
 		}
 		return err
 	})
-}
-
-// locate finds the account of a reference: by the value of its version, or, without
-// one, as the account that is not the current one.
-func (t *Target) locate(ctx context.Context, s *session, r target.Ref) (located, error) {
-	old, err := t.cfg.Read(ctx, r.Version)
-	if err != nil {
-		return t.locateOther(ctx, s)
-	}
-	l, err := t.accounts.Parse(old)
-	if err != nil {
-		return located{}, fmt.Errorf("version %s: %w", r.Version, err)
-	}
-	found, err := s.accounts(ctx, l.Username)
-	if err != nil || len(found) == 0 {
-		return located{}, err
-	}
-	out := located{name: l.Username, accounts: found, replaced: true}
-	for i, a := range found {
-		found[i].dead = a.revoked(l.Password)
-		out.replaced = out.replaced && !found[i].dead && a.index(l.Password) < 0
-	}
-	return out, nil
-}
-
-// locateOther returns the account that is not the current one, unless it was changed
-// later: it has the pending version then.
-func (t *Target) locateOther(ctx context.Context, s *session) (located, error) {
-	current, err := t.accounts.Current(ctx)
-	if err != nil {
-		return located{}, err
-	}
-	now, err := s.accounts(ctx, current.Username)
-	if err != nil {
-		return located{}, err
-	}
-	name := t.accounts.Other(current.Username)
-	other, err := s.accounts(ctx, name)
-	if err != nil || len(other) == 0 {
-		return located{}, err
-	}
-	return located{name, other, lastChange(other) > lastChange(now)}, nil
-}
-
-// located is what a [target.Ref] stands for.
-type located struct {
-	name     string // "" for none
-	accounts []account
-	replaced bool // the account has had the password of another version since
 }

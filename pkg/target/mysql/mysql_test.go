@@ -165,6 +165,11 @@ func (s session) Use(ctx context.Context) error {
 	return err
 }
 
+func (s session) Begin(ctx context.Context) error {
+	_, err := s.conn.Exec(ctx, "START TRANSACTION WITH CONSISTENT SNAPSHOT")
+	return err
+}
+
 func (s session) Close() { _ = s.conn.Close() }
 
 // TestNames: what no server can have is refused before it is asked.

@@ -2,65 +2,78 @@ package mysql
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"time"
 
 	"github.com/tradepulse/rotator/pkg/target"
+	"github.com/tradepulse/rotator/pkg/target/internal/logins"
 )
 
-// InUse implements [target.Inspector]: the sessions of the account on every endpoint.
-// The server does not say when a session was opened. Once the account has the password
-// of another version, whose they are is unknown.
-func (t *Target) InUse(ctx context.Context, r target.Ref) (target.Usage, error) {
-	if err := t.blind(); err != nil {
-		return target.Usage{}, err
+// credential has the account once for each host.
+type credential = logins.Credential[[]account]
+
+// Locate implements [logins.Driver]: it finds the account by the value of its version,
+// or, without one, as the account that is not the current one.
+func (d driver) Locate(ctx context.Context, s *session, r target.Ref) (credential, error) {
+	old, err := d.cfg.Read(ctx, r.Version)
+	if err != nil {
+		return d.locateOther(ctx, s)
 	}
-	var out target.Usage
-	for _, endpoint := range t.cfg.Endpoints {
-		err := t.asAdmin(ctx, endpoint, func(s *session) error {
-			found, err := t.locate(ctx, s, r)
-			if err != nil || found.name == "" {
-				return err
-			}
-			if found.replaced {
-				return fmt.Errorf("%w: account %q was given to another version", target.ErrUnsupported, found.name)
-			}
-			open, err := t.sessions(ctx, s, found.name)
-			for _, o := range open {
-				out.Sessions = append(out.Sessions, o.Session)
-			}
-			return err
-		})
-		if err != nil {
-			return target.Usage{}, fmt.Errorf("sessions at %s: %w", endpoint, err)
-		}
+	l, err := d.accounts.Parse(old)
+	if err != nil {
+		return credential{}, fmt.Errorf("version %s: %w", r.Version, err)
+	}
+	found, err := s.accounts(ctx, l.Username)
+	if err != nil || len(found) == 0 {
+		return credential{}, err
+	}
+	out := credential{Name: l.Username, State: found, Replaced: true}
+	for i, a := range found {
+		found[i].dead = a.revoked(l.Password)
+		out.Replaced = out.Replaced && !found[i].dead && a.index(l.Password) < 0
 	}
 	return out, nil
 }
 
-// thread is a session at the server.
-type thread struct {
-	target.Session
-	id int64
+// locateOther returns the account that is not the current one, unless it was changed
+// later: it has the pending version then.
+func (d driver) locateOther(ctx context.Context, s *session) (credential, error) {
+	current, err := d.accounts.Current(ctx)
+	if err != nil {
+		return credential{}, err
+	}
+	now, err := s.accounts(ctx, current.Username)
+	if err != nil {
+		return credential{}, err
+	}
+	name := d.accounts.Other(current.Username)
+	other, err := s.accounts(ctx, name)
+	if err != nil || len(other) == 0 {
+		return credential{}, err
+	}
+	return credential{Name: name, Replaced: lastChange(other) > lastChange(now), State: other}, nil
 }
 
-// sessions returns those of an account. Their age is that of the last statement: they
-// are at least as old.
-func (t *Target) sessions(ctx context.Context, s *session, name string) ([]thread, error) {
-	if err := t.firstMissing(ctx, s, rightProcess); err != nil {
+// Sessions implements [logins.Driver]. The server does not say when a session was opened:
+// the age is that of its last statement, and the session at least as old.
+func (d driver) Sessions(ctx context.Context, s *session, c credential) ([]logins.Session, error) {
+	if c.Replaced {
+		return nil, logins.ErrReused
+	}
+	if err := logins.Lacks(d.missing(ctx, s, rightProcess)); err != nil {
 		return nil, err
 	}
-	rows, err := s.conn.QueryContext(ctx, "SELECT ID, HOST, TIME FROM information_schema.PROCESSLIST WHERE BINARY USER = ? AND ID <> CONNECTION_ID() ORDER BY ID", name)
+	rows, err := s.conn.QueryContext(ctx, `SELECT ID, HOST, TIME, COMMAND <> 'Sleep' OR EXISTS (SELECT 1 FROM information_schema.INNODB_TRX WHERE trx_mysql_thread_id = ID)
+		FROM information_schema.PROCESSLIST WHERE BINARY USER = ? AND ID <> CONNECTION_ID() ORDER BY ID`, c.Name)
 	if err != nil {
 		return nil, err
 	}
 	defer rows.Close()
-	var out []thread
+	var out []logins.Session
 	for rows.Next() {
-		var o thread
+		var o logins.Session
 		var idle int64
-		if err := rows.Scan(&o.id, &o.Client, &idle); err != nil {
+		if err := rows.Scan(&o.ID, &o.Client, &idle, &o.Busy); err != nil {
 			return nil, err
 		}
 		o.Since = time.Now().Add(-time.Duration(max(0, idle)) * time.Second)
@@ -69,53 +82,22 @@ func (t *Target) sessions(ctx context.Context, s *session, name string) ([]threa
 	return out, rows.Err()
 }
 
-// server is what the accounts need of a target.
-type server struct{ *Target }
-
-// Login implements [logins.Server].
-func (s server) Login(ctx context.Context, endpoint string, l target.Login) error {
-	return s.login(ctx, endpoint, l)
-}
-
-// Disable implements [logins.Server].
-func (s server) Disable(ctx context.Context, r target.Ref) error {
-	if s.cfg.Strategy == Single {
-		return s.removePassword(ctx, r)
-	}
-	return s.alter(ctx, r, (*session).buried)
-}
-
-// InUse implements [target.Inspector]. Sessions that are not known to be those of the
-// credential are not drained.
-func (s server) InUse(ctx context.Context, r target.Ref) (target.Usage, error) {
-	u, err := s.Target.InUse(ctx, r)
-	if errors.Is(err, target.ErrUnsupported) {
+// End implements [logins.Driver].
+func (driver) End(ctx context.Context, s *session, id int64) error {
+	err := s.exec(ctx, fmt.Sprintf("KILL CONNECTION %d", id))
+	if number(err) == noSuchThread {
 		err = nil
 	}
-	return u, err
-}
-
-// End implements [logins.Server].
-func (s server) End(ctx context.Context, endpoint string, r target.Ref) (open int, err error) {
-	err = s.asAdmin(ctx, endpoint, func(admin *session) error {
-		found, err := s.locate(ctx, admin, r)
-		if err != nil || found.name == "" || found.replaced {
-			return err
-		}
-		threads, err := s.sessions(ctx, admin, found.name)
-		if err != nil {
-			return err
-		}
-		open = len(threads)
-		for _, o := range threads {
-			if err := admin.exec(ctx, fmt.Sprintf("KILL CONNECTION %d", o.id)); err != nil && number(err) != noSuchThread {
-				return err
-			}
-		}
-		return nil
-	})
-	return open, err
+	return err
 }
 
 // noSuchThread is the error of a session that has ended already.
 const noSuchThread = 1094
+
+// Disable implements [logins.Driver].
+func (d driver) Disable(ctx context.Context, r target.Ref) error {
+	if d.cfg.Strategy == Single {
+		return d.removePassword(ctx, r)
+	}
+	return d.alter(ctx, r, (*session).buried)
+}

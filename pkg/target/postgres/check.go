@@ -2,7 +2,6 @@ package postgres
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -37,10 +36,10 @@ func (t *Target) roles() []string {
 }
 
 // missing returns the rights that the admin lacks.
-func (t *Target) missing(ctx context.Context, q querier) ([]string, error) {
+func (t *Target) missing(ctx context.Context, conn *pgx.Conn) ([]string, error) {
 	var out []string
 	for _, r := range rights {
-		found, err := texts(ctx, q, r, t.roles())
+		found, err := texts(ctx, conn, r, t.roles())
 		if err != nil {
 			return nil, err
 		}
@@ -49,17 +48,8 @@ func (t *Target) missing(ctx context.Context, q querier) ([]string, error) {
 	return out, nil
 }
 
-// firstMissing returns an error that names the right to grant next, nil for none.
-func (t *Target) firstMissing(ctx context.Context, q querier) error {
-	all, err := t.missing(ctx, q)
-	if err != nil || len(all) == 0 {
-		return err
-	}
-	return errors.New("the admin lacks the " + all[0])
-}
-
-func texts(ctx context.Context, q querier, sql string, args ...any) ([]string, error) {
-	rows, err := q.Query(ctx, sql, args...)
+func texts(ctx context.Context, conn *pgx.Conn, sql string, args ...any) ([]string, error) {
+	rows, err := conn.Query(ctx, sql, args...)
 	if err != nil {
 		return nil, err
 	}
@@ -68,11 +58,11 @@ func texts(ctx context.Context, q querier, sql string, args ...any) ([]string, e
 
 // ready refuses to apply a value while services would break after the switch to the
 // other role: what that cannot touch belongs to a login role in place of the owner.
-func (t *Target) ready(ctx context.Context, q querier) error {
+func (t *Target) ready(ctx context.Context, conn *pgx.Conn) error {
 	if t.cfg.Strategy == Single {
 		return nil
 	}
-	traps, err := t.traps(ctx, q)
+	traps, err := t.traps(ctx, conn)
 	if err != nil || len(traps) == 0 {
 		return err
 	}
@@ -80,21 +70,21 @@ func (t *Target) ready(ctx context.Context, q querier) error {
 }
 
 // traps returns why services would break after a switch of the role.
-func (t *Target) traps(ctx context.Context, q querier) ([]string, error) {
+func (t *Target) traps(ctx context.Context, conn *pgx.Conn) ([]string, error) {
 	var owner bool
-	if err := q.QueryRow(ctx, "SELECT EXISTS (SELECT FROM pg_roles WHERE rolname = $1)", t.cfg.Owner).Scan(&owner); err != nil {
+	if err := conn.QueryRow(ctx, "SELECT EXISTS (SELECT FROM pg_roles WHERE rolname = $1)", t.cfg.Owner).Scan(&owner); err != nil {
 		return nil, err
 	}
 	if !owner {
 		return []string{fmt.Sprintf("there is no owner role %q", t.cfg.Owner)}, nil
 	}
-	unset, err := texts(ctx, q, `SELECT format('role %I does not become %I at login', r.rolname, $2::text) FROM pg_roles r WHERE rolname = ANY($1::text[])
+	unset, err := texts(ctx, conn, `SELECT format('role %I does not become %I at login', r.rolname, $2::text) FROM pg_roles r WHERE rolname = ANY($1::text[])
 		AND rolname = $3 AND NOT EXISTS (SELECT FROM pg_db_role_setting s WHERE s.setrole = r.oid AND s.setdatabase = 0 AND 'role=' || $2 = ANY(s.setconfig))`,
 		t.accounts.Names(), t.cfg.Owner, t.cfg.User)
 	if err != nil {
 		return nil, err
 	}
-	owned, err := texts(ctx, q, `SELECT format('ownership trap: role %I owns %s objects in database %I, which the other role could not touch', rolname, count(*), coalesce(datname, '(all)'))
+	owned, err := texts(ctx, conn, `SELECT format('ownership trap: role %I owns %s objects in database %I, which the other role could not touch', rolname, count(*), coalesce(datname, '(all)'))
 		FROM pg_shdepend d JOIN pg_roles r ON r.oid = d.refobjid LEFT JOIN pg_database b ON b.oid = d.dbid
 		WHERE refclassid = 'pg_authid'::regclass AND deptype = 'o' AND rolname = ANY($1::text[]) GROUP BY rolname, datname ORDER BY 1`, t.accounts.Names())
 	return append(unset, owned...), err
@@ -103,7 +93,7 @@ func (t *Target) traps(ctx context.Context, q querier) ([]string, error) {
 // Check implements [target.Checker].
 func (t *Target) Check(ctx context.Context) (target.Report, error) {
 	r := target.Report{Plan: t.plan()}
-	err := t.asAdmin(ctx, t.cfg.Endpoints[0], func(conn *pgx.Conn) (err error) {
+	err := t.accounts.AsAdmin(ctx, t.cfg.Endpoints[0], func(conn *pgx.Conn) (err error) {
 		if err := conn.QueryRow(ctx, "SELECT 'PostgreSQL ' || current_setting('server_version'), current_user::text").Scan(&r.Server, &r.Admin); err != nil {
 			return err
 		}
@@ -144,8 +134,8 @@ func (t *Target) plan() []string {
 }
 
 // setup is what a person runs once, as a superuser, before the first rotation.
-func (t *Target) setup(ctx context.Context, q querier) ([]string, error) {
-	exists, err := texts(ctx, q, "SELECT rolname::text FROM pg_roles WHERE rolname = ANY($1::text[])", t.roles())
+func (t *Target) setup(ctx context.Context, conn *pgx.Conn) ([]string, error) {
+	exists, err := texts(ctx, conn, "SELECT rolname::text FROM pg_roles WHERE rolname = ANY($1::text[])", t.roles())
 	if err != nil {
 		return nil, err
 	}

@@ -1,6 +1,7 @@
 package postgres
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -34,7 +35,7 @@ const (
 // connect opens a session of its own. It never falls back: with TLS the server has to
 // speak it, and to have a certificate for the name of the endpoint. Nothing but the
 // configuration decides how it connects, in particular no PG* variable.
-func (t *Target) connect(ctx context.Context, endpoint string, l target.Login, database string) (*pgx.Conn, error) {
+func (t *Target) connect(ctx context.Context, endpoint string, l target.Login) (*pgx.Conn, error) {
 	c, err := pgx.ParseConfig("host=localhost port=5432 user=rotator dbname=rotator sslmode=disable")
 	if err != nil {
 		return nil, fmt.Errorf("environment of PostgreSQL clients: %w", err)
@@ -47,7 +48,7 @@ func (t *Target) connect(ctx context.Context, endpoint string, l target.Login, d
 	if err != nil {
 		return nil, fmt.Errorf("endpoint %s: %w", endpoint, err)
 	}
-	c.Host, c.Port, c.User, c.Password, c.Database = host, uint16(n), l.Username, l.Password, database
+	c.Host, c.Port, c.User, c.Password, c.Database = host, uint16(n), l.Username, l.Password, cmp.Or(l.DBName, t.cfg.Database, "postgres")
 	c.Fallbacks, c.ValidateConnect, c.AfterConnect, c.ConnectTimeout, c.SSLNegotiation = nil, nil, nil, connectTimeout, ""
 	c.RuntimeParams = map[string]string{"application_name": "rotator"}
 	c.DefaultQueryExecMode, c.StatementCacheCapacity, c.DescriptionCacheCapacity = pgx.QueryExecModeExec, 0, 0
@@ -74,52 +75,51 @@ func hangUp(ctx context.Context, conn *pgx.Conn) {
 	_ = conn.Close(ctx) // the server ends the session with the connection
 }
 
-// asAdmin runs f in a session of the admin at an endpoint. The names in its
-// statements are those of pg_catalog.
-func (t *Target) asAdmin(ctx context.Context, endpoint string, f func(*pgx.Conn) error) error {
-	v, err := t.cfg.Admin(ctx)
+// driver is what the accounts need of a target.
+type driver struct{ *Target }
+
+// Session implements [logins.Driver]. The names in the statements of f are those of
+// pg_catalog.
+func (d driver) Session(ctx context.Context, endpoint string, l target.Login, f func(*pgx.Conn) error) error {
+	conn, err := d.connect(ctx, endpoint, l)
 	if err != nil {
-		return fmt.Errorf("read the admin secret: %w", err)
-	}
-	l, err := target.ParseLogin(v)
-	if err != nil {
-		return fmt.Errorf("admin secret: %w", err)
-	}
-	conn, err := t.connect(ctx, endpoint, l, orDefault(l.DBName, t.cfg.Database))
-	if err != nil {
-		return fmt.Errorf("log in as admin: %w", err)
+		return err
 	}
 	defer hangUp(ctx, conn)
 	if _, err := conn.Exec(ctx, "SET search_path TO pg_catalog"); err != nil {
 		return err
 	}
-	err = f(conn)
-	if sqlState(err) == codeDenied {
-		err = errors.Join(t.firstMissing(ctx, conn), err)
-	}
-	return secret.Scrub(err, v)
+	return f(conn)
 }
 
-// change runs f in a transaction of the admin, one at a time for each user.
-func (t *Target) change(ctx context.Context, f func(pgx.Tx) error) error {
-	return t.asAdmin(ctx, t.cfg.Endpoints[0], func(conn *pgx.Conn) error {
+// Denied implements [logins.Driver].
+func (d driver) Denied(ctx context.Context, conn *pgx.Conn, err error) error {
+	if sqlState(err) != codeDenied {
+		return nil
+	}
+	return logins.Lacks(d.missing(ctx, conn))
+}
+
+// Change implements [logins.Driver]: f runs in one transaction at the primary server.
+func (d driver) Change(ctx context.Context, f func(*pgx.Conn) error) error {
+	return d.accounts.AsAdmin(ctx, d.cfg.Endpoints[0], func(conn *pgx.Conn) error {
 		return pgx.BeginFunc(ctx, conn, func(tx pgx.Tx) error {
-			if _, err := tx.Exec(ctx, "SELECT pg_advisory_xact_lock(hashtextextended($1, 0))", "rotator "+t.cfg.User); err != nil {
+			if _, err := tx.Exec(ctx, "SELECT pg_advisory_xact_lock(hashtextextended($1, 0))", "rotator "+d.cfg.User); err != nil {
 				return err
 			}
-			return f(tx)
+			return f(conn)
 		})
 	})
 }
 
-// login opens a session with a value, checks whose it is, and closes it.
-func (t *Target) login(ctx context.Context, endpoint string, l target.Login) error {
-	conn, err := t.connect(ctx, endpoint, l, orDefault(l.DBName, t.cfg.Database))
+// Login implements [logins.Driver].
+func (d driver) Login(ctx context.Context, endpoint string, l target.Login) error {
+	conn, err := d.connect(ctx, endpoint, l)
 	if err != nil {
 		return err
 	}
 	defer hangUp(ctx, conn)
-	return t.identify(ctx, conn, l.Username)
+	return d.identify(ctx, conn, l.Username)
 }
 
 // sqlState returns the code of an error of the server, "" for another error.
@@ -128,16 +128,6 @@ func sqlState(err error) string {
 		return e.Code
 	}
 	return ""
-}
-
-// orDefault returns the database of a login.
-func orDefault(names ...string) string {
-	for _, n := range names {
-		if n != "" {
-			return n
-		}
-	}
-	return "postgres"
 }
 
 func quote(name string) string { return pgx.Identifier{name}.Sanitize() }

@@ -51,15 +51,9 @@ func cutLast(s, sep string) (before, after string, ok bool) {
 	return s, "", false
 }
 
-// querier is a connection or a transaction.
-type querier interface {
-	Query(ctx context.Context, sql string, args ...any) (pgx.Rows, error)
-	QueryRow(ctx context.Context, sql string, args ...any) pgx.Row
-}
-
 // notes returns the note of each login role that exists, zero for a role without one.
-func (t *Target) notes(ctx context.Context, q querier) (map[string]note, error) {
-	rows, err := q.Query(ctx, "SELECT rolname::text, coalesce(shobj_description(oid, 'pg_authid'), '') FROM pg_roles WHERE rolname = ANY($1::text[])", t.accounts.Names())
+func (t *Target) notes(ctx context.Context, conn *pgx.Conn) (map[string]note, error) {
+	rows, err := conn.Query(ctx, "SELECT rolname::text, coalesce(shobj_description(oid, 'pg_authid'), '') FROM pg_roles WHERE rolname = ANY($1::text[])", t.accounts.Names())
 	if err != nil {
 		return nil, err
 	}

@@ -80,10 +80,14 @@ type Config struct {
 	Read func(context.Context, secret.VersionID) (secret.Value, error)
 }
 
+// base has the methods that every target of logins has.
+type base = logins.Base
+
 // Target manages the roles of one secret. It keeps no connection.
 type Target struct {
+	base
 	cfg      Config
-	accounts logins.Accounts
+	accounts *logins.Accounts[*pgx.Conn, time.Time]
 }
 
 var (
@@ -97,11 +101,17 @@ var (
 // New returns a Target. It makes no call.
 func New(c Config) (*Target, error) {
 	c.Owner, c.Strategy = cmp.Or(c.Owner, c.User+ownerSuffix), cmp.Or(c.Strategy, Alternating)
-	t := &Target{c, logins.Accounts{Engine: "postgres", Endpoints: c.Endpoints, Database: c.Database, User: c.User, Strategy: c.Strategy, Lag: c.Lag, Read: c.Read}}
-	if c.Admin == nil {
-		return nil, errors.New("postgres: the configuration needs Admin")
+	t := &Target{cfg: c}
+	common := logins.Config{
+		Engine: "postgres", Endpoints: c.Endpoints, Database: c.Database, User: c.User, Strategy: c.Strategy, Lag: c.Lag, Admin: c.Admin, Read: c.Read, SingleOverlap: target.OverlapNone,
 	}
-	if err := errors.Join(t.accounts.Check(), CheckNames(c.User, c.Owner, c.Strategy)); err != nil {
+	if c.Pooler {
+		common.Blind = "services reach the server through a pooler, whose sessions are not theirs"
+	}
+	var err error
+	t.accounts, err = logins.New(common, driver{t})
+	t.base = t.accounts
+	if err := errors.Join(err, CheckNames(c.User, c.Owner, c.Strategy)); err != nil {
 		return nil, fmt.Errorf("postgres: %w", err)
 	}
 	return t, nil
@@ -129,23 +139,6 @@ func CheckNames(user, owner string, s Strategy) error {
 	return nil
 }
 
-// Capabilities implements [target.Target].
-func (t *Target) Capabilities() target.Capabilities {
-	c := target.Capabilities{Overlap: target.OverlapAlternate, InUse: target.InUseSessions, Lag: t.cfg.Lag, Drains: true}
-	if t.cfg.Strategy == Single {
-		c.Overlap = target.OverlapNone
-	}
-	if t.cfg.Pooler {
-		c.InUse = target.InUseUnknown
-	}
-	return c
-}
-
-// Propose implements [target.Target].
-func (t *Target) Propose(ctx context.Context, c target.Change) (secret.Value, error) {
-	return t.accounts.Propose(ctx, c)
-}
-
 // Apply implements [target.Target]. All that it changes is in one transaction.
 func (t *Target) Apply(ctx context.Context, c target.Change) (target.Ref, error) {
 	l, err := t.accounts.Pending(ctx, c)
@@ -157,19 +150,19 @@ func (t *Target) Apply(ctx context.Context, c target.Change) (target.Ref, error)
 		return target.Ref{}, err
 	}
 	ref := target.Ref{Secret: c.Spec.ID, Version: c.To, Name: l.Username}
-	err = t.change(ctx, func(tx pgx.Tx) error { return t.set(ctx, tx, ref, hash) })
-	if errors.Is(err, logins.ErrRefused) && t.login(ctx, t.cfg.Endpoints[0], l) == nil {
+	err = (driver{t}).Change(ctx, func(conn *pgx.Conn) error { return t.set(ctx, conn, ref, hash) })
+	if errors.Is(err, logins.ErrRefused) && (driver{t}).Login(ctx, t.cfg.Endpoints[0], l) == nil {
 		return ref, nil // an admin that rotates itself has done so in an earlier call
 	}
 	return ref, secret.Scrub(err, secret.NewValue([]byte(hash)))
 }
 
 // set gives a role a password.
-func (t *Target) set(ctx context.Context, tx pgx.Tx, ref target.Ref, hash string) error {
-	if err := t.ready(ctx, tx); err != nil {
+func (t *Target) set(ctx context.Context, conn *pgx.Conn, ref target.Ref, hash string) error {
+	if err := t.ready(ctx, conn); err != nil {
 		return err
 	}
-	notes, err := t.notes(ctx, tx)
+	notes, err := t.notes(ctx, conn)
 	if err != nil {
 		return err
 	}
@@ -178,10 +171,10 @@ func (t *Target) set(ctx context.Context, tx pgx.Tx, ref target.Ref, hash string
 		return fmt.Errorf("role %q has a password of secret %s; give each secret roles of its own", ref.Name, n.secret)
 	}
 	var own bool
-	if err := tx.QueryRow(ctx, "SELECT current_user = $1", ref.Name).Scan(&own); err != nil {
+	if err := conn.QueryRow(ctx, "SELECT current_user = $1", ref.Name).Scan(&own); err != nil {
 		return err
 	}
-	if _, err := tx.Exec(ctx, passwordStatement(ref.Name, hash, exists, own)); err != nil {
+	if _, err := conn.Exec(ctx, passwordStatement(ref.Name, hash, exists, own)); err != nil {
 		if s := sqlState(err); strings.HasPrefix(s, "22") || strings.HasPrefix(s, "28") {
 			return fmt.Errorf("%w: %w", target.ErrRejected, err)
 		}
@@ -193,13 +186,13 @@ func (t *Target) set(ctx context.Context, tx pgx.Tx, ref target.Ref, hash string
 	}
 	if n.version != ref.Version && !own {
 		var now time.Time
-		if err := tx.QueryRow(ctx, "SELECT clock_timestamp()").Scan(&now); err != nil {
+		if err := conn.QueryRow(ctx, "SELECT clock_timestamp()").Scan(&now); err != nil {
 			return err
 		}
 		statements = append(statements, note{ref.Secret, ref.Version, now}.statement(ref.Name))
 	}
 	for _, s := range statements {
-		if _, err := tx.Exec(ctx, s); err != nil {
+		if _, err := conn.Exec(ctx, s); err != nil {
 			return err
 		}
 	}
@@ -225,11 +218,6 @@ func (t *Target) membership(role string) []string {
 		fmt.Sprintf("GRANT %s TO %s", quote(t.cfg.Owner), quote(role)),
 		fmt.Sprintf("ALTER ROLE %s SET role = %s", quote(role), quote(t.cfg.Owner)),
 	}
-}
-
-// Verify implements [target.Target] by a fresh login on every endpoint.
-func (t *Target) Verify(ctx context.Context, c target.Change) error {
-	return t.accounts.Verify(ctx, server{t}, c)
 }
 
 // identify checks who the server takes the session for.

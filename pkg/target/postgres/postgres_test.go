@@ -180,4 +180,9 @@ func (s session) Use(ctx context.Context) error {
 	return err
 }
 
+func (s session) Begin(ctx context.Context) error {
+	_, err := s.conn.Exec(ctx, "BEGIN")
+	return err
+}
+
 func (s session) Close() { _ = s.conn.Close(context.Background()) }

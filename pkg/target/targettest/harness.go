@@ -47,6 +47,8 @@ type Session interface {
 	Address() string
 	// Use returns an error once the session has ended.
 	Use(ctx context.Context) error
+	// Begin begins a transaction.
+	Begin(ctx context.Context) error
 	Close()
 }
 

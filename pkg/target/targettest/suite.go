@@ -27,6 +27,7 @@ func Run(t *testing.T, start Start) {
 		{"hostile passwords", hostilePasswords},
 		{"a password in the words of the server's errors", quotedByErrors},
 		{"open sessions hold a revocation back, and are ended on demand", sessions},
+		{"sessions are ended, the idle ones or all", ended},
 		{"a credential is suspended and comes back", suspension},
 		{"the current version is not revoked", spared},
 		{"a retired version whose account is in use again", reuse},
@@ -267,6 +268,40 @@ func sessions(t *testing.T, h *Harness) {
 		t.Errorf("the session of the current version has ended: %v", err)
 	}
 	h.seen(t, in, "v1")
+}
+
+// ended: the credential stays valid, and sessions of the current one stay open.
+func ended(t *testing.T, h *Harness) {
+	e, ok := h.Target.(target.Ender)
+	if !ok || h.Target.Capabilities().InUse != target.InUseSessions {
+		return
+	}
+	in, _ := h.Target.(target.Inspector)
+	v1 := h.rotate(t, "v1")
+	idle, busy := h.open(t, v1), h.open(t, v1)
+	if err := busy.Begin(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	young := h.open(t, h.rotate(t, "v2"))
+	for range 2 {
+		if err := e.End(t.Context(), h.ref("v1"), true); err != nil {
+			t.Fatal(err)
+		}
+		h.seen(t, in, "v1", busy)
+	}
+	if err := idle.Use(t.Context()); err == nil {
+		t.Error("an idle session is open still")
+	}
+	if err := e.End(t.Context(), h.ref("v1"), false); err != nil {
+		t.Fatal(err)
+	}
+	h.seen(t, in, "v1")
+	if err := young.Use(t.Context()); err != nil {
+		t.Errorf("the session of the current version has ended: %v", err)
+	}
+	if h.Target.Capabilities().Overlap != target.OverlapNone {
+		h.works(t, "the version whose sessions were ended", v1)
+	}
 }
 
 // seen fails the test unless the sessions of a version are exactly the given ones.

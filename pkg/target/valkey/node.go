@@ -73,38 +73,25 @@ func isError(err error, word string) bool {
 	return ok && strings.HasPrefix(e.Error(), word+" ")
 }
 
-// asAdmin runs f in a session of the admin at an endpoint.
-func (t *Target) asAdmin(ctx context.Context, endpoint string, f func(*node) error) error {
-	v, err := t.cfg.Admin(ctx)
-	if err != nil {
-		return fmt.Errorf("read the admin secret: %w", err)
-	}
-	l, err := target.ParseLogin(v)
-	if err != nil {
-		return fmt.Errorf("admin secret: %w", err)
-	}
-	in := false
-	err = t.connect(ctx, endpoint, l, func(conn *redis.Conn) error {
-		in = true
-		return f(&node{conn, l.Username})
-	})
-	switch {
-	case err != nil && !in:
-		err = fmt.Errorf("log in as admin at %s: %w", endpoint, err)
-	case err != nil:
-		err = fmt.Errorf("node %s: %w", endpoint, err)
-	}
-	return secret.Scrub(err, v)
+// driver is what the accounts need of a target.
+type driver struct{ *Target }
+
+// Session implements [logins.Driver].
+func (d driver) Session(ctx context.Context, endpoint string, l target.Login, f func(*node) error) error {
+	return d.connect(ctx, endpoint, l, func(conn *redis.Conn) error { return f(&node{conn, l.Username}) })
 }
 
-// everyNode runs f on each node, one after the other.
-func (t *Target) everyNode(ctx context.Context, f func(*node) error) error {
-	for _, endpoint := range t.cfg.Endpoints {
-		if err := t.asAdmin(ctx, endpoint, f); err != nil {
-			return err
-		}
-	}
-	return nil
+// Login implements [logins.Driver].
+func (d driver) Login(ctx context.Context, endpoint string, l target.Login) error {
+	return d.connect(ctx, endpoint, l, func(*redis.Conn) error { return nil })
+}
+
+// Denied implements [logins.Driver]. The errors of the server name the permission.
+func (driver) Denied(context.Context, *node, error) error { return nil }
+
+// Change implements [logins.Driver]: f runs on each node.
+func (d driver) Change(ctx context.Context, f func(*node) error) error {
+	return d.users.Everywhere(ctx, f)
 }
 
 func (n *node) do(ctx context.Context, args ...any) (any, error) {

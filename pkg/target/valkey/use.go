@@ -2,7 +2,6 @@ package valkey
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"math"
 	"slices"
@@ -10,44 +9,50 @@ import (
 	"strings"
 	"time"
 
-	"github.com/redis/go-redis/v9"
-
 	"github.com/tradepulse/rotator/pkg/target"
+	"github.com/tradepulse/rotator/pkg/target/internal/logins"
 )
 
-// InUse implements [target.Inspector]: the sessions of the user on every node.
-func (t *Target) InUse(ctx context.Context, r target.Ref) (target.Usage, error) {
-	if t.cfg.Strategy == Single {
-		return target.Usage{}, fmt.Errorf("%w: the server does not say with which of several passwords a session was opened", target.ErrUnsupported)
+type credential = logins.Credential[user]
+
+// Locate implements [logins.Driver]: it finds the user by the value of its version, or,
+// without one, as the user that is not the current one. A tombstone that is not the
+// newest hash shows that the user was given to another version since.
+func (d driver) Locate(ctx context.Context, n *node, r target.Ref) (credential, error) {
+	v, readErr := d.cfg.Read(ctx, r.Version)
+	l, err := d.users.Current(ctx)
+	if err != nil {
+		return credential{}, err
 	}
-	var out target.Usage
-	err := t.everyNode(ctx, func(n *node) error {
-		name, _, err := t.locate(ctx, n, r)
-		if err != nil || name == "" {
-			return err
+	l.Username = d.users.Other(l.Username)
+	if readErr == nil {
+		if l, err = d.users.Parse(v); err != nil {
+			return credential{}, fmt.Errorf("version %s: %w", r.Version, err)
 		}
-		open, err := n.sessions(ctx, name)
-		for _, o := range open {
-			out.Sessions = append(out.Sessions, o.Session)
-		}
-		return err
-	})
-	return out, err
+	}
+	u, err := n.user(ctx, l.Username)
+	if err != nil || !u.exists {
+		return credential{}, err
+	}
+	hash := digest(l.Password)
+	last := u.hashes[max(0, len(u.hashes)-1):]
+	replaced := len(u.hashes) > 1
+	if readErr == nil {
+		replaced = !slices.Contains(last, hash) && !slices.Contains(last, tombstone(hash))
+	}
+	return credential{Name: l.Username, Replaced: replaced, State: u}, nil
 }
 
-// client is a session at a node.
-type client struct {
-	target.Session
-	id string
-}
-
-// sessions returns those of a user, the oldest first.
-func (n *node) sessions(ctx context.Context, name string) ([]client, error) {
+// Sessions implements [logins.Driver]: the oldest first.
+func (driver) Sessions(ctx context.Context, n *node, c credential) ([]logins.Session, error) {
+	if c.Replaced {
+		return nil, logins.ErrReused
+	}
 	answer, err := n.do(ctx, "CLIENT", "LIST")
 	if err != nil {
 		return nil, err
 	}
-	var out []client
+	var out []logins.Session
 	for line := range strings.Lines(fmt.Sprint(answer)) {
 		fields := map[string]string{}
 		for f := range strings.FieldsSeq(line) {
@@ -55,64 +60,28 @@ func (n *node) sessions(ctx context.Context, name string) ([]client, error) {
 			fields[key] = value
 		}
 		age, err := strconv.Atoi(fields["age"])
-		if fields["user"] != name || err != nil {
+		id, err2 := strconv.ParseInt(fields["id"], 10, 64)
+		if fields["user"] != c.Name || err != nil || err2 != nil {
 			continue
 		}
-		out = append(out, client{target.Session{Client: fields["addr"], Since: time.Now().Add(-time.Duration(age) * time.Second)}, fields["id"]})
+		out = append(out, logins.Session{Session: target.Session{Client: fields["addr"], Since: time.Now().Add(-time.Duration(age) * time.Second)}, ID: id, Busy: fields["multi"] != "-1" || strings.ContainsAny(fields["flags"], "bPx")})
 	}
-	slices.SortFunc(out, func(a, b client) int { return a.Since.Compare(b.Since) })
+	slices.SortFunc(out, func(a, b logins.Session) int { return a.Since.Compare(b.Since) })
 	return out, nil
 }
 
-// server is what the accounts need of a target.
-type server struct{ *Target }
-
-// Login implements [logins.Server].
-func (s server) Login(ctx context.Context, endpoint string, l target.Login) error {
-	return s.connect(ctx, endpoint, l, func(*redis.Conn) error { return nil })
+// End implements [logins.Driver].
+func (driver) End(ctx context.Context, n *node, id int64) error {
+	_, err := n.do(ctx, "CLIENT", "KILL", "ID", id)
+	return err
 }
 
-// Disable implements [logins.Server].
-func (s server) Disable(ctx context.Context, r target.Ref) error {
-	if s.cfg.Strategy == Single {
-		return s.removePassword(ctx, r)
+// Disable implements [logins.Driver].
+func (d driver) Disable(ctx context.Context, r target.Ref) error {
+	if d.cfg.Strategy == Single {
+		return d.removePassword(ctx, r)
 	}
-	return s.alter(ctx, r, func(u user) []string { return append([]string{"off", "resetpass"}, u.tombstones()...) })
-}
-
-// InUse implements [target.Inspector]. Sessions that are not known to be those of the
-// credential are not drained.
-func (s server) InUse(ctx context.Context, r target.Ref) (target.Usage, error) {
-	u, err := s.Target.InUse(ctx, r)
-	if errors.Is(err, errReused) {
-		err = nil
-	}
-	return u, err
-}
-
-// End implements [logins.Server].
-func (s server) End(ctx context.Context, endpoint string, r target.Ref) (open int, err error) {
-	err = s.asAdmin(ctx, endpoint, func(n *node) error {
-		name, _, err := s.locate(ctx, n, r)
-		if errors.Is(err, errReused) || name == "" {
-			return nil
-		}
-		if err != nil {
-			return err
-		}
-		found, err := n.sessions(ctx, name)
-		if err != nil {
-			return err
-		}
-		open = len(found)
-		for _, c := range found {
-			if _, err := n.do(ctx, "CLIENT", "KILL", "ID", c.id); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
-	return open, err
+	return d.alter(ctx, r, func(u user) []string { return append([]string{"off", "resetpass"}, u.tombstones()...) })
 }
 
 // none is the number of no session.
@@ -140,7 +109,7 @@ func (t *Target) Check(ctx context.Context) (target.Report, error) {
 	if t.cfg.Strategy == Single {
 		r.Notes = append(r.Notes, "who uses an old password is unknown: a retirement relies on the reports of the instances alone")
 	}
-	err := t.everyNode(ctx, func(n *node) error {
+	err := t.users.Everywhere(ctx, func(n *node) error {
 		r.Admin = n.name
 		for _, p := range t.permissions(n.name) {
 			_, err := n.do(ctx, p.try...)

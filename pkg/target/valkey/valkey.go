@@ -61,10 +61,14 @@ type Config struct {
 	Read func(context.Context, secret.VersionID) (secret.Value, error)
 }
 
+// base has the methods that every target of logins has.
+type base = logins.Base
+
 // Target manages the users of one secret. It keeps no connection.
 type Target struct {
+	base
 	cfg   Config
-	users logins.Accounts
+	users *logins.Accounts[*node, user]
 }
 
 var (
@@ -77,11 +81,17 @@ var (
 // New returns a Target. It makes no call.
 func New(c Config) (*Target, error) {
 	c.Strategy = cmp.Or(c.Strategy, Alternating)
-	t := &Target{c, logins.Accounts{Engine: "valkey", Endpoints: c.Endpoints, User: c.User, Strategy: c.Strategy, Read: c.Read}}
-	if c.Admin == nil {
-		return nil, errors.New("valkey: the configuration needs Admin")
+	t := &Target{cfg: c}
+	common := logins.Config{
+		Engine: "valkey", Endpoints: c.Endpoints, User: c.User, Strategy: c.Strategy, Admin: c.Admin, Read: c.Read, SingleOverlap: target.OverlapAny,
 	}
-	if err := errors.Join(t.users.Check(), CheckNames(c.User, c.Strategy)); err != nil {
+	if c.Strategy == Single {
+		common.Blind = "the server does not say with which of several passwords a session was opened"
+	}
+	var err error
+	t.users, err = logins.New(common, driver{t})
+	t.base = t.users
+	if err := errors.Join(err, CheckNames(c.User, c.Strategy)); err != nil {
 		return nil, fmt.Errorf("valkey: %w", err)
 	}
 	return t, nil
@@ -96,24 +106,6 @@ func CheckNames(user string, s Strategy) error {
 	return logins.CheckStrategy(s)
 }
 
-// Capabilities implements [target.Target].
-func (t *Target) Capabilities() target.Capabilities {
-	if t.cfg.Strategy == Single {
-		return target.Capabilities{Overlap: target.OverlapAny}
-	}
-	return target.Capabilities{Overlap: target.OverlapAlternate, InUse: target.InUseSessions, Drains: true}
-}
-
-// Propose implements [target.Target].
-func (t *Target) Propose(ctx context.Context, c target.Change) (secret.Value, error) {
-	return t.users.Propose(ctx, c)
-}
-
-// Verify implements [target.Target] by a fresh login on every endpoint.
-func (t *Target) Verify(ctx context.Context, c target.Change) error {
-	return t.users.Verify(ctx, server{t}, c)
-}
-
 // Apply implements [target.Target].
 func (t *Target) Apply(ctx context.Context, c target.Change) (target.Ref, error) {
 	l, err := t.users.Pending(ctx, c)
@@ -121,7 +113,7 @@ func (t *Target) Apply(ctx context.Context, c target.Change) (target.Ref, error)
 		return target.Ref{}, err
 	}
 	ref := target.Ref{Secret: c.Spec.ID, Version: c.To, Name: l.Username}
-	return ref, t.everyNode(ctx, func(n *node) error {
+	return ref, t.users.Everywhere(ctx, func(n *node) error {
 		if err := n.save(ctx); err != nil {
 			return err // before anything is changed
 		}
@@ -197,15 +189,6 @@ func (t *Target) old(ctx context.Context, u user, r target.Ref) ([]string, error
 	return []string{digest(l.Password)}, nil
 }
 
-// Revoke implements [target.Target]: the user has no such password any more, then its
-// sessions drain, then the old value is tried.
-func (t *Target) Revoke(ctx context.Context, r target.Ref, d target.Drain) error {
-	if t.cfg.Strategy == Single {
-		d = target.Drain{} // the sessions of one password are unknown
-	}
-	return t.users.Revoke(ctx, server{t}, r, d)
-}
-
 // Suspend implements [target.Suspender].
 func (t *Target) Suspend(ctx context.Context, r target.Ref) error {
 	if t.cfg.Strategy == Single {
@@ -227,7 +210,7 @@ func (t *Target) Resume(ctx context.Context, r target.Ref) error {
 	if err != nil {
 		return err
 	}
-	return t.everyNode(ctx, func(n *node) error {
+	return t.users.Everywhere(ctx, func(n *node) error {
 		u, err := n.user(ctx, l.Username)
 		if err != nil || slices.Contains(u.hashes, digest(l.Password)) {
 			return err
@@ -242,7 +225,7 @@ func (t *Target) Resume(ctx context.Context, r target.Ref) error {
 
 // removePassword takes a password from the user and leaves it the others.
 func (t *Target) removePassword(ctx context.Context, r target.Ref) error {
-	return t.everyNode(ctx, func(n *node) error {
+	return t.users.Everywhere(ctx, func(n *node) error {
 		u, err := n.user(ctx, t.cfg.User)
 		if err != nil {
 			return err
@@ -266,49 +249,5 @@ func (t *Target) removePassword(ctx context.Context, r target.Ref) error {
 
 // alter changes the user of a credential on every node.
 func (t *Target) alter(ctx context.Context, r target.Ref, rules func(user) []string) error {
-	return t.everyNode(ctx, func(n *node) error {
-		name, u, err := t.locate(ctx, n, r)
-		if errors.Is(err, errReused) || name == "" {
-			return nil
-		}
-		if err != nil {
-			return err
-		}
-		if err := t.users.Spare(ctx, name); err != nil {
-			return err
-		}
-		return n.setAndSave(ctx, name, rules(u))
-	})
-}
-
-// errReused: the user has the password of another version.
-var errReused = fmt.Errorf("%w: the user was given to another version", target.ErrUnsupported)
-
-// locate finds the user of a credential: by the value of its version, or, without one,
-// as the user that is not the current one. A tombstone that is not the newest hash
-// shows that the user was given to another version since.
-func (t *Target) locate(ctx context.Context, n *node, r target.Ref) (string, user, error) {
-	v, readErr := t.cfg.Read(ctx, r.Version)
-	l, err := t.users.Current(ctx)
-	if err != nil {
-		return "", user{}, err
-	}
-	l.Username = t.users.Other(l.Username)
-	if readErr == nil {
-		if l, err = t.users.Parse(v); err != nil {
-			return "", user{}, fmt.Errorf("version %s: %w", r.Version, err)
-		}
-	}
-	u, err := n.user(ctx, l.Username)
-	if err != nil || !u.exists {
-		return "", u, err
-	}
-	hash := digest(l.Password)
-	last := u.hashes[max(0, len(u.hashes)-1):]
-	switch {
-	case readErr == nil && !slices.Contains(last, hash) && !slices.Contains(last, tombstone(hash)),
-		readErr != nil && len(u.hashes) > 1:
-		return "", u, errReused
-	}
-	return l.Username, u, nil
+	return t.users.Alter(ctx, r, func(n *node, c credential) error { return n.setAndSave(ctx, c.Name, rules(c.State)) })
 }

@@ -146,7 +146,11 @@ func (w *world) terminate(ctx context.Context, h *targettest.Harness, r target.R
 	return h.Target.Revoke(ctx, target.Ref{Secret: h.Spec.ID, Version: "needs"}, target.Drain{Terminate: true})
 }
 
-type session struct{ conn *serverstest.ValkeyConn }
+type session struct {
+	conn   *serverstest.ValkeyConn
+	server *serverstest.Valkey
+	user   string
+}
 
 func (w *world) login(_ context.Context, v secret.Value) (targettest.Session, error) {
 	l, err := target.ParseLogin(v)
@@ -157,7 +161,7 @@ func (w *world) login(_ context.Context, v secret.Value) (targettest.Session, er
 	if err != nil {
 		return nil, err
 	}
-	return session{conn}, nil
+	return session{conn, w.server, l.Username}, nil
 }
 
 func (s session) Address() string { return s.conn.Client() }
@@ -167,6 +171,20 @@ func (s session) Use(context.Context) error {
 		return err
 	}
 	return nil
+}
+
+// Begin gives the user the right to, which it has not by itself.
+func (s session) Begin(context.Context) error {
+	admin, err := serverstest.ValkeyLogin(s.server.Address, s.server.User, s.server.Password)
+	if err != nil {
+		return err
+	}
+	defer admin.Close()
+	if _, err := admin.Do("ACL", "SETUSER", s.user, "+multi"); err != nil {
+		return err
+	}
+	_, err = s.conn.Do("MULTI")
+	return err
 }
 
 func (s session) Close() { s.conn.Close() }

@@ -40,11 +40,11 @@ const field = "/password"
 // [secret.Scrub], which takes the type of an error away.
 var ErrRefused = errors.New("login refused")
 
-// Accounts are the accounts of one secret at a server with one or more endpoints.
-type Accounts struct {
+// Config says which accounts a target has.
+type Config struct {
 	// Engine is the word for the server in a first document.
 	Engine string
-	// Endpoints are addresses as host:port.
+	// Endpoints are addresses as host:port. The first is the primary server.
 	Endpoints []string
 	// Database is that of a first document.
 	Database string
@@ -54,16 +54,21 @@ type Accounts struct {
 	Strategy Strategy
 	// Lag is how long a change takes to reach every endpoint.
 	Lag time.Duration
+	// Admin returns the login of the admin. It is called for each session.
+	Admin func(context.Context) (secret.Value, error)
 	// Read returns the value of a version of the secret, "" for the current one.
 	Read func(context.Context, secret.VersionID) (secret.Value, error)
+	// SingleOverlap is the overlap of an account that is not one of a pair.
+	SingleOverlap target.Overlap
+	// Blind is why the sessions of a credential are unknown, "" if they are known.
+	Blind string
 }
 
-// Check returns an error unless the fields are complete.
-func (a *Accounts) Check() error {
-	if len(a.Endpoints) == 0 || a.Read == nil || a.User == "" {
+func (c *Config) check() error {
+	if len(c.Endpoints) == 0 || c.Admin == nil || c.Read == nil || c.User == "" {
 		return errors.New("the configuration needs Endpoints, Admin, Read and User")
 	}
-	return CheckStrategy(a.Strategy)
+	return CheckStrategy(c.Strategy)
 }
 
 // CheckStrategy returns an error unless a strategy is known or "".
@@ -83,70 +88,82 @@ func Names(user string, s Strategy) []string {
 }
 
 // Names returns the names of the accounts.
-func (a *Accounts) Names() []string { return Names(a.User, a.Strategy) }
+func (c *Config) Names() []string { return Names(c.User, c.Strategy) }
 
-// Propose returns the current document with the name of the other account and a fresh
-// password, or a first document.
-func (a *Accounts) Propose(ctx context.Context, c target.Change) (secret.Value, error) {
-	policy := c.Spec.ValuePolicy()
+// Capabilities implements [target.Target].
+func (c *Config) Capabilities() target.Capabilities {
+	out := target.Capabilities{Overlap: target.OverlapAlternate, InUse: target.InUseSessions, Lag: c.Lag, Drains: true}
+	if c.Strategy == Single {
+		out.Overlap = c.SingleOverlap
+	}
+	if c.Blind != "" {
+		out.InUse, out.Drains = target.InUseUnknown, false
+	}
+	return out
+}
+
+// Propose implements [target.Target]: the current document with the name of the other
+// account and a fresh password, or a first document.
+func (c *Config) Propose(ctx context.Context, change target.Change) (secret.Value, error) {
+	policy := change.Spec.ValuePolicy()
 	policy.Field = field
-	if c.From == "" {
-		doc, err := a.firstDocument()
+	if change.From == "" {
+		doc, err := c.firstDocument()
 		if err != nil {
 			return secret.Value{}, err
 		}
 		return policy.Next(nil, doc)
 	}
-	current, err := c.Current(ctx)
+	current, err := change.Current(ctx)
 	if err != nil {
 		return secret.Value{}, fmt.Errorf("read the current login: %w", err)
 	}
-	l, err := a.Parse(current)
+	l, err := c.Parse(current)
 	if err != nil {
 		return secret.Value{}, fmt.Errorf("current version: %w", err)
 	}
-	next, err := current.WithField("/username", a.Other(l.Username))
+	next, err := current.WithField("/username", c.Other(l.Username))
 	if err != nil {
 		return secret.Value{}, err
 	}
 	return policy.Next(nil, next)
 }
 
-func (a *Accounts) firstDocument() (secret.Value, error) {
-	host, port, err := net.SplitHostPort(a.Endpoints[0])
+func (c *Config) firstDocument() (secret.Value, error) {
+	host, port, err := net.SplitHostPort(c.Endpoints[0])
 	if err != nil {
 		return secret.Value{}, err
 	}
 	n, err := strconv.Atoi(port)
 	if err != nil {
-		return secret.Value{}, fmt.Errorf("endpoint %s: %w", a.Endpoints[0], err)
+		return secret.Value{}, fmt.Errorf("endpoint %s: %w", c.Endpoints[0], err)
 	}
-	return target.Login{Engine: a.Engine, Host: host, Port: n, Username: a.User, DBName: a.Database}.Document()
+	return target.Login{Engine: c.Engine, Host: host, Port: n, Username: c.User, DBName: c.Database}.Document()
 }
 
 // Other returns the account whose turn it is after user.
-func (a *Accounts) Other(user string) string {
-	names := a.Names()
+func (c *Config) Other(user string) string {
+	names := c.Names()
 	return names[(slices.Index(names, user)+1)%len(names)]
 }
 
 // Parse reads a login. An account that is not one of this target is refused: a value
 // must not direct the rights of the admin to another account.
-func (a *Accounts) Parse(v secret.Value) (target.Login, error) {
+func (c *Config) Parse(v secret.Value) (target.Login, error) {
 	l, err := target.ParseLogin(v)
-	if err == nil && !slices.Contains(a.Names(), l.Username) {
-		err = fmt.Errorf("user name %q is not %s, as the target is configured", l.Username, strings.Join(a.Names(), " or "))
+	if err == nil && !slices.Contains(c.Names(), l.Username) {
+		err = fmt.Errorf("user name %q is not %s, as the target is configured", l.Username, strings.Join(c.Names(), " or "))
 	}
 	return l, err
 }
 
 // Pending reads the pending login.
-func (a *Accounts) Pending(ctx context.Context, c target.Change) (target.Login, error) {
-	v, err := c.Pending(ctx)
+func (c *Config) Pending(ctx context.Context, change target.Change) (target.Login, error) {
+	v, err := change.Pending(ctx)
 	if err != nil {
 		return target.Login{}, fmt.Errorf("read the pending login: %w", err)
 	}
-	l, err := a.Parse(v)
+	l, err := c.Parse(v)
 	if err != nil {
 		return l, fmt.Errorf("%w: pending version: %w", target.ErrRejected, err)
 	}
@@ -154,8 +171,8 @@ func (a *Accounts) Pending(ctx context.Context, c target.Change) (target.Login, 
 }
 
 // Current reads the current login.
-func (a *Accounts) Current(ctx context.Context) (target.Login, error) {
-	v, err := a.Read(ctx, "")
+func (c *Config) Current(ctx context.Context) (target.Login, error) {
+	v, err := c.Read(ctx, "")
 	if err != nil {
 		return target.Login{}, fmt.Errorf("read the current login: %w", err)
 	}
@@ -164,8 +181,8 @@ func (a *Accounts) Current(ctx context.Context) (target.Login, error) {
 
 // Spare returns an error for the account of the current version, which must not be
 // disabled.
-func (a *Accounts) Spare(ctx context.Context, user string) error {
-	l, err := a.Current(ctx)
+func (c *Config) Spare(ctx context.Context, user string) error {
+	l, err := c.Current(ctx)
 	if err == nil && l.Username == user {
 		err = fmt.Errorf("account %q is that of the current version", user)
 	}

@@ -4,43 +4,201 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/tradepulse/rotator/pkg/secret"
 	"github.com/tradepulse/rotator/pkg/target"
 )
 
-// Server is what a driver does at its server.
-type Server interface {
-	target.Inspector
-	// Login opens a session at an endpoint, checks whose it is, and closes it. The
-	// error wraps [ErrRefused] if the server refuses the user or the password.
-	Login(ctx context.Context, endpoint string, l target.Login) error
+// Driver is what is particular to one kind of server. S is a session of the admin, K
+// what else the driver knows of a credential.
+type Driver[S, K any] interface {
+	// Session opens a session of the admin at an endpoint, runs f in it, and closes it.
+	Session(ctx context.Context, endpoint string, l target.Login, f func(S) error) error
+	// Denied returns what the admin lacks if that is why the server has returned an
+	// error, else nil.
+	Denied(ctx context.Context, s S, err error) error
+	// Change runs f in each session in which an account has to be changed, one worker
+	// at a time.
+	Change(ctx context.Context, f func(S) error) error
+	// Locate returns what a reference stands for at the server of a session.
+	Locate(ctx context.Context, s S, r target.Ref) (Credential[K], error)
+	// Sessions returns those of a credential. The error wraps [ErrReused] if the server
+	// does not tell them from those of a later version of the account.
+	Sessions(ctx context.Context, s S, c Credential[K]) ([]Session, error)
+	// End tells the server to end a session. One that has ended is a success.
+	End(ctx context.Context, s S, id int64) error
 	// Disable makes new logins with a credential fail, on every endpoint. It spares
 	// the current version, and succeeds if the credential is unknown.
 	Disable(ctx context.Context, r target.Ref) error
-	// End tells an endpoint to end the sessions of a credential. It returns how many
-	// were open.
-	End(ctx context.Context, endpoint string, r target.Ref) (int, error)
+	// Login opens a session at an endpoint, checks whose it is, and closes it. The
+	// error wraps [ErrRefused] if the server refuses the user or the password.
+	Login(ctx context.Context, endpoint string, l target.Login) error
 }
 
-// Verify logs in with the pending login on every endpoint.
-func (a *Accounts) Verify(ctx context.Context, s Server, c target.Change) error {
+// Credential is what a reference stands for.
+type Credential[K any] struct {
+	// Name is the account, "" for none.
+	Name string
+	// Replaced says that the account has had the password of another version since.
+	Replaced bool
+	// State is what the driver knows of the account.
+	State K
+}
+
+// Session is an open session and the number that it has at its server. Busy says that
+// it is in a transaction, or in a command.
+type Session struct {
+	target.Session
+	ID   int64
+	Busy bool
+}
+
+// ErrReused says that whose sessions an account has is unknown.
+var ErrReused = fmt.Errorf("%w: the account was given to another version", target.ErrUnsupported)
+
+// Accounts are the accounts of one secret at a server with one or more endpoints.
+type Accounts[S, K any] struct {
+	Config
+	driver Driver[S, K]
+}
+
+// New returns accounts. It makes no call.
+func New[S, K any](c Config, d Driver[S, K]) (*Accounts[S, K], error) {
+	return &Accounts[S, K]{c, d}, c.check()
+}
+
+// Base is what [Accounts] implements of a target. A driver embeds it.
+type Base interface {
+	target.Inspector
+	target.Ender
+	Capabilities() target.Capabilities
+	Propose(ctx context.Context, c target.Change) (secret.Value, error)
+	Verify(ctx context.Context, c target.Change) error
+	Revoke(ctx context.Context, r target.Ref, d target.Drain) error
+}
+
+// AsAdmin runs f in a session of the admin at an endpoint.
+func (a *Accounts[S, K]) AsAdmin(ctx context.Context, endpoint string, f func(S) error) error {
+	v, err := a.Admin(ctx)
+	if err != nil {
+		return fmt.Errorf("read the admin secret: %w", err)
+	}
+	l, err := target.ParseLogin(v)
+	if err != nil {
+		return fmt.Errorf("admin secret: %w", err)
+	}
+	in := false
+	err = a.driver.Session(ctx, endpoint, l, func(s S) error {
+		in = true
+		err := f(s)
+		if err != nil {
+			err = errors.Join(a.driver.Denied(ctx, s, err), err)
+		}
+		return err
+	})
+	switch {
+	case err != nil && !in:
+		err = fmt.Errorf("log in as admin at %s: %w", endpoint, err)
+	case err != nil:
+		err = fmt.Errorf("at %s: %w", endpoint, err)
+	}
+	return secret.Scrub(err, v)
+}
+
+// Everywhere runs f in a session of the admin at each endpoint, one after the other.
+func (a *Accounts[S, K]) Everywhere(ctx context.Context, f func(S) error) error {
+	for _, endpoint := range a.Endpoints {
+		if err := a.AsAdmin(ctx, endpoint, f); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Lacks returns an error that names the first of the rights that the admin lacks, nil
+// for none.
+func Lacks(rights []string, err error) error {
+	if err != nil || len(rights) == 0 {
+		return err
+	}
+	return errors.New("the admin lacks " + rights[0])
+}
+
+// Alter runs f on the account of a credential, unless it has the password of another
+// version, or of the current one.
+func (a *Accounts[S, K]) Alter(ctx context.Context, r target.Ref, f func(S, Credential[K]) error) error {
+	return a.driver.Change(ctx, func(s S) error {
+		c, err := a.driver.Locate(ctx, s, r)
+		if err != nil || c.Name == "" || c.Replaced {
+			return err
+		}
+		if err := a.Spare(ctx, c.Name); err != nil {
+			return err
+		}
+		return f(s, c)
+	})
+}
+
+// InUse implements [target.Inspector]: the sessions of a credential on every endpoint.
+func (a *Accounts[S, K]) InUse(ctx context.Context, r target.Ref) (target.Usage, error) {
+	if a.Blind != "" {
+		return target.Usage{}, fmt.Errorf("%w: %s", target.ErrUnsupported, a.Blind)
+	}
+	var out target.Usage
+	err := a.Everywhere(ctx, func(s S) error {
+		found, err := a.sessions(ctx, s, r)
+		for _, f := range found {
+			out.Sessions = append(out.Sessions, f.Session)
+		}
+		return err
+	})
+	if err != nil {
+		return target.Usage{}, err
+	}
+	return out, nil
+}
+
+// End implements [target.Ender].
+func (a *Accounts[S, K]) End(ctx context.Context, r target.Ref, idle bool) error {
+	if a.Blind != "" {
+		return fmt.Errorf("%w: %s", target.ErrUnsupported, a.Blind)
+	}
+	for _, endpoint := range a.Endpoints {
+		if err := a.endAll(ctx, endpoint, r, idle); err != nil {
+			return fmt.Errorf("end sessions: %w", err)
+		}
+	}
+	return nil
+}
+
+func (a *Accounts[S, K]) sessions(ctx context.Context, s S, r target.Ref) ([]Session, error) {
+	c, err := a.driver.Locate(ctx, s, r)
+	if err != nil || c.Name == "" {
+		return nil, err
+	}
+	return a.driver.Sessions(ctx, s, c)
+}
+
+// Verify implements [target.Target]: it logs in with the pending login on every
+// endpoint.
+func (a *Accounts[S, K]) Verify(ctx context.Context, c target.Change) error {
 	l, err := a.Pending(ctx, c)
 	if err != nil {
 		return err
 	}
-	return a.everywhere(ctx, func(endpoint string) error {
-		if err := s.Login(ctx, endpoint, l); err != nil {
+	return a.withinLag(ctx, func(endpoint string) error {
+		if err := a.driver.Login(ctx, endpoint, l); err != nil {
 			return fmt.Errorf("log in at %s as %q: %w", endpoint, l.Username, err)
 		}
 		return nil
 	})
 }
 
-// everywhere calls f for each endpoint until it succeeds, at most for the lag of the
+// withinLag calls f for each endpoint until it succeeds, at most for the lag of the
 // server.
-func (a *Accounts) everywhere(ctx context.Context, f func(endpoint string) error) error {
+func (a *Accounts[S, K]) withinLag(ctx context.Context, f func(endpoint string) error) error {
 	end := time.Now().Add(a.Lag)
 	for _, endpoint := range a.Endpoints {
 		for {
@@ -56,9 +214,9 @@ func (a *Accounts) everywhere(ctx context.Context, f func(endpoint string) error
 	return nil
 }
 
-// Revoke disables a credential, drains its sessions, and shows that its value is
-// refused.
-func (a *Accounts) Revoke(ctx context.Context, s Server, r target.Ref, d target.Drain) error {
+// Revoke implements [target.Target]: it disables a credential, drains its sessions, and
+// shows that its value is refused.
+func (a *Accounts[S, K]) Revoke(ctx context.Context, r target.Ref, d target.Drain) error {
 	old, readErr := a.Read(ctx, r.Version)
 	current, err := a.Read(ctx, "")
 	if err != nil {
@@ -67,18 +225,18 @@ func (a *Accounts) Revoke(ctx context.Context, s Server, r target.Ref, d target.
 	if readErr == nil && sameLogin(old, current) {
 		return nil // a person had it become current again
 	}
-	if err := s.Disable(ctx, r); err != nil {
+	if err := a.driver.Disable(ctx, r); err != nil {
 		return err
 	}
-	if d != (target.Drain{}) {
-		if err := a.drain(ctx, s, r, d); err != nil {
+	if d != (target.Drain{}) && a.Blind == "" {
+		if err := a.drain(ctx, r, d); err != nil {
 			return err
 		}
 	}
 	if readErr != nil {
 		return nil //nolint:nilerr // the value is gone already, and Disable needs none
 	}
-	return a.tryRefused(ctx, s, old)
+	return a.tryRefused(ctx, old)
 }
 
 // sameLogin reports whether two documents log in with the same user and password.
@@ -89,13 +247,13 @@ func sameLogin(a, b secret.Value) bool {
 }
 
 // tryRefused logs in with a revoked value on every endpoint, which has to fail.
-func (a *Accounts) tryRefused(ctx context.Context, s Server, v secret.Value) error {
+func (a *Accounts[S, K]) tryRefused(ctx context.Context, v secret.Value) error {
 	l, err := target.ParseLogin(v)
 	if err != nil {
 		return err
 	}
-	return a.everywhere(ctx, func(endpoint string) error {
-		err := s.Login(ctx, endpoint, l)
+	return a.withinLag(ctx, func(endpoint string) error {
+		err := a.driver.Login(ctx, endpoint, l)
 		if errors.Is(err, ErrRefused) {
 			return nil
 		}
@@ -107,10 +265,13 @@ func (a *Accounts) tryRefused(ctx context.Context, s Server, v secret.Value) err
 }
 
 // drain waits for sessions to end, and ends them if that is asked for.
-func (a *Accounts) drain(ctx context.Context, s Server, r target.Ref, d target.Drain) error {
+func (a *Accounts[S, K]) drain(ctx context.Context, r target.Ref, d target.Drain) error {
 	end := time.Now().Add(d.Wait)
 	for {
-		u, err := s.InUse(ctx, r)
+		u, err := a.InUse(ctx, r)
+		if errors.Is(err, ErrReused) {
+			return nil // nothing is known to be a session of the credential
+		}
 		if err != nil || len(u.Sessions) == 0 {
 			return err
 		}
@@ -124,19 +285,25 @@ func (a *Accounts) drain(ctx context.Context, s Server, r target.Ref, d target.D
 	if !d.Terminate {
 		return nil
 	}
-	for _, endpoint := range a.Endpoints {
-		if err := endAll(ctx, s, endpoint, r); err != nil {
-			return fmt.Errorf("end sessions at %s: %w", endpoint, err)
-		}
-	}
-	return nil
+	return a.End(ctx, r, false)
 }
 
 // endAll ends the sessions at an endpoint and waits until they are gone: a server ends
 // them after it has answered.
-func endAll(ctx context.Context, s Server, endpoint string, r target.Ref) error {
+func (a *Accounts[S, K]) endAll(ctx context.Context, endpoint string, r target.Ref, idle bool) error {
 	for {
-		open, err := s.End(ctx, endpoint, r)
+		open := 0
+		err := a.AsAdmin(ctx, endpoint, func(s S) error {
+			found, err := a.sessions(ctx, s, r)
+			if idle {
+				found = slices.DeleteFunc(found, func(f Session) bool { return f.Busy })
+			}
+			open = len(found)
+			for _, f := range found {
+				err = errors.Join(err, a.driver.End(ctx, s, f.ID))
+			}
+			return err
+		})
 		if err != nil || open == 0 {
 			return err
 		}

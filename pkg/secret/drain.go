@@ -1,0 +1,39 @@
+package secret
+
+import (
+	"cmp"
+	"time"
+)
+
+// DrainMode says what becomes of sessions with an older version that are open at the
+// target after the deadline.
+type DrainMode string
+
+// The modes. None of them revokes a version before no session of it is left.
+const (
+	// DrainWait leaves them to a person, and alerts. It is the zero value's meaning.
+	DrainWait DrainMode = "wait"
+	// DrainEndIdle ends those that are idle, again and again.
+	DrainEndIdle DrainMode = "end-idle"
+	// DrainEndAll ends all of them, whatever they do.
+	DrainEndAll DrainMode = "end-all"
+)
+
+// DefaultDrainDeadline is [Drain.Deadline] unless a spec says otherwise.
+const DefaultDrainDeadline = time.Hour
+
+// Drain says how the sessions of older versions end at the target.
+type Drain struct {
+	Mode DrainMode
+	// Deadline counts from when the rollout begins to drain. 0 means
+	// DefaultDrainDeadline, negative means never.
+	Deadline time.Duration
+}
+
+// DrainMode returns the mode in force.
+func (s Spec) DrainMode() DrainMode { return cmp.Or(s.Drain.Mode, DrainWait) }
+
+// DrainDeadline returns the deadline in force; 0 means never.
+func (s Spec) DrainDeadline() time.Duration {
+	return orDefault(s.Drain.Deadline, DefaultDrainDeadline)
+}
