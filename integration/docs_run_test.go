@@ -111,8 +111,10 @@ func (s *paste) file(name, text string) {
 
 var (
 	port = regexp.MustCompile(`\b(?:[468][02]\d\d|5432)\b`)
-	// Two terminals are one shell here: what runs until it is stopped runs beside.
-	untilStopped = regexp.MustCompile(`(?m)^rotator run .*$`)
+	// The programs have been built for the other tests.
+	installed = regexp.MustCompile(`(?m)^go install((?: \./cmd/\w+)+)(.*)$`)
+	// Two terminals of a page are one shell here.
+	untilStopped = regexp.MustCompile(`(?m)^rotator run [^&\n]*$`)
 )
 
 // onFreePorts replaces the ports of a page, which other tests may use.
@@ -128,6 +130,7 @@ func (s *paste) onFreePorts(text string) string {
 // paste adds a block to what the reader pastes.
 func (s *paste) paste(block string) {
 	block = untilStopped.ReplaceAllString(block, "$0 >>run.log 2>&1 & run=$!\nuntil rotator status --config rotator.yaml >/dev/null 2>&1; do sleep 1; done")
+	block = installed.ReplaceAllString(block, "go list$1 >/dev/null\nset --$2\ntest $# = 0 || go install \"$@\"")
 	s.script.WriteString(s.onFreePorts(block) + "\n")
 }
 
