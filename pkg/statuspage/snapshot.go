@@ -138,22 +138,29 @@ func (p *Page) take(ctx context.Context, last *Snapshot) *Snapshot {
 	return s
 }
 
+// examine is the command for what is wrong with the program itself.
+const examine = "rotator doctor"
+
 // problems returns what a person has to act on, the oldest first. A problem without a
 // beginning has that of the snapshot which had it first.
 func (p *Page) problems(s *Snapshot) []inspect.Problem {
 	out := []inspect.Problem{}
 	if s.Error != "" {
-		out = append(out, inspect.Problem{Subject: s.Program, Sentence: "the secrets cannot be read: " + s.Error, Remedy: "below is what was read last"})
+		out = append(out, inspect.Problem{Subject: s.Program, Sentence: "the secrets cannot be read: " + s.Error, Remedy: "below is what was read last", Command: examine})
 	}
 	for _, c := range s.Health {
 		if !c.OK {
-			out = append(out, inspect.Problem{Subject: s.Program, Sentence: c.Name + ": " + c.Reason, Remedy: "see docs/runbook.md"})
+			out = append(out, inspect.Problem{Subject: s.Program, Sentence: c.Name + ": " + c.Reason, Command: examine})
 		}
 	}
 	out = append(out, merge(s.Secrets)...)
 	seen := make(map[string]time.Time, len(out))
 	for i := range out {
 		key := out[i].Subject + "\x00" + out[i].Command
+		if out[i].Command == examine {
+			what, _, _ := strings.Cut(out[i].Sentence, ":")
+			key = what
+		}
 		if out[i].Since.IsZero() {
 			out[i].Since = s.At
 			if since, ok := p.seen[key]; ok {

@@ -147,6 +147,8 @@ func typed(kind string) (any, error) {
 		return &appsv1.Deployment{}, nil
 	case "apps/v1 StatefulSet":
 		return &appsv1.StatefulSet{}, nil
+	case "v1 Pod":
+		return &corev1.Pod{}, nil
 	case "v1 ConfigMap":
 		return &corev1.ConfigMap{}, nil
 	case "v1 Service":
@@ -234,6 +236,52 @@ func hardened(p corev1.PodTemplateSpec) error {
 		if c.LivenessProbe.HTTPGet.Path != "/healthz" || c.ReadinessProbe.HTTPGet.Path != "/readyz" || c.Resources.Requests.Memory().IsZero() {
 			return fmt.Errorf("%s has no probes or no resources", c.Name)
 		}
+	}
+	return nil
+}
+
+// TestTheTestOfAReleaseIsTheDoctor: helm test runs rotator doctor with the keys of the
+// operator, which the program accepts, and with the rights of the other Pods.
+func TestTheTestOfAReleaseIsTheDoctor(t *testing.T) {
+	t.Parallel()
+	for name, want := range map[string]int{"default": 0, "single": 0, "cluster": 1} {
+		var hooks []*corev1.Pod
+		for _, o := range objects(t, rendered(t, name)) {
+			if p, ok := o.(*corev1.Pod); ok {
+				hooks = append(hooks, p)
+			}
+		}
+		if len(hooks) != want {
+			t.Fatalf("%s has %d Pods of its own, want %d", name, len(hooks), want)
+		}
+		for _, p := range hooks {
+			if err := isDoctor(p); err != nil {
+				t.Errorf("%s: %v", name, err)
+			}
+		}
+	}
+}
+
+func isDoctor(p *corev1.Pod) error {
+	c, x := p.Spec.Containers[0], p.Spec.Containers[0].SecurityContext
+	run := strings.Join(append(c.Command, c.Args...), " ")
+	if p.Annotations["helm.sh/hook"] != "test" || run != "/usr/local/bin/rotator doctor --config /etc/rotator/rotator.yaml" {
+		return fmt.Errorf("it is no test, or runs %q", run)
+	}
+	if *x.AllowPrivilegeEscalation || !*x.ReadOnlyRootFilesystem || *p.Spec.SecurityContext.RunAsUser != 65532 || *p.Spec.AutomountServiceAccountToken {
+		return fmt.Errorf("its rights: %+v, %+v", p.Spec.SecurityContext, x)
+	}
+	volumes := map[string]corev1.Volume{}
+	for _, v := range p.Spec.Volumes {
+		volumes[v.Name] = v
+	}
+	for _, m := range c.VolumeMounts {
+		if _, ok := volumes[m.Name]; !ok || !m.ReadOnly {
+			return fmt.Errorf("%s is mounted at %s, and no volume or not read only", m.Name, m.MountPath)
+		}
+	}
+	if got := volumes["keys"].Secret.SecretName; got != "operator-keys" {
+		return fmt.Errorf("its keys are %q", got)
 	}
 	return nil
 }
