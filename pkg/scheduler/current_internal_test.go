@@ -32,8 +32,8 @@ func TestWhatBecameOfASecretSinceTheSweep(t *testing.T) {
 		}
 	}
 	r := newResult()
-	for i, in := range []time.Duration{3, -1, 0, 5, -2} {
-		r.count(secret.ID(rune('a'+i)), "v", ReasonScheduled, now.Add(in*time.Minute))
+	for id, end := range map[secret.ID]time.Duration{"a": 3 * time.Minute, "b": -time.Minute, "c": 0, "d": 5 * time.Minute, "e": -2 * time.Minute} {
+		r.count(id, "v", ReasonScheduled, now.Add(end))
 	}
 	r.count("m", "", ReasonMissing, time.Time{})
 	r.count("p", "v", ReasonPaused, now.Add(-time.Hour))

@@ -11,6 +11,8 @@ in ``conftest.py`` for a policy of one's own:
 
 from __future__ import annotations
 
+from typing import NoReturn
+
 import pytest
 
 from tradepulse_rotator.errors import RotatorError
@@ -60,7 +62,16 @@ def pytest_sessionstart(session: pytest.Session) -> None:
     try:
         policy.enforce()
     except RotatorError as err:
-        pytest.exit(f"rotator: {err}", returncode=1)
+        _end(session.config, f"rotator: {err}")
+
+
+def _end(config: pytest.Config, text: str) -> NoReturn:
+    """End the session. Pytest prints the reason twice, so the text goes to the terminal once and the reason is short."""
+    reporter = config.pluginmanager.get_plugin("terminalreporter")
+    if reporter is not None:
+        reporter.write_line(text)
+        text = "rotator: no test runs, see above"
+    pytest.exit(text, returncode=1)
 
 
 def pytest_report_header(config: pytest.Config) -> str:

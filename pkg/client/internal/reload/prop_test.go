@@ -165,6 +165,10 @@ func (w *world) check(rt *rapid.T, f reload.Effect) {
 		}
 	case reload.Schedule:
 		w.due = f.At
+	case reload.Ends:
+		if f.Version != w.s.Version || f.NotAfter.IsZero() {
+			rt.Fatalf("version %q ends at %s, and %q is in use", f.Version, f.NotAfter, w.s.Version)
+		}
 	case reload.Installed, reload.Confirm, reload.Fresh, reload.MarkStale, reload.Drop, reload.NearExpiry, reload.Report:
 	}
 }
