@@ -30,7 +30,7 @@ func TestActsDuringAFreeze(t *testing.T) {
 	until := "until " + day(2) + "T00:00:00Z"
 	shows(t, run(0, "", "status", "api/key"), "year-end close")
 	shows(t, run(1, "", "rotate", "api/key"), "year-end close", until, "--during-freeze")
-	if got := run(0, "", "history", "api/key"); strings.Contains(got, "rotate") {
+	if got := run(0, "", "history", "api/key"); strings.Contains(got, ": rotate") {
 		t.Errorf("a rotation that was refused is on record:\n%s", got)
 	}
 	run(0, "", "rotate", "api/free")
@@ -40,7 +40,7 @@ func TestActsDuringAFreeze(t *testing.T) {
 	run(0, "", "rotate", "api/leak", "--emergency", "--yes", "--ticket", "INC-1", "--reason", "it was in a log")
 
 	got := run(0, "", "history", "api/key")
-	for act, why := range map[string]string{"rotate": "the auditor asked", "put": "the vendor changed it", "rollback": "the vendor changed its mind"} {
+	for act, why := range map[string]string{": rotate": "the auditor asked", "put": "the vendor changed it", "rollback": "the vendor changed its mind"} {
 		if !hasLine(got, act, why, "during the freeze year-end close", until) {
 			t.Errorf("no %s that names its freeze in:\n%s", act, got)
 		}

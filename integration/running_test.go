@@ -60,6 +60,29 @@ func TestTheFileIsLoadedWhileANodeRuns(t *testing.T) {
 	if code := node.drain(t); code != 0 {
 		t.Errorf("exit code %d", code)
 	}
+	again := start(t, "run", "--config", path)
+	ready(t, health)
+	watch := start(t, "status", "--watch", "--config", path)
+	for _, verb := range [][]string{{"status"}, {"plan"}, {"get", "GOES"}} {
+		out, code = rotator(t, append(verb, "--config", path)...)
+		if code != 0 || verb[0] != "get" && !hasLine(out, "GOES", "the configuration lists it no longer") {
+			t.Errorf("after a restart, %q: exit %d\n%s", verb, code, out)
+		}
+	}
+	edit(t, path, "ttl: 3h", "ttl: 4h")
+	waittest.Until(t, "status --watch says that the file has changed", printed(watch, "changed COMES (ttl)"))
+	waittest.Until(t, "and shows the secret that went", printed(watch, "GOES"))
+	if n := strings.Count(watch.out.String(), "changed COMES (ttl)"); n != 1 {
+		t.Errorf("status --watch warns %d times", n)
+	}
+	if out, code := rotator(t, "delete", "GOES", "--yes", "--config", path); code != 0 {
+		t.Errorf("delete: exit %d\n%s", code, out)
+	}
+	if out, _ := rotator(t, "status", "--config", path); strings.Contains(out, "GOES") {
+		t.Errorf("after it was deleted, status shows it:\n%s", out)
+	}
+	watch.drain(t)
+	again.drain(t)
 }
 
 func hangUp(t *testing.T, p *program) {

@@ -40,8 +40,9 @@ only when both succeeded. What fails is reported with its reason and tried again
 
 It reads the stores with its own credentials. With --once it writes every file,
 tells no program, and ends: for what runs before the program starts. SIGTERM and
-Ctrl-C drain: a delivery in hand finishes. At SIGHUP it says in its log what has
-changed in the configuration, which a restart takes over.
+Ctrl-C drain: a delivery in hand finishes. At SIGHUP it loads its file again, and
+takes over secrets, defaults and the section agent; its log says what has changed,
+and what needs a restart. A file that is wrong changes nothing.
 
 Exit codes:
   0  it was told to stop, or with --once every file is written
@@ -153,8 +154,10 @@ func runAgent(ctx context.Context, cfg *config.Config, path string) (err error) 
 		tel.Logger.LogAttrs(ctx, slog.LevelInfo, "http.listening", slog.String("url", srv.URL()))
 		g.Go(func() error { return srv.Run(ctx) })
 	}
-	g.Go(func() error { return running.Compare(ctx, cfg, path, os.Environ(), hangup, tel.Logger) })
-	g.Go(func() error { return keepFiles(ctx, cfg, keep, tel, &a) })
+	r := &agentRun{cfg: cfg, files: keep, next: make(chan agentRun), tel: tel, state: &a}
+	loads := &running.Agent{Config: cfg, File: path, Environ: os.Environ(), Apply: r.apply(keep, path), Hangup: hangup, Logger: tel.Logger}
+	g.Go(func() error { return loads.Run(ctx) })
+	g.Go(func() error { return r.run(ctx) })
 	return g.Wait()
 }
 

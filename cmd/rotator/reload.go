@@ -23,7 +23,7 @@ Secrets, policies, services and defaults are taken over. All else, such as addre
 stores and the data directory, needs a restart, and the output says what. A file that is
 wrong changes nothing. A secret that the file lists no longer is not rotated by schedule
 any more; its versions stay in the store, its rollout is followed to the end, and status
-shows it until the program is started again.
+shows it until 'rotator delete' has deleted it.
 
 The exit code is 1 when a program has not loaded its file.`,
 		Example: `  rotator config validate docs/examples/single-node.yaml

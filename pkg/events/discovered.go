@@ -121,6 +121,12 @@ func (b *Bus) DiscoveredKeys(ctx context.Context) (map[secret.Key]struct{}, erro
 	return b.keys(ctx, b.cfg.Names.RotatedStream(), b.cfg.Names.Event(TypeDiscovered, ""))
 }
 
+// RotatedKeys returns the secrets of which a version was ever announced, as
+// [Bus.DiscoveredKeys] does.
+func (b *Bus) RotatedKeys(ctx context.Context) (map[secret.Key]struct{}, error) {
+	return b.keys(ctx, b.cfg.Names.RotatedStream(), b.cfg.Names.Event(TypeRotated, ""))
+}
+
 // keys returns the keys that follow a prefix in the subjects of a stream.
 func (b *Bus) keys(ctx context.Context, stream, prefix string) (map[secret.Key]struct{}, error) {
 	s, err := b.stream(ctx, stream)

@@ -85,8 +85,15 @@ func Diff(from, to *Config) Difference {
 // DiffAgent is Diff for an agent, which also runs the section agent.
 func DiffAgent(from, to *Config) Difference {
 	d := Diff(from, to)
-	d.Restart = append(d.Restart, differing("agent", tree(from)["agent"], tree(to)["agent"])...)
+	d.Sections = append(d.Sections, differing("agent", tree(from)["agent"], tree(to)["agent"])...)
 	return d
+}
+
+// LoadedAgent is [Config.Loaded] for an agent.
+func (c *Config) LoadedAgent(to *Config) *Config {
+	next := c.Loaded(to)
+	next.Agent = to.Agent
+	return next
 }
 
 func (d *Difference) secrets(from, to []Secret) {

@@ -43,6 +43,8 @@ type Options struct {
 	// Terminal redraws; without it each event is a line on Out, and with JSON an object.
 	Terminal, JSON bool
 	Out            io.Writer
+	// In has the keys of a terminal; nil is the standard input.
+	In io.Reader
 	// Logger gets the log; nil discards it.
 	Logger *slog.Logger
 }
@@ -106,7 +108,7 @@ type node struct {
 
 func newNode(ctx context.Context, o Options) (*node, error) {
 	n := &node{o: o, specs: specs(o.TTL)}
-	n.faults = &faults{n: n}
+	n.faults = &faults{n: n, trouble: trouble}
 	n.board = newBoard([]secret.ID{auditID, adminID}, func(l line) {
 		switch {
 		case o.JSON:
@@ -232,7 +234,11 @@ func (n *node) run(ctx context.Context) (Summary, error) {
 }
 
 func (n *node) view(ctx context.Context, stop func()) error {
-	p := tea.NewProgram(model{b: n.board, stop: stop, press: func(key string) { n.faults.press(ctx, key) }}, tea.WithContext(ctx), tea.WithOutput(n.o.Out), tea.WithAltScreen(), tea.WithoutSignalHandler())
+	opts := []tea.ProgramOption{tea.WithContext(ctx), tea.WithOutput(n.o.Out), tea.WithAltScreen(), tea.WithoutSignalHandler()}
+	if n.o.In != nil {
+		opts = append(opts, tea.WithInput(n.o.In))
+	}
+	p := tea.NewProgram(model{b: n.board, stop: stop, press: func(key string) { n.faults.press(ctx, key) }}, opts...)
 	if _, err := p.Run(); err != nil && ctx.Err() == nil {
 		return fmt.Errorf("dev: view: %w", err)
 	}

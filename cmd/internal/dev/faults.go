@@ -4,10 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
 
+	"github.com/tradepulse/rotator/cmd/internal/operator"
+	"github.com/tradepulse/rotator/cmd/internal/wire"
 	"github.com/tradepulse/rotator/pkg/client"
 	"github.com/tradepulse/rotator/pkg/events"
 	"github.com/tradepulse/rotator/pkg/secret"
@@ -17,8 +20,7 @@ import (
 const (
 	// instances is how many processes the service with the token has.
 	instances = 3
-	// freezeAfter is when the scripted freeze begins on a terminal, and trouble how long
-	// each fault lasts.
+	// freezeAfter is when the scripted freeze begins on a terminal.
 	freezeAfter = 20 * time.Second
 	trouble     = 12 * time.Second
 )
@@ -33,6 +35,9 @@ type instance struct {
 	kill   context.CancelFunc
 }
 
+// short is the name without that of the service.
+func (i *instance) short() string { return i.name[len(adminService)+1:] }
+
 // faults are what a person does to the instances.
 type faults struct {
 	n    *node
@@ -40,6 +45,8 @@ type faults struct {
 	busy bool // one fault at a time
 	all  []*instance
 	used atomic.Bool
+	// trouble is how long each fault lasts.
+	trouble time.Duration
 }
 
 // keys are the keys of a terminal, and what each does.
@@ -99,28 +106,61 @@ func (f *faults) freeze(ctx context.Context) {
 	i := f.last()
 	i.hurt.Store(true)
 	i.gate.hold(true)
-	f.say("you.froze", "%s is stopped for %s. It may still use its version, so that one does NOT die, however many rotations follow. What ends the wait: %s is heard again, or a person says it is gone (rotator forget)", i.name, trouble, i.name)
-	wait(ctx, trouble)
+	f.say("you.froze", "%s is stopped for %s. It may still use its version, so that one does NOT die, however many rotations follow. What ends the wait: %s is heard again, or a person says it is gone (rotator forget)", i.name, f.trouble, i.name)
+	wait(ctx, f.trouble)
 	i.gate.hold(false)
 	f.say("you.thawed", "%s goes on. It reports what it uses, and the old versions can die", i.name)
 }
 
 func (f *faults) killOne(ctx context.Context) {
 	i := f.last()
+	killed := f.processes(ctx, i)
 	i.hurt.Store(true)
 	i.gate.hold(true)
-	i.kill()
-	f.say("you.killed", "%s is gone without a word. Nothing shows that it does not run any more, so its version does NOT die. It starts again in %s", i.name, trouble)
-	wait(ctx, trouble)
+	f.mu.Lock()
+	kill := i.kill
+	f.mu.Unlock()
+	kill()
+	f.say("you.killed", "%s is gone without a word. Nothing shows that it does not run any more, so its version does NOT die. It starts again in %s", i.name, f.trouble)
+	wait(ctx, f.trouble)
 	i.gate.hold(false)
 	f.say("you.restarted", "%s runs again, as another process. The one before is still missing: only a person who knows that it is gone ends the wait (rotator forget)", i.name)
+	if wait(ctx, f.trouble/2) {
+		f.forget(ctx, i, killed)
+	}
+}
+
+// processes returns the incarnations of an instance that are on record.
+func (f *faults) processes(ctx context.Context, i *instance) (out []string) {
+	fleet, err := f.n.bus.Instance(ctx, adminService, i.short(), "")
+	if err != nil {
+		f.say("you.failed", "the records of %s cannot be read: %v", i.name, err)
+	}
+	for _, u := range fleet.Users {
+		out = append(out, u.Use.Incarnation)
+	}
+	slices.Sort(out)
+	return slices.Compact(out)
+}
+
+// forget does what a person does who knows that processes are gone.
+func (f *faults) forget(ctx context.Context, i *instance, gone []string) {
+	p := &wire.Parts{Bus: f.n.bus, Source: "/rotator/dev/cli"}
+	for _, incarnation := range gone {
+		why := operator.Reason{Text: "it was killed in the demo", By: "you", Incarnation: incarnation}
+		if _, err := operator.ForgetInstance(ctx, p, adminService, i.short(), why); err != nil && ctx.Err() == nil {
+			f.say("you.failed", "%s is not forgotten: %v", i.name, err)
+			return
+		}
+	}
+	f.say("you.forgot", "the demo has said for you that the process that was killed is gone (rotator forget %s). Its records are removed, and the old versions can die", i.name)
 }
 
 func (f *faults) breakReload(ctx context.Context) {
 	i := f.last()
 	i.broken.Store(true)
-	f.say("you.broke", "%s refuses new versions for %s: it keeps the old one, which does NOT die", i.name, trouble)
-	wait(ctx, trouble)
+	f.say("you.broke", "%s refuses new versions for %s: it keeps the old one, which does NOT die", i.name, f.trouble)
+	wait(ctx, f.trouble)
 	i.broken.Store(false)
 	f.say("you.mended", "%s takes new versions again", i.name)
 }
@@ -130,8 +170,8 @@ func (f *faults) cut(ctx context.Context) {
 		i.hurt.Store(true)
 		i.gate.hold(true)
 	}
-	f.say("you.cut", "no instance reaches the bus for %s. The service works on with what it has, and nothing dies", trouble)
-	wait(ctx, trouble)
+	f.say("you.cut", "no instance reaches the bus for %s. The service works on with what it has, and nothing dies", f.trouble)
+	wait(ctx, f.trouble)
 	for _, i := range f.all {
 		i.gate.hold(false)
 	}
@@ -139,8 +179,8 @@ func (f *faults) cut(ctx context.Context) {
 }
 
 func (f *faults) wrong(ctx context.Context) {
-	f.say("you.deployed", "a fourth instance, which reads the store of another environment, for %s. It reports a version that this store does not have, so no old version dies", trouble)
-	ctx, cancel := context.WithTimeout(ctx, trouble)
+	f.say("you.deployed", "a fourth instance, which reads the store of another environment, for %s. It reports a version that this store does not have, so no old version dies", f.trouble)
+	ctx, cancel := context.WithTimeout(ctx, f.trouble)
 	defer cancel()
 	i := &instance{name: adminService + "/wrong", gate: newGate(f.n.server.Server), source: elsewhere{}}
 	i.hurt.Store(true)
@@ -212,7 +252,7 @@ func (n *node) process(ctx context.Context, i *instance) error {
 	}
 	defer closeBus()
 	m, err := client.New(ctx, client.Config{
-		Service: adminService, Instance: i.name[len(adminService)+1:], Source: i.source, IDs: []secret.ID{adminID}, Bus: bus, Lease: lease, Logger: n.o.Logger,
+		Service: adminService, Instance: i.short(), Source: i.source, IDs: []secret.ID{adminID}, Bus: bus, Lease: lease, Logger: n.o.Logger,
 	})
 	if err != nil {
 		return ended(ctx, err)

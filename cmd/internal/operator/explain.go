@@ -18,9 +18,6 @@ func Explain(cmd *cobra.Command, path, arg string) (inspect.Page, error) {
 		return inspect.Page{}, err
 	}
 	defer r.Close()
-	if err := r.o.programs(cmd.Context(), r.parts, cmd.ErrOrStderr()); err != nil {
-		return inspect.Page{}, err
-	}
 	all, err := r.Secrets(cmd.Context(), []string{arg})
 	if err != nil {
 		return inspect.Page{}, err

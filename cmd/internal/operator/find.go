@@ -21,7 +21,7 @@ func find(ctx context.Context, c *catalog.Catalog, id secret.ID) (catalog.Entry,
 	return e, likely(err, c)
 }
 
-// lookUp is find, also for a secret that the files of the programs on the bus listed once.
+// lookUp is find, also for a secret that a configuration listed once.
 func lookUp(ctx context.Context, p *wire.Parts, id secret.ID) (catalog.Entry, error) {
 	e, err := find(ctx, p.Catalog, id)
 	if !errors.Is(err, catalog.ErrUnknownSecret) {
@@ -31,7 +31,7 @@ func lookUp(ctx context.Context, p *wire.Parts, id secret.ID) (catalog.Entry, er
 	for _, a := range all {
 		keep(p.Catalog, a)
 	}
-	if asked != nil {
+	if errors.Join(asked, listedOnce(ctx, p)) != nil {
 		return e, err // which says enough
 	}
 	return find(ctx, p.Catalog, id)

@@ -35,7 +35,7 @@ func PlanSecrets(cmd *cobra.Command, path string, args []string) (Look, error) {
 	}
 	defer func() { _ = r.Close() }() // nothing was written
 	if r.Bus == nil {
-		if err := o.programs(cmd.Context(), r.Parts, cmd.ErrOrStderr()); err != nil {
+		if err := errors.Join(o.programs(cmd.Context(), r.Parts, cmd.ErrOrStderr()), listedOnce(cmd.Context(), r.Parts)); err != nil {
 			return Look{}, err
 		}
 		all, err := o.inspect(cmd.Context(), r.Catalog, r.Stores, r.Parts.Bus, args, true)

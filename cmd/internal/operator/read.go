@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 
 	"github.com/spf13/cobra"
 
@@ -31,9 +32,6 @@ func Secrets(cmd *cobra.Command, path string, args []string) ([]inspect.Secret, 
 		return nil, err
 	}
 	defer r.Close()
-	if err := r.o.programs(cmd.Context(), r.parts, cmd.ErrOrStderr()); err != nil {
-		return nil, err
-	}
 	return r.Secrets(cmd.Context(), args)
 }
 
@@ -134,6 +132,21 @@ func versionsAt(ctx context.Context, r gate.Reader, path string) func(secret.Ver
 type Reader struct {
 	o     *Operator
 	parts *wire.Parts
+	warn  *once
+}
+
+// once writes each line once.
+type once struct {
+	to   io.Writer
+	said map[string]bool
+}
+
+func (o *once) Write(line []byte) (int, error) {
+	if o.said[string(line)] {
+		return len(line), nil
+	}
+	o.said[string(line)] = true
+	return o.to.Write(line)
 }
 
 // OpenReader connects to what runs with the configuration at path.
@@ -146,16 +159,21 @@ func OpenReader(cmd *cobra.Command, path string) (*Reader, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Reader{o, parts}, nil
+	return &Reader{o, parts, &once{cmd.ErrOrStderr(), map[string]bool{}}}, nil
 }
 
-// Secrets returns what is known of the secrets with the given ids, or of all. Without a
-// quorum it returns what the stores say, and an error that wraps [events.ErrNoQuorum].
+// Secrets returns what is known of the secrets with the given ids, or of all. It asks the
+// programs on the bus each time; what they warn of is written once. Without a quorum it returns what the stores say, and an error that wraps [events.ErrNoQuorum].
 func (r *Reader) Secrets(ctx context.Context, args []string) ([]inspect.Secret, error) {
+	if err := r.o.programs(ctx, r.parts, r.warn); err != nil {
+		return nil, err
+	}
 	bus := r.parts.Bus
 	lost := bus.Quorum(ctx)
 	if lost != nil {
 		bus = nil
+	} else if err := listedOnce(ctx, r.parts); err != nil {
+		fmt.Fprintf(r.warn, "warning: secrets that the configuration listed once may be missing here: %v\n", err)
 	}
 	all, err := r.o.inspect(ctx, r.parts.Catalog, r.parts.Stores, bus, args, false)
 	return all, errors.Join(err, lost)
