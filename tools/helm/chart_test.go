@@ -324,12 +324,7 @@ func selects(selector, labels map[string]string) bool {
 // variables.
 func TestTheProgramTakesTheConfiguration(t *testing.T) {
 	t.Parallel()
-	program := filepath.Join(t.TempDir(), "rotator")
-	build := exec.CommandContext(t.Context(), "go", "build", "-o", program, "./cmd/rotator")
-	build.Dir = "../.."
-	if out, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("%v\n%s", err, out)
-	}
+	program := filepath.Join(programs(t), "rotator")
 	for _, name := range cases {
 		all := objects(t, rendered(t, name))
 		file := filepath.Join(t.TempDir(), "rotator.yaml")

@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -78,12 +79,7 @@ func TestTheAgentIsASidecar(t *testing.T) {
 func TestTheSidecarDelivers(t *testing.T) {
 	t.Parallel()
 	agent, _, config := sidecar(t)
-	bin, dir := t.TempDir(), t.TempDir()
-	build := exec.CommandContext(t.Context(), "go", "build", "-o", bin, "./cmd/rotator", "./cmd/notifier")
-	build.Dir = "../.."
-	if out, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("%v\n%s", err, out)
-	}
+	bin, dir := programs(t), t.TempDir()
 	var section struct {
 		Agent   any `json:"agent"`
 		Secrets any `json:"secrets"`
@@ -129,6 +125,38 @@ func TestTheSidecarDelivers(t *testing.T) {
 	if state, err := process.Wait(); err != nil || !state.Success() {
 		t.Errorf("the sidecar ends with %v, %v", state, err)
 	}
+}
+
+// built is where the programs are, which are built once.
+var built struct {
+	once sync.Once
+	dir  string
+	err  error
+}
+
+func programs(t *testing.T) string {
+	t.Helper()
+	built.once.Do(func() {
+		if built.dir, built.err = os.MkdirTemp("", "rotator-bin-"); built.err != nil {
+			return
+		}
+		build := exec.Command("go", "build", "-o", built.dir, "./cmd/rotator", "./cmd/notifier")
+		build.Dir, build.Stderr = "../..", os.Stderr
+		built.err = build.Run()
+	})
+	if built.err != nil {
+		t.Fatalf("build the programs: %v", built.err)
+	}
+	return built.dir
+}
+
+// TestMain removes the programs.
+func TestMain(m *testing.M) {
+	code := m.Run()
+	if built.dir != "" {
+		_ = os.RemoveAll(built.dir) // it is a temporary directory
+	}
+	os.Exit(code)
 }
 
 // background starts a program that is killed at the end of the test.
