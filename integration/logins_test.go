@@ -1,4 +1,9 @@
-package settings_test
+//go:build !race
+
+// The server reads its options without a lock, so they cannot be replaced in this
+// process under the race detector.
+
+package integration
 
 import (
 	"cmp"
