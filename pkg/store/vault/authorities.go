@@ -3,29 +3,49 @@ package vault
 import (
 	"crypto/tls"
 	"crypto/x509"
-	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
 	"net/http"
 	"os"
+	"path/filepath"
+	"slices"
 	"sync"
 )
 
-// authorities is a transport that believes the authorities in a file as it is now: the
-// file is read again once it has changed, and connections made before are not used for
-// further requests. A file that cannot be read is being replaced, and changes nothing.
+// authorities is a transport that believes the authorities in a file, or in the files of
+// a directory, as they are now: they are read again once one has changed, and
+// connections made before are not used for further requests. A file that cannot be read
+// is being replaced, and changes nothing.
 type authorities struct {
-	file string
+	files func() ([]string, error)
 
 	mu   sync.Mutex
-	seen os.FileInfo // of the file that base believes
+	seen map[string]os.FileInfo // of the files that base believes
 	base *http.Transport
 }
 
-// rereading returns t, or what reads the file of authorities of e again.
+// rereading returns t, or what reads the authorities of e again. A file goes before
+// bytes, and bytes before a directory, as in the API of Vault.
 func (e *environment) rereading(t *http.Transport) http.RoundTripper {
-	if e.tls.CACert == "" {
-		return t
+	switch {
+	case e.tls.CACert != "":
+		return &authorities{files: func() ([]string, error) { return []string{e.tls.CACert}, nil }, base: t}
+	case e.tls.CAPath != "" && len(e.tls.CACertBytes) == 0:
+		return &authorities{files: func() ([]string, error) { return filesBelow(e.tls.CAPath) }, base: t}
 	}
-	return &authorities{file: e.tls.CACert, base: t}
+	return t
+}
+
+// filesBelow returns the files in a directory and in those below it.
+func filesBelow(dir string) (files []string, err error) {
+	err = filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+		if err == nil && !d.IsDir() {
+			files = append(files, path)
+		}
+		return err
+	})
+	return files, err
 }
 
 // RoundTrip implements [http.RoundTripper].
@@ -39,11 +59,11 @@ func (a *authorities) CloseIdleConnections() { a.current().CloseIdleConnections(
 func (a *authorities) current() *http.Transport {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	now, err := os.Stat(a.file)
-	if err != nil || a.seen != nil && isUnchanged(a.seen, now) {
+	now, err := a.look()
+	if err != nil || a.seen != nil && maps.EqualFunc(a.seen, now, isUnchanged) {
 		return a.base
 	}
-	pool, err := readAuthorities(a.file)
+	pool, err := readAuthorities(slices.Sorted(maps.Keys(now)))
 	if err != nil {
 		return a.base
 	}
@@ -55,18 +75,35 @@ func (a *authorities) current() *http.Transport {
 	return next
 }
 
+// look returns the files of authorities as they are now.
+func (a *authorities) look() (map[string]os.FileInfo, error) {
+	files, err := a.files()
+	if err != nil {
+		return nil, err
+	}
+	now := make(map[string]os.FileInfo, len(files))
+	for _, file := range files {
+		if now[file], err = os.Stat(file); err != nil {
+			return nil, err
+		}
+	}
+	return now, nil
+}
+
 func isUnchanged(before, now os.FileInfo) bool {
 	return os.SameFile(before, now) && before.ModTime().Equal(now.ModTime()) && before.Size() == now.Size()
 }
 
-func readAuthorities(file string) (*x509.CertPool, error) {
-	pem, err := os.ReadFile(file)
-	if err != nil {
-		return nil, err
-	}
+func readAuthorities(files []string) (*x509.CertPool, error) {
 	pool := x509.NewCertPool()
-	if !pool.AppendCertsFromPEM(pem) {
-		return nil, errors.New("it has no certificate")
+	for _, file := range files {
+		pem, err := os.ReadFile(file)
+		if err != nil {
+			return nil, err
+		}
+		if !pool.AppendCertsFromPEM(pem) {
+			return nil, fmt.Errorf("%s has no certificate", file)
+		}
 	}
 	return pool, nil
 }

@@ -75,6 +75,18 @@ func save(t *testing.T, files map[string][]byte) {
 // changes nothing.
 func TestTheFilesOfTLSAreReadAgain(t *testing.T) {
 	t.Parallel()
+	t.Run("a file of authorities", func(t *testing.T) {
+		t.Parallel()
+		readAgain(t, func(cfg *vault.Config, _ map[string]string, ca string) { cfg.CACert = ca })
+	})
+	t.Run("a directory of authorities", func(t *testing.T) {
+		t.Parallel()
+		readAgain(t, func(_ *vault.Config, env map[string]string, ca string) { env["BAO_CAPATH"] = filepath.Dir(ca) })
+	})
+}
+
+func readAgain(t *testing.T, believes func(cfg *vault.Config, env map[string]string, ca string)) {
+	t.Helper()
 	bao := &asked{}
 	var serves atomic.Pointer[identity]
 	var client atomic.Pointer[[]byte] // DER of the certificate that was presented last
@@ -92,7 +104,8 @@ func TestTheFilesOfTLSAreReadAgain(t *testing.T) {
 		return &tls.Config{ClientAuth: tls.RequestClientCert, Certificates: []tls.Certificate{serves.Load().cert}}, nil
 	}}
 	dir := t.TempDir()
-	ca, cert, key := filepath.Join(dir, "ca.pem"), filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem")
+	ca := filepath.Join(t.TempDir(), "ca.pem")
+	cert, key := filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem")
 	replace := func() (own *identity) {
 		next := newIdentity(t, "server")
 		own = newIdentity(t, "client")
@@ -104,10 +117,12 @@ func TestTheFilesOfTLSAreReadAgain(t *testing.T) {
 	server.StartTLS()
 	defer server.Close()
 	env := map[string]string{"BAO_CLIENT_CERT": cert, "BAO_CLIENT_KEY": key}
-	d := open(t, vault.Config{
-		Address: server.URL, CACert: ca, Auth: vault.Token{Token: "t"},
+	cfg := vault.Config{
+		Address: server.URL, Auth: vault.Token{Token: "t"},
 		Lookup: func(name string) (string, bool) { v, ok := env[name]; return v, ok },
-	})
+	}
+	believes(&cfg, env, ca)
+	d := open(t, cfg)
 	ask := func(when string, own *identity) {
 		t.Helper()
 		server.CloseClientConnections()
