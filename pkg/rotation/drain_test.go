@@ -258,15 +258,14 @@ func TestTheDeadlineOfADrain(t *testing.T) {
 			st, _ := cfg.Stores.Get("mem")
 			cfg.Catalog, cfg.Stores = rotation.Configured(t, st, secret.Spec{ID: "ID", Store: "mem", Services: []string{"api"}, Create: true, Fence: 1, Drain: c.drain})
 		})
-		d := &draining{retirement: x, w: &e.watched}
-		d.order = x.rollout(events.RolloutDraining, time.Now().Add(-c.began))
-		d.log(t, d.order)
+		order := x.rollout(events.RolloutDraining, time.Now().Add(-c.began))
+		x.log(t, order)
 		e.usage.Sessions = []target.Session{{Client: "192.0.2.7:41234"}}
-		err := x.retire(t, d.order)
+		err := x.retire(t, order)
 		if err == nil || !strings.Contains(err.Error(), "192.0.2.7") || e.revoked > 0 {
 			t.Errorf("%+v: %v, %d revoked", c, err, e.revoked)
 		}
-		if rerr := x.r.Retry(t.Context(), events.Delivery{Event: events.Event{Type: events.TypeRetire, Data: d.order}}, err); rerr != nil {
+		if rerr := x.r.Retry(t.Context(), events.Delivery{Event: events.Event{Type: events.TypeRetire, Data: order}}, err); rerr != nil {
 			t.Fatal(rerr)
 		}
 		retry := timer.event.Data.Retry

@@ -88,16 +88,12 @@ func (d driver) Session(ctx context.Context, endpoint string, l target.Login, f 
 		if err := s.exec(ctx, "SET SESSION sql_mode = 'NO_BACKSLASH_ESCAPES'"); err != nil {
 			return err
 		}
-		return f(s)
+		err := f(s)
+		if slices.Contains(denied, number(err)) {
+			err = errors.Join(logins.Lacks(d.missing(ctx, s, d.rights()...)), err)
+		}
+		return err
 	})
-}
-
-// Denied implements [logins.Driver].
-func (d driver) Denied(ctx context.Context, s *session, err error) error {
-	if !slices.Contains(denied, number(err)) {
-		return nil
-	}
-	return logins.Lacks(d.missing(ctx, s, d.rights()...))
 }
 
 // Change implements [logins.Driver]: f runs at the primary server. The server has no

@@ -89,15 +89,11 @@ func (d driver) Session(ctx context.Context, endpoint string, l target.Login, f 
 	if _, err := conn.Exec(ctx, "SET search_path TO pg_catalog"); err != nil {
 		return err
 	}
-	return f(conn)
-}
-
-// Denied implements [logins.Driver].
-func (d driver) Denied(ctx context.Context, conn *pgx.Conn, err error) error {
-	if sqlState(err) != codeDenied {
-		return nil
+	err = f(conn)
+	if sqlState(err) == codeDenied {
+		err = errors.Join(logins.Lacks(d.missing(ctx, conn)), err)
 	}
-	return logins.Lacks(d.missing(ctx, conn))
+	return err
 }
 
 // Change implements [logins.Driver]: f runs in one transaction at the primary server.

@@ -76,7 +76,7 @@ func isError(err error, word string) bool {
 // driver is what the accounts need of a target.
 type driver struct{ *Target }
 
-// Session implements [logins.Driver].
+// Session implements [logins.Driver]. The errors of the server name what is lacking.
 func (d driver) Session(ctx context.Context, endpoint string, l target.Login, f func(*node) error) error {
 	return d.connect(ctx, endpoint, l, func(conn *redis.Conn) error { return f(&node{conn, l.Username}) })
 }
@@ -85,9 +85,6 @@ func (d driver) Session(ctx context.Context, endpoint string, l target.Login, f 
 func (d driver) Login(ctx context.Context, endpoint string, l target.Login) error {
 	return d.connect(ctx, endpoint, l, func(*redis.Conn) error { return nil })
 }
-
-// Denied implements [logins.Driver]. The errors of the server name the permission.
-func (driver) Denied(context.Context, *node, error) error { return nil }
 
 // Change implements [logins.Driver]: f runs on each node.
 func (d driver) Change(ctx context.Context, f func(*node) error) error {

@@ -15,10 +15,8 @@ import (
 // what else the driver knows of a credential.
 type Driver[S, K any] interface {
 	// Session opens a session of the admin at an endpoint, runs f in it, and closes it.
+	// If the server denies something, the error names what the admin lacks (see [Lacks]).
 	Session(ctx context.Context, endpoint string, l target.Login, f func(S) error) error
-	// Denied returns what the admin lacks if that is why the server has returned an
-	// error, else nil.
-	Denied(ctx context.Context, s S, err error) error
 	// Change runs f in each session in which an account has to be changed, one worker
 	// at a time.
 	Change(ctx context.Context, f func(S) error) error
@@ -92,11 +90,7 @@ func (a *Accounts[S, K]) AsAdmin(ctx context.Context, endpoint string, f func(S)
 	in := false
 	err = a.driver.Session(ctx, endpoint, l, func(s S) error {
 		in = true
-		err := f(s)
-		if err != nil {
-			err = errors.Join(a.driver.Denied(ctx, s, err), err)
-		}
-		return err
+		return f(s)
 	})
 	switch {
 	case err != nil && !in:
