@@ -182,7 +182,12 @@ func (f *faults) wrong(ctx context.Context) {
 	f.say("you.deployed", "a fourth instance, which reads the store of another environment, for %s. It reports a version that this store does not have, so no old version dies", f.trouble)
 	ctx, cancel := context.WithTimeout(ctx, f.trouble)
 	defer cancel()
-	i := &instance{name: adminService + "/wrong", gate: newGate(f.n.server.Server), source: elsewhere{}}
+	spec, err := f.n.source.Spec(adminID)
+	if err != nil {
+		f.say("you.failed", "the instance does not start: %v", err)
+		return
+	}
+	i := &instance{name: adminService + "/wrong", gate: newGate(f.n.server.Server), source: elsewhere{fence: spec.Fence}}
 	i.hurt.Store(true)
 	if err := f.n.process(ctx, i); err != nil && ctx.Err() == nil {
 		f.say("you.failed", "the instance does not start: %v", err)
@@ -191,10 +196,10 @@ func (f *faults) wrong(ctx context.Context) {
 }
 
 // elsewhere is the store of another environment.
-type elsewhere struct{}
+type elsewhere struct{ fence time.Duration }
 
-func (elsewhere) Spec(id secret.ID) (secret.Spec, error) {
-	return secret.Spec{ID: id, Store: "staging"}, nil
+func (e elsewhere) Spec(id secret.ID) (secret.Spec, error) {
+	return secret.Spec{ID: id, Store: "staging", Fence: e.fence}, nil
 }
 
 func (elsewhere) Describe(_ context.Context, id secret.ID) (secret.Metadata, error) {

@@ -29,6 +29,7 @@ func TestEachKey(t *testing.T) {
 		"k": {"you.killed", "you.forgot", all[2:], events.BlockSilent},
 		"b": {"you.broke", "you.mended", all[2:], events.BlockFailed},
 		"c": {"you.cut", "you.joined", all, events.BlockSilent},
+		"w": {"you.deployed", "you.withdrew", []string{"wrong"}, events.BlockOldVersion},
 	} {
 		t.Run(key, func(t *testing.T) {
 			t.Parallel()
@@ -38,7 +39,7 @@ func TestEachKey(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer n.close()
-			n.faults.trouble = 7 * time.Second
+			n.faults.trouble = 11 * time.Second
 			ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
 			done := make(chan error, 1)
 			go func() {
