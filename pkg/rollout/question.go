@@ -177,10 +177,13 @@ func (q Question) clear(u events.User) bool {
 		!slices.ContainsFunc(u.Use.Accepts, q.older) && (u.Use.Wanted == "" || !q.older(u.Use.Wanted))
 }
 
+// presumed reports whether a silent user counts as ended. Records that are not understood
+// do not say when it was heard of last: one that names no instance has no presence. A
+// claim of too long a fence is understood that far.
 func (q Question) presumed(u events.User, now time.Time) bool {
 	after := q.Spec.Proof.Subscribers[u.Use.Service].PresumedEndedAfter
-	heard := later(u.RenewedAt, u.UsedAt)
-	return after > 0 && !heard.IsZero() && !now.Before(heard.Add(after))
+	known := !u.RenewedAt.IsZero() && (u.Problem == "" || q.overclaims(u))
+	return after > 0 && known && !now.Before(later(u.RenewedAt, u.UsedAt).Add(after))
 }
 
 // named completes a blocker. A service that is not among the subscribers is named

@@ -87,11 +87,16 @@ func LongestFence(f time.Duration) time.Duration { return max(longestFences*f, l
 // understood returns u, with a problem if it claims a longer fence than it may and has
 // not ended.
 func (q Question) understood(u events.User) events.User {
-	if longest := LongestFence(q.Spec.FencePeriod()); seconds(u.Use.Fence) > longest && u.Problem == "" && !u.Ended() {
+	if longest := LongestFence(q.Spec.FencePeriod()); q.overclaims(u) && u.Problem == "" && !u.Ended() {
 		u.Problem = fmt.Sprintf("it claims a fence of %s, and %s is the longest that counts: lower the fence of this client, or forget the instance",
 			secret.FormatDuration(seconds(u.Use.Fence)), secret.FormatDuration(longest))
 	}
 	return u
+}
+
+// overclaims reports whether u claims a longer fence than it may.
+func (q Question) overclaims(u events.User) bool {
+	return seconds(u.Use.Fence) > LongestFence(q.Spec.FencePeriod())
 }
 
 // FenceEnd returns when a user refuses every version that was current before

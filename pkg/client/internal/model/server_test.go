@@ -211,6 +211,12 @@ func (w *world) user(i int, s state) events.User {
 	if w.garbled {
 		u.Problem = "of a later client"
 	}
+	if w.unjoined && i < w.n {
+		u.RenewedAt, u.UsedAt = time.Time{}, ago(never)
+		if w.off("what is not understood is not presumed to have ended") {
+			u.Problem, u.RenewedAt = "", u.UsedAt
+		}
+	}
 	if w.off("joining blocks everything") && p.rec == 1 {
 		u.Use.VersionID = ids[s.cur]
 	}
