@@ -40,3 +40,12 @@ func (e Event) Outranks(o Event) bool {
 	}
 	return e.Data.Reason == ReasonEmergency || e.Data.VersionID == o.Data.VersionID && e.Data.Incarnation == o.Data.Incarnation
 }
+
+// continues reports whether a retirement that waits in the timer of its secret is a later
+// try of the one that o orders. It knows since when the target has seen no session, and
+// the order would begin that time anew.
+func (e Event) continues(o Event) bool {
+	a, b := e.Data.Rollout, o.Data.Rollout
+	return e.Type == TypeRetire && o.Type == TypeRetire && e.Data.Attempt > o.Data.Attempt && e.Data.VersionID == o.Data.VersionID &&
+		a != nil && b != nil && a.StartedAt.Equal(b.StartedAt) && a.RetireAt.Equal(b.RetireAt)
+}

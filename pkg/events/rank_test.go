@@ -58,3 +58,42 @@ func TestATimerKeepsWhatWasAskedFor(t *testing.T) {
 		})
 	}
 }
+
+// TestATimerKeepsALaterTryOfARetirement: it knows since when the target has seen no
+// session. An order of another rollout, or of another end of one, replaces it.
+func TestATimerKeepsALaterTryOfARetirement(t *testing.T) {
+	t.Parallel()
+	b := eventstest.NewServer(t).NewBus(events.StreamOptions{})
+	due, started := time.Now().Add(time.Hour), time.Now().Add(-time.Hour).UTC()
+	of := func(attempt int, v secret.VersionID, started, retireAt time.Time) events.Event {
+		e := event(events.TypeRetire, v)
+		e.Data.Attempt = attempt
+		e.Data.Rollout = &events.Rollout{State: events.RolloutDraining, StartedAt: started, RetireAt: retireAt}
+		return e
+	}
+	later := of(3, "v2", started, started)
+	for name, c := range map[string]struct {
+		comes events.Event
+		stays bool
+	}{
+		"the order":                      {of(0, "v2", started, started), true},
+		"the try after it":               {of(4, "v2", started, started), false},
+		"the order of another version":   {of(0, "v3", started, started), false},
+		"the order of another rollout":   {of(0, "v2", started.Add(1), started), false},
+		"the order after it fell back":   {of(0, "v2", started, started.Add(1)), false},
+		"an order that names no rollout": {event(events.TypeRetire, "v2"), false},
+	} {
+		if err := b.Disarm(t.Context(), events.TypeRetire, id); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := b.Arm(t.Context(), later, due); err != nil {
+			t.Fatal(err)
+		}
+		if changed, err := b.Arm(t.Context(), c.comes, due.Add(time.Hour)); err != nil || changed == c.stays {
+			t.Errorf("%s: changed %t, %v", name, changed, err)
+		}
+		if timer, err := b.Timer(t.Context(), events.TypeRetire, id); err != nil || timer.At.Equal(due) != c.stays {
+			t.Errorf("%s: the timer is for %s, %v", name, timer.At, err)
+		}
+	}
+}

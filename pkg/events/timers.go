@@ -66,7 +66,7 @@ func (b *Bus) Timer(ctx context.Context, t Type, id secret.ID) (Timer, error) {
 // to. A time that has passed fires at once. It is for a caller that knows that e
 // is the newest there is to be done about the secret; see [Bus.ArmAfter]. When the
 // timer holds a rotation that outranks e, that one stays and the error wraps
-// [ErrOutranked].
+// [ErrOutranked]. A later try of the retirement that e orders stays too.
 func (b *Bus) Arm(ctx context.Context, e Event, at time.Time) (changed bool, err error) {
 	// Most of the time the timer before has fired and there is none.
 	if changed, err = b.ArmAfter(ctx, e, at, Timer{}); !errors.Is(err, ErrConflict) {
@@ -79,6 +79,9 @@ func (b *Bus) Arm(ctx context.Context, e Event, at time.Time) (changed bool, err
 		}
 		if err == nil && t.Event.Outranks(e) {
 			return false, fmt.Errorf("arm %s: %w", e.Type, ErrOutranked)
+		}
+		if err == nil && t.Event.continues(e) {
+			return false, nil
 		}
 		changed, err = b.ArmAfter(ctx, e, at, t)
 		if !errors.Is(err, ErrConflict) {

@@ -237,10 +237,12 @@ func (f *fleet) of(id secret.ID, now time.Time) events.Fleet {
 	return events.Fleet{SecretID: id, Users: f.scratch, At: now, Since: f.since}
 }
 
-// reporting returns the services of which an instance uses a secret and has not
-// ended, in order.
+// reporting returns the services of which an instance uses a secret, and neither it nor
+// the use has ended, in order.
 func (f *fleet) reporting(id secret.ID) []string {
-	return f.servicesOf(id, func(who *instance, _ *use) bool { return who.stateNow() != rollout.InstanceEnded })
+	return f.servicesOf(id, func(who *instance, u *use) bool {
+		return who.stateNow() != rollout.InstanceEnded && !u.facts.Value().ended
+	})
 }
 
 // lagging returns the services of which a live instance does not run version want
@@ -248,7 +250,8 @@ func (f *fleet) reporting(id secret.ID) []string {
 // fences; when there is none, it may still be blocked.
 func (f *fleet) lagging(id secret.ID, want secret.VersionID) []string {
 	return f.servicesOf(id, func(who *instance, u *use) bool {
-		return who.stateNow() == rollout.InstanceLive && u.facts.Value().version != want
+		f := u.facts.Value()
+		return who.stateNow() == rollout.InstanceLive && !f.ended && f.version != want
 	})
 }
 

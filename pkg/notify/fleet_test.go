@@ -109,6 +109,7 @@ func TestFleetIsWhatWasRecorded(t *testing.T) {
 					Accepts:   rapid.SampledFrom([][]secret.VersionID{nil, {}, {"v1"}, {"v1", "v0"}}).Draw(t, "accepts"),
 					PastFence: rapid.SampledFrom([]events.PastFence{events.PastFenceRefuse, events.PastFenceServe}).Draw(t, "past fence"),
 					Fence:     rapid.SampledFrom([]int{1, 100}).Draw(t, "fence"),
+					Ended:     rapid.Bool().Draw(t, "use ended"),
 				}}
 				want.apply(e)
 				check(func(c func(secret.ID)) { f.apply(e, now, c) }, false)

@@ -111,7 +111,7 @@ type facts struct {
 	acceptsAny      bool   // no versions are named
 	pastFence       events.PastFence
 	fence           int
-	joined          bool
+	joined, ended   bool
 	reason, problem string
 	other           bool   // the record names another instance than the presence does
 	instance        string // that one
@@ -122,7 +122,7 @@ func factsOf(e events.FleetEvent, instance string) facts {
 	u := e.Use
 	f := facts{
 		version: u.VersionID, wanted: u.Wanted, status: u.Status, acceptsAny: u.Accepts == nil,
-		pastFence: u.PastFence, fence: u.Fence, joined: u.Joined, reason: u.Reason, problem: e.Problem,
+		pastFence: u.PastFence, fence: u.Fence, joined: u.Joined, ended: u.Ended, reason: u.Reason, problem: e.Problem,
 	}
 	for _, v := range u.Accepts {
 		f.accepts += string(v) + "\x00"
@@ -197,7 +197,7 @@ func (i *instance) using(u *use) events.User {
 	out.Use = events.Use{
 		Running: events.Running{SecretID: u.of.id, VersionID: f.version, Status: f.status, Wanted: f.wanted, Reason: f.reason},
 		Service: out.Presence.Service, Instance: cmp.Or(f.instance, out.Presence.Instance), Incarnation: out.Presence.Incarnation,
-		Accepts: f.versions(), PastFence: f.pastFence, Fence: f.fence, Joined: f.joined,
+		Accepts: f.versions(), PastFence: f.pastFence, Fence: f.fence, Joined: f.joined, Ended: f.ended,
 	}
 	out.UsedAt, out.Problem = moment(u.stored), cmp.Or(f.problem, out.Problem)
 	if (i.renewed == 0 || f.other) && out.Problem == "" {

@@ -52,6 +52,8 @@ type Fleet interface {
 	// WatchFleet calls fn with every record of the stream of uses, and again with all
 	// of them after the stream or the connection was lost.
 	WatchFleet(ctx context.Context, fn func(events.FleetEvent) error) error
+	// Now returns the time of the server that stores the records.
+	Now(ctx context.Context) (time.Time, error)
 	// WatchReports calls fn with what instances with an older client report.
 	WatchReports(ctx context.Context, fn func(events.ReportEvent) error) error
 	// WatchConfirmed and WatchForgotten call fn with what people have recorded, from

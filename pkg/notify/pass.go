@@ -53,10 +53,10 @@ func (t *tracker) wait(ctx context.Context) bool {
 	t.mu.Unlock()
 	d := reconsider
 	if ok {
-		d = time.Until(at)
+		d = at.Sub(t.clock.now())
 	}
 	if !silent.IsZero() {
-		d = min(d, time.Until(silent))
+		d = min(d, silent.Sub(t.clock.now()))
 	}
 	timer := time.NewTimer(d)
 	defer timer.Stop()
@@ -80,12 +80,12 @@ func (t *tracker) pass(ctx context.Context) (deciding time.Duration) {
 		errs []error
 	)
 	g.SetLimit(t.limit)
-	for _, tr := range t.due(time.Now()) {
+	for _, tr := range t.due(t.clock.now()) {
 		if ctx.Err() != nil {
 			break
 		}
 		begin := time.Now()
-		d := t.decide(begin, tr)
+		d := t.decide(t.clock.now(), tr)
 		deciding += time.Since(begin)
 		if d.idle() {
 			continue
@@ -127,7 +127,7 @@ func (t *tracker) due(now time.Time) []*tracked {
 func (t *tracker) postpone(tr *tracked) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.deadlines.set(tr, time.Now().Add(retryPause))
+	t.deadlines.set(tr, t.clock.now().Add(retryPause))
 }
 
 // decision is what has to be done about one rollout. It is made with t.mu held and
@@ -219,7 +219,7 @@ func (t *tracker) settle(ctx context.Context, d decision) error {
 		if d.waits() || ctx.Err() != nil {
 			return nil
 		}
-		if d = t.decide(time.Now(), d.tr); d.idle() {
+		if d = t.decide(t.clock.now(), d.tr); d.idle() {
 			return nil
 		}
 	}

@@ -71,7 +71,11 @@ func (t *tracker) forget(ctx context.Context) error {
 		return nil
 	}
 	for backoff.Pause(ctx, forgetEvery) {
-		for _, f := range t.forgettable(time.Now()) {
+		now, err := t.bus.Now(ctx)
+		if err != nil {
+			continue // it is tried again with the next look
+		}
+		for _, f := range t.forgettable(now) {
 			if err := t.bus.Forget(ctx, f.service, f.instance, f.incarnation, f.ids, f.seq); err != nil {
 				if ctx.Err() == nil && !errors.Is(err, events.ErrConflict) { // it was heard of since
 					t.log.LogAttrs(ctx, slog.LevelWarn, "instance.not_forgotten", slog.String("service", f.service), slog.String("instance", f.instance),

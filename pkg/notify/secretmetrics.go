@@ -60,7 +60,7 @@ func (t *tracker) watchedSecrets(i secretInstruments) metric.Callback {
 	return func(_ context.Context, o metric.Observer) error {
 		t.mu.Lock()
 		defer t.mu.Unlock()
-		t.showSecrets(o, i, time.Now())
+		t.showSecrets(o, i, t.clock.now())
 		return nil
 	}
 }

@@ -39,6 +39,8 @@ type tracker struct {
 	// reports and the log that were there at the start, loaded after both.
 	reportsSynced, logSynced, loaded chan struct{}
 
+	clock serverClock // says now in every decision; the deadlines are times of it
+
 	mu        sync.Mutex
 	fleet     *fleet
 	secrets   map[secret.ID]*tracked
@@ -203,7 +205,7 @@ func (t *tracker) touched(id secret.ID) {
 // watchFleet follows the fleet until ctx ends, and reads all of it again whenever
 // refresh asks for that.
 func (t *tracker) watchFleet(ctx context.Context) error {
-	for ctx.Err() == nil {
+	for t.readClock(ctx) {
 		round, cancel := context.WithCancel(ctx)
 		t.mu.Lock()
 		t.fleet.begin()
@@ -232,7 +234,8 @@ func (t *tracker) recorded(e events.FleetEvent) error {
 		}
 		t.fleet.since, t.begun = e.Since, true
 	default:
-		t.fleet.apply(e, time.Now(), t.touched)
+		t.clock.hear(e.At)
+		t.fleet.apply(e, t.clock.now(), t.touched)
 		t.contradictions.see(e)
 	}
 	return nil
@@ -251,7 +254,7 @@ func (t *tracker) sync() {
 	if t.synced.IsZero() {
 		close(t.reportsSynced)
 	}
-	t.synced, t.reading = time.Now(), false
+	t.synced, t.reading = t.clock.now(), false
 	t.touchAll()
 }
 

@@ -38,7 +38,7 @@ func TestTheDiagramShowsEveryMove(t *testing.T) {
 		}
 		q := Question{VersionID: "v2", Unstaged: true, Spec: secret.Spec{ID: "S", Services: []string{"api"}}}
 		order := inState(from).data(t0, Facts{})
-		if q.MayRetire(order, order, events.Fleet{At: t0, Users: []events.User{using("v2")}}).Allowed() {
+		if q.MayRetire(order, order, fleetOf(using("v2"))).Allowed() {
 			note(from, Retired("/worker", t0, order, 1).Data.Rollout.State)
 		}
 	}

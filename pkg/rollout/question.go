@@ -92,10 +92,12 @@ func (q Question) Ask(f events.Fleet) Standing {
 		sortBlockers(list)
 	}
 	s.Unjoined = q.unjoined(f)
-	base := q.Promoted
 	if f.Confirmed.IsZero() || f.Since.After(f.Confirmed) {
+		s.Unknown = lost(f)
+	}
+	base := q.Promoted
+	if s.Unknown != "" || f.ConfirmedBy != "" { // users that refuse past their fence were lost too
 		base = later(base, f.Since)
-		s.Unknown = q.lost(f)
 	}
 	if f.Full {
 		s.Unknown = "the stream of uses is full, so new instances are not recorded: rotator doctor names the service with most records"
@@ -177,10 +179,13 @@ func (q Question) clear(u events.User) bool {
 		!slices.ContainsFunc(u.Use.Accepts, q.older) && (u.Use.Wanted == "" || !q.older(u.Use.Wanted))
 }
 
+// presumed reports whether a silent user counts as ended. Records that are not understood
+// do not say when it was heard of last: one that names no instance has no presence. A
+// claim of too long a fence is understood that far.
 func (q Question) presumed(u events.User, now time.Time) bool {
 	after := q.Spec.Proof.Subscribers[u.Use.Service].PresumedEndedAfter
-	heard := later(u.RenewedAt, u.UsedAt)
-	return after > 0 && !heard.IsZero() && !now.Before(heard.Add(after))
+	known := !u.RenewedAt.IsZero() && (u.Problem == "" || q.overclaims(u))
+	return after > 0 && known && !now.Before(later(u.RenewedAt, u.UsedAt).Add(after))
 }
 
 // named completes a blocker. A service that is not among the subscribers is named
@@ -249,22 +254,9 @@ func (q Question) unjoined(f events.Fleet) []string {
 	return out
 }
 
-// lost returns what may have been lost with an earlier stream. If every subscriber
-// is a job or known to refuse past its fence, nothing was: the floor counts from the
-// loss.
-func (q Question) lost(f events.Fleet) string {
-	refuse := len(q.Spec.Services) > 0
-	for _, s := range q.Spec.Services {
-		_, job := q.Spec.Job(s)
-		refuse = refuse && (job || slices.ContainsFunc(f.Users, func(u events.User) bool { return u.Use.Service == s }))
-	}
-	for _, u := range f.Users {
-		_, job := q.Spec.Job(u.Use.Service)
-		refuse = refuse && (job || u.Use.PastFence == events.PastFenceRefuse)
-	}
-	if refuse {
-		return ""
-	}
+// lost returns what may have been lost with an earlier stream. The users that are left say
+// nothing of it: another instance of the same service may serve on.
+func lost(f events.Fleet) string {
 	if f.Confirmed.IsZero() {
 		return "nothing says whether users that serve on were lost with an earlier stream of uses: confirm that there are none (rotator confirm-fleet)"
 	}

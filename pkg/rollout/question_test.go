@@ -214,14 +214,17 @@ func TestMayRetire(t *testing.T) {
 			f.Since, f.Users[0].Use.PastFence = t0.Add(-time.Hour), events.PastFenceServe
 		}, "may have been lost"},
 		"a person has confirmed that": {func(_, _ *events.Data, _ *Question, f *events.Fleet) {
-			f.Since, f.Users[0].Use.PastFence, f.Confirmed = t0.Add(-time.Hour), events.PastFenceServe, t0.Add(-time.Hour)
+			f.Since, f.Confirmed, f.ConfirmedBy = t0.Add(-time.Hour), t0.Add(-time.Hour), "ada"
 		}, ""},
-		"the stream was lost, and all refuse":       {func(_, _ *events.Data, _ *Question, f *events.Fleet) { f.Since = t0.Add(-time.Hour) }, ""},
-		"the stream was lost less than a fence ago": {func(_, _ *events.Data, _ *Question, f *events.Fleet) { f.Since = t0.Add(-fence) }, "another 12s"},
+		"a person has confirmed that less than a fence after the loss": {func(_, _ *events.Data, _ *Question, f *events.Fleet) {
+			f.Since, f.Confirmed, f.ConfirmedBy = t0.Add(-fence), t0.Add(-fence), "ada"
+		}, "another 12s"},
+		"the stream was lost, and all that are left refuse": {func(_, _ *events.Data, _ *Question, f *events.Fleet) { f.Since = t0.Add(-time.Hour) }, "may have been lost"},
+		"the stream was lost less than a fence ago":         {func(_, _ *events.Data, _ *Question, f *events.Fleet) { f.Since = t0.Add(-fence) }, "another 12s"},
 		"nothing says whether a stream was lost": {func(_, _ *events.Data, _ *Question, f *events.Fleet) {
 			f.Confirmed, f.Users[0].Use.PastFence = time.Time{}, events.PastFenceServe
 		}, "nothing says"},
-		"nothing says whether a stream was lost, and all refuse": {func(_, _ *events.Data, _ *Question, f *events.Fleet) { f.Confirmed = time.Time{} }, ""},
+		"nothing says whether a stream was lost, and all that are left refuse": {func(_, _ *events.Data, _ *Question, f *events.Fleet) { f.Confirmed = time.Time{} }, "nothing says"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

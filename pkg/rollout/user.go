@@ -52,10 +52,14 @@ const keepEnded = 10 * time.Minute
 // Forgettable reports whether the records of a user prove nothing any more: it has
 // ended, or its silence has lasted for longer than its fence, so that only a read of
 // the store's primary could bring it back into use, and a renewal would find its
-// presence missing. A run of a job ends as a fence does.
+// presence missing. A run of a job ends as a fence does, and so does the silence of an
+// incarnation whose use has ended: it may have begun another use.
 func Forgettable(u events.User, now time.Time, spec secret.Spec) bool {
 	if u.Presence.Ended && u.Problem == "" {
 		return !now.Before(u.RenewedAt.Add(keepEnded))
+	}
+	if u.Use.Ended {
+		u.Use.Ended, u.Use.PastFence, u.Use.Fence = false, events.PastFenceRefuse, 0
 	}
 	end, ok := End(u, u.RenewedAt, spec)
 	return ok && StateOf(u, now) == InstanceSilent && !now.Before(end.Add(keepEnded))
@@ -83,11 +87,16 @@ func LongestFence(f time.Duration) time.Duration { return max(longestFences*f, l
 // understood returns u, with a problem if it claims a longer fence than it may and has
 // not ended.
 func (q Question) understood(u events.User) events.User {
-	if longest := LongestFence(q.Spec.FencePeriod()); seconds(u.Use.Fence) > longest && u.Problem == "" && !u.Ended() {
+	if longest := LongestFence(q.Spec.FencePeriod()); q.overclaims(u) && u.Problem == "" && !u.Ended() {
 		u.Problem = fmt.Sprintf("it claims a fence of %s, and %s is the longest that counts: lower the fence of this client, or forget the instance",
 			secret.FormatDuration(seconds(u.Use.Fence)), secret.FormatDuration(longest))
 	}
 	return u
+}
+
+// overclaims reports whether u claims a longer fence than it may.
+func (q Question) overclaims(u events.User) bool {
+	return seconds(u.Use.Fence) > LongestFence(q.Spec.FencePeriod())
 }
 
 // FenceEnd returns when a user refuses every version that was current before

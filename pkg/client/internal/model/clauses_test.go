@@ -49,6 +49,7 @@ var clauses = []struct{ name, world string }{
 	{"a fleet counts while an instance of it lives", "fleets"},
 	{"a presumed end waits for its time", "presumed"},
 	{"a presumed end makes the answer unknown", "presumed"},
+	{"what is not understood is not presumed to have ended", "garbled and presumed"},
 	{"an emergency is one by the log", "emergency"},
 	{"an emergency names whom it breaks", "emergency"},
 	{"an emergency waits for what serves on", "emergency and serve"},

@@ -26,6 +26,7 @@ func worlds() []*world {
 		{name: "after", n: 1, versions: 3, workersN: 1, consumer: true, after: true, answers: true},
 		{name: "fleets", n: 1, versions: 2, workersN: 1, startsAlone: true, fleets: true, restarts: true},
 		{name: "presumed", n: 1, versions: 2, workersN: 1, presumes: true, restarts: true, answers: true},
+		{name: "garbled and presumed", n: 1, versions: 2, workersN: 1, garbled: true, presumes: true, unjoined: true},
 		{name: "emergency", n: 1, versions: 2, workersN: 1, refuse: true, restarts: true, emergencies: true},
 		{name: "emergency and serve", n: 1, versions: 2, workersN: 1, restarts: true, emergencies: true},
 		{name: "force", n: 1, versions: 2, workersN: 1, refuse: true, restarts: true, forces: true},

@@ -25,6 +25,7 @@ type world struct {
 	startsAlone                  bool // a serve user starts after a while without a record
 	restarts, crashes            bool
 	loses, full, purges, garbled bool // the stream is lost once, is full; records are purged, are not understood
+	unjoined                     bool // a record that is not understood has no presence, and was written long ago
 	other                        bool // instance 0 belongs to a service of its own
 	job, consumer                bool // instance 0 is a run of a job, a consumer without a client
 	fleets                       bool // instance 0 is in a fleet of its own

@@ -211,6 +211,12 @@ func (w *world) user(i int, s state) events.User {
 	if w.garbled {
 		u.Problem = "of a later client"
 	}
+	if w.unjoined && i < w.n {
+		u.RenewedAt, u.UsedAt = time.Time{}, ago(never)
+		if w.off("what is not understood is not presumed to have ended") {
+			u.Problem, u.RenewedAt = "", u.UsedAt
+		}
+	}
 	if w.off("joining blocks everything") && p.rec == 1 {
 		u.Use.VersionID = ids[s.cur]
 	}
@@ -237,6 +243,9 @@ func (w *world) fleet(s state) (rollout.Question, events.Fleet) {
 	f := events.Fleet{SecretID: "S", At: now, Since: epoch, Confirmed: epoch, Full: w.full && !w.off("a full stream blocks")}
 	if s.lost == 1 && !w.off("a stream that was lost is unknown") {
 		f.Since = ago(s.began)
+		if w.refuse { // a person confirms that none that serves on was lost
+			f.Confirmed, f.ConfirmedBy = f.Since, "ada"
+		}
 	}
 	if w.off("the clock may be slow") {
 		f.At = now.Add(length / 100)
