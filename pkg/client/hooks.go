@@ -68,9 +68,9 @@ type subscriber struct {
 	// [oneStep] change with Prepare. It is written with mu of the entry held, by the
 	// holder of hooking.
 	holds secret.VersionID
-	// late is a call that did not return in time, nil for none, and offered the value of
-	// the last Prepare. The holder of hooking has them.
-	late    *lateCall
+	// late is a call that did not return in time, nil for none. It is written like holds.
+	late *lateCall
+	// offered is the value of the last Prepare. The holder of hooking has it.
 	offered secret.Value
 }
 
@@ -151,13 +151,14 @@ func (e *entry) remove(s *subscriber) *lateCall {
 }
 
 // prepare offers a version to the hooks in the order in which they were added, until
-// one refuses. The version in use is offered only to those that took another one.
-// The caller holds hooking.
+// one refuses. The version in use is offered only to those that took another one, or
+// may still take it. The caller holds hooking.
 func (e *entry) prepare(ctx context.Context, f reload.Effect, got loaded) error {
 	c := Change{ID: e.id, Version: got.version, Value: got.value, Staged: f.Staged, AnnouncedAt: f.Cause.At}
 	again := f.Version == e.current.Load().Version.ID
 	for _, s := range e.hooks {
-		if again && s.holds == f.Version {
+		_ = e.settle(s) // its error is that of the offer, too
+		if again && s.late == nil && s.holds == f.Version {
 			continue
 		}
 		if err := e.offer(ctx, s, c); err != nil {
