@@ -49,7 +49,7 @@ func (e *entry) call(ctx context.Context, s *subscriber, v secret.VersionID, tak
 		}
 		return err
 	case <-t.C:
-		s.late = &lateCall{version: v, takes: takes, done: done}
+		e.lateIs(s, &lateCall{version: v, takes: takes, done: done})
 		return fmt.Errorf("%w: it was called for version %s %s ago", errHookTimeout, v, e.m.cfg.HookTimeout+hookGrace)
 	}
 }
@@ -65,11 +65,18 @@ func (e *entry) settle(s *subscriber) error {
 		if err == nil && s.late.takes {
 			e.took(s, s.late.version)
 		}
-		s.late = nil
+		e.lateIs(s, nil)
 		return nil
 	default:
 		return fmt.Errorf("%w: it was called for version %s and still runs", errHookTimeout, s.late.version)
 	}
+}
+
+// lateIs notes the call that a hook has not returned from.
+func (e *entry) lateIs(s *subscriber, late *lateCall) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	s.late = late
 }
 
 // guarded calls do, and makes an error of a panic.

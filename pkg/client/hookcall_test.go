@@ -4,6 +4,7 @@ import (
 	"context"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -125,5 +126,50 @@ func TestACommitThatFailsIsNoConsent(t *testing.T) {
 	r.use("the commit that followed it", key, only(v3))
 	if n := h.commits.Load(); n != 4 { // the one that returned too late among them
 		t.Errorf("%d commits", n)
+	}
+}
+
+// TestAHookThatTakesAVersionTooLate: the version stays on record while the hook may take
+// it, and the hook gets the one in use again if the store has called that current since.
+func TestAHookThatTakesAVersionTooLate(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	v1 := r.write(key, "first-value")
+	back := &rolledBack{Source: r.source}
+	m := r.manager(func(c *client.Config) {
+		c.Source, c.IDs, c.HookTimeout, c.Retry = back, []secret.ID{key}, 10*time.Millisecond, 10*time.Millisecond
+	})
+	var uses atomic.Value
+	release := make(chan struct{})
+	let := sync.OnceFunc(func() { close(release) })
+	stop, err := m.Subscribe(t.Context(), key, func(_ context.Context, c client.Change) error {
+		uses.Store(c.Version.ID)
+		if c.Version.ID != v1 {
+			<-release
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(stop)
+	t.Cleanup(let)
+	v2 := r.write(key, "second-value")
+	r.notify(key, v2)
+	holds := func(wanted secret.VersionID) func(events.User) bool {
+		return func(u events.User) bool {
+			return u.Use.VersionID == v1 && u.Use.Status == events.StatusFailed && u.Use.Wanted == wanted && slices.Contains(u.Use.Accepts, v2)
+		}
+	}
+	r.use("the hook hangs", key, holds(v2))
+	back.to.Store(&v1)
+	r.notify(key, v1)
+	r.use("the hook hangs, and the version in use is current again", key, holds(v1))
+	let()
+	r.use("the hook has returned, and has the version in use again", key, func(u events.User) bool {
+		return u.Use.VersionID == v1 && u.Use.Status == events.StatusApplied && u.Use.Accepts != nil && len(u.Use.Accepts) == 0
+	})
+	if uses.Load() != v1 {
+		t.Errorf("the hook uses %s", uses.Load())
 	}
 }

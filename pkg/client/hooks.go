@@ -68,9 +68,10 @@ type subscriber struct {
 	// [oneStep] change with Prepare. It is written with mu of the entry held, by the
 	// holder of hooking.
 	holds secret.VersionID
-	// late is a call that did not return in time, nil for none. The holder of hooking
-	// has it.
+	// late is a call that did not return in time, nil for none. It is written like holds.
 	late *lateCall
+	// offered is the value of the last Prepare. The holder of hooking has it.
+	offered secret.Value
 }
 
 // acceptor authorises something new with versions besides the one in use. Its
@@ -150,23 +151,24 @@ func (e *entry) remove(s *subscriber) *lateCall {
 }
 
 // prepare offers a version to the hooks in the order in which they were added, until
-// one refuses. The version in use is offered only to those that took another one.
-// The caller holds hooking.
+// one refuses. The version in use is offered only to those that took another one, or
+// may still take it. The caller holds hooking.
 func (e *entry) prepare(ctx context.Context, f reload.Effect, got loaded) error {
 	c := Change{ID: e.id, Version: got.version, Value: got.value, Staged: f.Staged, AnnouncedAt: f.Cause.At}
 	again := f.Version == e.current.Load().Version.ID
 	for _, s := range e.hooks {
-		if again && s.holds == f.Version {
+		_ = e.settle(s) // its error is that of the offer, too
+		if again && s.late == nil && s.holds == f.Version {
 			continue
 		}
 		if err := e.offer(ctx, s, c); err != nil {
-			return secret.Scrub(err, got.value)
+			return err
 		}
 		if !again {
 			continue
 		}
 		if err := e.commit(ctx, s, c); err != nil {
-			return secret.Scrub(err, got.value)
+			return err
 		}
 	}
 	return nil
@@ -178,16 +180,20 @@ func (e *entry) commitAll(ctx context.Context, f reload.Effect, got loaded) (err
 	for _, s := range e.hooks {
 		failed := e.commit(ctx, s, Change{ID: e.id, Version: got.version, Value: got.value, AnnouncedAt: f.Cause.At})
 		if err == nil && failed != nil {
-			err = secret.Scrub(failed, got.value)
+			err = failed
 		}
 	}
 	return err
 }
 
-// offer calls Prepare. A hook that panics, or does not return in time, has refused.
+// offer calls Prepare. A hook that panics, or does not return in time, has refused. Its
+// error holds neither the value nor one that the hook may have from before: the value in
+// use, and that of the last call.
 func (e *entry) offer(ctx context.Context, s *subscriber, c Change) error {
 	_, single := s.TwoPhase.(oneStep)
 	err := e.call(ctx, s, c.Version.ID, single && !c.Staged, func(ctx context.Context) error { return s.Prepare(ctx, c) })
+	err = secret.Scrub(err, c.Value, e.current.Load().Value, s.offered)
+	s.offered = c.Value
 	if err != nil {
 		e.hookFailed(ctx)
 	}

@@ -267,7 +267,7 @@ func (e *entry) restart(ctx context.Context, source Source, got loaded) error {
 			e.withdrawn = append(e.withdrawn, got.version.ID)
 			e.mu.Unlock()
 			e.withdraw(ctx)
-			return secret.Scrub(fmt.Errorf("  %s: %w", e.id, err), got.value)
+			return fmt.Errorf("  %s: %w", e.id, err)
 		}
 	}
 	e.origin = *e.source.Load()

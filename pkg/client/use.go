@@ -37,12 +37,16 @@ func (e *entry) use() events.Use {
 }
 
 // accepted returns the versions that the process uses in some way, the one in use
-// among them: what acceptors accept, what hooks hold, and what is offered to them.
+// among them: what acceptors accept, what hooks hold or may still take, and what is
+// offered to them.
 func (e *entry) accepted() []secret.VersionID {
 	e.mu.Lock()
 	out, acceptors := []secret.VersionID{e.offering}, e.acceptors
 	for _, s := range e.hooks {
 		out = append(out, s.holds)
+		if s.late != nil {
+			out = append(out, s.late.version)
+		}
 	}
 	e.mu.Unlock()
 	for _, a := range acceptors {

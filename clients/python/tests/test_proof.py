@@ -557,6 +557,23 @@ async def test_the_previous_token_is_read_again_once_it_is_on_record(bus: TestBu
         await eventually(lambda: bus.running("KEY")["accepts"] == [])
 
 
+async def test_a_previous_token_that_drains_while_it_is_read_is_refused(bus: TestBus, store: Store) -> None:
+    store.env["BEFORE"] = "zero"
+    async with running(bus, store) as manager:
+        read = manager.read_previous
+
+        async def draining(secret_id: str) -> tuple[Version, SecretValue]:
+            got = await read(secret_id)
+            bus.drain("api", "KEY", "env-1", "env-0")
+            await eventually(lambda: manager.drained("KEY"))
+            return got
+
+        manager.read_previous = draining  # type: ignore[method-assign]
+        auth = await TokenAuthenticator.open(manager, "KEY", overlap=timedelta(hours=1))
+        assert auth.check("zero") is TokenUse.RETIRED
+        await eventually(lambda: bus.running("KEY")["accepts"] == [])
+
+
 async def test_a_staged_version_that_is_given_up_is_withdrawn(bus: TestBus, bao: Bao, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tradepulse_rotator.machine.STAGED_PAUSE", 10_000_000)
     bao.put("given-up/key", {"value": "one"})

@@ -246,6 +246,26 @@ def test_vault_reads_versions_by_number(bao: Bao, vault: VaultProvider) -> None:
         vault.read("many", first)
 
 
+def test_vault_has_no_previous_version_once_rotator_took_its_stage_away(bao: Bao, vault: VaultProvider) -> None:
+    bao.put("tradepulse/kept", {"value": "one"})
+    bao.put("tradepulse/kept", {"value": "two"})
+    current, _ = vault.read("kept")
+    for state in ({}, {"versions": {"1": {"kept": False}, "2": {"kept": True}}}):
+        bao.put("rotator-state/tradepulse/kept", {"state": json.dumps(state)})
+        assert vault.read_previous("kept", current)[1] == SecretValue("one")
+    bao.put("rotator-state/tradepulse/kept", {"state": json.dumps({"versions": {"1": {"kept": True}}})})
+    with pytest.raises(errors.NotFoundError, match="retired"):
+        vault.read_previous("kept", current)
+    bao.put("rotator-state/tradepulse/kept", {"state": "none"})
+    with pytest.raises(errors.InvalidError):
+        vault.read_previous("kept", current)
+    token = bao.policy("secrets-only", 'path "secret/data/tradepulse/*" { capabilities = ["read"] }')
+    blind = VaultProvider(url=bao.url, token=SecretValue(token), prefix="tradepulse")
+    assert blind.read("kept")[1] == SecretValue("two")
+    with pytest.raises(errors.AccessDeniedError):
+        blind.read_previous("kept", current)
+
+
 def stage(bao: Bao, path: str, start: int, value: str) -> None:
     state = {"pending": {"token": "t", "from": start, "data": {"value": value}, "created_at": "2026-01-01T00:00:00.5Z"}}
     bao.put("rotator-state/tradepulse/" + path, {"state": json.dumps(state)})

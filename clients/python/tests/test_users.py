@@ -11,6 +11,7 @@ import pytest
 
 from conftest import Recorder, TestBus, eventually
 from tradepulse_rotator import Change, Hooks, Manager, NatsBus, NatsOptions, SecretValue, Source, Spec, Verifier, times
+from tradepulse_rotator.errors import RefreshError
 from tradepulse_rotator.providers.env import EnvProvider
 
 Logged = Callable[[str], list[dict[str, Any]]]
@@ -170,3 +171,24 @@ async def test_a_hook_that_fails_is_counted(metrics: Recorder) -> None:
         store.set("value two", 2)
         await eventually(lambda: metrics.counts["secret.hook.failures"] > 0)
     assert ("secret.hook.failures", {"secret.id": "KEY"}) in metrics.attributes
+
+
+async def test_a_hook_that_quotes_what_it_uses_tells_nothing(logged: Logged) -> None:
+    values, store = ("Qx7rT2mB9kLw", "zP4nV8cD1hGs", "uY6kW3fJ5tRa"), Store("Qx7rT2mB9kLw")
+    seen: list[str] = []
+
+    def hook(change: Change) -> None:
+        seen.append(change.value.reveal_text())
+        if len(seen) > 1:
+            raise ValueError(f"close postgres://app:{'@'.join(seen[-3:])}@db")
+
+    async with manager_of(store) as manager:
+        await manager.subscribe("KEY", hook)
+        for number, value in enumerate(values[1:], 2):
+            store.set(value, number)
+            await eventually(lambda value=value: value in seen and manager._entries["KEY"].state.wanted == f"env-{number}")
+            with pytest.raises(RefreshError) as error:
+                await manager.refresh("KEY")
+            assert "close postgres://app:[redacted]" in str(error.value)
+            told = str(error.value) + str(logged("secret.reload.failed"))
+            assert not [held for held in values if held in told]

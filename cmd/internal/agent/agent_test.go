@@ -38,7 +38,7 @@ type program struct {
 	broken error
 }
 
-func (p *program) Reload(_ context.Context, path string, c client.Change) error {
+func (p *program) Reload(_ context.Context, path string, c client.Change, _ secret.Value) error {
 	if v := (File{Path: path}).told(); v != "" {
 		return fmt.Errorf("a crash would leave the note of %s", v)
 	}
@@ -224,25 +224,25 @@ func TestSignal(t *testing.T) {
 		if err := os.WriteFile(pid, []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		if err := s.Reload(t.Context(), "", change("v1", "one")); err == nil || !strings.Contains(err.Error(), "pid file") {
+		if err := s.Reload(t.Context(), "", change("v1", "one"), secret.Value{}); err == nil || !strings.Contains(err.Error(), "pid file") {
 			t.Errorf("%q: err %v", text, err)
 		}
 	}
 	if err := os.WriteFile(pid, postmaster(child.Process.Pid), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if err := s.Reload(t.Context(), "", change("v1", "one")); err != nil {
+	if err := s.Reload(t.Context(), "", change("v1", "one"), secret.Value{}); err != nil {
 		t.Error(err)
 	}
 	var exit *exec.ExitError
 	if err := child.Wait(); !errors.As(err, &exit) || exit.Sys().(syscall.WaitStatus).Signal() != syscall.SIGTERM {
 		t.Errorf("the process ended with %v", err)
 	}
-	if err := s.Reload(t.Context(), "", change("v1", "one")); !errors.Is(err, syscall.ESRCH) {
+	if err := s.Reload(t.Context(), "", change("v1", "one"), secret.Value{}); !errors.Is(err, syscall.ESRCH) {
 		t.Errorf("a process that is gone: err %v", err)
 	}
 	s.PIDFile += ".none"
-	if err := s.Reload(t.Context(), "", change("v1", "one")); !errors.Is(err, fs.ErrNotExist) {
+	if err := s.Reload(t.Context(), "", change("v1", "one"), secret.Value{}); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("no pid file: err %v", err)
 	}
 }
@@ -269,6 +269,7 @@ func TestCommand(t *testing.T) {
 		"it fails, and says why":            {"echo no such unit >&2; exit 4", "exit status 4", "no such unit"},
 		"it prints the value":               {"echo Correct-Horse-Battery-1; exit 4", "exit status 4", "not shown"},
 		"it prints a piece of the value":    {"echo bad password orse-Bat...; exit 4", "exit status 4", "not shown"},
+		"it prints the value before":        {"echo cannot replace Staple-2-Orange; exit 4", "exit status 4", "not shown"},
 		"it prints more than is kept":       {"i=0; while test $i -lt 2000; do echo lots; i=$((i+1)); done; exit 4", "exit status 4", "…"},
 		"what it leaves running is no harm": {"sleep 5 & exit 0", "", ""},
 		"a signal kills it":                 {"kill -9 $$", "signal: killed", ""},
@@ -276,16 +277,16 @@ func TestCommand(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			log := &strings.Builder{}
-			err := command(log, tt.script).Reload(t.Context(), "/run/db", c)
+			err := command(log, tt.script).Reload(t.Context(), "/run/db", c, secret.NewValue([]byte("Staple-2-Orange")))
 			if (err == nil) != (tt.err == "") || err != nil && !strings.Contains(err.Error(), tt.err) {
 				t.Errorf("err %v, want %q", err, tt.err)
 			}
-			if !strings.Contains(log.String(), tt.logged) || tt.logged == "" && log.Len() > 0 || strings.Contains(log.String(), "orse-Bat") || log.Len() > 3*maxOutput {
+			if !strings.Contains(log.String(), tt.logged) || tt.logged == "" && log.Len() > 0 || strings.Contains(log.String(), "orse-Bat") || strings.Contains(log.String(), "Orange") || log.Len() > 3*maxOutput {
 				t.Errorf("logged %s", log)
 			}
 		})
 	}
-	err := Command{Argv: []string{"/no/such/program", "argument"}, Timeout: time.Minute}.Reload(t.Context(), "", c)
+	err := Command{Argv: []string{"/no/such/program", "argument"}, Timeout: time.Minute}.Reload(t.Context(), "", c, secret.Value{})
 	if !errors.Is(err, fs.ErrNotExist) || strings.Contains(fmt.Sprint(err), "argument") {
 		t.Errorf("err %v", err)
 	}
@@ -297,7 +298,7 @@ func TestACommandThatHangsIsKilled(t *testing.T) {
 	pid := filepath.Join(t.TempDir(), "pid")
 	c := command(&strings.Builder{}, "sleep 1000 & echo $! >"+pid+"; wait")
 	c.Timeout = 2 * time.Second
-	if err := c.Reload(t.Context(), "", change("v1", "one")); err == nil || !strings.Contains(err.Error(), "killed after 2s") {
+	if err := c.Reload(t.Context(), "", change("v1", "one"), secret.Value{}); err == nil || !strings.Contains(err.Error(), "killed after 2s") {
 		t.Errorf("err %v", err)
 	}
 	child, _, err := Signal{PIDFile: pid}.pid()

@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/tradepulse/rotator/pkg/client"
+	"github.com/tradepulse/rotator/pkg/secret"
 )
 
 // early is a program that is told before its file changes: it notes what the file holds
@@ -21,7 +22,7 @@ type early struct {
 	broken error
 }
 
-func (e *early) Reload(_ context.Context, next string, _ client.Change) error {
+func (e *early) Reload(_ context.Context, next string, _ client.Change, _ secret.Value) error {
 	before, _ := os.ReadFile(e.path) // there is none at first
 	e.seen = append(e.seen, string(before)+">"+content(e.t, next))
 	return e.broken
@@ -48,5 +49,25 @@ func TestAProgramIsToldBeforeTheFileChanges(t *testing.T) {
 	}
 	if _, err := os.Lstat(f.beside("next")); err == nil {
 		t.Error("a temporary file is left")
+	}
+}
+
+// TestTheOutputOfACommandTellsNothingOfTheFile: the command may print the value that the
+// program still uses, before the file changes and after.
+func TestTheOutputOfACommandTellsNothingOfTheFile(t *testing.T) {
+	t.Parallel()
+	for _, before := range []bool{true, false} {
+		var log strings.Builder
+		f := newFile(t, nil)
+		f.Before, f.Reload = before, command(&log, "echo cannot replace Staple-2-Orange; exit 4")
+		if err := os.WriteFile(f.Path, []byte("Staple-2-Orange"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if err := (&delivery{file: f}).hook(t.Context(), change("v2", "Correct-Horse-Battery-1")); err == nil {
+			t.Error("no error")
+		}
+		if !strings.Contains(log.String(), "not shown") || strings.Contains(log.String(), "Orange") {
+			t.Errorf("before %t: logged %s", before, &log)
+		}
 	}
 }

@@ -49,7 +49,7 @@ func (d *delivery) deliver(ctx context.Context, c client.Change) error {
 		return err
 	}
 	if f.Before {
-		return d.deliverBefore(ctx, c)
+		return d.deliverBefore(ctx, c, before)
 	}
 	if !held {
 		if err := f.write(c.Value); err != nil {
@@ -61,7 +61,7 @@ func (d *delivery) deliver(ctx context.Context, c client.Change) error {
 		return nil
 	}
 	if !d.silent && d.told != c.Version.ID {
-		err := f.Reload.Reload(ctx, f.Path, c)
+		err := f.Reload.Reload(ctx, f.Path, c, before)
 		if err != nil && d.gone != nil && d.gone() {
 			err = nil // the next program reads the file when it starts
 		}
@@ -80,7 +80,7 @@ func (d *delivery) deliver(ctx context.Context, c client.Change) error {
 // deliverBefore tells the program before the file changes: a reader of the file then
 // finds no value that the program does not accept yet. If the program refuses the value,
 // the file is as it was. A crash in between has the next start tell it again.
-func (d *delivery) deliverBefore(ctx context.Context, c client.Change) error {
+func (d *delivery) deliverBefore(ctx context.Context, c client.Change, before secret.Value) error {
 	f := d.file
 	if !d.silent && d.told != c.Version.ID {
 		next, remove, err := f.offer(c.Value)
@@ -88,7 +88,7 @@ func (d *delivery) deliverBefore(ctx context.Context, c client.Change) error {
 			return err
 		}
 		defer remove()
-		if err := f.Reload.Reload(ctx, next, c); err != nil {
+		if err := f.Reload.Reload(ctx, next, c, before); err != nil {
 			return err
 		}
 		d.told = c.Version.ID

@@ -32,9 +32,10 @@ type File struct {
 	Before bool
 }
 
-// Reload makes a program use a file that has changed. Its errors hold no value.
+// Reload makes a program use a file that has changed. Its errors hold neither the value
+// nor the one before, which the program may still use.
 type Reload interface {
-	Reload(ctx context.Context, path string, c client.Change) error
+	Reload(ctx context.Context, path string, c client.Change, before secret.Value) error
 }
 
 // beside returns the name of a file that belongs to the file.

@@ -10,6 +10,8 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"github.com/tradepulse/rotator/pkg/secret"
 )
 
 // TestFilesOfAService: a service owns the directory, and puts there what it likes. The
@@ -28,7 +30,7 @@ func TestFilesOfAService(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, path := range []string{pipe, link, dir} {
-		if err := (Signal{Signal: syscall.SIGURG, PIDFile: path}).Reload(t.Context(), "", change("v1", "x")); err == nil || !strings.Contains(err.Error(), "pid file") {
+		if err := (Signal{Signal: syscall.SIGURG, PIDFile: path}).Reload(t.Context(), "", change("v1", "x"), secret.Value{}); err == nil || !strings.Contains(err.Error(), "pid file") {
 			t.Errorf("%s: %v", filepath.Base(path), err)
 		}
 	}
@@ -39,13 +41,13 @@ func TestFilesOfAService(t *testing.T) {
 	if v := f.told(); v != "" {
 		t.Errorf("the note of %s is behind a link", v)
 	}
-	if err := (Signal{Signal: syscall.SIGURG, PIDFile: own}).Reload(t.Context(), "", change("v1", "x")); err != nil {
+	if err := (Signal{Signal: syscall.SIGURG, PIDFile: own}).Reload(t.Context(), "", change("v1", "x"), secret.Value{}); err != nil {
 		t.Errorf("its own process: %v", err)
 	}
 	if err := os.Chmod(own, 0o666); err != nil {
 		t.Fatal(err)
 	}
-	if err := (Signal{Signal: syscall.SIGURG, PIDFile: own}).Reload(t.Context(), "", change("v1", "x")); err == nil {
+	if err := (Signal{Signal: syscall.SIGURG, PIDFile: own}).Reload(t.Context(), "", change("v1", "x"), secret.Value{}); err == nil {
 		t.Error("a file that every user can write names a process")
 	}
 }

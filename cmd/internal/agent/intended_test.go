@@ -11,6 +11,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/tradepulse/rotator/pkg/secret"
 )
 
 // TestAProcessThatBeganLaterIsNotSignalled: a number that is older than the process
@@ -31,7 +33,7 @@ func TestAProcessThatBeganLaterIsNotSignalled(t *testing.T) {
 	}
 	for name, sig := range Signals() {
 		for _, s := range []Signal{{Signal: sig, PIDFile: pid}, {Signal: sig, PID: child.Process.Pid, Written: old}} {
-			if err := s.Reload(t.Context(), "", change("v1", "one")); !errors.Is(err, errStale) {
+			if err := s.Reload(t.Context(), "", change("v1", "one"), secret.Value{}); !errors.Is(err, errStale) {
 				t.Errorf("%s: err %v, want %v", name, err, errStale)
 			}
 			if got := (File{Reload: s}).program(); got != 0 {
@@ -43,7 +45,7 @@ func TestAProcessThatBeganLaterIsNotSignalled(t *testing.T) {
 	if err := os.Chtimes(pid, now, now); err != nil {
 		t.Fatal(err)
 	}
-	if err := (Signal{Signal: syscall.SIGTERM, PIDFile: pid}).Reload(t.Context(), "", change("v1", "one")); err != nil {
+	if err := (Signal{Signal: syscall.SIGTERM, PIDFile: pid}).Reload(t.Context(), "", change("v1", "one"), secret.Value{}); err != nil {
 		t.Error(err)
 	}
 	var exit *exec.ExitError

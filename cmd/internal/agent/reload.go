@@ -45,7 +45,7 @@ func Signals() map[string]syscall.Signal {
 const maxPIDFile = 64 << 10
 
 // Reload implements [Reload].
-func (s Signal) Reload(context.Context, string, client.Change) error {
+func (s Signal) Reload(context.Context, string, client.Change, secret.Value) error {
 	pid, owner, err := s.pid()
 	if err != nil {
 		return err
@@ -148,7 +148,7 @@ const (
 )
 
 // Reload implements [Reload].
-func (c Command) Reload(ctx context.Context, path string, change client.Change) error {
+func (c Command) Reload(ctx context.Context, path string, change client.Change, before secret.Value) error {
 	ctx, cancel := context.WithTimeout(ctx, c.Timeout)
 	defer cancel()
 	out := &output{}
@@ -161,7 +161,7 @@ func (c Command) Reload(ctx context.Context, path string, change client.Change) 
 	if err == nil || errors.Is(err, exec.ErrWaitDelay) && ctx.Err() == nil {
 		return nil
 	}
-	if text := out.text(change.Value); text != "" {
+	if text := out.text(change.Value, before); text != "" {
 		c.Logger.LogAttrs(ctx, slog.LevelWarn, "agent.command.output", slog.String("secret_id", string(change.ID)), slog.String("output", text))
 	}
 	if ctx.Err() != nil {
@@ -198,13 +198,13 @@ func (o *output) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// text returns the output for a log: nothing of it when it has a piece of the
-// value in it, which a command may have printed.
-func (o *output) text(v secret.Value) string {
+// text returns the output for a log: nothing of it when it has a piece of a value in
+// it, which a command may have printed.
+func (o *output) text(values ...secret.Value) string {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if text := string(o.b); secret.ScrubText(text, v) != text {
-		return "(not shown: it has a piece of the value in it)"
+	if text := string(o.b); secret.ScrubText(text, values...) != text {
+		return "(not shown: it has a piece of a value in it)"
 	}
 	text := string(bytes.ToValidUTF8(o.b, []byte("?")))
 	if o.more {

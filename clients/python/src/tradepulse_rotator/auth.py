@@ -120,6 +120,8 @@ class TokenAuthenticator:
             else:
                 self._log_no_previous("nothing confirms that it is not retired")
         self._loading = self._none
+        if self._manager.drained(self.secret_id):  # meanwhile
+            self._drop({self._manager.version(self.secret_id).id, self._staged.version})
         self._manager.changed()
 
     async def _is_previous(self, version_id: str) -> bool:

@@ -168,6 +168,12 @@ class Entry:
         return self.state.version
 
     @property
+    def _value(self) -> SecretValue | None:
+        """The value in use, None before there is one."""
+        current: Current | None = getattr(self, "current", None)
+        return None if current is None else current.value
+
+    @property
     def drained(self) -> bool:
         """Whether the fleet has left every version but the one in use."""
         return self.state.drain is None and self.version != "" and self.state.drained.version == self.version
@@ -285,7 +291,7 @@ class Entry:
         try:
             await self._shell.offer(self)
             async with self._users.lock:
-                failure = await self._users.prepare(change)
+                failure = await self._users.prepare(change, self._value)
                 if failure is not None:
                     self._users.withdraw(version.id, self.state.version)
                     raise ConfigurationError(f"{self.id} cannot be moved to {spec.store_path!r}: {failure.text}")
@@ -432,7 +438,7 @@ class Entry:
     async def _hand_out(self, change: Change, sent: Moment, *, again: bool) -> Effect | None:
         version = change.version.id
         async with self._users.lock:
-            failure = await self._users.prepare(change, again=again)
+            failure = await self._users.prepare(change, self._value, again=again)
             if failure is not None:
                 return self._feed(Event(Kind.REFUSED, failure=failure))
             if again:

@@ -71,6 +71,8 @@ class _User:
     hooks: Hooks
     holds: str
     """The version that it uses for all that is known: the one it committed last, or prepared if it commits nothing; no staged one."""
+    offered: SecretValue | None = None
+    """The value that it was called with last."""
 
 
 class Users:
@@ -93,7 +95,7 @@ class Users:
         if change is None:
             self._users.append(_User(hooks, ""))
             return
-        user = _User(hooks, "")
+        user = _User(hooks, "", change.value)
         await self._call(user, change)
         if (failure := self._commit(user, change)) is not None:
             raise ConfigurationError(f"subscribe to {self._id}: {failure.text}")
@@ -103,21 +105,26 @@ class Users:
         """Take a user away, if it is there."""
         self._users = [u for u in self._users if u.hooks is not hooks]
 
-    async def prepare(self, change: Change, *, again: bool = False) -> Failure | None:
+    async def prepare(self, change: Change, in_use: SecretValue | None, *, again: bool = False) -> Failure | None:
         """Offer a version to every user, with ``again`` to those that hold another one, and return the first failure.
 
-        The caller holds the lock.
+        Its text has neither the value nor one that the user may have from before: the value in use, and that of the last call. The
+        caller holds the lock.
         """
         for user in tuple(self._users):
             if again and user.holds == change.version.id:
                 continue
+            before, user.offered = user.offered, change.value
             try:
                 await self._call(user, change)
             except BaseException as err:  # a hook may raise anything, and the version before has to stay in use
                 if tasks.ends(err):
                     raise
                 self._metrics.count("secret.hook.failures", {"secret.id": self._id})
-                return Failure(reason_of(err), change.value.scrub(f"the hook failed: {type(err).__name__}: {err}"))
+                text = f"the hook failed: {type(err).__name__}: {err}"
+                for value in (change.value, in_use, before):
+                    text = text if value is None else value.scrub(text)
+                return Failure(reason_of(err), text)
             if again and (failure := self._commit(user, change)) is not None:
                 return failure
         return None

@@ -2,8 +2,8 @@
 
 The layout is that of rotator's own driver: ``{"value": "…"}`` holds a value as text, ``{"value_base64": "…"}`` one that is
 no text, and a secret with any other keys is a JSON document of these keys. The id of a version is its number. Reading the
-current version needs ``read`` on the secret; to hold a staged version ahead of its promotion, as ``rollout:
-prepare-then-activate`` asks for, a service needs ``read`` under the state prefix, too.
+current version needs ``read`` on the secret. A service needs ``read`` under the state prefix, too, to accept the version before
+the current one when it starts, and to hold a staged version ahead of its promotion, as ``rollout: prepare-then-activate`` asks for.
 """
 
 from __future__ import annotations
@@ -167,8 +167,14 @@ class VaultProvider:
             return found
 
     def read_previous(self, path: str, current: Version) -> tuple[Version, SecretValue]:
-        """Read the version with the number before."""
-        return self._version(path, _number(path, str(_number(path, current.id) - 1)))
+        """Read the version with the number before, unless rotator has taken its stage away."""
+        before = str(_number(path, current.id) - 1)
+        found = self._version(path, _number(path, before))
+        versions = self._kept(path).get("versions")
+        record = versions.get(before) if isinstance(versions, dict) else None
+        if isinstance(record, dict) and record.get("kept"):
+            raise errors.NotFoundError(f"vault: {path}: version {before} is retired, and its value is kept")
+        return found
 
     def hint(self, path: str) -> str:
         """Return what to do about a secret that is not there."""
@@ -194,16 +200,27 @@ class VaultProvider:
             newest = int(self._version(path, 0)[0].id)
         except errors.NotFoundError:
             newest = 0
-        held = self._get(path, f"{self._mount}/data/{self._state}/{self._full(path)}", 0).get("data")
+        pending = self._kept(path).get("pending")
         try:
-            state = canonical.load(str(held["state"])) if isinstance(held, dict) else None
-            pending = state["pending"] if isinstance(state, dict) else None
             if not isinstance(pending, dict) or int(pending["from"]) != newest or str(newest + 1) != version:
                 return None
             end = _end(pending.get("not_after"))
             return Version(version, times.parse(pending["created_at"]), end, pending=True), decode(path, pending["data"])
         except (ValueError, KeyError, TypeError):
             return None
+
+    def _kept(self, path: str) -> dict[str, object]:
+        """Return what rotator keeps beside a secret, empty for nothing."""
+        try:
+            held = self._get(path, f"{self._mount}/data/{self._state}/{self._full(path)}", 0).get("data")
+            state = canonical.load(str(held["state"])) if isinstance(held, dict) else {}
+        except errors.NotFoundError:
+            return {}
+        except (ValueError, KeyError):
+            state = None
+        if not isinstance(state, dict):
+            raise errors.InvalidError(f"vault: {path}: what rotator keeps beside the secret does not decode")
+        return state
 
     def _get(self, path: str, url: str, number: int) -> dict[str, object]:
         used = self._token(path)
