@@ -58,8 +58,10 @@ type Driver interface { //nolint:interfacebloat // Features are data beside the 
 	// previous, in one step: compare-and-set on the current stage. from is ""
 	// when the secret has no current version yet. Promoting what is already
 	// current is success. ErrConflict when from is not current, ErrNotFound
-	// when to is not there. A version that was previous before loses its
-	// stage, not its value, which the store may drop once there are many such.
+	// when to is not there. A version that any process has withdrawn or replaced is
+	// not pending: one of the two, however lately the driver has read. A version
+	// that was previous before loses its stage, not its value, which the store may
+	// drop once there are many such.
 	Promote(ctx context.Context, path string, from, to secret.VersionID) error
 
 	// Retire takes the stage of a version away and treats its value as mode

@@ -11,8 +11,8 @@
 // may rely on. AWS leaves AWSPENDING on a version that became current, so there
 // it means nothing.
 //
-// A rotation is three calls: DescribeSecret, PutSecretValue and
-// UpdateSecretVersionStage. Put does not describe again when a caller described
+// A rotation is four calls: DescribeSecret, PutSecretValue, DescribeSecret again, to
+// see that the version is still pending, and UpdateSecretVersionStage. Put does not describe again when a caller described
 // the secret a moment ago through the same Driver. In between, another process
 // may have put a pending version of its own, and then loses its AWSPENDING
 // label to this one; or it may have promoted, and then this pending version is

@@ -295,7 +295,7 @@ func TestCalls(t *testing.T) {
 		v1 = rotate(t, c.d, path, n, v1)
 		calls, total := count(front.Take())
 		t.Logf("%s: %d calls %v", c.name, total, calls)
-		if want := 3 + n/3; total > want {
+		if want := 4 + n/3; total > want {
 			t.Errorf("%s makes %d calls, want at most %d: %v", c.name, total, want, calls)
 		}
 	}

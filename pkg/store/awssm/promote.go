@@ -9,21 +9,14 @@ import (
 	"github.com/tradepulse/rotator/pkg/secret"
 )
 
-// Promote implements [store.Driver]. It is one call if the secret was described
-// or written a moment ago. Labels that are not fresh are enough to try: AWS
-// checks again where AWSCURRENT is.
+// Promote implements [store.Driver]. It describes the secret first: AWS checks where
+// AWSCURRENT is, and not whether the version still has AWSPENDING.
 func (d *Driver) Promote(ctx context.Context, path string, from, to secret.VersionID) error {
-	l, isFresh, err := d.labels(ctx, path)
+	_, l, err := d.describe(ctx, path)
 	if err != nil {
 		return err
 	}
 	done, err := l.mayPromote(from, to)
-	if (done || err != nil) && !isFresh {
-		if _, l, err = d.describe(ctx, path); err != nil {
-			return err
-		}
-		done, err = l.mayPromote(from, to)
-	}
 	if done || err != nil {
 		return err
 	}

@@ -113,6 +113,7 @@ var cases = []struct {
 	{"promoting what is not there is not found", promoteMissing},
 	{"of concurrent promotions one version wins", concurrentPromote},
 	{"a process that has fallen behind promotes nothing", behind},
+	{"a pending version that another process withdrew or replaced is not promoted", withdrawn},
 	{"the version before the previous one loses its stage", thirdRotation},
 	{"retire takes the stage away", retireStage},
 	{"the current version cannot be retired", retireCurrent},

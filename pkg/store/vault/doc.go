@@ -16,9 +16,14 @@
 // changed by check-and-set too, keeps one version (max_versions 1), and
 // remembers the rotation tokens of the versions before.
 //
-// A rotation is four calls: read the metadata, read the state, write the state,
-// write the secret. That the pending version became current is not recorded by
-// a fifth: it is seen by comparing the two, and written down when the state is
+// A rotation is six calls: read the metadata, read the state, write the state, read
+// it again, write the secret, and read the state once more. The engine compares the
+// number of the current version only, so a pending version that another process
+// withdraws or replaces between the two reads around the write, some milliseconds,
+// becomes current all the same: Promote then returns an error that says so.
+//
+// That the pending version became current is not recorded by
+// another write: it is seen by comparing the two, and written down when the state is
 // written next. Until then the state holds a copy of the current value, so its
 // prefix needs the protection that the secrets have.
 //

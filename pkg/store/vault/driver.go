@@ -235,6 +235,7 @@ func (d *Driver) Describe(ctx context.Context, path string) (secret.Metadata, er
 	if !v.known() {
 		return secret.Metadata{}, d.missing(ctx, fmt.Errorf("%w: no such secret", store.ErrNotFound))
 	}
+	d.memory.tellFirst(path, &v)
 	m := v.metadata(path)
 	m.MaxVersions = d.keeps(v.info)
 	return m, nil
@@ -256,6 +257,7 @@ func (d *Driver) Get(ctx context.Context, path string, sel store.Selector) (secr
 		return secret.Version{}, secret.Value{}, err
 	}
 	if found.Stage == secret.StagePending {
+		d.memory.tellFirst(path, &v)
 		value, err := v.state.Pending.value()
 		return found, value, err
 	}
@@ -317,6 +319,8 @@ type remembered struct {
 	origin origin
 	ours   bool
 	plain  bool // the value stands under keyText or keyBase64
+	// told is the pending version that a caller of the Driver knows of.
+	told mark
 }
 
 type origin struct {
@@ -352,6 +356,23 @@ func (m *memory) forget(path string) { m.edit(path, func(r *remembered) { r.at =
 func (m *memory) recent(path string) (view, bool) {
 	r := m.get(path)
 	return r.view, !r.at.IsZero() && time.Since(r.at) < fresh
+}
+
+// tell notes which pending version a caller was told of; the zero mark forgets it.
+func (m *memory) tell(path string, p mark) { m.edit(path, func(r *remembered) { r.told = p }) }
+
+// tellFirst notes it unless a caller knows of a pending version with the same number:
+// another caller may act on that one still.
+func (m *memory) tellFirst(path string, v *view) {
+	p := v.waiting()
+	if p == nil {
+		return
+	}
+	m.edit(path, func(r *remembered) {
+		if r.told.token == "" || r.told.from != p.From {
+			r.told = p.mark()
+		}
+	})
 }
 
 func (m *memory) shaped(path string, plain bool) {

@@ -163,8 +163,12 @@ func TestStrictMount(t *testing.T) {
 	role := bao.AppRole(t, "rotator", policy(t), "1h")
 	storetest.Run(t, func(t *testing.T) storetest.Harness {
 		t.Helper()
+		another := func(t *testing.T) store.Driver {
+			t.Helper()
+			return open(t, vault.Config{Address: bao.URL, Auth: vault.AppRole{RoleID: role.ID, SecretID: role.Secret}})
+		}
 		return storetest.Harness{
-			Driver:  open(t, vault.Config{Address: bao.URL, Auth: vault.AppRole{RoleID: role.ID, SecretID: role.Secret}}),
+			Driver: another(t), Another: another,
 			Tag:     tagger(bao),
 			Differs: map[string]string{"feature KeepsRetired": "the mount keeps two versions of a secret", "feature DeletesAll": "the policy of the programs does not let them delete a secret, which an operator does"},
 			ListOf:  20,

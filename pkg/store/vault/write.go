@@ -17,7 +17,7 @@ const casTries = 8
 
 // change applies do to a secret's state by compare-and-set, at first on what
 // was seen of it a moment ago, and again on a fresh view when another writer was
-// quicker or when do refuses what may be out of date.
+// quicker, or when do refuses or finds done what may be out of date.
 func (d *Driver) change(ctx context.Context, path string, do func(*view) (changed bool, err error)) error {
 	v, remembered := d.memory.recent(path)
 	for range casTries {
@@ -31,7 +31,7 @@ func (d *Driver) change(ctx context.Context, path string, do func(*view) (change
 			}
 		}
 		changed, err := do(&v)
-		if err != nil && remembered && refusal(err) {
+		if remembered && (refusal(err) || err == nil && !changed) {
 			remembered = false
 			continue
 		}
@@ -72,13 +72,14 @@ func (v *view) settle() {
 // Put implements [store.Driver].
 func (d *Driver) Put(ctx context.Context, path string, w store.Write) (out secret.Version, err error) {
 	path = NormalPath(path)
+	var mine *pending
 	err = d.change(ctx, path, func(v *view) (bool, error) {
 		if !v.known() && !w.Create {
 			return false, fmt.Errorf("%w: no such secret", store.ErrNotFound)
 		}
 		done, found, err := d.written(ctx, path, v, w)
 		if err != nil || found {
-			out = done
+			out, mine = done, v.waiting()
 			return false, err
 		}
 		if cur := v.info.live(); number(w.From) != cur || w.From != "" && number(w.From) == 0 {
@@ -91,11 +92,15 @@ func (d *Driver) Put(ctx context.Context, path string, w store.Write) (out secre
 		v.state.Pending = &pending{
 			Token: w.Token, From: v.info.current, Data: encode(w.Value, d.memory.get(path).plain), CreatedAt: time.Now().UTC(), Lifetime: w.Lifetime, NotAfter: w.NotAfter,
 		}
-		out = secret.Version{ID: v.state.Pending.id(), Token: w.Token, Stage: secret.StagePending, CreatedAt: v.state.Pending.CreatedAt, NotAfter: w.End(v.state.Pending.CreatedAt)}
+		mine = v.state.Pending
+		out = secret.Version{ID: mine.id(), Token: w.Token, Stage: secret.StagePending, CreatedAt: mine.CreatedAt, NotAfter: w.End(mine.CreatedAt)}
 		return true, nil
 	})
 	if err != nil {
 		return secret.Version{}, err
+	}
+	if out.Stage == secret.StagePending {
+		d.memory.tell(path, mine.mark())
 	}
 	return out, nil
 }
@@ -125,78 +130,6 @@ func (d *Driver) written(ctx context.Context, path string, v *view, w store.Writ
 		return had, true, nil
 	}
 	return secret.Version{}, false, nil
-}
-
-// Promote implements [store.Driver]: one write that the engine refuses unless
-// the version that the pending one was made for is still the newest.
-func (d *Driver) Promote(ctx context.Context, path string, from, to secret.VersionID) error {
-	path = NormalPath(path)
-	v, remembered := d.memory.recent(path)
-	for range casTries {
-		if !remembered {
-			var err error
-			if v, err = d.view(ctx, path); err != nil {
-				return err
-			}
-		}
-		done, err := v.mayPromote(from, to)
-		if (done || err != nil) && remembered {
-			remembered = false
-			continue
-		}
-		if done || err != nil {
-			return err
-		}
-		p := v.state.Pending
-		d.memory.forget(path)
-		_, err = d.writeData(ctx, d.cfg.data(path), p.Data, p.From)
-		if err == nil {
-			return d.promoted(ctx, path, v.info, p)
-		}
-		if !errors.Is(err, store.ErrConflict) {
-			return p.scrub(err)
-		}
-		remembered = false
-	}
-	return fmt.Errorf("%w: %d times in a row", store.ErrConflict, casTries)
-}
-
-// promoted notes what a promotion has done. Of a secret's first version it is
-// written down at once: after the secret is deleted, what is pending for version
-// 1 must not look as if it still were.
-func (d *Driver) promoted(ctx context.Context, path string, i info, p *pending) error {
-	if p.From > 0 {
-		i.current = p.From + 1
-		d.memory.learn(path, i, p.Token, true)
-		return nil
-	}
-	return d.change(ctx, path, func(v *view) (bool, error) {
-		had := v.state.Pending != nil && v.promoted
-		v.settle()
-		return had, nil
-	})
-}
-
-// mayPromote reports whether to is current already, and if not, why it must
-// not become current.
-func (v *view) mayPromote(from, to secret.VersionID) (done bool, err error) {
-	cur, n := v.info.live(), number(to)
-	p := v.state.Pending
-	switch {
-	case n != 0 && n == cur:
-		if p != nil && p.id() == to && !v.promoted {
-			return false, fmt.Errorf("%w: another writer wrote version %s", store.ErrConflict, to)
-		}
-		return true, nil
-	case n == 0 || v.info.versions[n].number == 0 && (p == nil || p.id() != to):
-		return false, fmt.Errorf("%w: no version %s", store.ErrNotFound, to)
-	case from != "" && number(from) != cur || from == "" && cur != 0:
-		return false, fmt.Errorf("%w: the current version is not %q", store.ErrConflict, from)
-	case v.waiting() == nil || v.waiting().id() != to:
-		return false, fmt.Errorf("%w: %s is not pending", store.ErrConflict, to)
-	default:
-		return false, nil
-	}
 }
 
 // Retire implements [store.Driver]: a soft delete, a destroy, or a note that
