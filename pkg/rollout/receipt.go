@@ -57,8 +57,8 @@ func (p Proof) Receipt(worker string, now time.Time) events.Receipt {
 	if ro := p.Logged.Rollout; ro != nil {
 		r.StartedAt, r.ConvergedAt, r.RetireAt, r.State = ro.StartedAt, ro.ConvergedAt, ro.RetireAt, ro.State
 	}
-	if q.Emergency && p.Order.PreviousVersionID != "" {
-		r.Compromised = []secret.VersionID{p.Order.PreviousVersionID}
+	if q.Emergency && p.Logged.PreviousVersionID != "" {
+		r.Compromised = []secret.VersionID{p.Logged.PreviousVersionID}
 	}
 	r.Users, r.Omitted = q.receiptUsers(p.Fleet)
 	return r

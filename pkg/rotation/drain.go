@@ -68,20 +68,20 @@ func (r *Rotator) drained(ctx context.Context, spec secret.Spec, meta secret.Met
 		_, nowhere := t.(target.ValueOnly)
 		return targetSide{unknown: !nowhere}, nil
 	}
-	versions := retirable(meta, order.PreviousVersionID, spec.RetireMode())
+	versions := unrevoked(meta, logged)
 	if len(versions) == 0 || order.Reason == events.ReasonEmergency {
 		return side, nil
 	}
 	var open []events.Blocker
 	window, now := max(0, spec.GracePeriod()), time.Now()
 	for _, v := range versions {
-		u, err := r.inUse(ctx, in, target.Ref{Secret: spec.ID, Version: v.ID})
+		u, err := r.inUse(ctx, in, target.Ref{Secret: spec.ID, Version: v})
 		if err != nil {
-			err = fmt.Errorf("%w: use of version %s at the target is unknown: %w", blockedSince(spec, logged, now), v.ID, err)
+			err = fmt.Errorf("%w: use of version %s at the target is unknown: %w", blockedSince(spec, logged, now), v, err)
 			return side, stepError{stepDrain, events.RetryAfter(err, drainRetry(window))}
 		}
-		open = append(open, clients(v.ID, u, now.Add(-window))...)
-		side.samples = append(side.samples, events.TargetSample{At: now, VersionID: v.ID, Sessions: len(u.Sessions), LastUsed: u.LastUsed})
+		open = append(open, clients(v, u, now.Add(-window))...)
+		side.samples = append(side.samples, events.TargetSample{At: now, VersionID: v, Sessions: len(u.Sessions), LastUsed: u.LastUsed})
 	}
 	if len(open) > 0 {
 		why := blockedSince(spec, logged, now)

@@ -40,7 +40,7 @@ func blockedSince(spec secret.Spec, logged events.Data, now time.Time) error {
 // end ends sessions of versions that are to be retired, if that is configured and the
 // deadline has passed. The versions stay valid: a client that opens a session again
 // needs its version, and holds the retirement back.
-func (r *Rotator) end(ctx context.Context, spec secret.Spec, t target.Target, versions []secret.Version, logged events.Data, now time.Time) error {
+func (r *Rotator) end(ctx context.Context, spec secret.Spec, t target.Target, versions []secret.VersionID, logged events.Data, now time.Time) error {
 	at := drainDeadline(spec, logged)
 	if spec.DrainMode() == secret.DrainWait || at.IsZero() || now.Before(at) {
 		return nil
@@ -52,8 +52,8 @@ func (r *Rotator) end(ctx context.Context, spec secret.Spec, t target.Target, ve
 	ctx, cancel := context.WithTimeout(ctx, r.cfg.TargetTimeout)
 	defer cancel()
 	for _, v := range versions {
-		if err := e.End(ctx, target.Ref{Secret: spec.ID, Version: v.ID}, spec.DrainMode() == secret.DrainEndIdle); err != nil {
-			return fmt.Errorf("end sessions of version %s: %w", v.ID, err)
+		if err := e.End(ctx, target.Ref{Secret: spec.ID, Version: v}, spec.DrainMode() == secret.DrainEndIdle); err != nil {
+			return fmt.Errorf("end sessions of version %s: %w", v, err)
 		}
 	}
 	r.log.LogAttrs(ctx, slog.LevelWarn, "secret.sessions_ended", slog.String("secret_id", string(spec.ID)), slog.String("drain", string(spec.DrainMode())))

@@ -2,7 +2,6 @@ package rotation
 
 import (
 	"context"
-	"slices"
 	"time"
 
 	"github.com/tradepulse/rotator/pkg/events"
@@ -17,7 +16,7 @@ const stepRecord = "record"
 // fails nothing is revoked or destroyed. One retirement has one receipt, however often
 // it is tried.
 func (r *Rotator) record(ctx context.Context, p rollout.Proof, meta secret.Metadata) error {
-	p.Retired = retired(meta, p.Order.PreviousVersionID, retireMode(p.Question.Spec, p.Order, p.Logged))
+	p.Retired = unrevoked(meta, p.Logged)
 	if len(p.Retired) == 0 {
 		return nil
 	}
@@ -25,17 +24,4 @@ func (r *Rotator) record(ctx context.Context, p rollout.Proof, meta secret.Metad
 		return stepError{stepRecord, events.RetryAfter(err, retireRetry)}
 	}
 	return nil
-}
-
-// retired returns the versions that a receipt names: those that are retired now, and
-// the one before, whose stage an earlier run may have taken away.
-func retired(meta secret.Metadata, previous secret.VersionID, mode secret.RetireMode) []secret.VersionID {
-	var out []secret.VersionID
-	for _, v := range retirable(meta, previous, mode) {
-		out = append(out, v.ID)
-	}
-	if previous != "" && !slices.Contains(out, previous) {
-		out = append(out, previous)
-	}
-	return out
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"time"
 
 	"github.com/tradepulse/rotator/pkg/events"
@@ -102,7 +103,8 @@ func (r *Rotator) tryRetire(ctx context.Context, e events.Event) error {
 
 // unstage takes the stage of the versions before away, once their rollout has
 // drained, and leaves their values: an instance that starts after that finds none of
-// them, so that what the fleet says next stays true.
+// them, so that what the fleet says next stays true. [unrevoked] lists them until they
+// are retired in the mode of the secret.
 func (r *Rotator) unstage(ctx context.Context, spec secret.Spec, st *store.Store, meta secret.Metadata, order, logged events.Data) error {
 	if !isDraining(order, logged) {
 		return nil // prove says why not
@@ -111,7 +113,7 @@ func (r *Rotator) unstage(ctx context.Context, spec secret.Spec, st *store.Store
 		if v.Stage != secret.StagePrevious {
 			continue
 		}
-		if err := st.RetireWhile(ctx, spec.StorePath(), v.ID, secret.RetireKeep, order.VersionID); err != nil {
+		if err := st.RetireWhile(ctx, spec.StorePath(), v.ID, secret.RetireLater, order.VersionID); err != nil {
 			return stepError{stepRetire, err}
 		}
 	}
@@ -176,20 +178,26 @@ func retireMode(spec secret.Spec, order, logged events.Data) secret.RetireMode {
 	return spec.RetireMode()
 }
 
-// retirable returns the versions before the current one that still have a stage
-// or a value. previous is one whose stage an earlier run may have taken away.
-func retirable(m secret.Metadata, previous secret.VersionID, mode secret.RetireMode) []secret.Version {
-	var out []secret.Version
+// unrevoked returns the versions that a retirement drains, revokes and retires, in the
+// order of the store: those before the current one that have a stage or a value and were
+// not kept on purpose, and the one before in the log. That one is always among them: the
+// store may not list it any more, or may have destroyed its value without the target. To
+// revoke a version again changes nothing.
+func unrevoked(m secret.Metadata, logged events.Data) []secret.VersionID {
+	var out []secret.VersionID
+	previous := logged.PreviousVersionID
 	for _, v := range m.Versions {
-		switch v.Stage {
-		case secret.StageCurrent, secret.StagePending:
-		case secret.StageRetired:
-			if !v.Empty && (!v.Kept || v.ID == previous && mode != secret.RetireKeep) {
-				out = append(out, v)
+		switch {
+		case v.Stage == secret.StageCurrent, v.Stage == secret.StagePending:
+			if v.ID == previous {
+				previous = ""
 			}
-		default:
-			out = append(out, v)
+		case v.Stage != secret.StageRetired, !v.Empty && !v.Kept:
+			out = append(out, v.ID)
 		}
+	}
+	if previous != "" && !slices.Contains(out, previous) {
+		out = append(out, previous)
 	}
 	return out
 }
@@ -206,18 +214,18 @@ func (r *Rotator) retireVersions(ctx context.Context, spec secret.Spec, st *stor
 	if err != nil {
 		return stepError{stepRevoke, err}
 	}
-	for _, v := range retirable(meta, order.PreviousVersionID, mode) {
+	for _, v := range unrevoked(meta, logged) {
 		if err := stillCurrent(ctx, st, spec.StorePath(), order.VersionID); err != nil {
 			return stepError{stepRevoke, err}
 		}
-		if err := r.revoke(ctx, t, target.Ref{Secret: spec.ID, Version: v.ID}); err != nil {
+		if err := r.revoke(ctx, t, target.Ref{Secret: spec.ID, Version: v}); err != nil {
 			return stepError{stepRevoke, err}
 		}
-		if err := st.RetireWhile(ctx, spec.StorePath(), v.ID, mode, order.VersionID); err != nil {
+		if err := st.RetireWhile(ctx, spec.StorePath(), v, mode, order.VersionID); err != nil {
 			return stepError{stepRetire, err}
 		}
 		r.retired.Add(ctx, 1)
-		r.log.LogAttrs(ctx, slog.LevelInfo, "secret.retired", slog.String("secret_id", string(spec.ID)), slog.String("version_id", string(v.ID)),
+		r.log.LogAttrs(ctx, slog.LevelInfo, "secret.retired", slog.String("secret_id", string(spec.ID)), slog.String("version_id", string(v)),
 			slog.String("mode", string(mode)))
 	}
 	return nil

@@ -24,6 +24,9 @@ const (
 	RetireKeep RetireMode = "keep"
 	// RetireDestroy removes the value for good.
 	RetireDestroy RetireMode = "destroy"
+	// RetireLater takes the stage away and leaves the value: the version is to be
+	// revoked, and retired in another mode after that. It is not configured.
+	RetireLater RetireMode = "later"
 )
 
 // RolloutMode says when a new version starts to be used.

@@ -120,21 +120,21 @@ func (d *Document) Promote(from, to secret.VersionID) (changed bool, err error) 
 
 // Retire takes the stage of a version away, notes what becomes of its value,
 // and reports whether that changed anything. The driver removes the value
-// unless mode is [secret.RetireKeep].
+// unless mode is [secret.RetireKeep] or [secret.RetireLater].
 func (d *Document) Retire(id secret.VersionID, mode secret.RetireMode) (changed bool, err error) {
 	i := slices.IndexFunc(d.Versions, func(v secret.Version) bool { return v.ID == id })
 	if i < 0 {
 		return false, nil
 	}
 	v := d.Versions[i]
-	keep := mode == secret.RetireKeep
+	keep, later := mode == secret.RetireKeep, mode == secret.RetireLater
 	switch {
 	case v.Stage == secret.StageCurrent:
 		return false, fmt.Errorf("%w: %s is current", ErrConflict, id)
-	case v.Stage == secret.StageRetired && (v.Empty || v.Kept && keep):
+	case v.Stage == secret.StageRetired && (v.Empty || later || v.Kept && keep):
 		return false, nil
 	}
-	v.Stage, v.Kept, v.Empty = secret.StageRetired, keep, !keep
+	v.Stage, v.Kept, v.Empty = secret.StageRetired, keep, !keep && !later
 	versions := slices.Clone(d.Versions)
 	versions[i] = v
 	d.Versions = trim(versions)

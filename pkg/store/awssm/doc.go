@@ -49,7 +49,8 @@
 //
 // It never deletes: AWS removes versions without labels by itself, beyond a
 // hundred and after a day, so every [secret.RetireMode] comes down to taking
-// the label away, and what an application could log in with has to be disabled
+// the label away ([secret.RetireLater] puts ROTATOR_RETIRING_ and the version's id in
+// its place), and what an application could log in with has to be disabled
 // where it logs in. It keeps no end of life per version. It calls RotateSecret for
 // secrets of the external strategy only, which also turns a rotation on again that
 // was switched off. It does not switch rotation off, edit tags of a secret that it

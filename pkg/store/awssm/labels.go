@@ -17,7 +17,13 @@ const (
 	// labelUnpromoted marks a version that AWS made current because it was the
 	// first, see the package documentation.
 	labelUnpromoted = "ROTATOR_UNPROMOTED"
+	// labelRetiring and the version's id are the label of a version that is to be
+	// revoked. A label is on one version at a time, so each has its own.
+	labelRetiring = "ROTATOR_RETIRING_"
 )
+
+// retiring returns the label of a version that is to be revoked.
+func retiring(v secret.VersionID) string { return labelRetiring + string(v) }
 
 // labels are the staging labels of a secret at one moment. They are never
 // changed in place.
@@ -80,7 +86,7 @@ func (l labels) versions() []secret.Version {
 	out := make([]secret.Version, 0, len(l))
 	for _, id := range slices.Sorted(maps.Keys(l)) {
 		stage := l.stage(id)
-		out = append(out, secret.Version{ID: id, Token: secret.Token(id), Stage: stage, Kept: stage == secret.StageRetired})
+		out = append(out, secret.Version{ID: id, Token: secret.Token(id), Stage: stage, Kept: stage == secret.StageRetired && !l.has(id, retiring(id))})
 	}
 	return out
 }
@@ -138,12 +144,8 @@ func (l labels) mayPromote(from, to secret.VersionID) (done bool, err error) {
 // made current as the first version keeps that label, and with it the mark
 // that says so.
 func (l labels) surplus(v secret.VersionID) ([]string, error) {
-	switch l.stage(v) {
-	case secret.StageCurrent:
+	if l.stage(v) == secret.StageCurrent {
 		return nil, fmt.Errorf("%w: %s is current", store.ErrConflict, v)
-	case secret.StageRetired:
-		return nil, nil
-	case secret.StagePending, secret.StagePrevious:
 	}
 	mark := labelUnpromoted
 	if l.has(v, labelCurrent) {
@@ -151,7 +153,7 @@ func (l labels) surplus(v secret.VersionID) ([]string, error) {
 	}
 	var out []string
 	for _, name := range l[v] {
-		if name == labelPending || name == labelPrevious || name == mark {
+		if name == labelPending || name == labelPrevious || name == mark || name == retiring(v) {
 			out = append(out, name)
 		}
 	}

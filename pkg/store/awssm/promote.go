@@ -2,6 +2,7 @@ package awssm
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	sm "github.com/aws/aws-sdk-go-v2/service/secretsmanager"
@@ -54,8 +55,9 @@ func (d *Driver) promote(ctx context.Context, path string, to secret.VersionID, 
 }
 
 // Retire implements [store.Driver]. Whatever the mode is, the labels go and the
-// value stays, until AWS removes the version.
-func (d *Driver) Retire(ctx context.Context, path string, v secret.VersionID, _ secret.RetireMode) error {
+// value stays, until AWS removes the version. AWS does not list a version without a
+// label, so one that is to be revoked gets a label of its own first.
+func (d *Driver) Retire(ctx context.Context, path string, v secret.VersionID, mode secret.RetireMode) error {
 	l, isFresh, err := d.labels(ctx, path)
 	if err != nil {
 		return err
@@ -70,12 +72,28 @@ func (d *Driver) Retire(ctx context.Context, path string, v secret.VersionID, _ 
 	if err != nil {
 		return err
 	}
+	if mode == secret.RetireLater {
+		if gone, err = d.labelRetiring(ctx, path, v, l, gone); err != nil {
+			return err
+		}
+	}
 	for _, label := range gone {
 		if err := d.retireLabel(ctx, path, v, label); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// labelRetiring labels a version that is to be revoked, and returns the labels that
+// have to go from it then. A version that has none is retired already.
+func (d *Driver) labelRetiring(ctx context.Context, path string, v secret.VersionID, l labels, gone []string) ([]string, error) {
+	label := retiring(v)
+	if len(gone) == 0 || l.has(v, label) {
+		return slices.DeleteFunc(gone, func(name string) bool { return name == label }), nil
+	}
+	defer d.memory.saw(path, nil, time.Now())
+	return gone, d.move(ctx, &sm.UpdateSecretVersionStageInput{SecretId: &path, VersionStage: &label, MoveToVersionId: ptr(string(v))})
 }
 
 // retireLabel takes a label from a version, or finds that it is not there.

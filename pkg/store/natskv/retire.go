@@ -33,7 +33,7 @@ func (d *Driver) RetireWhile(ctx context.Context, path string, id secret.Version
 // crash in between leaves a version that has its value and no stage: retiring it
 // again goes on.
 func (d *Driver) retire(ctx context.Context, path string, id secret.VersionID, mode secret.RetireMode, allowed func(*document) error) error {
-	if mode == secret.RetireKeep {
+	if mode == secret.RetireKeep || mode == secret.RetireLater {
 		return d.change(ctx, path, false, func(doc *document) (bool, error) {
 			if err := allowed(doc); err != nil {
 				return false, err

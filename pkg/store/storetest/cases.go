@@ -66,6 +66,34 @@ func retireModes(t *testing.T, b *bench) {
 	}
 }
 
+// retireLater takes the stage of a version away and leaves its value, so that a reader of
+// the stage finds nothing and the version stays listed until it is retired for good.
+func retireLater(t *testing.T, b *bench) {
+	t.Helper()
+	v1 := b.rotate(1, "")
+	v2 := b.rotate(2, v1)
+	for range 2 {
+		if err := b.d.Retire(t.Context(), b.path, v1, secret.RetireLater); err != nil {
+			t.Fatal(err)
+		}
+		b.wantStages(map[secret.Stage]secret.VersionID{secret.StageCurrent: v2})
+		if v, ok := b.describe().Version(v1); !ok || v.Stage != secret.StageRetired || v.Kept || v.Empty {
+			t.Errorf("a version that is to be revoked is listed as %+v, %t; want retired, with a value, and not kept on purpose", v, ok)
+		}
+	}
+	v3 := b.rotate(3, v2)
+	if v, ok := b.describe().Version(v1); ok && (v.Kept || v.Empty) { // a store that keeps two versions drops it
+		t.Errorf("after the next promotion the version that is to be revoked is %+v", v)
+	}
+	if err := b.d.Retire(t.Context(), b.path, v1, secret.RetireDelete); err != nil {
+		t.Fatal(err)
+	}
+	if v, ok := b.describe().Version(v1); ok && (v.Stage != secret.StageRetired || !v.Kept && !v.Empty) {
+		t.Errorf("after its retirement the version is %+v", v)
+	}
+	b.wantStages(map[secret.Stage]secret.VersionID{secret.StageCurrent: v3, secret.StagePrevious: v2})
+}
+
 func roundTrip(t *testing.T, b *bench) {
 	t.Helper()
 	w := b.write(1, "")

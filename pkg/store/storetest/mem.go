@@ -231,7 +231,7 @@ func (s *memSecret) retire(id secret.VersionID, mode secret.RetireMode) error {
 		return err
 	}
 	s.versions = doc.Versions
-	if mode != secret.RetireKeep {
+	if mode != secret.RetireKeep && mode != secret.RetireLater {
 		delete(s.values, id)
 	}
 	return nil

@@ -122,6 +122,7 @@ var cases = []struct {
 	{"a version that was retired while another is current is not the current one", retireWhile},
 	{"retiring twice or what is gone is success", retireTwice},
 	{"every retire mode takes the stage away", retireModes},
+	{"a version that is to be revoked stays listed, and keeps its value", retireLater},
 	{"a version keeps its token and its dates", roundTrip},
 	{"64 KiB fit, and one byte more does not", largest},
 	{"binary values and unicode come back as they were", anyBytes},

@@ -199,7 +199,7 @@ func (v *view) stage(n int) secret.Stage {
 	switch {
 	case n == live:
 		return secret.StageCurrent
-	case live != 0 && n == live-1 && !v.info.versions[n].gone && !v.record(n).Kept:
+	case live != 0 && n == live-1 && !v.info.versions[n].gone && !v.record(n).Kept && !v.record(n).Unstaged:
 		return secret.StagePrevious
 	default:
 		return secret.StageRetired

@@ -42,6 +42,7 @@ type recorded struct {
 	Lifetime time.Duration `json:"lifetime,omitzero"` // in ns
 	NotAfter time.Time     `json:"not_after,omitzero"`
 	Kept     bool          `json:"kept,omitempty"`
+	Unstaged bool          `json:"unstaged,omitempty"` // by secret.RetireLater
 }
 
 // end returns the end of a version that the engine wrote at a time of its own clock.

@@ -153,10 +153,9 @@ func (d *Driver) Retire(ctx context.Context, path string, id secret.VersionID, m
 		settled := v.state.Pending != nil && v.state.Pending.From != v.info.current
 		v.settle()
 		r := v.state.of(n)
-		remove = mode != secret.RetireKeep && (!had.gone || mode == secret.RetireDestroy)
-		if keep := mode == secret.RetireKeep; r.Kept != keep {
-			r.Kept = keep
-			v.state.Versions = withRecord(v.state.Versions, id, r)
+		remove = mode == secret.RetireDestroy || mode != secret.RetireKeep && mode != secret.RetireLater && !had.gone
+		if next := r.retired(mode); next != r {
+			v.state.Versions = withRecord(v.state.Versions, id, next)
 			return true, nil
 		}
 		return settled, nil
@@ -173,6 +172,19 @@ func (d *Driver) Retire(ctx context.Context, path string, id secret.VersionID, m
 		return l.WriteWithContext(ctx, how+d.cfg.full(path), map[string]any{"versions": []int{n}})
 	})
 	return err
+}
+
+// retired returns the record of a version after its retirement.
+func (r recorded) retired(mode secret.RetireMode) recorded {
+	switch mode {
+	case secret.RetireLater:
+		r.Unstaged = !r.Kept
+	case secret.RetireKeep:
+		r.Kept, r.Unstaged = true, false
+	default:
+		r.Kept = false // Unstaged stays, so that it gets no stage back before its value is removed
+	}
+	return r
 }
 
 func withRecord(versions map[string]recorded, id secret.VersionID, r recorded) map[string]recorded {
