@@ -171,7 +171,7 @@ var arrows = []arrow{
 		from:   []string{"pkg/store/natskv/..."}, scope: direct,
 		only: []string{
 			"pkg/secret", "pkg/store", "pkg/store/natskv/...", "internal/attempt", "internal/backoff", "internal/newfile",
-			"github.com/nats-io/nats.go/...", "github.com/synadia-io/orbit.go/...", "github.com/tink-crypto/tink-go/v2/...",
+			"github.com/nats-io/nats.go/...", "github.com/tink-crypto/tink-go/v2/...",
 		},
 	},
 	{

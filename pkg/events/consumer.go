@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
-	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/tradepulse/rotator/pkg/secret"
 )
@@ -72,8 +71,8 @@ func (b *Bus) Confirmations(ctx context.Context, id secret.ID, consumers []secre
 // new one, until ctx ends (it returns nil) or fn fails.
 func (b *Bus) WatchConfirmed(ctx context.Context, fn func(Confirmed) error) error {
 	n := b.cfg.Names
-	return b.watch(ctx, n.RecordStream(), []string{n.Confirmed("*", "*")}, watchFuncs{message: func(m jetstream.Msg) error {
-		if c, ok := b.decodeConfirmed(ctx, m.Subject(), m.Data()); ok {
+	return b.watch(ctx, n.RecordStream(), []string{n.Confirmed("*", "*")}, watchFuncs{message: func(m message) error {
+		if c, ok := b.decodeConfirmed(ctx, m.subject, m.body); ok {
 			return fn(c)
 		}
 		return nil

@@ -9,8 +9,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/nats-io/nats.go/jetstream"
-
 	"github.com/tradepulse/rotator/internal/backoff"
 	"github.com/tradepulse/rotator/pkg/secret"
 )
@@ -168,12 +166,8 @@ func (b *Bus) WatchFleet(ctx context.Context, fn func(FleetEvent) error) error {
 	n, synced := b.cfg.Names, false
 	return b.watch(ctx, n.UsesStream(), []string{n.Presence("*", "*", "*"), n.Use("*", "*", "*")}, watchFuncs{
 		begin: func(since time.Time) error { return fn(FleetEvent{Since: since}) },
-		message: func(m jetstream.Msg) error {
-			meta, err := m.Metadata()
-			if err != nil {
-				return err
-			}
-			e, ok := b.fleetEvent(ctx, record{subject: m.Subject(), body: m.Data(), seq: meta.Sequence.Stream, at: meta.Timestamp})
+		message: func(m message) error {
+			e, ok := b.fleetEvent(ctx, m.record)
 			if !ok {
 				return nil
 			}

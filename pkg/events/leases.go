@@ -6,6 +6,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 )
 
@@ -68,8 +69,8 @@ func (l *leases) stop() {
 
 // leaseOf returns the TTL of a message, 0 for none. The server takes a duration,
 // or a number of seconds.
-func leaseOf(m jetstream.Msg) time.Duration {
-	ttl := m.Headers().Get(jetstream.MsgTTLHeader)
+func leaseOf(h nats.Header) time.Duration {
+	ttl := h.Get(jetstream.MsgTTLHeader)
 	if d, err := time.ParseDuration(ttl); err == nil {
 		return d
 	}

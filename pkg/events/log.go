@@ -72,17 +72,13 @@ func (b *Bus) WatchLog(ctx context.Context, types []Type, fn func(context.Contex
 	for i, t := range types {
 		subjects[i] = b.cfg.Names.Event(t, ">")
 	}
-	return b.watch(ctx, b.cfg.Names.RotatedStream(), subjects, watchFuncs{message: func(m jetstream.Msg) error {
-		e, err := b.decode(m.Subject(), m.Headers(), m.Data())
+	return b.watch(ctx, b.cfg.Names.RotatedStream(), subjects, watchFuncs{message: func(m message) error {
+		e, err := b.decode(m.subject, m.header, m.body)
 		if err != nil {
-			b.note(ctx, m.Subject(), err)
+			b.note(ctx, m.subject, err)
 			return nil
 		}
-		meta, err := m.Metadata()
-		if err != nil {
-			return err
-		}
-		return fn(b.extract(ctx, m.Headers()), Announcement{Event: e, Seq: meta.Sequence.Stream, At: meta.Timestamp})
+		return fn(b.extract(ctx, m.header), Announcement{Event: e, Seq: m.seq, At: m.at})
 	}, synced: func() error {
 		if synced != nil {
 			synced()
@@ -103,7 +99,7 @@ const watchPause = time.Second
 // watchFuncs are the callbacks of a watch. Only message is required.
 type watchFuncs struct {
 	begin   func(since time.Time) error // a stream, made at since, is about to be seen
-	message func(jetstream.Msg) error
+	message func(message) error
 	synced  func() error // the messages that were there have been seen
 }
 
@@ -169,36 +165,30 @@ func (b *Bus) watchOnce(ctx context.Context, stream string, subjects []string, f
 		}
 		fns.synced = nil
 	}
-	iter, err := c.Messages()
+	p, err := b.pull(stream, c.CachedInfo().Name)
 	if err != nil {
 		return err
 	}
-	stop := context.AfterFunc(ctx, iter.Stop)
-	defer stop()
-	defer iter.Stop()
-	return b.deliver(ctx, stream, nextWithRepoll(iter), fns)
+	defer p.stop()
+	return b.deliver(ctx, stream, p, fns)
 }
 
-// deliver calls fns.message with each message until it or next fails, or a message
-// was lost, and fns.synced, unless it is nil, after the first one behind which none
-// is pending.
-func (b *Bus) deliver(ctx context.Context, stream string, next func() (jetstream.Msg, error), fns watchFuncs) error {
+// deliver calls fns.message with each message until it or the puller fails, or a
+// message was lost, and fns.synced, unless it is nil, after the first one behind which
+// none is pending.
+func (b *Bus) deliver(ctx context.Context, stream string, p *puller, fns watchFuncs) error {
 	for delivered := uint64(1); ; delivered++ {
-		m, err := next()
+		m, err := p.next(ctx)
 		if err != nil {
 			return err
 		}
-		meta, err := m.Metadata()
-		if err != nil {
-			return err
-		}
-		if meta.Sequence.Consumer != delivered {
-			return fmt.Errorf("message %d came after message %d", meta.Sequence.Consumer, delivered-1)
+		if m.nth != delivered {
+			return fmt.Errorf("message %d came after message %d", m.nth, delivered-1)
 		}
 		if err := b.seen(ctx, stream, func() error { return fns.message(m) }); err != nil {
 			return err
 		}
-		if fns.synced != nil && meta.NumPending == 0 {
+		if fns.synced != nil && m.pending == 0 {
 			if err := b.seen(ctx, stream, fns.synced); err != nil {
 				return err
 			}

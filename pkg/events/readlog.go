@@ -43,20 +43,18 @@ func (b *Bus) ReadLog(ctx context.Context, q LogQuery, fn func(Announcement) err
 	if info := c.CachedInfo(); info != nil && info.NumPending == 0 && !q.Follow {
 		return nil
 	}
-	iter, err := c.Messages()
+	p, err := b.pull(b.cfg.Names.RotatedStream(), c.CachedInfo().Name)
 	if err != nil {
 		return wrap("read the log", err)
 	}
-	stop := context.AfterFunc(ctx, iter.Stop)
-	defer stop()
-	defer iter.Stop()
-	return b.readLog(ctx, q.Follow, nextWithRepoll(iter), fn)
+	defer p.stop()
+	return b.readLog(ctx, q.Follow, p, fn)
 }
 
 // readLog calls fn with each event, until none is pending unless it follows.
-func (b *Bus) readLog(ctx context.Context, follow bool, next func() (jetstream.Msg, error), fn func(Announcement) error) error {
+func (b *Bus) readLog(ctx context.Context, follow bool, p *puller, fn func(Announcement) error) error {
 	for {
-		m, err := next()
+		m, err := p.next(ctx)
 		switch {
 		case err != nil && ctx.Err() != nil && follow:
 			return nil
@@ -65,17 +63,13 @@ func (b *Bus) readLog(ctx context.Context, follow bool, next func() (jetstream.M
 		case err != nil:
 			return wrap("read the log", err)
 		}
-		meta, err := m.Metadata()
+		e, err := b.decode(m.subject, m.header, m.body)
 		if err != nil {
-			return wrap("read the log", err)
-		}
-		e, err := b.decode(m.Subject(), m.Headers(), m.Data())
-		if err != nil {
-			b.note(ctx, m.Subject(), err)
-		} else if err := fn(Announcement{Event: e, Seq: meta.Sequence.Stream, At: meta.Timestamp}); err != nil {
+			b.note(ctx, m.subject, err)
+		} else if err := fn(Announcement{Event: e, Seq: m.seq, At: m.at}); err != nil {
 			return err
 		}
-		if meta.NumPending == 0 && !follow {
+		if m.pending == 0 && !follow {
 			return nil
 		}
 	}

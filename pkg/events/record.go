@@ -143,13 +143,13 @@ func (b *Bus) RecordForgotten(ctx context.Context, f Forgotten) error {
 // not understood is left out.
 func (b *Bus) WatchForgotten(ctx context.Context, fn func(Forgotten) error) error {
 	n := b.cfg.Names
-	return b.watch(ctx, n.RecordStream(), []string{n.Forgotten("*", "*")}, watchFuncs{message: func(m jetstream.Msg) error {
+	return b.watch(ctx, n.RecordStream(), []string{n.Forgotten("*", "*")}, watchFuncs{message: func(m message) error {
 		var f Forgotten
-		err := json.Unmarshal(m.Data(), &f)
-		if err == nil && n.Forgotten(f.Service, f.Instance) == m.Subject() {
+		err := json.Unmarshal(m.body, &f)
+		if err == nil && n.Forgotten(f.Service, f.Instance) == m.subject {
 			return fn(f)
 		}
-		b.log.LogAttrs(ctx, slog.LevelWarn, "record.not_understood", slog.String("subject", m.Subject()))
+		b.log.LogAttrs(ctx, slog.LevelWarn, "record.not_understood", slog.String("subject", m.subject))
 		return nil
 	}})
 }

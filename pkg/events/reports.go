@@ -90,12 +90,12 @@ func (b *Bus) WatchReports(ctx context.Context, fn func(ReportEvent) error) erro
 	l := &leases{fn: fn, fail: cancel, timers: map[string]leaseTimer{}}
 	defer l.stop()
 	synced := false
-	err := b.watch(ctx, b.cfg.Names.ReportsStream(), []string{b.cfg.Names.Report("*", "*")}, watchFuncs{message: func(m jetstream.Msg) error {
-		e, ok := b.reportOf(ctx, m.Subject(), m.Data())
+	err := b.watch(ctx, b.cfg.Names.ReportsStream(), []string{b.cfg.Names.Report("*", "*")}, watchFuncs{message: func(m message) error {
+		e, ok := b.reportOf(ctx, m.subject, m.body)
 		if !ok {
 			return nil
 		}
-		return l.see(e, leaseOf(m))
+		return l.see(e, leaseOf(m.header))
 	}, synced: func() error {
 		if synced {
 			return nil

@@ -12,7 +12,6 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
-	"github.com/synadia-io/orbit.go/natsext"
 
 	"github.com/tradepulse/rotator/internal/backoff"
 )
@@ -192,22 +191,18 @@ func (b *Bus) lastOf(ctx context.Context, stream string, subjects []string) (ans
 // message of the answer.
 func (b *Bus) requestLast(ctx context.Context, stream string, body []byte, begun func()) (answer, error) {
 	var end *nats.Msg
-	msgs, err := natsext.RequestMany(ctx, b.nc, b.cfg.APIPrefix+".DIRECT.GET."+stream, body, natsext.RequestManySentinel(func(m *nats.Msg) bool {
+	var got []*nats.Msg
+	err := b.gather(ctx, b.cfg.APIPrefix+".DIRECT.GET."+stream, body, func(m *nats.Msg) bool {
 		begun()
 		if serverHeader(m, jetstream.SubjectHeader) == "" {
 			end = m
-		}
-		return end != nil
-	}))
-	if err != nil {
-		return answer{}, fmt.Errorf("stream %s: %w", stream, err)
-	}
-	var got []*nats.Msg
-	for m, err := range msgs {
-		if err != nil {
-			return answer{}, fmt.Errorf("stream %s: %w", stream, err)
+			return true
 		}
 		got = append(got, m)
+		return false
+	})
+	if err != nil {
+		return answer{}, fmt.Errorf("stream %s: %w", stream, err)
 	}
 	a, err := answerOf(got, end)
 	if err != nil {
@@ -225,6 +220,8 @@ func answerOf(msgs []*nats.Msg, end *nats.Msg) (a answer, err error) {
 	switch status := serverHeader(end, "Status"); {
 	case status == "404" && len(msgs) == 0:
 		return a, nil
+	case status == "503" && len(msgs) == 0:
+		return a, nats.ErrNoResponders
 	case status != "204":
 		return a, fmt.Errorf("status %s %s", status, serverHeader(end, "Description"))
 	}
