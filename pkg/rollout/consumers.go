@@ -178,25 +178,47 @@ func quiet(b events.Blocker) bool {
 // Wait returns the least time between the promotion of a version and the retirement of
 // the one before, as far as a fleet tells: grace, lease and floor.
 func (q Question) Wait(f events.Fleet) time.Duration {
-	var lease time.Duration
-	for _, u := range f.Users {
-		lease = max(lease, leaseOf(u))
-	}
-	wait := max(q.Spec.GracePeriod(), lease, q.floor(f))
+	floor, _ := q.floor(f)
+	wait := max(q.Spec.GracePeriod(), q.lease(f), floor)
 	for _, c := range q.Spec.Proof.Consumers {
 		wait = max(wait, c.After)
 	}
 	return wait
 }
 
-// floor returns how long after its promotion nothing before a version is retired: the
-// longest fence of a user, the longest run of a job.
-func (q Question) floor(f events.Fleet) time.Duration {
-	fence := q.Spec.FencePeriod()
+// claimCounts reports whether what a user claims holds for processes that were not heard of:
+// of one that has ended there is none, and a service that is not listed puts no
+// retirement off.
+func (q Question) claimCounts(u events.User) bool { return !u.Ended() && q.listed(u.Use.Service) }
+
+// lease returns the longest lease of a user.
+func (q Question) lease(f events.Fleet) (lease time.Duration) {
 	for _, u := range f.Users {
-		fence = max(fence, min(seconds(u.Use.Fence), LongestFence(q.Spec.FencePeriod())))
+		if q.claimCounts(u) {
+			lease = max(lease, leaseOf(u))
+		}
 	}
-	_, longest := q.jobs(f)
-	floor := max(fence, longest)
-	return floor + floor/drift
+	return lease
 }
+
+// floor returns how long after its promotion nothing before a version is retired, and
+// whose claim that is, "" for the fence that is configured: the longest fence of a user, the longest run of a
+// job.
+func (q Question) floor(f events.Fleet) (floor time.Duration, by string) {
+	floor = q.Spec.FencePeriod()
+	for _, u := range f.Users {
+		claim := min(seconds(u.Use.Fence), LongestFence(q.Spec.FencePeriod()))
+		if q.claimCounts(u) && (claim > floor || claim == floor && by != "" && nameOf(u) < by) {
+			floor, by = claim, nameOf(u)
+		}
+	}
+	if by != "" {
+		by += " claims a fence of " + secret.FormatDuration(floor)
+	}
+	if names, longest := q.jobs(f); longest > floor {
+		floor, by = longest, "a run of "+strings.Join(names, " or ")+" takes up to "+secret.FormatDuration(longest)
+	}
+	return floor + floor/drift, by
+}
+
+func nameOf(u events.User) string { return u.Use.Service + "/" + u.Use.Instance }

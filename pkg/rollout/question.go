@@ -61,9 +61,11 @@ type Standing struct {
 	// Unjoined are the services of which an instance may start without a record:
 	// their users serve on, and are not required to join.
 	Unjoined []string
-	// Floor is when the floor is over, and Lease the longest lease of a user.
-	Floor time.Time
-	Lease time.Duration
+	// Floor is when the floor is over, and Lease the longest lease of a user. FloorBy
+	// says whose claim the floor is, "" for the fence that is configured.
+	Floor   time.Time
+	FloorBy string
+	Lease   time.Duration
 	// Instances counts the users by state.
 	Instances map[InstanceState]int
 }
@@ -76,7 +78,6 @@ func (q Question) Ask(f events.Fleet) Standing {
 		u = q.understood(u)
 		state := StateOf(u, f.At)
 		s.Instances[state]++
-		s.Lease = max(s.Lease, leaseOf(u))
 		if q.judge(&s, u, state, f.At) {
 			seen[u.Use.Service] = true
 		}
@@ -102,7 +103,8 @@ func (q Question) Ask(f events.Fleet) Standing {
 	if f.Full {
 		s.Unknown = "the stream of uses is full, so new instances are not recorded: rotator doctor names the service with most records"
 	}
-	s.Floor = base.Add(q.floor(f))
+	floor, by := q.floor(f)
+	s.Floor, s.FloorBy, s.Lease = base.Add(floor), by, q.lease(f)
 	return s
 }
 

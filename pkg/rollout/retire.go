@@ -66,7 +66,11 @@ func (q Question) MayRetire(order, logged events.Data, f events.Fleet) Verdict {
 		left = max(left, s.Floor.Sub(f.At))
 	}
 	if left > 0 {
-		return Verdict{Because: "its grace period and floor last another " + left.Round(time.Second).String(), Wait: left}
+		because := "its grace period and floor last another " + left.Round(time.Second).String()
+		if s.FloorBy != "" && !q.Emergency && left == s.Floor.Sub(f.At) {
+			because += ": " + s.FloorBy
+		}
+		return Verdict{Because: because, Wait: left}
 	}
 	v = s.verdict(f.At)
 	v.Breaks = s.Breaks

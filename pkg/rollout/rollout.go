@@ -345,20 +345,26 @@ func (r Rollout) converge(now time.Time, f Facts) (Rollout, []Action) {
 	if r.Ended() {
 		return r, do
 	}
-	r.RetireAt = now
-	if r.Cause != events.ReasonEmergency {
-		r.RetireAt = later(now.Add(max(f.Grace, f.Lease)), f.Floor)
-	}
+	r.RetireAt = r.retireAt(f)
 	return r, do
+}
+
+// retireAt returns when a rollout drains that has converged at Since.
+func (r Rollout) retireAt(f Facts) time.Time {
+	if r.Cause == events.ReasonEmergency {
+		return r.Since
+	}
+	return later(r.Since.Add(max(f.Grace, f.Lease)), f.Floor)
 }
 
 func (r Rollout) converged(now time.Time, f Facts) (Rollout, []Action) {
 	switch {
 	case len(f.Blocking) > 0:
 		return r.fallBack(now)
-	case r.RetireAt.IsZero() || now.Before(r.RetireAt):
+	case r.RetireAt.IsZero() || now.Before(r.RetireAt) && now.Before(r.retireAt(f)):
 		return r, nil
-	default:
+	default: // the user that put it off may have ended since
+		r.RetireAt = earlier(r.RetireAt, r.retireAt(f))
 		r, do := r.move(now, events.RolloutDraining, ReasonGraceOver)
 		r.Reminder = now.Add(DrainReminder)
 		return r, append(do, Action{Kind: ActionNotifyDraining, Reason: ReasonGraceOver})

@@ -52,6 +52,8 @@ func (q Question) Safe(r Rollout, f events.Fleet) SafeToRevoke {
 		out.Answer, out.Because = AnswerNo, "grace period and floor end "+clock(out.Until)
 		if runs := q.unheardJobs(f); len(runs) > 0 {
 			out.Because += ": a run of " + runs[0].Service + " may have read an older version"
+		} else if s.FloorBy != "" && out.Until.Equal(s.Floor) {
+			out.Because += ": " + s.FloorBy
 		}
 	case len(s.Presumed) > 0:
 		out.Answer, out.Because = AnswerUnknown, fmt.Sprintf("the end of %d silent instances is presumed, first %s", len(s.Presumed), s.Presumed[0])
