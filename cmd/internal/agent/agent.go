@@ -64,10 +64,10 @@ func New(cfg Config) *Agent {
 }
 
 func newKept(cfg Config, f File) *kept {
-	k := &kept{delivery: &delivery{file: f}}
+	k := &kept{delivery: &delivery{file: f, log: cfg.Logger}}
 	b := &bus{Bus: cfg.Bus, program: f.program, wait: waiting(f)}
 	k.instance, b.incarnation = identity(cfg.Service, f.Path)
-	k.bus, k.gone = b, b.gone
+	k.bus, k.gone, k.half = b, b.gone, b.halfway
 	return k
 }
 

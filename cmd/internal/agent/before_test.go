@@ -5,7 +5,9 @@ package agent
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -70,4 +72,55 @@ func TestTheOutputOfACommandTellsNothingOfTheFile(t *testing.T) {
 			t.Errorf("before %t: logged %s", before, &log)
 		}
 	}
+}
+
+// TestAProgramThatTookAVersionHasIt, whatever cannot be written afterwards: a note that
+// is missing has the next agent tell the program again, and a version that is not in the
+// file yet is known to be in use.
+func TestAProgramThatTookAVersionHasIt(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		before bool
+		breaks func(File) string
+		fails  bool
+	}{
+		"the note":                  {breaks: File.marker},
+		"the note, and it is early": {before: true, breaks: File.marker},
+		"the file":                  {before: true, breaks: File.temporary, fails: true},
+	} {
+		p := &taking{}
+		f := newFile(t, p)
+		f.Before = c.before
+		var half secret.VersionID
+		d := &delivery{file: f, log: slog.New(slog.DiscardHandler), half: func(v secret.VersionID) { half = v }}
+		deliver(t, d, change("v1", "one"))
+		p.blocks = c.breaks(f)
+		if err := d.hook(t.Context(), change("v2", "two")); (err != nil) != c.fails || (half == "v2") != c.fails {
+			t.Errorf("%s cannot be written: err %v, and %q may be in use", name, err, half)
+		}
+		if f.told() != "" {
+			t.Errorf("%s cannot be written: the note is of %s", name, f.told())
+		}
+		if err := os.RemoveAll(p.blocks); err != nil {
+			t.Fatal(err)
+		}
+		deliver(t, d, change("v2", "two"))
+		if p.calls != 2 || content(t, f.Path) != "two" || half != "" || f.told() != "v2" {
+			t.Errorf("%s can be written again: %d calls, the file holds %q, %q may be in use", name, p.calls, content(t, f.Path), half)
+		}
+	}
+}
+
+// taking is a program that takes every value. Then a folder takes the place of a file.
+type taking struct {
+	blocks string
+	calls  int
+}
+
+func (p *taking) Reload(context.Context, string, client.Change, secret.Value) error {
+	p.calls++
+	if p.blocks == "" {
+		return nil
+	}
+	return os.MkdirAll(filepath.Join(p.blocks, "x"), 0o700)
 }

@@ -4,6 +4,7 @@ package agent
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"time"
 
@@ -26,8 +27,9 @@ type bus struct {
 
 	mu      sync.Mutex // held while a record is under way, so that none overtakes another
 	process *events.Process
-	wait    *events.Running // what is on record until the first delivery, nil from then on
-	last    *events.Use     // what the manager has said last
+	wait    *events.Running  // what is on record until the first delivery, nil from then on
+	last    *events.Use      // what the manager has said last
+	half    secret.VersionID // see delivery.half
 }
 
 // gone reports whether the program has ended, as far as is known.
@@ -99,6 +101,9 @@ func (b *bus) write(ctx context.Context) error {
 			u.Wanted, u.Accepts = read, append([]secret.VersionID{read}, u.Accepts...)
 		}
 	}
+	if v := b.half; v != "" && v != u.VersionID && u.Accepts != nil && !slices.Contains(u.Accepts, v) {
+		u.Accepts = append(slices.Clone(u.Accepts), v)
+	}
 	return b.Bus.WriteUse(ctx, u)
 }
 
@@ -118,6 +123,14 @@ func (b *bus) delivered(ctx context.Context) error {
 	defer b.mu.Unlock()
 	b.wait = nil
 	return b.again(ctx)
+}
+
+// halfway puts on record which version the program may use although its delivery failed.
+// The manager writes the record anew once the hook has returned.
+func (b *bus) halfway(v secret.VersionID) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.half = v
 }
 
 // again writes at once, unless the manager has not written yet and will.

@@ -3,9 +3,11 @@
 package agent
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 
 	"github.com/tradepulse/rotator/pkg/client"
 	"github.com/tradepulse/rotator/pkg/secret"
@@ -19,6 +21,11 @@ type delivery struct {
 	silent bool
 	// gone reports whether the program has ended, nil where that is not known.
 	gone func() bool
+	// half hears which version the file or the program may have although its delivery
+	// failed, "" for none. It may be nil.
+	half func(secret.VersionID)
+	// log is slog.Default where it is nil.
+	log *slog.Logger
 	// told is the version that the program was told of by this process.
 	told secret.VersionID
 }
@@ -31,7 +38,15 @@ func (d *delivery) hook(ctx context.Context, c client.Change) error {
 	if c.Staged {
 		return errStaged
 	}
-	if err := d.deliver(context.WithoutCancel(ctx), c); err != nil {
+	err := d.deliver(context.WithoutCancel(ctx), c)
+	var half secret.VersionID
+	if have, ok := d.file.content(); err != nil && (d.told == c.Version.ID || ok && have.Equal(c.Value)) {
+		half = c.Version.ID
+	}
+	if d.half != nil {
+		d.half(half)
+	}
+	if err != nil {
 		return fmt.Errorf("deliver to %s: %w", d.file.Path, err)
 	}
 	return nil
@@ -74,12 +89,14 @@ func (d *delivery) deliver(ctx context.Context, c client.Change) error {
 		}
 		d.told = c.Version.ID
 	}
-	return f.tell(c.Version.ID)
+	d.tell(ctx, c.Version.ID)
+	return nil
 }
 
 // deliverBefore tells the program before the file changes: a reader of the file then
 // finds no value that the program does not accept yet. If the program refuses the value,
-// the file is as it was. A crash in between has the next start tell it again.
+// the file is as it was. If the file cannot be written then, the program has the value
+// all the same. A crash in between has the next start tell it again.
 func (d *delivery) deliverBefore(ctx context.Context, c client.Change, before secret.Value) error {
 	f := d.file
 	if !d.silent && d.told != c.Version.ID {
@@ -98,5 +115,15 @@ func (d *delivery) deliverBefore(ctx context.Context, c client.Change, before se
 			return err
 		}
 	}
-	return f.tell(c.Version.ID)
+	d.tell(ctx, c.Version.ID)
+	return nil
+}
+
+// tell notes that the program was told of a version. The program has taken it whether or
+// not that can be noted; without a note the next agent tells it again.
+func (d *delivery) tell(ctx context.Context, v secret.VersionID) {
+	if err := d.file.tell(v); err != nil {
+		cmp.Or(d.log, slog.Default()).LogAttrs(ctx, slog.LevelWarn, "agent.untold", slog.String("secret_id", string(d.file.ID)), slog.String("error", err.Error()),
+			slog.String("message", "the program was told of the version, and the next agent tells it again"))
+	}
 }

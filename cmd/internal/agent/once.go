@@ -36,7 +36,7 @@ func once(ctx context.Context, cfg Config, f File) error {
 	for wait := retryBase; ; wait = min(wait*2, retryCap) {
 		v, val, err := cfg.Source.Read(ctx, f.ID, store.Selector{Primary: true})
 		if err == nil {
-			err = (&delivery{file: f, silent: true}).hook(ctx, client.Change{ID: f.ID, Version: v, Value: val})
+			err = (&delivery{file: f, silent: true, log: cfg.Logger}).hook(ctx, client.Change{ID: f.ID, Version: v, Value: val})
 		}
 		if err == nil {
 			r.put(ctx, v.ID)

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"os"
 	"os/exec"
+	"slices"
 	"strconv"
 	"syscall"
 	"testing"
@@ -119,6 +120,15 @@ func (h *host) run() (stop func()) {
 	}
 }
 
+// notify announces a version.
+func (h *host) notify(v secret.VersionID, seq uint64) {
+	h.t.Helper()
+	e := events.Rotated("/test", time.Now(), events.Data{SecretID: "db", Store: "mem", VersionID: v, Reason: events.ReasonManual})
+	if err := h.bus.Notify(h.t.Context(), "nightly", e, seq); err != nil {
+		h.t.Fatal(err)
+	}
+}
+
 // user waits until the one user on record is as ok wants it.
 func (h *host) user(what string, ok func(events.User) bool) events.User {
 	h.t.Helper()
@@ -164,6 +174,30 @@ func TestAnAgentThatStopsTakesNoProgramWithIt(t *testing.T) {
 	if after.Use.Incarnation != u.Use.Incarnation || after.Use.Instance != u.Use.Instance {
 		t.Errorf("the next agent is %s/%s, the one before was %s/%s", after.Use.Instance, after.Use.Incarnation, u.Use.Instance, u.Use.Incarnation)
 	}
+}
+
+// TestAVersionThatAProgramHasIsOnRecord although its file cannot be written.
+func TestAVersionThatAProgramHasIsOnRecord(t *testing.T) {
+	t.Parallel()
+	h := newHost(t)
+	p, f := &taking{}, &h.cfg.Files[0]
+	f.Reload, f.Before = p, true
+	v1 := h.current()
+	defer h.run()()
+	h.user("the version is on record", uses(v1))
+	p.blocks = f.temporary()
+	v2 := h.write("two")
+	h.notify(v2, 1)
+	h.user("the next one may be in use", func(u events.User) bool {
+		return u.Use.VersionID == v1 && u.Use.Status == events.StatusFailed && slices.Contains(u.Use.Accepts, v2)
+	})
+	if err := os.RemoveAll(p.blocks); err != nil {
+		t.Fatal(err)
+	}
+	h.notify(v2, 2)
+	h.user("the next one is in use", func(u events.User) bool {
+		return uses(v2)(u) && u.Use.Accepts != nil && len(u.Use.Accepts) == 0
+	})
 }
 
 // TestAnAgentSaysThatItsProgramHasEnded when it stops, and not of one that was
