@@ -3,6 +3,7 @@ package wire
 import (
 	"context"
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"os"
 	"time"
@@ -108,12 +109,16 @@ func (t *Targets) current(ctx context.Context, id secret.ID) (secret.Value, erro
 	return t.read(ctx, e.Spec, "")
 }
 
-// read returns the value of a version, "" for the current one.
+// read returns the value of a version, "" for the current one. The error wraps
+// [target.ErrGone] if the store says that it no longer has the value.
 func (t *Targets) read(ctx context.Context, s secret.Spec, v secret.VersionID) (secret.Value, error) {
 	st, ok := t.stores.Get(s.Store)
 	if !ok {
 		return secret.Value{}, fmt.Errorf("%s: there is no store %q", s.ID, s.Store)
 	}
 	_, value, err := st.Get(ctx, s.StorePath(), store.Selector{Version: v, Primary: true})
+	if errors.Is(err, store.ErrNoValue) || errors.Is(err, store.ErrNotFound) && !errors.Is(err, store.ErrDeleted) {
+		err = fmt.Errorf("%w: %w", target.ErrGone, err)
+	}
 	return value, err
 }

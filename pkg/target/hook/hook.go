@@ -74,7 +74,8 @@ type Config struct {
 	Capabilities target.Capabilities
 	// Proposes says that the service makes its own values.
 	Proposes bool
-	// Read returns the value of a version, "" for the current one.
+	// Read returns the value of a version, "" for the current one. The error wraps
+	// [target.ErrGone] if the store no longer has it.
 	Read func(context.Context, secret.VersionID) (secret.Value, error)
 }
 
@@ -199,8 +200,11 @@ func (t *Target) about(ctx context.Context, verb string, r target.Ref) (req Requ
 		return req, false, fmt.Errorf("read the current value: %w", err)
 	}
 	v, err := t.cfg.Read(ctx, r.Version)
+	if errors.Is(err, target.ErrGone) {
+		return req, false, nil // the hook knows the version
+	}
 	if err != nil {
-		return req, false, nil //nolint:nilerr // the value is gone; the hook knows the version
+		return req, false, fmt.Errorf("read version %s: %w", r.Version, err)
 	}
 	req.Value = string(v.Reveal())
 	return req, v.Equal(cur), nil

@@ -69,7 +69,8 @@ type Config struct {
 	// Admin returns the login of an account with the rights that Check asks for. It
 	// is called for each session.
 	Admin func(context.Context) (secret.Value, error)
-	// Read returns the value of a version of the secret, "" for the current one.
+	// Read returns the value of a version of the secret, "" for the current one. The
+	// error wraps [target.ErrGone] if the store no longer has it.
 	Read func(context.Context, secret.VersionID) (secret.Value, error)
 }
 
@@ -242,8 +243,11 @@ func (t *Target) removePassword(ctx context.Context, r target.Ref) error {
 // oldPassword returns the password of a version, "" if its value is gone.
 func (t *Target) oldPassword(ctx context.Context, r target.Ref) (string, error) {
 	v, err := t.cfg.Read(ctx, r.Version)
+	if errors.Is(err, target.ErrGone) {
+		return "", nil
+	}
 	if err != nil {
-		return "", nil //nolint:nilerr // the value is gone already
+		return "", fmt.Errorf("read version %s: %w", r.Version, err)
 	}
 	l, err := t.accounts.Parse(v)
 	return l.Password, err
@@ -252,8 +256,11 @@ func (t *Target) oldPassword(ctx context.Context, r target.Ref) (string, error) 
 // restorePassword undoes removePassword.
 func (t *Target) restorePassword(ctx context.Context, r target.Ref) error {
 	old, err := t.oldPassword(ctx, r)
-	if err != nil || old == "" {
-		return errors.Join(err, fmt.Errorf("read version %s, to restore its password", r.Version))
+	if err == nil && old == "" {
+		err = target.ErrGone
+	}
+	if err != nil {
+		return fmt.Errorf("restore the password of version %s: %w", r.Version, err)
 	}
 	current, err := t.accounts.Current(ctx)
 	if err != nil {

@@ -30,6 +30,7 @@ func TestTraps(t *testing.T) {
 		"a value that names another account":      foreignAccount,
 		"an admin that rotates itself":            selfRotation,
 		"a session of an account that was reused": reusedAccount,
+		"a version that cannot be read":           unread,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -191,6 +192,34 @@ func unknown(t *testing.T, tg *mysql.Target) {
 	}
 	if report, err := tg.Check(t.Context()); err != nil || !strings.Contains(fmt.Sprint(report.Notes), "unknown") {
 		t.Errorf("Check() = %+v, %v", report, err)
+	}
+}
+
+// unread: a version that cannot be read is not looked for as one whose value is gone.
+func unread(t *testing.T, w *world) {
+	ref := target.Ref{Secret: spec.ID, Version: "v1"}
+	for strategy, refused := range map[mysql.Strategy]func(*mysql.Target) map[string]error{
+		mysql.Alternating: func(tg *mysql.Target) map[string]error {
+			_, err := tg.InUse(t.Context(), ref)
+			return map[string]error{"in use": err, "end": tg.End(t.Context(), ref, false), "suspend": tg.Suspend(t.Context(), ref)}
+		},
+		mysql.Single: func(tg *mysql.Target) map[string]error {
+			return map[string]error{"suspend": tg.Suspend(t.Context(), ref), "resume": tg.Resume(t.Context(), ref)}
+		},
+	} {
+		one := newWorld(t, w.server, strategy, "unread", &targettest.Versions{})
+		tg := one.target(t, nil)
+		first := one.rotate(t, tg, "", "v1")
+		one.rotate(t, tg, "v1", "v2")
+		one.versions.Hide("v1", true)
+		for what, err := range refused(tg) {
+			if !errors.Is(err, targettest.ErrUnread) {
+				t.Errorf("%s, %s: %v, want the error of the read", strategy, what, err)
+			}
+		}
+		if err := one.as(t, first, "SELECT 1"); err != nil {
+			t.Errorf("%s: the version does not work any more: %v", strategy, err)
+		}
 	}
 }
 

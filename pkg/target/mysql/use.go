@@ -2,6 +2,7 @@ package mysql
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -16,8 +17,11 @@ type credential = logins.Credential[[]account]
 // or, without one, as the account that is not the current one.
 func (d driver) Locate(ctx context.Context, s *session, r target.Ref) (credential, error) {
 	old, err := d.cfg.Read(ctx, r.Version)
-	if err != nil {
+	if errors.Is(err, target.ErrGone) {
 		return d.locateOther(ctx, s)
+	}
+	if err != nil {
+		return credential{}, fmt.Errorf("read version %s: %w", r.Version, err)
 	}
 	l, err := d.accounts.Parse(old)
 	if err != nil {

@@ -76,7 +76,8 @@ type Config struct {
 	// Admin returns the login of a role with the rights that Check asks for. It is
 	// called for each session.
 	Admin func(context.Context) (secret.Value, error)
-	// Read returns the value of a version of the secret, "" for the current one.
+	// Read returns the value of a version of the secret, "" for the current one. The
+	// error wraps [target.ErrGone] if the store no longer has it.
 	Read func(context.Context, secret.VersionID) (secret.Value, error)
 }
 

@@ -5,6 +5,7 @@ package targettest
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"testing"
@@ -70,6 +71,7 @@ type Start func(t *testing.T, account string, versions *Versions) *Harness
 type Versions struct {
 	mu      sync.Mutex
 	values  map[secret.VersionID]secret.Value
+	unread  map[secret.VersionID]bool
 	current secret.VersionID
 }
 
@@ -80,9 +82,12 @@ func (v *Versions) Read(_ context.Context, id secret.VersionID) (secret.Value, e
 	if id == "" {
 		id = v.current
 	}
+	if v.unread[id] {
+		return secret.Value{}, ErrUnread
+	}
 	value, ok := v.values[id]
 	if !ok {
-		return secret.Value{}, fmt.Errorf("version %q has no value", id)
+		return secret.Value{}, fmt.Errorf("%w: version %q", target.ErrGone, id)
 	}
 	return value, nil
 }
@@ -102,6 +107,16 @@ func (v *Versions) Promote(id secret.VersionID) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	v.current = id
+}
+
+// ErrUnread is the error of a read of a version that [Versions.Hide] hides.
+var ErrUnread = errors.New("the store does not answer")
+
+// Hide makes each read of a version fail, as while its store is down, or ends that.
+func (v *Versions) Hide(id secret.VersionID, hidden bool) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.unread = map[secret.VersionID]bool{id: hidden}
 }
 
 // forget removes the value of a version, as a store does.

@@ -32,6 +32,7 @@ func Run(t *testing.T, start Start) {
 		{"the current version is not revoked", spared},
 		{"a retired version whose account is in use again", reuse},
 		{"a version without a value is revoked", withoutValue},
+		{"a version that cannot be read keeps its value", unread},
 		{"a value that becomes current again", rollback},
 		{"missing rights are named one at a time", rights},
 	}
@@ -323,6 +324,22 @@ func withoutValue(t *testing.T, h *Harness) {
 	err := h.Target.Revoke(t.Context(), h.ref("v1"), target.Drain{})
 	if err != nil && h.Target.Capabilities().Overlap != target.OverlapNone {
 		t.Fatal(err)
+	}
+	h.fails(t, "the revoked version", v1)
+	h.works(t, "the current version", v2)
+}
+
+// unread: a store that does not answer says nothing about the value of a version.
+func unread(t *testing.T, h *Harness) {
+	v1 := h.rotate(t, "v1")
+	v2 := h.rotate(t, "v2")
+	h.Versions.Hide("v1", true)
+	if err := h.Target.Revoke(t.Context(), h.ref("v1"), target.Drain{}); !errors.Is(err, ErrUnread) {
+		t.Errorf("revoke: %v, want the error of the read", err)
+	}
+	h.Versions.Hide("v1", false)
+	if err := h.Target.Revoke(t.Context(), h.ref("v1"), target.Drain{}); err != nil {
+		t.Error(err)
 	}
 	h.fails(t, "the revoked version", v1)
 	h.works(t, "the current version", v2)

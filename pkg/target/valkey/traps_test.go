@@ -30,6 +30,7 @@ func TestTraps(t *testing.T) {
 		"a value that names another user":        foreignUser,
 		"a session of a user that was reused":    reusedUser,
 		"without a value only older hashes go":   withoutValue,
+		"a version that cannot be read":          unread,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -254,6 +255,33 @@ func withoutValue(t *testing.T, w *world) {
 	for l, works := range map[target.Login]bool{first: false, current: true, pending: true} {
 		if err := as(w.server.Address, l, "PING"); strings.Contains(fmt.Sprint(err), "WRONGPASS") == works {
 			t.Errorf("a password that has to work (%t): %v", works, err)
+		}
+	}
+}
+
+// unread: a version that cannot be read is not looked for as one whose value is gone.
+func unread(t *testing.T, w *world) {
+	for strategy, refused := range map[valkey.Strategy]func(*valkey.Target) map[string]error{
+		valkey.Alternating: func(tg *valkey.Target) map[string]error {
+			_, err := tg.InUse(t.Context(), ref("v1"))
+			return map[string]error{"in use": err, "end": tg.End(t.Context(), ref("v1"), false), "suspend": tg.Suspend(t.Context(), ref("v1"))}
+		},
+		valkey.Single: func(tg *valkey.Target) map[string]error {
+			return map[string]error{"suspend": tg.Suspend(t.Context(), ref("v1"))}
+		},
+	} {
+		one := newWorld(t, w.server, strategy, "unread", &targettest.Versions{})
+		tg := one.target(t, nil)
+		first := one.rotate(t, tg, "", "v1")
+		one.rotate(t, tg, "v1", "v2")
+		one.versions.Hide("v1", true)
+		for what, err := range refused(tg) {
+			if !errors.Is(err, targettest.ErrUnread) {
+				t.Errorf("%s, %s: %v, want the error of the read", strategy, what, err)
+			}
+		}
+		if err := as(one.server.Address, first, "PING"); strings.Contains(fmt.Sprint(err), "WRONGPASS") {
+			t.Errorf("%s: the version does not work any more: %v", strategy, err)
 		}
 	}
 }

@@ -2,6 +2,7 @@ package valkey
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math"
 	"slices"
@@ -20,6 +21,9 @@ type credential = logins.Credential[user]
 // newest hash shows that the user was given to another version since.
 func (d driver) Locate(ctx context.Context, n *node, r target.Ref) (credential, error) {
 	v, readErr := d.cfg.Read(ctx, r.Version)
+	if readErr != nil && !errors.Is(readErr, target.ErrGone) {
+		return credential{}, fmt.Errorf("read version %s: %w", r.Version, readErr)
+	}
 	l, err := d.users.Current(ctx)
 	if err != nil {
 		return credential{}, err

@@ -57,7 +57,8 @@ type Config struct {
 	// Admin returns the login of a user with the permissions that Check asks for. It
 	// is called for each session.
 	Admin func(context.Context) (secret.Value, error)
-	// Read returns the value of a version of the secret, "" for the current one.
+	// Read returns the value of a version of the secret, "" for the current one. The
+	// error wraps [target.ErrGone] if the store no longer has it.
 	Read func(context.Context, secret.VersionID) (secret.Value, error)
 }
 
@@ -176,8 +177,11 @@ func (t *Target) old(ctx context.Context, u user, r target.Ref) ([]string, error
 		return nil, err
 	}
 	v, err := t.cfg.Read(ctx, r.Version)
+	if errors.Is(err, target.ErrGone) {
+		return u.hashes[:max(0, slices.Index(u.hashes, digest(current.Password)))], nil
+	}
 	if err != nil {
-		return u.hashes[:max(0, slices.Index(u.hashes, digest(current.Password)))], nil //nolint:nilerr // the value is gone already
+		return nil, fmt.Errorf("read version %s: %w", r.Version, err)
 	}
 	l, err := t.users.Parse(v)
 	if err != nil {

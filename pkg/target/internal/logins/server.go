@@ -212,6 +212,9 @@ func (a *Accounts[S, K]) withinLag(ctx context.Context, f func(endpoint string) 
 // shows that its value is refused.
 func (a *Accounts[S, K]) Revoke(ctx context.Context, r target.Ref, d target.Drain) error {
 	old, readErr := a.Read(ctx, r.Version)
+	if readErr != nil && !errors.Is(readErr, target.ErrGone) {
+		return fmt.Errorf("read version %s: %w", r.Version, readErr)
+	}
 	current, err := a.Read(ctx, "")
 	if err != nil {
 		return fmt.Errorf("read the current login: %w", err)
