@@ -3,6 +3,7 @@ package wire
 import (
 	"context"
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"os"
 	"time"
@@ -115,5 +116,8 @@ func (t *Targets) read(ctx context.Context, s secret.Spec, v secret.VersionID) (
 		return secret.Value{}, fmt.Errorf("%s: there is no store %q", s.ID, s.Store)
 	}
 	_, value, err := st.Get(ctx, s.StorePath(), store.Selector{Version: v, Primary: true})
+	if v != "" && (errors.Is(err, store.ErrNotFound) || errors.Is(err, store.ErrNoValue)) {
+		err = fmt.Errorf("%w: %w", target.ErrGone, err)
+	}
 	return value, err
 }

@@ -15,8 +15,11 @@ type credential = logins.Credential[[]account]
 // Locate implements [logins.Driver]: it finds the account by the value of its version,
 // or, without one, as the account that is not the current one.
 func (d driver) Locate(ctx context.Context, s *session, r target.Ref) (credential, error) {
-	old, err := d.cfg.Read(ctx, r.Version)
+	old, gone, err := target.ReadOld(ctx, d.cfg.Read, r.Version)
 	if err != nil {
+		return credential{}, fmt.Errorf("read which account version %s uses: %w", r.Version, err)
+	}
+	if gone {
 		return d.locateOther(ctx, s)
 	}
 	l, err := d.accounts.Parse(old)

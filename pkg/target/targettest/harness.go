@@ -71,6 +71,7 @@ type Versions struct {
 	mu      sync.Mutex
 	values  map[secret.VersionID]secret.Value
 	current secret.VersionID
+	failure error
 }
 
 // Read returns the value of a version, "" for the current one.
@@ -81,8 +82,11 @@ func (v *Versions) Read(_ context.Context, id secret.VersionID) (secret.Value, e
 		id = v.current
 	}
 	value, ok := v.values[id]
-	if !ok {
-		return secret.Value{}, fmt.Errorf("version %q has no value", id)
+	switch {
+	case v.failure != nil && id != v.current:
+		return secret.Value{}, v.failure
+	case !ok:
+		return secret.Value{}, fmt.Errorf("%w: version %q", target.ErrGone, id)
 	}
 	return value, nil
 }
@@ -109,6 +113,13 @@ func (v *Versions) forget(id secret.VersionID) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	delete(v.values, id)
+}
+
+// fail makes reads of versions that are not current fail, nil ends that.
+func (v *Versions) fail(err error) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.failure = err
 }
 
 // Current returns the value of the current version.

@@ -32,6 +32,7 @@ func Run(t *testing.T, start Start) {
 		{"the current version is not revoked", spared},
 		{"a retired version whose account is in use again", reuse},
 		{"a version without a value is revoked", withoutValue},
+		{"a value that cannot be read is not gone", unreadable},
 		{"a value that becomes current again", rollback},
 		{"missing rights are named one at a time", rights},
 	}
@@ -408,6 +409,24 @@ func withoutValue(t *testing.T, h *Harness) {
 	h.Versions.forget("v1")
 	err := h.Target.Revoke(t.Context(), h.ref("v1"), target.Drain{})
 	if err != nil && h.Target.Capabilities().Overlap != target.OverlapNone {
+		t.Fatal(err)
+	}
+	h.fails(t, "the revoked version", v1)
+	h.works(t, "the current version", v2)
+}
+
+// unreadable: a value that cannot be read for now is not gone, so that nothing is known of
+// the credential, and it is revoked once it can be read.
+func unreadable(t *testing.T, h *Harness) {
+	v1 := h.rotate(t, "v1")
+	v2 := h.rotate(t, "v2")
+	throttled := errors.New("throttled")
+	h.Versions.fail(throttled)
+	if err := h.Target.Revoke(t.Context(), h.ref("v1"), target.Drain{}); !errors.Is(err, throttled) {
+		t.Errorf("Revoke: err %v, want that of the read", err)
+	}
+	h.Versions.fail(nil)
+	if err := h.Target.Revoke(t.Context(), h.ref("v1"), target.Drain{}); err != nil {
 		t.Fatal(err)
 	}
 	h.fails(t, "the revoked version", v1)
