@@ -154,7 +154,10 @@ func (r *Rotator) prove(ctx context.Context, spec secret.Spec, meta secret.Metad
 		return 0, false, stepError{stepProve, events.RetryAfter(err, retireRetry)}
 	}
 	pending, _ := meta.At(secret.StagePending)
-	q := rollout.Question{Spec: spec, VersionID: order.VersionID, Pending: pending.ID, Unstaged: true, Promoted: announced.At, Confirmed: confirmed}
+	q := rollout.Question{
+		Spec: spec, VersionID: order.VersionID, Pending: pending.ID, Unstaged: true, Promoted: announced.At, Confirmed: confirmed,
+		Foreign: rollout.Foreign(spec, announced.Event.Data, false),
+	}
 	v := q.MayRetire(order, logged, fleet)
 	if len(v.Breaks) > 0 {
 		r.log.LogAttrs(ctx, slog.LevelError, "secret.retire_breaks", slog.String("secret_id", string(spec.ID)), slog.Any("instances", rollout.Listed(v.Breaks)),
