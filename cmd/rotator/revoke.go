@@ -17,9 +17,10 @@ func revokeCommand(path *string) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "revoke ID VERSION --force --reason TEXT",
 		Short: "Destroy an old version without proof that no process uses it",
-		Long: `Destroys the value of a version that is not current, whoever uses it: for when the old
-value must be dead now, and you accept what that breaks. Without --force it only says
-whom it may break. To have a version that leaked replaced and destroyed with proof, run
+		Long: `Revokes a version that is not current at its target and destroys its value, whoever
+uses it: for when the old value must be dead now, and you accept what that breaks.
+Without --force it only says whom it may break. To have a version that leaked replaced
+and destroyed with proof, run
 'rotator rotate ID --emergency'.
 
 Who did it and why is recorded before it is done, and the receipt of the version says

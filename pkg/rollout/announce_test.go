@@ -56,3 +56,38 @@ func TestAMissedAnnouncementNamesItsCause(t *testing.T) {
 		}
 	}
 }
+
+// TestAMissedAnnouncementNamesTheVersionThatIsToBeRetired: a retirement took its stage away
+// before the log was lost. The rollout that begins again does not end before it is retired.
+func TestAMissedAnnouncementNamesTheVersionThatIsToBeRetired(t *testing.T) {
+	t.Parallel()
+	s := secret.Spec{ID: "ID", Store: "main", TTL: time.Hour}
+	at := func(id secret.VersionID, minute int, v secret.Version) secret.Version {
+		v.ID, v.CreatedAt, v.Stage = id, t0.Add(time.Duration(minute)*time.Minute), secret.StageRetired
+		return v
+	}
+	current := secret.Version{ID: "v3", CreatedAt: t0, Stage: secret.StageCurrent, Token: s.Token("v2", 0)}
+	for name, c := range map[string]struct {
+		before []secret.Version
+		want   secret.VersionID
+		why    events.Reason
+	}{
+		"its stage is gone":                   {[]secret.Version{at("v1", -2, secret.Version{}), at("v2", -1, secret.Version{})}, "v2", events.ReasonNearExpiry},
+		"it is retired":                       {[]secret.Version{at("v2", -1, secret.Version{Empty: true})}, "", events.ReasonExternal},
+		"it is kept on purpose":               {[]secret.Version{at("v2", -1, secret.Version{Kept: true})}, "", events.ReasonExternal},
+		"a later pending one was given up":    {[]secret.Version{at("v4", 1, secret.Version{})}, "", events.ReasonExternal},
+		"the store gives no time of versions": {[]secret.Version{{ID: "v2", Stage: secret.StageRetired}}, "v2", events.ReasonNearExpiry},
+	} {
+		d := MissedAnnouncement("/test", t0, s, secret.Metadata{Versions: append(c.before, current)}).Data
+		if d.PreviousVersionID != c.want || d.Reason != c.why {
+			t.Errorf("%s: %s before, because of %s; want %s, %s", name, d.PreviousVersionID, d.Reason, c.want, c.why)
+		}
+		r := Begin(d)
+		for range 3 {
+			r, _ = Advance(t0, r, Facts{Configured: true, Deadline: time.Hour, Blocking: []events.Blocker{}})
+		}
+		if r.Ended() != (c.want == "") {
+			t.Errorf("%s: the rollout is %s, and has ended: %t", name, r.State, r.Ended())
+		}
+	}
+}

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/tradepulse/rotator/pkg/events"
+	"github.com/tradepulse/rotator/pkg/rollout"
 	"github.com/tradepulse/rotator/pkg/secret"
 	"github.com/tradepulse/rotator/pkg/target"
 )
@@ -69,7 +70,7 @@ func (r *Rotator) drained(ctx context.Context, spec secret.Spec, meta secret.Met
 		return targetSide{unknown: !nowhere}, nil
 	}
 	versions := unrevoked(meta, logged)
-	if len(versions) == 0 || order.Reason == events.ReasonEmergency {
+	if len(versions) == 0 || rollout.IsEmergency(order, logged) {
 		return side, nil
 	}
 	var open []events.Blocker

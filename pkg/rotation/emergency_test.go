@@ -9,6 +9,7 @@ import (
 	"github.com/tradepulse/rotator/pkg/events"
 	"github.com/tradepulse/rotator/pkg/rotation"
 	"github.com/tradepulse/rotator/pkg/secret"
+	"github.com/tradepulse/rotator/pkg/target"
 )
 
 // TestAnEmergencyDestroysWhatLeaked: also where the configuration keeps retired
@@ -78,4 +79,30 @@ func TestALateRedeliveryLeavesTheEmergencyWaiting(t *testing.T) {
 		t.Errorf("a later try of another rotation: %v, want one that has the message delivered again", err)
 	}
 	waits("after a try of another rotation failed")
+}
+
+// TestAnOrderAloneIsNoEmergency: the log says why a version was made. An order that claims
+// an emergency waits for the sessions at the target, and its reason is not that of what is
+// announced.
+func TestAnOrderAloneIsNoEmergency(t *testing.T) {
+	t.Parallel()
+	x, a := newAccounts(t, secret.RetireDelete, target.InUseSessions, nil)
+	a.open[x.v1] = true
+	order := x.rollout(events.RolloutDraining, time.Now().Add(-time.Minute))
+	x.log(t, order)
+	order.Reason, order.PreviousVersionID = events.ReasonEmergency, "v9"
+	if err := x.retire(t, order); err == nil || len(a.revoked) > 0 {
+		t.Errorf("%v, revoked %v with an open session", err, a.revoked)
+	}
+	a.open[x.v1], order.Retry.QuietSince = false, time.Now().Add(-time.Hour)
+	if err := x.retire(t, order); err != nil || !slices.Equal(a.revoked, []secret.VersionID{x.v1}) {
+		t.Errorf("%v, revoked %v, want %s", err, a.revoked, x.v1)
+	}
+	last, err := x.bus.Last(t.Context(), events.TypeRollout, "ID")
+	if d := last.Event.Data; err != nil || d.Rollout.State != events.RolloutRetired || d.Reason != events.ReasonManual || d.PreviousVersionID != x.v1 {
+		t.Errorf("the log says %+v, %v", d, err)
+	}
+	if all, _ := x.receipts(t); len(all) != 1 || all[0].Basis != events.BasisProof || !slices.Equal(all[0].Retired, []secret.VersionID{x.v1}) {
+		t.Errorf("receipts %+v", all)
+	}
 }

@@ -21,8 +21,11 @@ func (x *run) checkRoom(ctx context.Context, t target.Target) error {
 	default:
 		return nil
 	}
+	if x.state.try.Reason == events.ReasonEmergency || x.state.try.Priority == events.PriorityEmergency {
+		return nil
+	}
 	older, err := x.unretired(ctx)
-	if err != nil || older == "" || x.state.try.Reason == events.ReasonEmergency || x.state.try.Priority == events.PriorityEmergency {
+	if err != nil || older == "" {
 		return err
 	}
 	if same, err := x.suppliedAgain(ctx, older); err != nil || same {
@@ -31,24 +34,43 @@ func (x *run) checkRoom(ctx context.Context, t target.Target) error {
 	return events.RetryAfter(fmt.Errorf("%w: version %s is not retired, and the target has room for two credentials", errBlocked, older), retireRetry)
 }
 
-// unretired returns the version before the current one, "" if it is retired.
+// unretired returns the version before the current one that may still be valid at the
+// target, "" for none. A retirement takes the stage away before it proves, revokes and
+// retires, and its rollout may fall back from draining: the version is retired once the
+// log says so. Without an answer of the log there is room only if the store lists no
+// other version.
 func (x *run) unretired(ctx context.Context) (secret.VersionID, error) {
 	if v, ok := x.state.meta.At(secret.StagePrevious); ok {
 		return v.ID, nil
 	}
-	// A retirement takes the stage away before it proves, revokes and retires.
+	if x.state.try.From == "" {
+		return "", nil
+	}
 	last, err := x.r.cfg.Bus.Last(ctx, events.TypeRollout, x.state.try.Secret)
-	switch {
-	case errors.Is(err, ErrNoLog), errors.Is(err, events.ErrUntrusted):
-		return "", nil
-	case err != nil:
+	switch d := last.Event.Data; {
+	case err == nil && d.Rollout != nil && d.VersionID == x.state.try.From:
+		if d.Rollout.State == events.RolloutRetired {
+			return "", nil
+		}
+		return d.PreviousVersionID, nil
+	case err == nil:
+		return x.older(func(v secret.Version) bool { return !v.Kept && !v.Empty }), nil
+	case !errors.Is(err, ErrNoLog) && !errors.Is(err, events.ErrUntrusted):
 		return "", err
-	}
-	d := last.Event.Data
-	if d.Rollout == nil || d.Rollout.State != events.RolloutDraining || d.VersionID != x.state.try.From {
+	case x.older(func(secret.Version) bool { return true }) == "":
 		return "", nil
 	}
-	return d.PreviousVersionID, nil
+	return "", events.RetryAfter(fmt.Errorf("%w: whether an older version is retired is unknown, and the target has room for two credentials: %w", errBlocked, err), retireRetry)
+}
+
+// older returns a retired version that this rotation has not made and that counts.
+func (x *run) older(counts func(secret.Version) bool) secret.VersionID {
+	for _, v := range x.state.meta.Versions {
+		if v.Stage == secret.StageRetired && !x.state.made(v) && counts(v) {
+			return v.ID
+		}
+	}
+	return ""
 }
 
 // suppliedAgain reports whether a person has supplied the value of an older version.
@@ -61,6 +83,9 @@ func (x *run) suppliedAgain(ctx context.Context, older secret.VersionID) (bool, 
 		return false, err
 	}
 	_, v, err := x.store.Get(ctx, x.state.spec.StorePath(), store.Selector{Version: older})
+	if errors.Is(err, store.ErrNotFound) || errors.Is(err, store.ErrNoValue) {
+		return false, nil
+	}
 	if err != nil {
 		return false, err
 	}

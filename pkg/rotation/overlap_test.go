@@ -4,8 +4,10 @@ import (
 	"context"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/tradepulse/rotator/pkg/events"
+	"github.com/tradepulse/rotator/pkg/rollout"
 	"github.com/tradepulse/rotator/pkg/rotation"
 	"github.com/tradepulse/rotator/pkg/secret"
 	"github.com/tradepulse/rotator/pkg/store"
@@ -106,6 +108,65 @@ func TestARollbackHasRoom(t *testing.T) {
 			_, err = r.Rotate(t.Context(), rotation.Try{Request: rotation.Request{Secret: "ID", From: x.v2, Reason: events.ReasonSupplied, Token: token}})
 			if own != (err == nil) || own != (p.applied == 1) {
 				t.Errorf("%v, %d applied", err, p.applied)
+			}
+		})
+	}
+}
+
+// TestNoThirdCredentialUntilTheLogSaysRetired: a retirement took the stage of the version
+// before away and was blocked. Whatever the log says of its rollout after that, also where
+// it was lost or cannot be trusted, only "retired" makes room. An emergency does not wait.
+func TestNoThirdCredentialUntilTheLogSaysRetired(t *testing.T) {
+	t.Parallel()
+	falls := func(state events.RolloutState) func(*testing.T, retirement) {
+		return func(t *testing.T, x retirement) {
+			t.Helper()
+			x.log(t, x.rollout(state, time.Time{}))
+		}
+	}
+	for name, after := range map[string]func(*testing.T, retirement){
+		"rolling":   falls(events.RolloutRolling),
+		"stalled":   falls(events.RolloutStalled),
+		"converged": falls(events.RolloutConverged),
+		"waiting":   falls(events.RolloutWaiting),
+		"about another version": func(t *testing.T, x retirement) {
+			t.Helper()
+			d := x.rollout(events.RolloutConverged, time.Time{})
+			d.VersionID = "v9"
+			x.log(t, d)
+		},
+		"signed by a key that is not trusted": func(t *testing.T, x retirement) {
+			t.Helper()
+			other, err := events.GenerateSigner()
+			if err != nil {
+				t.Fatal(err)
+			}
+			last, err := x.bus.Last(t.Context(), events.TypeRollout, "ID")
+			if err != nil {
+				t.Fatal(err)
+			}
+			e := rollout.Resume(x.rollout(events.RolloutRetired, time.Now())).Event("/other", rollout.Facts{})
+			if _, err := x.srv.Bus(other, other).PublishAfter(t.Context(), e, last.Seq); err != nil {
+				t.Fatal(err)
+			}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			x, p, r := newPair(t)
+			x.runs(t, "two", x.v1)
+			d := x.rollout(events.RolloutDraining, time.Now().Add(-time.Minute))
+			x.log(t, d)
+			x.blocked(t, d, "runs_other_version")
+			after(t, x)
+			try := rotation.Try{Request: rotation.Request{Secret: "ID", From: x.v2, Reason: events.ReasonManual}}
+			_, err := r.Rotate(t.Context(), try)
+			if _, later := events.RetryDelay(err); err == nil || !later || !strings.Contains(err.Error(), "room for two") || p.applied > 0 {
+				t.Errorf("%v, %d applied; want that it waits", err, p.applied)
+			}
+			try.Reason = events.ReasonEmergency
+			if _, err := r.Rotate(t.Context(), try); err != nil || p.applied != 1 {
+				t.Errorf("an emergency: %v, %d applied", err, p.applied)
 			}
 		})
 	}

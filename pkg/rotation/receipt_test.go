@@ -164,3 +164,29 @@ func TestWhatAReceiptSays(t *testing.T) {
 		t.Errorf("%v, or the receipt holds the value", err)
 	}
 }
+
+// TestAReceiptSaysThatAnotherProgramWritesTheSecret: that program may use the versions
+// before, so the proof is a doubtful one.
+func TestAReceiptSaysThatAnotherProgramWritesTheSecret(t *testing.T) {
+	t.Parallel()
+	x := retirement{rig: newRig(t, nil), started: time.Now().Add(-time.Hour)}
+	w := store.Write{Token: secret.NewToken("ID", x.v1, "another program", 0), From: x.v1, Value: secret.NewValue([]byte("Written-By-Another-Program-0815!!"))}
+	v, err := x.st.Put(t.Context(), "ID", w)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := x.st.Promote(t.Context(), "ID", x.v1, v.ID); err != nil {
+		t.Fatal(err)
+	}
+	if err := x.rotate(t, x.v1); err != nil { // it finds the version, and announces it
+		t.Fatal(err)
+	}
+	x.v2 = v.ID
+	x.runs(t, "one", v.ID)
+	order := x.rollout(events.RolloutDraining, time.Now().Add(-time.Minute))
+	x.log(t, order)
+	x.retires(t, order)
+	if all, _ := x.receipts(t); len(all) != 1 || !strings.Contains(all[0].Foreign, "another program wrote") || !slices.Contains(all[0].Doubts, all[0].Foreign) {
+		t.Errorf("the receipts say nothing of the other program: %+v", all)
+	}
+}

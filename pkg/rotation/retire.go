@@ -98,7 +98,7 @@ func (r *Rotator) tryRetire(ctx context.Context, e events.Event) error {
 	if err := r.retireVersions(ctx, spec, st, meta, order, log.Event.Data); err != nil {
 		return err
 	}
-	return r.announceRetired(ctx, order, log, applied)
+	return r.announceRetired(ctx, log, applied)
 }
 
 // unstage takes the stage of the versions before away, once their rollout has
@@ -154,7 +154,10 @@ func (r *Rotator) prove(ctx context.Context, spec secret.Spec, meta secret.Metad
 		return 0, false, stepError{stepProve, events.RetryAfter(err, retireRetry)}
 	}
 	pending, _ := meta.At(secret.StagePending)
-	q := rollout.Question{Spec: spec, VersionID: order.VersionID, Pending: pending.ID, Unstaged: true, Promoted: announced.At, Confirmed: confirmed}
+	q := rollout.Question{
+		Spec: spec, VersionID: order.VersionID, Pending: pending.ID, Unstaged: true, Promoted: announced.At, Confirmed: confirmed,
+		Foreign: rollout.Foreign(spec, announced.Event.Data, false),
+	}
 	v := q.MayRetire(order, logged, fleet)
 	if len(v.Breaks) > 0 {
 		r.log.LogAttrs(ctx, slog.LevelError, "secret.retire_breaks", slog.String("secret_id", string(spec.ID)), slog.Any("instances", rollout.Listed(v.Breaks)),
@@ -247,14 +250,10 @@ func stillCurrent(ctx context.Context, st *store.Store, path string, v secret.Ve
 	return err
 }
 
-// announceRetired closes the rollout, unless an earlier run has. It follows the
-// event that the run read, so that of two workers one announces.
-func (r *Rotator) announceRetired(ctx context.Context, order events.Data, log events.Announcement, applied int) error {
-	last := log.Event.Data
-	if last.VersionID == order.VersionID && last.Rollout != nil && last.Rollout.State == events.RolloutRetired {
-		return nil
-	}
-	if _, err := r.cfg.Bus.PublishAfter(ctx, rollout.Retired(r.cfg.Source, time.Now(), order, applied), log.Seq); err != nil {
+// announceRetired closes the rollout that prove has read in the log. It follows that
+// event, so that of two workers one announces.
+func (r *Rotator) announceRetired(ctx context.Context, log events.Announcement, applied int) error {
+	if _, err := r.cfg.Bus.PublishAfter(ctx, rollout.Retired(r.cfg.Source, time.Now(), log.Event.Data, applied), log.Seq); err != nil {
 		return stepError{stepAnnounce, err}
 	}
 	return nil

@@ -38,11 +38,6 @@ var ErrRejected = errors.New("value rejected")
 // implement the interface.
 var ErrUnsupported = errors.New("not supported by the target")
 
-// ErrGone marks the error of a read of a version that the store no longer has a value
-// of. The function that reads for a target wraps it. Any other error of a read says nothing
-// about the value: a target returns it and changes nothing.
-var ErrGone = errors.New("the value is gone")
-
 // Target makes values valid in one place. It is safe for concurrent use. Each method
 // has a deadline and returns soon after its context ends: until then it holds a slot of
 // the worker.

@@ -11,6 +11,7 @@ import (
 	"github.com/tradepulse/rotator/pkg/events"
 	"github.com/tradepulse/rotator/pkg/rollout"
 	"github.com/tradepulse/rotator/pkg/secret"
+	"github.com/tradepulse/rotator/pkg/target"
 )
 
 // Revoked is a version that a person has destroyed without proof.
@@ -46,9 +47,9 @@ func (r Revoked) Who() string {
 	return "it may break " + strings.Join(who, ", ")
 }
 
-// Revoke destroys a version that is not current without proof that no instance uses
-// it. Without force it changes nothing, and says whom that may break. What is done is
-// recorded first, and so is a receipt that claims no proof.
+// Revoke revokes a version that is not current at its target, and destroys its value,
+// without proof that no instance uses it. Without force it changes nothing, and says whom
+// that may break. What is done is recorded first, and so is a receipt that claims no proof.
 func Revoke(ctx context.Context, p *wire.Parts, id secret.ID, v secret.VersionID, force bool, why Why) (Revoked, error) {
 	at, err := locate(ctx, p, id)
 	if err != nil {
@@ -67,9 +68,30 @@ func Revoke(ctx context.Context, p *wire.Parts, id secret.ID, v secret.VersionID
 	if err := p.Bus.RecordRetirement(ctx, receipt); err != nil {
 		return out, err
 	}
+	if err := revokeAtTarget(ctx, p, at, v); err != nil {
+		return out, err
+	}
 	err = at.store.RetireWhile(ctx, at.spec.StorePath(), v, secret.RetireDestroy, out.Current)
 	out.Done = err == nil
 	return out, err
+}
+
+// revokeTimeout bounds the call of a target.
+const revokeTimeout = time.Minute
+
+// revokeAtTarget makes a version invalid where its secret has a target. The store still
+// has the value then: a target may need it to find the account.
+func revokeAtTarget(ctx context.Context, p *wire.Parts, at place, v secret.VersionID) error {
+	t, err := p.Targets.For(ctx, at.spec)
+	if err != nil || t == nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, revokeTimeout)
+	defer cancel()
+	if err := t.Revoke(ctx, target.Ref{Secret: at.spec.ID, Version: v}, target.Drain{}); err != nil {
+		return fmt.Errorf("revoke version %s of %s at the target, before its value is destroyed (repeat this where the target can be reached): %w", v, at.spec.ID, err)
+	}
+	return nil
 }
 
 // mayRevoke returns why a version cannot be revoked.

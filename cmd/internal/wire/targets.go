@@ -117,7 +117,7 @@ func (t *Targets) read(ctx context.Context, s secret.Spec, v secret.VersionID) (
 		return secret.Value{}, fmt.Errorf("%s: there is no store %q", s.ID, s.Store)
 	}
 	_, value, err := st.Get(ctx, s.StorePath(), store.Selector{Version: v, Primary: true})
-	if errors.Is(err, store.ErrNoValue) || errors.Is(err, store.ErrNotFound) && !errors.Is(err, store.ErrDeleted) {
+	if v != "" && (errors.Is(err, store.ErrNoValue) || errors.Is(err, store.ErrNotFound) && !errors.Is(err, store.ErrDeleted)) {
 		err = fmt.Errorf("%w: %w", target.ErrGone, err)
 	}
 	return value, err

@@ -60,6 +60,7 @@ type Parts struct {
 	Bus     *events.Bus
 	Catalog *catalog.Catalog
 	Stores  *store.Set // empty without Options.Stores
+	Targets *Targets
 	Source  string
 	// Probes are the buckets of the embedded stores that were opened.
 	Probes []events.Probe
@@ -108,7 +109,7 @@ func (o Options) assemble(ctx context.Context, p *Parts) error {
 	if err != nil {
 		return errors.Join(err, stores.Close())
 	}
-	p.Catalog, p.Stores, p.Probes = c, stores, o.probes()
+	p.Catalog, p.Stores, p.Probes, p.Targets = c, stores, o.probes(), NewTargets(o.Config, c, stores)
 	return nil
 }
 

@@ -199,12 +199,12 @@ func (t *Target) about(ctx context.Context, verb string, r target.Ref) (req Requ
 	if err != nil {
 		return req, false, fmt.Errorf("read the current value: %w", err)
 	}
-	v, err := t.cfg.Read(ctx, r.Version)
-	if errors.Is(err, target.ErrGone) {
-		return req, false, nil // the hook knows the version
-	}
-	if err != nil {
+	v, gone, err := target.ReadOld(ctx, t.cfg.Read, r.Version)
+	switch {
+	case err != nil:
 		return req, false, fmt.Errorf("read version %s: %w", r.Version, err)
+	case gone:
+		return req, false, nil // the hook knows the version
 	}
 	req.Value = string(v.Reveal())
 	return req, v.Equal(cur), nil

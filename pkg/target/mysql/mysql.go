@@ -242,12 +242,9 @@ func (t *Target) removePassword(ctx context.Context, r target.Ref) error {
 
 // oldPassword returns the password of a version, "" if its value is gone.
 func (t *Target) oldPassword(ctx context.Context, r target.Ref) (string, error) {
-	v, err := t.cfg.Read(ctx, r.Version)
-	if errors.Is(err, target.ErrGone) {
-		return "", nil
-	}
-	if err != nil {
-		return "", fmt.Errorf("read version %s: %w", r.Version, err)
+	v, gone, err := target.ReadOld(ctx, t.cfg.Read, r.Version)
+	if err != nil || gone {
+		return "", err
 	}
 	l, err := t.accounts.Parse(v)
 	return l.Password, err

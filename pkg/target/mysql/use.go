@@ -2,7 +2,6 @@ package mysql
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"time"
 
@@ -16,12 +15,12 @@ type credential = logins.Credential[[]account]
 // Locate implements [logins.Driver]: it finds the account by the value of its version,
 // or, without one, as the account that is not the current one.
 func (d driver) Locate(ctx context.Context, s *session, r target.Ref) (credential, error) {
-	old, err := d.cfg.Read(ctx, r.Version)
-	if errors.Is(err, target.ErrGone) {
-		return d.locateOther(ctx, s)
-	}
+	old, gone, err := target.ReadOld(ctx, d.cfg.Read, r.Version)
 	if err != nil {
-		return credential{}, fmt.Errorf("read version %s: %w", r.Version, err)
+		return credential{}, fmt.Errorf("read which account version %s uses: %w", r.Version, err)
+	}
+	if gone {
+		return d.locateOther(ctx, s)
 	}
 	l, err := d.accounts.Parse(old)
 	if err != nil {

@@ -10,6 +10,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/tradepulse/rotator/pkg/secret"
 	"github.com/tradepulse/rotator/pkg/target"
 	"github.com/tradepulse/rotator/pkg/target/internal/logins"
 )
@@ -30,15 +31,9 @@ func (d driver) Locate(ctx context.Context, conn *pgx.Conn, r target.Ref) (crede
 	}
 	role := r.Name
 	if role == "" {
-		v, err := d.cfg.Read(ctx, r.Version)
-		if err != nil {
-			return credential{}, fmt.Errorf("read which role version %s uses: %w", r.Version, err)
+		if role, err = d.roleOf(ctx, r.Version); err != nil {
+			return credential{}, err
 		}
-		l, err := d.accounts.Parse(v)
-		if err != nil {
-			return credential{}, fmt.Errorf("version %s: %w", r.Version, err)
-		}
-		role = l.Username
 	}
 	n, exists := notes[role]
 	if !exists {
@@ -48,6 +43,24 @@ func (d driver) Locate(ctx context.Context, conn *pgx.Conn, r target.Ref) (crede
 		n.since = time.Now() // an admin that rotates itself writes no note; its old password is replaced all the same
 	}
 	return credential{Name: role, Replaced: !n.since.IsZero(), State: n.since}, nil
+}
+
+// roleOf returns the role of a version by its value, or, without one, the role that is
+// not the current one.
+func (d driver) roleOf(ctx context.Context, version secret.VersionID) (string, error) {
+	v, gone, err := target.ReadOld(ctx, d.cfg.Read, version)
+	if err != nil {
+		return "", fmt.Errorf("read which role version %s uses: %w", version, err)
+	}
+	if gone {
+		current, err := d.accounts.Current(ctx)
+		return d.accounts.Other(current.Username), err
+	}
+	l, err := d.accounts.Parse(v)
+	if err != nil {
+		return "", fmt.Errorf("version %s: %w", version, err)
+	}
+	return l.Username, nil
 }
 
 // Sessions implements [logins.Driver]: of a credential that was replaced those that are

@@ -2,7 +2,6 @@ package valkey
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"math"
 	"slices"
@@ -20,16 +19,16 @@ type credential = logins.Credential[user]
 // without one, as the user that is not the current one. A tombstone that is not the
 // newest hash shows that the user was given to another version since.
 func (d driver) Locate(ctx context.Context, n *node, r target.Ref) (credential, error) {
-	v, readErr := d.cfg.Read(ctx, r.Version)
-	if readErr != nil && !errors.Is(readErr, target.ErrGone) {
-		return credential{}, fmt.Errorf("read version %s: %w", r.Version, readErr)
+	v, gone, err := target.ReadOld(ctx, d.cfg.Read, r.Version)
+	if err != nil {
+		return credential{}, fmt.Errorf("read which user version %s uses: %w", r.Version, err)
 	}
 	l, err := d.users.Current(ctx)
 	if err != nil {
 		return credential{}, err
 	}
 	l.Username = d.users.Other(l.Username)
-	if readErr == nil {
+	if !gone {
 		if l, err = d.users.Parse(v); err != nil {
 			return credential{}, fmt.Errorf("version %s: %w", r.Version, err)
 		}
@@ -41,7 +40,7 @@ func (d driver) Locate(ctx context.Context, n *node, r target.Ref) (credential, 
 	hash := digest(l.Password)
 	last := u.hashes[max(0, len(u.hashes)-1):]
 	replaced := len(u.hashes) > 1
-	if readErr == nil {
+	if !gone {
 		replaced = !slices.Contains(last, hash) && !slices.Contains(last, tombstone(hash))
 	}
 	return credential{Name: l.Username, Replaced: replaced, State: u}, nil

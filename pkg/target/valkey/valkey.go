@@ -176,12 +176,12 @@ func (t *Target) old(ctx context.Context, u user, r target.Ref) ([]string, error
 	if err != nil {
 		return nil, err
 	}
-	v, err := t.cfg.Read(ctx, r.Version)
-	if errors.Is(err, target.ErrGone) {
-		return u.hashes[:max(0, slices.Index(u.hashes, digest(current.Password)))], nil
-	}
+	v, gone, err := target.ReadOld(ctx, t.cfg.Read, r.Version)
 	if err != nil {
 		return nil, fmt.Errorf("read version %s: %w", r.Version, err)
+	}
+	if gone {
+		return u.hashes[:max(0, slices.Index(u.hashes, digest(current.Password)))], nil
 	}
 	l, err := t.users.Parse(v)
 	if err != nil {

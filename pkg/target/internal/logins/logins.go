@@ -57,7 +57,7 @@ type Config struct {
 	// Admin returns the login of the admin. It is called for each session.
 	Admin func(context.Context) (secret.Value, error)
 	// Read returns the value of a version of the secret, "" for the current one. The
-	// error wraps [target.ErrGone] if the store no longer has it.
+	// error wraps [target.ErrGone] if the value was removed.
 	Read func(context.Context, secret.VersionID) (secret.Value, error)
 	// SingleOverlap is the overlap of an account that is not one of a pair.
 	SingleOverlap target.Overlap

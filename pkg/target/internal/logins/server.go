@@ -211,15 +211,15 @@ func (a *Accounts[S, K]) withinLag(ctx context.Context, f func(endpoint string) 
 // Revoke implements [target.Target]: it disables a credential, drains its sessions, and
 // shows that its value is refused.
 func (a *Accounts[S, K]) Revoke(ctx context.Context, r target.Ref, d target.Drain) error {
-	old, readErr := a.Read(ctx, r.Version)
-	if readErr != nil && !errors.Is(readErr, target.ErrGone) {
-		return fmt.Errorf("read version %s: %w", r.Version, readErr)
+	old, gone, err := target.ReadOld(ctx, a.Read, r.Version)
+	if err != nil {
+		return fmt.Errorf("read version %s: %w", r.Version, err)
 	}
 	current, err := a.Read(ctx, "")
 	if err != nil {
 		return fmt.Errorf("read the current login: %w", err)
 	}
-	if readErr == nil && sameLogin(old, current) {
+	if !gone && sameLogin(old, current) {
 		return nil // a person had it become current again
 	}
 	if err := a.driver.Disable(ctx, r); err != nil {
@@ -230,8 +230,8 @@ func (a *Accounts[S, K]) Revoke(ctx context.Context, r target.Ref, d target.Drai
 			return err
 		}
 	}
-	if readErr != nil {
-		return nil //nolint:nilerr // the value is gone already, and Disable needs none
+	if gone {
+		return nil // there is no value to try, and Disable needs none
 	}
 	return a.tryRefused(ctx, old)
 }
