@@ -68,12 +68,12 @@ func (l *rawLine) publish(subject, header, body string) {
 // is the sequence of the message before, subject that of another record.
 func brokenHeaders(before int, subject string) []string {
 	stored := fmt.Sprintf("Nats-Subject: %s\r\nNats-Sequence: %d\r\nNats-Time-Stamp: 2001-01-01T00:00:00Z\r\nNats-Last-Sequence: %d\r\n", subject, before, before)
-	end := fmt.Sprintf("Nats-Num-Pending:0\r\nNats-Last-Sequence:%d\r\nNats-UpTo-Sequence:99999\r\n", before)
+	end := fmt.Sprintf("Status:204\r\nNats-Num-Pending:0\r\nNats-Last-Sequence:%d\r\nNats-UpTo-Sequence:99999\r\n", before)
 	return []string{
 		"NATS/1.0 503\r\n\r\n", "XX\r\n\r\n", "NATS/1.0\r\nno header\r\n\r\n", "NATS/1.0", "\r\n",
 		"NATS/1.0\r\n" + stored + "\r\n\r\n",
-		"NATS/1.0 204 EOB\r\n" + end + "\r\n\r\n",
-		"NATS/1.0 204 EOB\r\n" + strings.Repeat("A:\r\n", 250) + end + "\r\n\r\n",
+		"NATS/1.0\r\n" + end + "\r\n\r\n",
+		"NATS/1.0\r\n" + strings.Repeat("A:\r\n", 250) + end + "\r\n\r\n",
 	}
 }
 
