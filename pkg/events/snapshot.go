@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"maps"
 	"slices"
 	"strconv"
 	"time"
@@ -89,31 +88,6 @@ func (s *snapshot) all(ctx context.Context, pattern string, fn func(record)) err
 		return err
 	}
 	return s.read(ctx, subjects, fn)
-}
-
-// list returns the subjects that fit the pattern, in order, but the barrier. What
-// is read of them afterwards has to reach what the list has reached.
-func (s *snapshot) list(ctx context.Context, pattern string) ([]string, *jetstream.StreamInfo, error) {
-	ctx, cancel := context.WithTimeout(ctx, callTimeout)
-	defer cancel()
-	handle, err := s.b.stream(ctx, s.stream)
-	if err != nil {
-		return nil, nil, err
-	}
-	for {
-		info, err := handle.Info(ctx, jetstream.WithSubjectFilter(pattern))
-		if err != nil {
-			return nil, nil, fmt.Errorf("list %s: %w", pattern, err)
-		}
-		if info.State.LastSeq >= s.seq && !info.State.LastTime.Before(s.at) && (s.at.IsZero() || !s.at.Before(info.Created)) {
-			s.seq, s.since = info.State.LastSeq, info.Created
-			subjects := slices.Sorted(maps.Keys(info.State.Subjects))
-			return slices.DeleteFunc(subjects, func(subject string) bool { return subject == s.barrier }), info, nil
-		}
-		if !backoff.Pause(ctx, snapshotPause) {
-			return nil, nil, fmt.Errorf("list %s: %w: the list ends at sequence %d, and %d was acknowledged", pattern, ErrIncomplete, info.State.LastSeq, s.seq)
-		}
-	}
 }
 
 // read calls fn with the records of the subjects. A subject without one was listed
