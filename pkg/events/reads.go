@@ -252,7 +252,10 @@ func (b *Bus) Reads(ctx context.Context, id secret.ID) (Reads, error) {
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
 	a, err := b.lastOf(ctx, n.ReadersStream(), []string{n.reader(id.Key(), "*"), n.ReadSource("*", "*"), n.ownReaders()})
-	if err == nil && a.pending > 0 {
+	switch {
+	case err == nil && a.broken:
+		err = fmt.Errorf("%w: the headers of a record are broken", ErrIncomplete)
+	case err == nil && a.pending > 0:
 		err = fmt.Errorf("%w: %d records did not fit", ErrIncomplete, a.pending)
 	}
 	if err != nil {

@@ -244,11 +244,22 @@ func (b *Bus) presences(ctx context.Context, s *snapshot, service, instance, inc
 	return out, err
 }
 
+// forgetTimeout bounds the purges of one incarnation.
+const forgetTimeout = 30 * time.Second
+
 // Forget purges the presence of an incarnation, and then its uses of the given
 // secrets, up to and including a sequence: what was stored later stays. The error
 // wraps [ErrConflict] when the presence was stored again since. The uses stay then:
 // an instance whose presence is on record believes that its uses are.
+//
+// A purge that has begun goes on after ctx has ended, for at most forgetTimeout: a use
+// without a presence would hold the secret until a person has it forgotten.
 func (b *Bus) Forget(ctx context.Context, service, instance, incarnation string, ids []secret.ID, upTo uint64) error {
+	if err := ctx.Err(); err != nil {
+		return wrap("forget", err)
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), forgetTimeout)
+	defer cancel()
 	stream := b.cfg.Names.UsesStream()
 	s, err := b.stream(ctx, stream)
 	if err != nil {

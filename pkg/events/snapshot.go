@@ -1,11 +1,11 @@
 package events
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"maps"
 	"slices"
 	"strconv"
 	"time"
@@ -90,31 +90,6 @@ func (s *snapshot) all(ctx context.Context, pattern string, fn func(record)) err
 	return s.read(ctx, subjects, fn)
 }
 
-// list returns the subjects that fit the pattern, in order, but the barrier. What
-// is read of them afterwards has to reach what the list has reached.
-func (s *snapshot) list(ctx context.Context, pattern string) ([]string, *jetstream.StreamInfo, error) {
-	ctx, cancel := context.WithTimeout(ctx, callTimeout)
-	defer cancel()
-	handle, err := s.b.stream(ctx, s.stream)
-	if err != nil {
-		return nil, nil, err
-	}
-	for {
-		info, err := handle.Info(ctx, jetstream.WithSubjectFilter(pattern))
-		if err != nil {
-			return nil, nil, fmt.Errorf("list %s: %w", pattern, err)
-		}
-		if info.State.LastSeq >= s.seq && !info.State.LastTime.Before(s.at) && (s.at.IsZero() || !s.at.Before(info.Created)) {
-			s.seq, s.since = info.State.LastSeq, info.Created
-			subjects := slices.Sorted(maps.Keys(info.State.Subjects))
-			return slices.DeleteFunc(subjects, func(subject string) bool { return subject == s.barrier }), info, nil
-		}
-		if !backoff.Pause(ctx, snapshotPause) {
-			return nil, nil, fmt.Errorf("list %s: %w: the list ends at sequence %d, and %d was acknowledged", pattern, ErrIncomplete, info.State.LastSeq, s.seq)
-		}
-	}
-}
-
 // read calls fn with the records of the subjects. A subject without one was listed
 // and has ended since, or it never had one.
 func (s *snapshot) read(ctx context.Context, subjects []string, fn func(record)) (err error) {
@@ -144,6 +119,9 @@ func (s *snapshot) readChunk(ctx context.Context, subjects []string, fn func(rec
 			}
 			continue
 		}
+		if a.broken {
+			return nil, s.readApart(ctx, subjects, a, fn)
+		}
 		have := make(map[string]struct{}, len(a.records))
 		for _, r := range a.records {
 			have[r.subject] = struct{}{}
@@ -161,6 +139,22 @@ func (s *snapshot) readChunk(ctx context.Context, subjects []string, fn func(rec
 	}
 }
 
+// readApart reads the subjects of an answer that has a message with broken headers. It
+// asks for fewer and fewer of them until it knows the subject of that message, whose
+// record is then one that is not understood.
+func (s *snapshot) readApart(ctx context.Context, subjects []string, a answer, fn func(record)) error {
+	if len(subjects) > 1 {
+		half := len(subjects) / 2
+		return cmp.Or(s.read(ctx, subjects[:half], fn), s.read(ctx, subjects[half:], fn))
+	}
+	i := slices.IndexFunc(a.records, func(r record) bool { return r.subject == s.barrier })
+	if i < 0 {
+		return fmt.Errorf("%w: %s has broken headers, and the barrier is gone", ErrIncomplete, subjects[0])
+	}
+	fn(record{subject: subjects[0], body: []byte("broken"), seq: a.records[i].seq, at: a.records[i].at})
+	return nil
+}
+
 // reached reports whether an answer is of the stream that was listed, and has all
 // that the list has.
 func (s *snapshot) reached(a answer) bool {
@@ -172,6 +166,7 @@ type answer struct {
 	records []record
 	pending uint64 // messages that did not fit
 	upTo    uint64 // the last sequence of the replica that answered, 0 if it has none of the subjects
+	broken  bool   // the headers of a message are broken: records may be missing
 }
 
 // lastOf asks for the last message of each subject. The answer is whole up to
@@ -192,19 +187,23 @@ func (b *Bus) lastOf(ctx context.Context, stream string, subjects []string) (ans
 func (b *Bus) requestLast(ctx context.Context, stream string, body []byte, begun func()) (answer, error) {
 	var end *nats.Msg
 	var got []*nats.Msg
+	broken := false
 	err := b.gather(ctx, b.cfg.APIPrefix+".DIRECT.GET."+stream, body, func(m *nats.Msg) bool {
 		begun()
-		if serverHeader(m, jetstream.SubjectHeader) == "" {
+		switch last := serverHeader(m, jetstream.SubjectHeader) == ""; {
+		case !intact(m, last):
+			broken = true
+		case last:
 			end = m
-			return true
+		default:
+			got = append(got, m)
 		}
-		got = append(got, m)
-		return false
+		return end != nil
 	})
 	if err != nil {
 		return answer{}, fmt.Errorf("stream %s: %w", stream, err)
 	}
-	a, err := answerOf(got, end)
+	a, err := answerOf(got, end, broken)
 	if err != nil {
 		return answer{}, fmt.Errorf("stream %s: %w after %d messages: %w", stream, ErrIncomplete, len(got), err)
 	}
@@ -212,8 +211,10 @@ func (b *Bus) requestLast(ctx context.Context, stream string, body []byte, begun
 }
 
 // answerOf returns what an answer says, and proves that nothing of it was lost:
-// every message names the sequence of the one before, and so does the end marker.
-func answerOf(msgs []*nats.Msg, end *nats.Msg) (a answer, err error) {
+// every message names the sequence of the one before, and so does the end marker. It
+// proves nothing of an answer that is broken.
+func answerOf(msgs []*nats.Msg, end *nats.Msg, broken bool) (a answer, err error) {
+	a.broken = broken
 	if end == nil {
 		return a, errors.New("no end marker came")
 	}
@@ -227,7 +228,7 @@ func answerOf(msgs []*nats.Msg, end *nats.Msg) (a answer, err error) {
 	}
 	before := "0"
 	for _, m := range append(slices.Clone(msgs), end) {
-		if serverHeader(m, headerLastSequence) != before {
+		if serverHeader(m, headerLastSequence) != before && !broken {
 			return a, errors.New("a message was lost")
 		}
 		before = serverHeader(m, jetstream.SequenceHeader)
@@ -267,6 +268,28 @@ const (
 	headerLastSequence = "Nats-Last-Sequence"
 	headerUpTo         = "Nats-UpTo-Sequence"
 )
+
+// maxHeaderLines bounds the headers of a record. Its author saves at most two bytes of
+// each, so that what the server appends is longer.
+const maxHeaderLines = 32
+
+// intact reports whether the headers of a message of an answer, or of its end marker,
+// were read to their end. The server appends its own to what the author of the record
+// wrote. Where that has an empty line, or does not decode, they are not read: those of
+// the author would be taken for the server's.
+func intact(m *nats.Msg, end bool) bool {
+	size, lines := len("NATS/1.0\r\n\r\n"), 0
+	for k, values := range m.Header {
+		for _, v := range values {
+			line := len(k + ": " + v + "\r\n")
+			if end && (k == "Status" || k == "Description") {
+				line = len(" " + v) // they are in the first line
+			}
+			size, lines = size+line, lines+1
+		}
+	}
+	return m.Header != nil && lines <= maxHeaderLines && m.Size() == size+len(m.Subject)+len(m.Reply)+len(m.Data)
+}
 
 // serverHeader returns what the server that answers says in a header, "" for
 // nothing. It appends its headers to those of the stored message, whose author

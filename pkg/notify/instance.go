@@ -2,6 +2,7 @@ package notify
 
 import (
 	"cmp"
+	"math"
 	"slices"
 	"strings"
 	"time"
@@ -25,7 +26,7 @@ type instance struct {
 	seq       uint64                // of its last record
 	uses      []use                 // in the order of the numbers of the secrets
 	round     uint32                // in which it was last heard of
-	split     uint8                 // the length of the instance in names: at most 64
+	split     uint16                // the length of the instance in names
 	state     uint8                 // an index of instanceStates
 	forgotten bool                  // its uses are still in the lists of their secrets
 }
@@ -48,8 +49,9 @@ func newInstance(n name, called string) *instance {
 	return &instance{names: strings.Clone(called + n.incarnation), split: lengthOf(called), vitals: unique.Make(vitals{service: n.service})}
 }
 
-// lengthOf returns the length of a token, which is at most 64.
-func lengthOf(token string) uint8 { return uint8(len(token)) } // #nosec G115 -- see above
+// lengthOf returns the length of a token. A subject of NATS, which may have any token,
+// has less than 64 KiB.
+func lengthOf(token string) uint16 { return uint16(min(len(token), math.MaxUint16)) } // #nosec G115 -- it is bounded
 
 // call gives the incarnation the name of its instance. What uses say of another one
 // stays what it is.
