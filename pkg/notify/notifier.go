@@ -29,6 +29,13 @@ type Bus interface {
 	Log
 	Fleet
 	Timers
+	Clock
+}
+
+// Clock is that of the server which stores the records; *events.Bus reads it.
+type Clock interface {
+	// Now returns the time of the server, not before the call.
+	Now(ctx context.Context) (time.Time, error)
 }
 
 // Log follows and writes the log; *events.Bus does.
@@ -52,8 +59,6 @@ type Fleet interface {
 	// WatchFleet calls fn with every record of the stream of uses, and again with all
 	// of them after the stream or the connection was lost.
 	WatchFleet(ctx context.Context, fn func(events.FleetEvent) error) error
-	// Now returns the time of the server that stores the records.
-	Now(ctx context.Context) (time.Time, error)
 	// WatchReports calls fn with what instances with an older client report.
 	WatchReports(ctx context.Context, fn func(events.ReportEvent) error) error
 	// WatchConfirmed and WatchForgotten call fn with what people have recorded, from

@@ -360,7 +360,11 @@ func (t *tracker) arm(ctx context.Context, d decision, a rollout.Action) error {
 		if err := t.catchUp(ctx, d); err != nil || !t.applyIfUnchanged(d, func() {}) {
 			return err
 		}
-		t.log.LogAttrs(ctx, slog.LevelWarn, "rollout.retire_overdue", slog.String("secret_id", string(d.next.SecretID)),
+		level := slog.LevelWarn
+		if d.next.Overdue {
+			level = slog.LevelError
+		}
+		t.log.LogAttrs(ctx, level, "rollout.retire_overdue", slog.String("secret_id", string(d.next.SecretID)),
 			slog.String("previous_version_id", string(d.next.PreviousVersionID)), slog.Time("retire_at", a.At))
 	}
 	_, err := t.bus.Arm(ctx, d.next.Order(t.source, d.facts), a.At)

@@ -46,7 +46,7 @@ func (t *tracker) showSecrets(o metric.Observer, i secretInstruments, now time.T
 		if !tr.notAfter.IsZero() {
 			o.ObserveFloat64(i.left, tr.notAfter.Sub(now).Seconds(), one)
 		}
-		o.ObserveInt64(i.state, 1, metric.WithAttributes(id, attribute.String("state", string(shown(tr.rollout.State)))))
+		o.ObserveInt64(i.state, 1, metric.WithAttributes(id, attribute.String("state", string(shown(tr.rollout)))))
 		blocking := 0
 		if f, _ := t.summaryFacts(now, tr); len(f.Blocking) > 0 {
 			blocking = len(t.fullFacts(now, f, tr).Blocking)

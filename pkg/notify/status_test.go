@@ -52,7 +52,7 @@ func (t *tracker) status(id secret.ID) status {
 	standing := rollout.Question{Spec: spec, VersionID: r.VersionID, Promoted: r.StartedAt, Confirmed: t.confirmed[id]}.Ask(t.fleet.of(id, time.Now()))
 	blocking, applied := standing.Blocking, standing.Applied
 	s := status{
-		SecretID: id, VersionID: r.VersionID, PreviousVersionID: r.PreviousVersionID, State: shown(r.State), Since: r.Since,
+		SecretID: id, VersionID: r.VersionID, PreviousVersionID: r.PreviousVersionID, State: shown(r), Since: r.Since,
 		StartedAt: r.StartedAt, RetireAt: r.RetireAt, Applied: applied, Blockers: rollout.Listed(blocking), BlockersTotal: len(blocking),
 	}
 	if s.Since.IsZero() {

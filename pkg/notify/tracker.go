@@ -155,7 +155,7 @@ func (t *tracker) adopt(tr *tracked, a events.Announcement) {
 func (t *tracker) track(r rollout.Rollout) *tracked {
 	tr := &tracked{rollout: r.Shrunk(), at: -1}
 	t.secrets[r.SecretID] = tr
-	t.states[shown(r.State)]++
+	t.states[shown(r)]++
 	t.meterSecret(tr)
 	return tr
 }
@@ -163,8 +163,8 @@ func (t *tracker) track(r rollout.Rollout) *tracked {
 // set makes r the rollout of tr; t.mu is held. Every change of a rollout goes through
 // set, so that the numbers of rollouts by state are right.
 func (t *tracker) set(tr *tracked, r rollout.Rollout) {
-	t.states[shown(tr.rollout.State)]--
-	t.states[shown(r.State)]++
+	t.states[shown(tr.rollout)]--
+	t.states[shown(r)]++
 	if r.Ended() || !tr.rollout.Is(r.VersionID, r.StartedAt) {
 		tr.notified = nil
 	}
@@ -172,12 +172,16 @@ func (t *tracker) set(tr *tracked, r rollout.Rollout) {
 }
 
 // shown returns the state that others see: to them a rollout that has not been
-// published yet is rolling.
-func shown(s events.RolloutState) events.RolloutState {
-	if s == "" {
+// published yet is rolling, and one whose retirement is overdue has stalled.
+func shown(r rollout.Rollout) events.RolloutState {
+	switch {
+	case r.State == "":
 		return events.RolloutRolling
+	case r.Overdue:
+		return events.RolloutStalled
+	default:
+		return r.State
 	}
-	return s
 }
 
 // touch has the next pass look at tr; t.mu is held. One that has ended, with nothing

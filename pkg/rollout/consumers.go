@@ -124,10 +124,14 @@ func (q Question) withAbsent(blockers []events.Blocker, seen map[string]bool) []
 // unclaimed reports whether no user of the secret is listed, and none was seen.
 func (q Question) unclaimed(seen map[string]bool) bool { return !q.Spec.Claimed() && len(seen) == 0 }
 
-// doubts returns why a yes is unknown although nothing blocks: time alone says so, or
-// another system works on the secret.
+// doubts returns why a yes is unknown although nothing blocks: time alone says so, no user
+// is listed, or another system works on the secret.
 func (q Question) doubts(presumed []string, seen map[string]bool) []string {
-	if q.unclaimed(seen) && q.Spec.Proof.NoSubscribers == secret.NoSubscribersRetire {
+	switch {
+	case q.Spec.Claimed():
+	case len(seen) > 0: // any service may have written what was seen
+		presumed = append(presumed, "no user of the secret is listed, and those that report it may not be all")
+	case q.Spec.Proof.NoSubscribers == secret.NoSubscribersRetire:
 		presumed = append(presumed, "no user of the secret is known, and no_subscribers is "+string(secret.NoSubscribersRetire))
 	}
 	if q.Foreign != "" {
@@ -186,8 +190,8 @@ func (q Question) Wait(f events.Fleet) time.Duration {
 	return wait
 }
 
-// claimCounts reports whether what a user claims holds for processes that were not heard of:
-// of one that has ended there is none, and a service that is not listed puts no
+// claimCounts reports whether what a user claims counts for processes that were not heard
+// of. One that has ended claims nothing any more, and a service that is not listed puts no
 // retirement off.
 func (q Question) claimCounts(u events.User) bool { return !u.Ended() && q.listed(u.Use.Service) }
 
@@ -201,9 +205,9 @@ func (q Question) lease(f events.Fleet) (lease time.Duration) {
 	return lease
 }
 
-// floor returns how long after its promotion nothing before a version is retired, and
-// whose claim that is, "" for the fence that is configured: the longest fence of a user, the longest run of a
-// job.
+// floor returns how long after its promotion nothing before a version is retired: the
+// longest fence of a user, the longest run of a job. by says whose claim that is, "" for
+// the fence that is configured.
 func (q Question) floor(f events.Fleet) (floor time.Duration, by string) {
 	floor = q.Spec.FencePeriod()
 	for _, u := range f.Users {

@@ -58,6 +58,8 @@ func TestWhoHasNoLiveInstance(t *testing.T) {
 		"no user is known":                                     {nil, []func(*Question){none}, events.Blocker{Reason: events.BlockNoSubscriber}.String(), AnswerNo, "no_subscriber"},
 		"no user is known, and the secret goes by time":        {nil, []func(*Question){none, func(q *Question) { q.Spec.Proof.NoSubscribers = secret.NoSubscribersRetire }}, "", AnswerUnknown, "no user of the secret is known"},
 		"a user is known of a secret that would go by time":    {[]events.User{using("v1")}, []func(*Question){none, func(q *Question) { q.Spec.Proof.NoSubscribers = secret.NoSubscribersRetire }}, "api/1 runs_other_version", AnswerNo, "api/1"},
+		"no user is listed, and one that reports it has moved": {[]events.User{good}, []func(*Question){none}, "", AnswerUnknown, "no user of the secret is listed"},
+		"the same, and the secret would go by time":            {[]events.User{good}, []func(*Question){none, func(q *Question) { q.Spec.Proof.NoSubscribers = secret.NoSubscribersRetire }}, "", AnswerUnknown, "no user of the secret is listed"},
 		"a fleet was never heard from":                         {[]events.User{user(good, inEU)}, []func(*Question){fleets}, "the fleet us (fleet_not_heard): it was never heard from", AnswerNo, "never heard"},
 		"a fleet was heard from":                               {[]events.User{user(good, inEU), user(good, inUS)}, []func(*Question){fleets}, "", AnswerYes, "no instance uses"},
 		"a fleet was not heard from within a lease":            {[]events.User{user(good, inEU), user(good, lately, inUS)}, []func(*Question){fleets}, "the fleet us (fleet_not_heard): it was not heard from since 2026-03-01T11:59:00Z", AnswerNo, "since 2026-03-01T11:59:00Z"},

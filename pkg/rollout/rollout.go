@@ -38,9 +38,11 @@ type Rollout struct {
 	RetireAt time.Time
 	// Reminder is when services are told again to drain, or the retirement is ordered
 	// again. Zero means that this process has not asked yet. It is not published, and
-	// neither is Ordered: whether the retirement was ordered.
+	// neither is Ordered: whether the retirement was ordered. Overdue is true when it was
+	// ordered again, and should have been carried out long ago: people have to look.
 	Reminder time.Time
 	Ordered  bool
+	Overdue  bool
 }
 
 const (
@@ -251,7 +253,7 @@ func (r Rollout) move(now time.Time, to events.RolloutState, why Reason) (Rollou
 	default:
 		r.BehindSince = time.Time{}
 	}
-	r.State, r.Since, r.Reminder, r.Ordered = to, now, time.Time{}, false
+	r.State, r.Since, r.Reminder, r.Ordered, r.Overdue = to, now, time.Time{}, false, false
 	return r, []Action{{Kind: ActionPublish, Reason: why}}
 }
 
@@ -386,9 +388,9 @@ func (r Rollout) draining(now time.Time, f Facts) (Rollout, []Action) {
 	case len(f.Blocking) > 0:
 		return r.fallBack(now)
 	case len(f.Accepting) == 0:
-		return r.order(now)
+		return r.order(now, f)
 	case r.Ordered:
-		r.Ordered, r.Reminder = false, now.Add(DrainReminder)
+		r.Ordered, r.Overdue, r.Reminder = false, false, now.Add(DrainReminder)
 		return r, []Action{{Kind: ActionDisarmRetire, Reason: ReasonAccepted}, {Kind: ActionNotifyDraining, Reason: ReasonAccepted}}
 	case late && f.Fresh:
 		return r.move(now, events.RolloutStalled, ReasonDeadline)
@@ -404,14 +406,16 @@ func (r Rollout) draining(now time.Time, f Facts) (Rollout, []Action) {
 
 // order orders the retirement, and again when nothing has come of that for long.
 // The time is RetireAt even though that has passed, so that every notifier arms the
-// same timer.
-func (r Rollout) order(now time.Time) (Rollout, []Action) {
+// same timer. A worker may wait for the grace period at the target; after that and the
+// deadline the retirement is overdue. The state stays draining, which the worker needs.
+func (r Rollout) order(now time.Time, f Facts) (Rollout, []Action) {
 	why := ReasonDrained
 	switch {
 	case r.Ordered && now.Before(r.Reminder):
 		return r, nil
 	case r.Ordered:
 		why = ReasonOverdue
+		r.Overdue = f.Deadline > 0 && !now.Before(r.Since.Add(f.Deadline+f.Grace+RetireReminder))
 	}
 	r.Ordered, r.Reminder = true, now.Add(RetireReminder)
 	return r, []Action{{Kind: ActionArmRetire, Reason: why, At: r.RetireAt}}
