@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from typing import Any
@@ -9,7 +10,21 @@ from typing import Any
 import pytest
 
 from conftest import TestBus, eventually
-from tradepulse_rotator import Change, Manager, NatsBus, NatsOptions, SecretValue, Source, Spec, Verifier, Version, errors
+from tradepulse_rotator import (
+    Change,
+    Manager,
+    NatsBus,
+    NatsOptions,
+    SecretValue,
+    Source,
+    Spec,
+    TokenAuthenticator,
+    TokenUse,
+    Verifier,
+    Version,
+    errors,
+    times,
+)
 from tradepulse_rotator.providers.env import EnvProvider
 
 
@@ -93,3 +108,44 @@ async def test_a_reload_that_fails_changes_nothing(running: Running, bus: TestBu
     with pytest.raises(errors.UnknownSecretError):
         running.manager.get("THIRD")
     await eventually(lambda: all(u.get("ended") for u in bus.uses("THIRD")))
+
+
+class Places:
+    """A store whose paths may have versions of one id, and whose reads of a path wait where a test says so."""
+
+    name = "places"
+
+    def __init__(self, **at: tuple[str, str]) -> None:
+        self.at = dict(at)
+        self.gates = dict[str, threading.Event]()
+        self.reading = list[str]()
+
+    def read(self, path: str, version: str | None = None) -> tuple[Version, SecretValue]:
+        self.reading.append(path)
+        if path in self.gates:
+            self.gates[path].wait(20)
+        if path not in self.at:
+            raise errors.NotFoundError(f"there is no {path}")
+        version_id, text = self.at[path]
+        return Version(version_id, times.now_ns() - 10**12), SecretValue(text)
+
+    def read_previous(self, path: str, current: Version) -> tuple[Version, SecretValue]:
+        raise errors.NotFoundError(f"{path} has none before {current.id}")
+
+    def hint(self, path: str) -> str:
+        return f"write {path}"
+
+
+def moving(places: Places, *specs: Spec, **options: Any) -> Manager:
+    """Return a manager of KEY and TOKEN, if there is one, whose configuration is ``specs`` at a reload."""
+    before = [Spec(i) for i in ("KEY", "TOKEN") if i in places.at]
+    return Manager(service="api", source=Source(places, before, {}), poll_interval=None, reconfigure=lambda: specs, **options)
+
+
+async def test_a_move_to_a_version_of_the_same_id_leaves_no_previous_token() -> None:
+    places = Places(KEY=("1", "old-place"), OTHER=("1", "new-place"))
+    async with moving(places, Spec("KEY", path="OTHER")) as manager:
+        auth = await TokenAuthenticator.open(manager, "KEY", overlap=timedelta(hours=1))
+        await manager.reload()
+        assert auth.check("new-place") is TokenUse.CURRENT
+        assert not auth.check("old-place").accepted
