@@ -180,7 +180,7 @@ async def test_a_hook_that_quotes_what_it_uses_tells_nothing(logged: Logged) -> 
     def hook(change: Change) -> None:
         seen.append(change.value.reveal_text())
         if len(seen) > 1:
-            raise ValueError(f"close postgres://app:{'@'.join(seen[-3:])}@db")
+            raise ValueError(f"close postgres://app:{'@'.join(dict.fromkeys(seen))}@db")
 
     async with manager_of(store) as manager:
         await manager.subscribe("KEY", hook)
