@@ -3,8 +3,10 @@ package client_test
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/tradepulse/rotator/pkg/client"
@@ -126,4 +128,73 @@ func TestAnUpdaterTakesTheValueOfTheNewPlace(t *testing.T) {
 	}); err != nil {
 		t.Error(err)
 	}
+}
+
+// TestAReadThatBeganBeforeAMoveCountsForNothing when it is answered while a read of the
+// new place is under way.
+func TestAReadThatBeganBeforeAMoveCountsForNothing(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		from, to := newPlace("old", "o-1", "the-old-value"), newPlace("new", "n-1", "the-new-value")
+		m, move := movable(t, from, to)
+		time.Sleep(time.Minute)
+		refresh := func(p *place) {
+			p.entered, p.goOn = make(chan struct{}), make(chan struct{})
+			go m.Refresh(t.Context(), key) //nolint:errcheck // what is in use is looked at
+			<-p.entered
+		}
+		refresh(from)
+		if err := move(); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Minute)
+		refresh(to)
+		close(from.goOn)
+		synctest.Wait()
+		close(to.goOn)
+		synctest.Wait()
+		if got := value(m.Secret(key).Get()); got != "the-new-value" {
+			t.Errorf("in use is %s", got)
+		}
+	})
+}
+
+// TestAVersionThatWaitedForAMoveIsNotOffered: it was read at the old place, and hooks
+// take that of the new one meanwhile.
+func TestAVersionThatWaitedForAMoveIsNotOffered(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		from := newPlace("old", "1", "the-old-value")
+		m, move := movable(t, from, newPlace("new", "1", "the-new-value"))
+		taken, goOn := make(chan string, 9), make(chan struct{})
+		if _, err := m.Subscribe(t.Context(), key, func(_ context.Context, c client.Change) error {
+			taken <- string(c.Value.Reveal())
+			if string(c.Value.Reveal()) == "the-new-value" {
+				<-goOn
+			}
+			return nil
+		}); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Minute)
+		from.set("2", "the-late-value")
+		moved := make(chan error, 1)
+		go func() { moved <- move() }()
+		synctest.Wait()
+		go m.Refresh(t.Context(), key) //nolint:errcheck // as above
+		synctest.Wait()
+		close(goOn)
+		if err := <-moved; err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		close(taken)
+		var got []string
+		for value := range taken {
+			got = append(got, value)
+		}
+		if want := []string{"the-old-value", "the-new-value"}; !slices.Equal(got, want) {
+			t.Errorf("the hook was called with %q, want %q", got, want)
+		}
+	})
 }

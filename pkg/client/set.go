@@ -279,6 +279,7 @@ func (e *entry) restart(ctx context.Context, source Source, got loaded) error {
 	e.claim.took(got.version.ID, got.asked, e.claim.recorded())
 	e.mu.Lock()
 	e.state = reload.State{}
+	e.moves++
 	e.mu.Unlock()
 	e.start(e.feed(ctx, started, got))
 	return nil

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from collections.abc import AsyncIterator
 from datetime import timedelta
@@ -118,12 +119,13 @@ class Places:
     def __init__(self, **at: tuple[str, str]) -> None:
         self.at = dict(at)
         self.gates = dict[str, threading.Event]()
-        self.reading = list[str]()
+        self.reading, self.answered = list[str](), list[str]()
 
     def read(self, path: str, version: str | None = None) -> tuple[Version, SecretValue]:
         self.reading.append(path)
         if path in self.gates:
             self.gates[path].wait(20)
+            self.answered.append(path)
         if path not in self.at:
             raise errors.NotFoundError(f"there is no {path}")
         version_id, text = self.at[path]
@@ -149,3 +151,22 @@ async def test_a_move_to_a_version_of_the_same_id_leaves_no_previous_token() -> 
         await manager.reload()
         assert auth.check("new-place") is TokenUse.CURRENT
         assert not auth.check("old-place").accepted
+
+
+async def test_a_read_that_began_before_a_move_counts_for_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tradepulse_rotator.machine.REFRESH_PAUSE", 0)
+    places = Places(KEY=("o1", "old-place"), OTHER=("n1", "new-place"))
+    async with moving(places, Spec("KEY", path="OTHER")) as manager:
+        places.gates["KEY"] = threading.Event()
+        first = asyncio.ensure_future(manager.refresh("KEY"))
+        await eventually(lambda: places.reading.count("KEY") == 2)
+        await manager.reload()
+        places.gates["OTHER"] = threading.Event()
+        second = asyncio.ensure_future(manager.refresh("KEY"))
+        await eventually(lambda: places.reading.count("OTHER") == 2)
+        places.gates["KEY"].set()
+        await eventually(lambda: "KEY" in places.answered)
+        await asyncio.get_running_loop().run_in_executor(None, lambda: None)  # the answer has come
+        places.gates["OTHER"].set()
+        await asyncio.gather(first, second)
+        assert manager.get("KEY").value.reveal_text() == "new-place"
