@@ -198,3 +198,32 @@ func TestAVersionThatWaitedForAMoveIsNotOffered(t *testing.T) {
 		}
 	})
 }
+
+// TestAMoveThatAHookRefuses: the hooks before it have the version in use again, also if
+// that of the new place has the same id.
+func TestAMoveThatAHookRefuses(t *testing.T) {
+	t.Parallel()
+	for _, id := range []secret.VersionID{"1", "2"} {
+		m, move := movable(t, newPlace("old", "1", "the-old-value"), newPlace("new", id, "the-new-value"))
+		var uses atomic.Value
+		for _, hook := range []client.Hook{
+			func(_ context.Context, c client.Change) error { uses.Store(string(c.Value.Reveal())); return nil },
+			func(_ context.Context, c client.Change) error {
+				if string(c.Value.Reveal()) == "the-new-value" {
+					return errors.New("not this one")
+				}
+				return nil
+			},
+		} {
+			if _, err := m.Subscribe(t.Context(), key, hook); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := move(); err == nil {
+			t.Error("the move is not refused")
+		}
+		if uses.Load() != "the-old-value" || value(m.Secret(key).Get()) != "the-old-value" {
+			t.Errorf("a hook uses %s, and in use is %s", uses.Load(), value(m.Secret(key).Get()))
+		}
+	}
+}

@@ -170,3 +170,18 @@ async def test_a_read_that_began_before_a_move_counts_for_nothing(monkeypatch: p
         places.gates["OTHER"].set()
         await asyncio.gather(first, second)
         assert manager.get("KEY").value.reveal_text() == "new-place"
+
+
+@pytest.mark.parametrize("version", ["1", "2"])
+async def test_users_of_a_refused_move_have_the_version_in_use_again(version: str) -> None:
+    def refusing(change: Change) -> None:
+        if change.value.reveal_text() == "new-place":
+            raise ValueError("not this one")
+
+    uses = list[str]()
+    async with moving(Places(KEY=("1", "old-place"), OTHER=(version, "new-place")), Spec("KEY", path="OTHER")) as manager:
+        await manager.subscribe("KEY", lambda change: uses.append(change.value.reveal_text()))
+        await manager.subscribe("KEY", refusing)
+        with pytest.raises(errors.RotatorError, match="not this one"):
+            await manager.reload()
+        assert uses == ["old-place", "new-place", "old-place"]

@@ -296,6 +296,8 @@ class Entry:
                 failure = await self._users.prepare(change, self._value)
                 if failure is not None:
                     self._users.withdraw(version.id, self.state.version)
+                    if not self.absent:
+                        await self._users.give_back(value, Change(self.id, self.current.version, self.current.value))
                     raise ConfigurationError(f"{self.id} cannot be moved to {spec.store_path!r}: {failure.text}")
                 self._spec, self.state, self.moves = spec, State(), self.moves + 1
                 self._rules = replace(self._rules, margin=times.span(spec.refresh_margin))

@@ -143,6 +143,22 @@ class Users:
         user.holds = change.version.id
         return None
 
+    async def give_back(self, refused: SecretValue, change: Change) -> None:
+        """Have users that commit nothing, and were offered a value that another user refused, take the version in use again.
+
+        The caller holds the lock.
+        """
+        for user in tuple(self._users):
+            if user.hooks.commit is not None or user.offered[:1] != (refused,):
+                continue
+            try:
+                await self._call(user, change)
+            except BaseException as err:  # as above; what the user holds is on record
+                if tasks.ends(err):
+                    raise
+                tasks.failed("hook", err, self._metrics)
+                self._metrics.count("secret.hook.failures", {"secret.id": self._id})
+
     def withdraw(self, version: str, current: str) -> None:
         """Have a version given up that does not come into use."""
         for user in self._users:
