@@ -129,6 +129,8 @@ class Places:
         if path not in self.at:
             raise errors.NotFoundError(f"there is no {path}")
         version_id, text = self.at[path]
+        if version not in {None, version_id}:
+            raise errors.NotFoundError(f"{path} has no version {version}")
         return Version(version_id, times.now_ns() - 10**12), SecretValue(text)
 
     def read_previous(self, path: str, current: Version) -> tuple[Version, SecretValue]:
