@@ -142,7 +142,7 @@ func (a *TokenAuthenticator) prepare(_ context.Context, c Change) error {
 // commit implements [TwoPhase].
 func (a *TokenAuthenticator) commit(ctx context.Context, c Change) {
 	a.change(func(s *tokens) {
-		if s.current.version != c.Version.ID {
+		if s.current.version != c.Version.ID || !s.current.mac.is(s.prepared.mac) { // at another place an id stands for another token
 			s.replace(s.prepared, time.Now(), a.overlap)
 			a.clients.reset()
 		}

@@ -36,13 +36,17 @@ type tokens struct {
 	old               []token // were accepted once, the latest first
 }
 
-// replace makes next the current token. The one before is accepted for the overlap.
+// replace makes next the current token. The one before is accepted for the overlap, unless
+// it has the same id: no record would tell it from the current one, and no drop would end it.
 func (s *tokens) replace(next token, now time.Time, overlap time.Duration) {
 	if s.previous.version != next.version {
 		s.remember(s.previous, false)
 	}
 	s.previous, s.until = s.current, now.Add(overlap)
-	if overlap <= 0 {
+	switch {
+	case s.previous.version == next.version:
+		s.previous = token{}
+	case overlap <= 0:
 		s.remember(s.previous, false)
 		s.previous = token{}
 	}

@@ -107,6 +107,9 @@ type entry struct {
 	mu    sync.Mutex
 	rules reload.Rules
 	state reload.State
+	// moves is how often the secret has moved. What a read that began before the last move
+	// answers is of another place, and counts for nothing.
+	moves uint64
 	heard reload.Announcement // the newest notification, of any kind
 	idle  chan struct{}       // closed when no reload is under way; nil when nothing waits for that
 	free  chan struct{}       // closed when hooking ends; nil when nothing waits for that
@@ -169,6 +172,7 @@ type loaded struct {
 	// asked is when the primary was asked for the current version, zero for a read of
 	// another one.
 	asked fence.Clock
+	moves uint64 // as of the entry when the read began
 }
 
 // readAgain is the least first pause after a read that did not return the announced

@@ -70,8 +70,9 @@ type subscriber struct {
 	holds secret.VersionID
 	// late is a call that did not return in time, nil for none. It is written like holds.
 	late *lateCall
-	// offered is the value of the last Prepare. The holder of hooking has it.
-	offered secret.Value
+	// offered is the value of the last Prepare, and the one before that differed. The
+	// holder of hooking has them.
+	offered [2]secret.Value
 }
 
 // acceptor authorises something new with versions besides the one in use. Its
@@ -188,12 +189,14 @@ func (e *entry) commitAll(ctx context.Context, f reload.Effect, got loaded) (err
 
 // offer calls Prepare. A hook that panics, or does not return in time, has refused. Its
 // error holds neither the value nor one that the hook may have from before: the value in
-// use, and that of the last call.
+// use, and the one that it was offered before this.
 func (e *entry) offer(ctx context.Context, s *subscriber, c Change) error {
 	_, single := s.TwoPhase.(oneStep)
 	err := e.call(ctx, s, c.Version.ID, single && !c.Staged, func(ctx context.Context) error { return s.Prepare(ctx, c) })
-	err = secret.Scrub(err, c.Value, e.current.Load().Value, s.offered)
-	s.offered = c.Value
+	if !s.offered[0].Equal(c.Value) {
+		s.offered = [2]secret.Value{c.Value, s.offered[0]}
+	}
+	err = secret.Scrub(err, e.current.Load().Value, s.offered[0], s.offered[1])
 	if err != nil {
 		e.hookFailed(ctx)
 	}

@@ -27,6 +27,10 @@ import (
 // reload returns.
 func (e *entry) feed(ctx context.Context, ev reload.Event, got loaded) (ask *reload.Effect) {
 	e.mu.Lock()
+	if read := ev.Kind == reload.ReadDone || ev.Kind == reload.ReadFailed; read && got.moves != e.moves {
+		e.mu.Unlock()
+		return nil
+	}
 	// Without the monotonic reading: due and the end of a version are wall time.
 	state, effects := e.state.Next(e.rules, ev, time.Now().Round(0))
 	e.state = state
@@ -164,10 +168,11 @@ func (e *entry) start(ask *reload.Effect) {
 func (e *entry) reload(f reload.Effect) (ask *reload.Effect) {
 	ctx, span := e.m.tracer.Start(withTrace(e.m.work, f.Cause.Trace), "secret.reload", trace.WithAttributes(attrID(e.id)))
 	defer span.End()
-	asked, recorded := readClock(), e.claim.recorded()
+	asked, recorded, moves := readClock(), e.claim.recorded(), e.moved()
 	got, err := e.read(ctx, store.Selector{Version: f.Version, Primary: f.Version == ""})
+	got.moves = moves
 	if err != nil {
-		ask = e.failed(ctx, reload.ReadFailed, err)
+		ask = e.failed(ctx, reload.ReadFailed, err, moves)
 	} else {
 		if f.Version == "" {
 			got.asked = asked
@@ -193,10 +198,13 @@ func (e *entry) hooked(ctx context.Context, ask *reload.Effect, got loaded, aske
 	if ask == nil || ask.Kind != reload.Prepare {
 		return ask
 	}
+	if got.moves != e.moved() {
+		return nil
+	}
 	e.lapse()
 	defer e.offers(ctx, ask.Version)()
 	if err := e.prepare(ctx, *ask, got); err != nil {
-		return e.failed(ctx, reload.Refused, err)
+		return e.failed(ctx, reload.Refused, err, got.moves)
 	}
 	ask = e.feed(ctx, reload.Event{Kind: reload.Prepared}, got)
 	if ask != nil && ask.Kind == reload.Commit {
@@ -219,12 +227,19 @@ func (e *entry) confirm(got loaded) {
 	}
 }
 
+// moved returns how often the secret has moved. It stays the same while hooking is held.
+func (e *entry) moved() uint64 {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.moves
+}
+
 // failed feeds the failure of a read or of a hook, unless the Manager is closed.
-func (e *entry) failed(ctx context.Context, kind reload.EventKind, err error) (ask *reload.Effect) {
+func (e *entry) failed(ctx context.Context, kind reload.EventKind, err error, moves uint64) (ask *reload.Effect) {
 	if e.m.work.Err() != nil {
 		return nil
 	}
-	return e.feed(ctx, reload.Event{Kind: kind, Failure: failureOf(err)}, loaded{})
+	return e.feed(ctx, reload.Event{Kind: kind, Failure: failureOf(err)}, loaded{moves: moves})
 }
 
 func failureOf(err error) reload.Failure {

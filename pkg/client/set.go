@@ -261,12 +261,13 @@ func (e *entry) restart(ctx context.Context, source Source, got loaded) error {
 	defer e.unlockHooks()
 	f := reload.Effect{Kind: reload.Prepare, Version: got.version.ID}
 	defer e.offers(ctx, got.version.ID)()
-	for _, s := range e.hooks {
+	for i, s := range e.hooks {
 		if err := e.offer(ctx, s, Change{ID: e.id, Version: got.version, Value: got.value}); err != nil {
 			e.mu.Lock()
 			e.withdrawn = append(e.withdrawn, got.version.ID)
 			e.mu.Unlock()
 			e.withdraw(ctx)
+			e.giveBack(ctx, e.hooks[:i])
 			return fmt.Errorf("  %s: %w", e.id, err)
 		}
 	}
@@ -279,9 +280,25 @@ func (e *entry) restart(ctx context.Context, source Source, got loaded) error {
 	e.claim.took(got.version.ID, got.asked, e.claim.recorded())
 	e.mu.Lock()
 	e.state = reload.State{}
+	e.moves++
 	e.mu.Unlock()
 	e.start(e.feed(ctx, started, got))
 	return nil
+}
+
+// giveBack has hooks of one step, which have taken a version that a later one refused,
+// take the version in use again. The caller holds hooking.
+func (e *entry) giveBack(ctx context.Context, hooks []*subscriber) {
+	cur := e.current.Load()
+	for _, s := range hooks {
+		if _, single := s.TwoPhase.(oneStep); !single || e.isAbsent() {
+			continue
+		}
+		if err := e.offer(ctx, s, Change{ID: e.id, Version: cur.Version, Value: cur.Value}); err != nil {
+			e.logger().LogAttrs(ctx, slog.LevelError, "secret.reload.failed", slog.String("error", err.Error()),
+				slog.String("message", "a hook keeps the value of the place that the secret could not be moved to"))
+		}
+	}
 }
 
 // leaveSecrets ends the use of secrets and says so on the bus. What cannot be said now

@@ -40,6 +40,7 @@ type Updater[T any] struct {
 type held[T any] struct {
 	value   T
 	version secret.VersionID
+	from    secret.Value // what it was built of: at another place an id stands for another value
 	users   atomic.Int64
 }
 
@@ -77,7 +78,7 @@ func (u *Updater[T]) drop(func(secret.VersionID) bool, bool) {}
 // prepare implements [TwoPhase]: it makes the value. A staged version makes nothing:
 // it may never come into use.
 func (u *Updater[T]) prepare(ctx context.Context, c Change) error {
-	if c.Staged || u.next != nil && u.next.version == c.Version.ID {
+	if c.Staged || u.next != nil && u.next.version == c.Version.ID && u.next.from.Equal(c.Value) {
 		return nil // it is offered again because another hook refused it
 	}
 	v, err := u.build(ctx, c)
@@ -85,13 +86,14 @@ func (u *Updater[T]) prepare(ctx context.Context, c Change) error {
 		return err
 	}
 	u.discard()
-	u.next = &held[T]{value: v, version: c.Version.ID}
+	u.next = &held[T]{value: v, version: c.Version.ID, from: c.Value}
 	u.next.users.Store(1)
 	return nil
 }
 
 // commit implements [TwoPhase].
 func (u *Updater[T]) commit(context.Context, Change) {
+	u.next.from = secret.Value{}
 	old := u.current.Swap(u.next)
 	u.next = nil
 	if old != nil {

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import threading
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from typing import Any
@@ -9,7 +11,21 @@ from typing import Any
 import pytest
 
 from conftest import TestBus, eventually
-from tradepulse_rotator import Change, Manager, NatsBus, NatsOptions, SecretValue, Source, Spec, Verifier, Version, errors
+from tradepulse_rotator import (
+    Change,
+    Manager,
+    NatsBus,
+    NatsOptions,
+    SecretValue,
+    Source,
+    Spec,
+    TokenAuthenticator,
+    TokenUse,
+    Verifier,
+    Version,
+    errors,
+    times,
+)
 from tradepulse_rotator.providers.env import EnvProvider
 
 
@@ -93,3 +109,81 @@ async def test_a_reload_that_fails_changes_nothing(running: Running, bus: TestBu
     with pytest.raises(errors.UnknownSecretError):
         running.manager.get("THIRD")
     await eventually(lambda: all(u.get("ended") for u in bus.uses("THIRD")))
+
+
+class Places:
+    """A store whose paths may have versions of one id, and whose reads of a path wait where a test says so."""
+
+    name = "places"
+
+    def __init__(self, **at: tuple[str, str]) -> None:
+        self.at = dict(at)
+        self.gates = dict[str, threading.Event]()
+        self.reading, self.answered = list[str](), list[str]()
+
+    def read(self, path: str, version: str | None = None) -> tuple[Version, SecretValue]:
+        self.reading.append(path)
+        if path in self.gates:
+            self.gates[path].wait(20)
+            self.answered.append(path)
+        if path not in self.at:
+            raise errors.NotFoundError(f"there is no {path}")
+        version_id, text = self.at[path]
+        if version not in {None, version_id}:
+            raise errors.NotFoundError(f"{path} has no version {version}")
+        return Version(version_id, times.now_ns() - 10**12), SecretValue(text)
+
+    def read_previous(self, path: str, current: Version) -> tuple[Version, SecretValue]:
+        raise errors.NotFoundError(f"{path} has none before {current.id}")
+
+    def hint(self, path: str) -> str:
+        return f"write {path}"
+
+
+def moving(places: Places, *specs: Spec, **options: Any) -> Manager:
+    """Return a manager of KEY and TOKEN, if there is one, whose configuration is ``specs`` at a reload."""
+    before = [Spec(i) for i in ("KEY", "TOKEN") if i in places.at]
+    return Manager(service="api", source=Source(places, before, {}), poll_interval=None, reconfigure=lambda: specs, **options)
+
+
+async def test_a_move_to_a_version_of_the_same_id_leaves_no_previous_token() -> None:
+    places = Places(KEY=("1", "old-place"), OTHER=("1", "new-place"))
+    async with moving(places, Spec("KEY", path="OTHER")) as manager:
+        auth = await TokenAuthenticator.open(manager, "KEY", overlap=timedelta(hours=1))
+        await manager.reload()
+        assert auth.check("new-place") is TokenUse.CURRENT
+        assert not auth.check("old-place").accepted
+
+
+async def test_a_read_that_began_before_a_move_counts_for_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tradepulse_rotator.machine.REFRESH_PAUSE", 0)
+    places = Places(KEY=("o1", "old-place"), OTHER=("n1", "new-place"))
+    async with moving(places, Spec("KEY", path="OTHER")) as manager:
+        places.gates["KEY"] = threading.Event()
+        first = asyncio.ensure_future(manager.refresh("KEY"))
+        await eventually(lambda: places.reading.count("KEY") == 2)
+        await manager.reload()
+        places.gates["OTHER"] = threading.Event()
+        second = asyncio.ensure_future(manager.refresh("KEY"))
+        await eventually(lambda: places.reading.count("OTHER") == 2)
+        places.gates["KEY"].set()
+        await eventually(lambda: "KEY" in places.answered)
+        await asyncio.get_running_loop().run_in_executor(None, lambda: None)  # the answer has come
+        places.gates["OTHER"].set()
+        await asyncio.gather(first, second)
+        assert manager.get("KEY").value.reveal_text() == "new-place"
+
+
+@pytest.mark.parametrize("version", ["1", "2"])
+async def test_users_of_a_refused_move_have_the_version_in_use_again(version: str) -> None:
+    def refusing(change: Change) -> None:
+        if change.value.reveal_text() == "new-place":
+            raise ValueError("not this one")
+
+    uses = list[str]()
+    async with moving(Places(KEY=("1", "old-place"), OTHER=(version, "new-place")), Spec("KEY", path="OTHER")) as manager:
+        await manager.subscribe("KEY", lambda change: uses.append(change.value.reveal_text()))
+        await manager.subscribe("KEY", refusing)
+        with pytest.raises(errors.RotatorError, match="not this one"):
+            await manager.reload()
+        assert uses == ["old-place", "new-place", "old-place"]

@@ -155,7 +155,9 @@ class TokenAuthenticator:
 
     def _commit(self, change: Change) -> None:
         token, before = _Token(change.version.id, self._mac(change.value.reveal())), self._current
-        if before.mac not in {self._none.mac, token.mac}:
+        if self._previous.version == token.version:  # no record tells it from the current one, and no drop ends it
+            self._previous, self._until = self._none, 0.0
+        if before.mac not in {self._none.mac, token.mac} and before.version != token.version:
             self._set_previous(before, self._clock() + self._overlap)
             self._named.clear()
         self._current, self._staged, self._loading = token, self._none, self._none

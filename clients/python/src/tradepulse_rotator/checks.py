@@ -76,7 +76,7 @@ class Checks:
         last = self._read_at.get(entry.id)
         if last is not None and time.monotonic() - last < _PAUSE:
             return
-        sent = entry.fence.clock()
+        sent, moves = entry.fence.clock(), entry.moves
         answer = self._threads.submit(self._source.read, entry.id, None)
         try:
             version, _ = answer.result(_TIMEOUT)
@@ -86,7 +86,7 @@ class Checks:
             return
         finally:
             self._read_at[entry.id] = time.monotonic()
-        if version.id == entry.version and not entry.state.mixed:
+        if moves == entry.moves and version.id == entry.version and not entry.state.mixed:
             entry.fence.read(version.id, sent)
         elif self._loop is not None:
             self._loop.call_soon_threadsafe(entry.poll)

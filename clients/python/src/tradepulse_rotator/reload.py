@@ -123,6 +123,8 @@ class Entry:
         """False while no version was taken into use after a use was put on record."""
         self.trips = Tripwire()
         self._offering = ""  # a version that is being offered to users
+        self.moves = 0
+        """How often the secret has moved. What a read that began before the last move answers is of another place."""
         again = random.randint(_AGAIN, 2 * _AGAIN)  # noqa: S311  # it spreads reads
         self._rules = Rules(times.span(spec.refresh_margin), times.span(retry), again)
         self.state = State()
@@ -294,8 +296,10 @@ class Entry:
                 failure = await self._users.prepare(change, self._value)
                 if failure is not None:
                     self._users.withdraw(version.id, self.state.version)
+                    if not self.absent:
+                        await self._users.give_back(value, Change(self.id, self.current.version, self.current.value))
                     raise ConfigurationError(f"{self.id} cannot be moved to {spec.store_path!r}: {failure.text}")
-                self._spec, self.state = spec, State()
+                self._spec, self.state, self.moves = spec, State(), self.moves + 1
                 self._rules = replace(self._rules, margin=times.span(spec.refresh_margin))
                 failure = self._users.commit(change)
                 self.fence.use(version.id, sent)
@@ -402,13 +406,17 @@ class Entry:
 
     async def _reload(self, ask: Effect) -> Effect | None:
         """Carry out a read, and prepare and commit if they follow. Return the read of the next reload."""
-        sent = self.fence.clock()
+        sent, moves = self.fence.clock(), self.moves
         try:
             got = await self._shell.read(self.id, ask.version or None)
         except BaseException as err:
             if tasks.ends(err):
                 raise
+            if moves != self.moves:
+                return None
             return self._unread(err, staged=ask.staged)
+        if moves != self.moves:
+            return None
         version, _ = got
         end = self._spec.not_after(version)
         read = Event(Kind.READ_DONE, version=version.id, created_at=version.created_at, not_after=end, pending=version.pending)
@@ -423,6 +431,7 @@ class Entry:
         """Offer a version that was read at ``sent`` to every user, and take it into use when none refuses."""
         cause = ask.cause
         at, trace = (None, "") if cause is None else (cause.at, cause.trace)
+        moves = self.moves
         change = Change(self.id, *got, ask.staged, trace, at)
         again = ask.version == self.state.version
         if ask.staged:
@@ -430,26 +439,27 @@ class Entry:
         self._offering = ask.version
         try:
             await self._shell.offer(self)
-            return await self._hand_out(change, sent, again=again)
+            async with self._users.lock:
+                return None if moves != self.moves else await self._hand_out(change, sent, again=again)
         finally:
             self._offering = ""
             self._shell.dirty.set()
 
     async def _hand_out(self, change: Change, sent: Moment, *, again: bool) -> Effect | None:
+        """Have the users prepare a version, and commit it if none refuses. The caller holds their lock."""
         version = change.version.id
-        async with self._users.lock:
-            failure = await self._users.prepare(change, self._value, again=again)
-            if failure is not None:
-                return self._feed(Event(Kind.REFUSED, failure=failure))
-            if again:
-                self.fence.read(version, sent)
-            following = self._feed(Event(Kind.PREPARED))
-            if following is not None and following.kind is Do.COMMIT:
-                self.joined = self.joined or self._shell.is_recorded(self.id)
-                failure = self._users.commit(change)
-                self.fence.use(version, sent)
-                done = Event(Kind.COMMITTED) if failure is None else Event(Kind.COMMIT_FAILED, failure=failure)
-                following = self._feed(done, (change.version, change.value))
+        failure = await self._users.prepare(change, self._value, again=again)
+        if failure is not None:
+            return self._feed(Event(Kind.REFUSED, failure=failure))
+        if again:
+            self.fence.read(version, sent)
+        following = self._feed(Event(Kind.PREPARED))
+        if following is not None and following.kind is Do.COMMIT:
+            self.joined = self.joined or self._shell.is_recorded(self.id)
+            failure = self._users.commit(change)
+            self.fence.use(version, sent)
+            done = Event(Kind.COMMITTED) if failure is None else Event(Kind.COMMIT_FAILED, failure=failure)
+            following = self._feed(done, (change.version, change.value))
         return following
 
     def _unread(self, error: BaseException, *, staged: bool) -> Effect | None:

@@ -71,8 +71,8 @@ class _User:
     hooks: Hooks
     holds: str
     """The version that it uses for all that is known: the one it committed last, or prepared if it commits nothing; no staged one."""
-    offered: SecretValue | None = None
-    """The value that it was called with last."""
+    offered: tuple[SecretValue, ...] = ()
+    """The value that it was called with last, and the one before that differed."""
 
 
 class Users:
@@ -95,7 +95,7 @@ class Users:
         if change is None:
             self._users.append(_User(hooks, ""))
             return
-        user = _User(hooks, "", change.value)
+        user = _User(hooks, "", (change.value,))
         await self._call(user, change)
         if (failure := self._commit(user, change)) is not None:
             raise ConfigurationError(f"subscribe to {self._id}: {failure.text}")
@@ -108,13 +108,14 @@ class Users:
     async def prepare(self, change: Change, in_use: SecretValue | None, *, again: bool = False) -> Failure | None:
         """Offer a version to every user, with ``again`` to those that hold another one, and return the first failure.
 
-        Its text has neither the value nor one that the user may have from before: the value in use, and that of the last call. The
-        caller holds the lock.
+        Its text has neither the value nor one that the user may have from before: the value in use, and the one that it was offered
+        before this. The caller holds the lock.
         """
         for user in tuple(self._users):
             if again and user.holds == change.version.id:
                 continue
-            before, user.offered = user.offered, change.value
+            if user.offered[:1] != (change.value,):
+                user.offered = (change.value, *user.offered[:1])
             try:
                 await self._call(user, change)
             except BaseException as err:  # a hook may raise anything, and the version before has to stay in use
@@ -122,8 +123,8 @@ class Users:
                     raise
                 self._metrics.count("secret.hook.failures", {"secret.id": self._id})
                 text = f"the hook failed: {type(err).__name__}: {err}"
-                for value in (change.value, in_use, before):
-                    text = text if value is None else value.scrub(text)
+                for value in user.offered if in_use is None else (*user.offered, in_use):
+                    text = value.scrub(text)
                 return Failure(reason_of(err), text)
             if again and (failure := self._commit(user, change)) is not None:
                 return failure
@@ -141,6 +142,22 @@ class Users:
             return Failure(reason_of(error), f"commit version {change.version.id}: the hook failed: {type(error).__name__}")
         user.holds = change.version.id
         return None
+
+    async def give_back(self, refused: SecretValue, change: Change) -> None:
+        """Have users that commit nothing, and were offered a value that another user refused, take the version in use again.
+
+        The caller holds the lock.
+        """
+        for user in tuple(self._users):
+            if user.hooks.commit is not None or user.offered[:1] != (refused,):
+                continue
+            try:
+                await self._call(user, change)
+            except BaseException as err:  # as above; what the user holds is on record
+                if tasks.ends(err):
+                    raise
+                tasks.failed("hook", err, self._metrics)
+                self._metrics.count("secret.hook.failures", {"secret.id": self._id})
 
     def withdraw(self, version: str, current: str) -> None:
         """Have a version given up that does not come into use."""
