@@ -177,6 +177,9 @@ func supply(ctx context.Context, p *wire.Parts, at place, s supplied, why Why, w
 // In Vault the version of another writer that came in its place has the same id.
 func (at place) withdraw(ctx context.Context, v secret.Version) error {
 	meta, err := at.store.Describe(ctx, at.spec.StorePath())
+	if errors.Is(err, store.ErrNotFound) {
+		return nil
+	}
 	if err != nil {
 		return fmt.Errorf("see whether version %s of %s is pending still: %w", v.ID, at.spec.ID, err)
 	}

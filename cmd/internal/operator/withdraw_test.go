@@ -48,7 +48,9 @@ func TestWithdrawSparesAnotherWriter(t *testing.T) {
 	if err := at.withdraw(t.Context(), mine); err != nil || pending() != "other" {
 		t.Errorf("withdraw what was replaced: %v; %q is pending", err, pending())
 	}
-	if err := at.withdraw(t.Context(), other); err != nil || pending() != "" {
-		t.Errorf("withdraw what is pending: %v; %q is pending", err, pending())
+	for range 2 {
+		if err := at.withdraw(t.Context(), other); err != nil || pending() != "" {
+			t.Errorf("withdraw what is pending: %v; %q is pending", err, pending())
+		}
 	}
 }
