@@ -76,7 +76,7 @@ func withdraw(ctx context.Context, r operator.Reached, x Fix) error {
 	if err != nil {
 		return err
 	}
-	if v, ok := m.At(secret.StagePending); !ok || v.ID != x.VersionID {
+	if v, ok := m.At(secret.StagePending); !ok || v.ID != x.VersionID || v.Token != x.Token {
 		return nil
 	}
 	return st.RetireWhile(ctx, e.Spec.StorePath(), x.VersionID, secret.RetireDelete, m.Current().ID)

@@ -51,9 +51,9 @@ func TestAPendingVersionIsWithdrawn(t *testing.T) {
 		}
 		return v.ID
 	}
-	fix := func(v secret.VersionID) {
+	fix := func(v secret.VersionID, token secret.Token) {
 		t.Helper()
-		found := []Finding{doubtful(CodePendingStuck, "a", "it was given up", "rotator doctor --fix").with(Fix{Kind: FixPending, SecretID: "a", VersionID: v})}
+		found := []Finding{doubtful(CodePendingStuck, "a", "it was given up", "rotator doctor --fix").with(Fix{Kind: FixPending, SecretID: "a", VersionID: v, Token: token})}
 		if Apply(t.Context(), r, found, operator.Why{Ticket: "OPS-1"}); !found[0].Fixed {
 			t.Fatalf("not fixed: %+v", found[0])
 		}
@@ -63,9 +63,15 @@ func TestAPendingVersionIsWithdrawn(t *testing.T) {
 		t.Fatal(err)
 	}
 	second := put("second", first)
-	fix(second)
-	fix(second)
-	fix(first)
+	fix(second, "second")
+	fix(second, "second")
+	fix(first, "first")
+	third := put("third", first)
+	fix(third, "replaced by the third under its id")
+	if m, err := st.Describe(t.Context(), "a"); err != nil || len(m.Versions) == 0 || m.Versions[len(m.Versions)-1].Stage != secret.StagePending {
+		t.Errorf("a version that is not the one of the finding was withdrawn: %+v, %v", m.Versions, err)
+	}
+	fix(third, "third")
 	m, err := st.Describe(t.Context(), "a")
 	if err != nil {
 		t.Fatal(err)
@@ -74,7 +80,7 @@ func TestAPendingVersionIsWithdrawn(t *testing.T) {
 		t.Errorf("pending is %q, current %q; want none, and version %s", v.ID, m.Current().ID, first)
 	}
 	acts, err := r.Parts.Bus.TrustedActs(t.Context(), "a")
-	if err != nil || len(acts) != 3 || acts[0].Kind != events.ActFix || acts[0].VersionID != second || acts[0].Ticket != "OPS-1" {
+	if err != nil || len(acts) != 5 || acts[0].Kind != events.ActFix || acts[0].VersionID != second || acts[0].Ticket != "OPS-1" {
 		t.Errorf("the acts on record are %+v, %v", acts, err)
 	}
 }

@@ -148,6 +148,9 @@ func TestEachFaultIsNamedFirst(t *testing.T) {
 			if (first.Fix != nil) != (c.fix != "") || first.Fix != nil && first.Fix.Kind != c.fix {
 				t.Errorf("the fix is %+v, want %q", first.Fix, c.fix)
 			}
+			if c.fix == FixPending && (first.Fix.VersionID == "" || first.Fix.Token == "") {
+				t.Errorf("the fix %+v does not name its version", first.Fix)
+			}
 		})
 	}
 }

@@ -70,6 +70,8 @@ type Fix struct {
 	Consumer  string           `json:"consumer,omitempty"`
 	SecretID  secret.ID        `json:"secret_id,omitempty"`
 	VersionID secret.VersionID `json:"version_id,omitempty"`
+	// Token is that of the version: in Vault one that replaces it has the same id.
+	Token secret.Token `json:"-"`
 }
 
 // FixKind says what a [Fix] does.

@@ -155,7 +155,7 @@ func stuck(now time.Time, s inspect.Secret) (Finding, bool) {
 	switch {
 	case s.Reason == scheduler.ReasonQuarantined:
 		return doubtful(CodePendingStuck, name(s), evidence+", and its rotation was given up", "rotator doctor --fix").
-			with(Fix{Kind: FixPending, SecretID: s.SecretID, VersionID: v.ID}), true
+			with(Fix{Kind: FixPending, SecretID: s.SecretID, VersionID: v.ID, Token: v.Token}), true
 	case now.Sub(v.CreatedAt) > max(stuckAfter, s.Spec.RolloutDeadline()):
 		return doubtful(CodePendingStuck, name(s), evidence+", and its rotation has not ended", command("rotate", s)), true
 	default:

@@ -165,12 +165,28 @@ func supply(ctx context.Context, p *wire.Parts, at place, s supplied, why Why, w
 	}
 	out.To, err = await(ctx, p.Bus, q, wait.Timeout)
 	if errors.Is(err, rotation.ErrGivenUp) {
-		err = errors.Join(err, at.store.Retire(ctx, at.spec.StorePath(), v.ID, secret.RetireDelete))
+		err = errors.Join(err, at.withdraw(ctx, v))
 	}
 	if err != nil {
 		return out, err
 	}
 	return out, wait.rollouts(ctx, p.Bus, versionsOf([]Rotated{out}), func(string, ...any) {})
+}
+
+// withdraw takes a version that it put away again, unless it is not pending any more.
+// In Vault the version of another writer that came in its place has the same id.
+func (at place) withdraw(ctx context.Context, v secret.Version) error {
+	meta, err := at.store.Describe(ctx, at.spec.StorePath())
+	if errors.Is(err, store.ErrNotFound) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("see whether version %s of %s is pending still: %w", v.ID, at.spec.ID, err)
+	}
+	if p, ok := meta.At(secret.StagePending); !ok || p.Token != v.Token {
+		return nil
+	}
+	return at.store.Retire(ctx, at.spec.StorePath(), v.ID, secret.RetireDelete)
 }
 
 // put writes the pending version. A value that was supplied before, and did not

@@ -96,12 +96,13 @@ func (d *Driver) promoted(ctx context.Context, path string, i info, p *pending) 
 }
 
 // has returns an error unless p is pending in the state, or recorded as the version
-// that it has become.
+// that it has become. It is no [store.ErrConflict]: a caller would read again and say
+// nothing.
 func (s *state) has(p *pending) error {
 	if s.Pending != nil && s.Pending.mark() == p.mark() || s.of(p.From+1).Token == p.Token {
 		return nil
 	}
-	return fmt.Errorf("%w: version %s has become current although another writer withdrew or replaced it at the same moment; rotate the secret again", store.ErrConflict, p.id())
+	return fmt.Errorf("version %s has become current although another writer withdrew or replaced it at the same moment; rotate the secret again", p.id())
 }
 
 // mayPromote reports whether to is current already, and if not, why it must

@@ -44,7 +44,7 @@ func TestWithdrawnAtTheSameMoment(t *testing.T) {
 				t.Fatal(err)
 			}
 			err = d.Promote(t.Context(), path, from, p.ID)
-			if !errors.Is(err, store.ErrConflict) || !strings.Contains(err.Error(), "has become current") {
+			if err == nil || errors.Is(err, store.ErrConflict) || !strings.Contains(err.Error(), "has become current") {
 				t.Errorf("%s after version %q: promote returned %v", how, from, err)
 			}
 		}

@@ -46,7 +46,7 @@ func TestUnreadVersion(t *testing.T) {
 		} {
 			asked = nil
 			err := call()
-			if unread := failure == down; unread != errors.Is(err, down) || unread != (err != nil) || unread != (len(asked) == 0) {
+			if unread := errors.Is(failure, down); unread != errors.Is(err, down) || unread != (err != nil) || unread != (len(asked) == 0) {
 				t.Errorf("%s while a read fails with %q: %v; it was asked %+v", verb, failure, err, asked)
 			}
 		}

@@ -55,17 +55,27 @@ func (driver) Sessions(ctx context.Context, n *node, c credential) ([]logins.Ses
 	if err != nil {
 		return nil, err
 	}
+	return sessionsOf(c.Name, fmt.Sprint(answer))
+}
+
+// sessionsOf returns the sessions of a user in the answer to CLIENT LIST, the oldest
+// first. A session that it cannot read is an error: nothing is open only where every
+// line says so.
+func sessionsOf(user, answer string) ([]logins.Session, error) {
 	var out []logins.Session
-	for line := range strings.Lines(fmt.Sprint(answer)) {
+	for line := range strings.Lines(answer) {
 		fields := map[string]string{}
 		for f := range strings.FieldsSeq(line) {
 			key, value, _ := strings.Cut(f, "=")
 			fields[key] = value
 		}
+		if of, known := fields["user"]; len(fields) == 0 || known && of != user {
+			continue
+		}
 		age, err := strconv.Atoi(fields["age"])
 		id, err2 := strconv.ParseInt(fields["id"], 10, 64)
-		if fields["user"] != c.Name || err != nil || err2 != nil {
-			continue
+		if err := errors.Join(err, err2); err != nil || fields["user"] == "" {
+			return nil, fmt.Errorf("the server lists a session, of %s, that this program cannot read: user %q, id %q, age %q", fields["addr"], fields["user"], fields["id"], fields["age"])
 		}
 		out = append(out, logins.Session{Session: target.Session{Client: fields["addr"], Since: time.Now().Add(-time.Duration(age) * time.Second)}, ID: id, Busy: fields["multi"] != "-1" || strings.ContainsAny(fields["flags"], "bPx")})
 	}
