@@ -14,6 +14,8 @@ type Retry struct {
 	// QuietSince is since when the target has seen no session of the versions that
 	// a retirement revokes, in each try (TypeRetire).
 	QuietSince time.Time `json:"quiet_since,omitzero"`
+	// LastUsed is the last use of them that the target knew of then, by its own clock.
+	LastUsed time.Time `json:"last_used,omitzero"`
 	// InUse are the sessions of these versions that the target saw in the last try,
 	// nil for none (TypeRetire).
 	InUse *InUse `json:"in_use,omitempty"`

@@ -24,6 +24,8 @@ const maxNamed = 5
 type drainError struct {
 	// quietSince is since when none was seen, zero if one is open.
 	quietSince time.Time
+	// lastUsed is the last use that the target knows of.
+	lastUsed time.Time
 	// open are the sessions, nil for none.
 	open *events.InUse
 	err  error
@@ -34,11 +36,11 @@ func (e *drainError) Unwrap() error { return e.err }
 
 // drainState returns what the next try of a retirement has to know of the sessions, and
 // what status shows of them. Any failure but one of the drain begins the window again.
-func drainState(cause error) (quietSince time.Time, open *events.InUse) {
+func drainState(cause error) (quietSince, lastUsed time.Time, open *events.InUse) {
 	if e, ok := errors.AsType[*drainError](cause); ok {
-		return e.quietSince, e.open
+		return e.quietSince, e.lastUsed, e.open
 	}
-	return time.Time{}, nil
+	return time.Time{}, time.Time{}, nil
 }
 
 // targetSide is what a target says of the versions that are to be retired. The zero
@@ -49,6 +51,17 @@ type targetSide struct {
 	unknown bool
 	// samples are what the target saw in the last try of the window.
 	samples []events.TargetSample
+}
+
+// lastUsed returns the last use of a version by the clock of the target, zero for none.
+func (s targetSide) lastUsed() time.Time {
+	var out time.Time
+	for _, v := range s.samples {
+		if v.LastUsed.After(out) {
+			out = v.LastUsed
+		}
+	}
+	return out
 }
 
 // drained returns an error that wraps errBlocked until the target has seen no session
@@ -92,7 +105,7 @@ func (r *Rotator) drained(ctx context.Context, spec secret.Spec, meta secret.Met
 		err := r.inUseError(ctx, spec, open, why)
 		return side, stepError{stepDrain, events.RetryAfter(err, drainRetry(window))}
 	}
-	return side, quiet(order, window, now)
+	return side, quiet(order, side, window, now)
 }
 
 // drainRetry is how soon the target is asked again: several times in a window, and
@@ -117,10 +130,12 @@ func (r *Rotator) inUseError(ctx context.Context, spec secret.Spec, open []event
 	return &drainError{open: &events.InUse{Total: len(open), Sessions: open[:min(len(open), maxNamed)]}, err: err}
 }
 
-// quiet returns an error unless no session has been seen for the whole window.
-func quiet(order events.Data, window time.Duration, now time.Time) error {
-	since := order.Retry.QuietSince
-	if since.IsZero() || since.After(now) {
+// quiet returns an error unless no session has been seen, and the last use has stayed the
+// same, for the whole window. The clocks of the target and of this worker may differ, so
+// that a use is later than the window only by comparison with an earlier answer.
+func quiet(order events.Data, side targetSide, window time.Duration, now time.Time) error {
+	since, used := order.Retry.QuietSince, side.lastUsed()
+	if since.IsZero() || since.After(now) || used.After(order.Retry.LastUsed) {
 		since = now
 	}
 	left := window - now.Sub(since)
@@ -128,7 +143,7 @@ func quiet(order events.Data, window time.Duration, now time.Time) error {
 		return nil
 	}
 	err := fmt.Errorf("%w: no session with an older version has been open at the target for %s, of %s", errBlocked, now.Sub(since).Round(time.Second), window)
-	return stepError{stepDrain, events.RetryAfter(&drainError{quietSince: since, err: err}, min(left, drainRetry(window)))}
+	return stepError{stepDrain, events.RetryAfter(&drainError{quietSince: since, lastUsed: used, err: err}, min(left, drainRetry(window)))}
 }
 
 // inUse asks for the use of a credential.

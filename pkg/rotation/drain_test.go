@@ -210,8 +210,25 @@ func TestALastUseHoldsARetirementBack(t *testing.T) {
 	d.order.Retry.QuietSince = time.Now().Add(-time.Hour)
 	d.waits(t, "last used")
 	d.w.usage.LastUsed, d.order.Retry.QuietSince = time.Now().Add(-time.Hour), time.Now().Add(-time.Hour)
+	d.order.Retry.LastUsed = d.w.usage.LastUsed
 	if err := d.try(t); err != nil || d.w.revoked != 1 {
 		t.Errorf("%v, %d revoked", err, d.w.revoked)
+	}
+}
+
+// TestAUseWithinTheWindowCountsByAnyClock: the clock of this worker is ahead of that of the
+// target by more than the window. A use between two tries begins the window anew.
+func TestAUseWithinTheWindowCountsByAnyClock(t *testing.T) {
+	t.Parallel()
+	d := newDraining(t)
+	d.w.can, d.w.usage.LastUsed = target.InUseLastUsed, time.Now().Add(-3*time.Hour)
+	d.waits(t, "for 0s, of 5m0s")
+	d.order.Retry.QuietSince = time.Now().Add(-time.Hour)
+	d.w.usage.LastUsed = d.w.usage.LastUsed.Add(time.Minute)
+	d.waits(t, "for 0s, of 5m0s")
+	d.order.Retry.QuietSince = time.Now().Add(-time.Hour)
+	if err := d.try(t); err != nil || d.w.revoked != 1 {
+		t.Errorf("after a window without use: %v, %d revoked", err, d.w.revoked)
 	}
 }
 

@@ -58,7 +58,7 @@ func nextRetry(r events.Retry, cause error) events.Retry {
 		r.Attempt++
 	}
 	r.Failure = failure(cause)
-	r.QuietSince, r.InUse = drainState(cause)
+	r.QuietSince, r.LastUsed, r.InUse = drainState(cause)
 	if errors.Is(cause, target.ErrRejected) {
 		r.Rejections++
 	}
