@@ -45,7 +45,7 @@ func systems() map[string]broken {
 		"a secret is not in its store":              {secret: of(inspect.Secret{Reason: scheduler.ReasonNotFound, Message: "the store has no such secret"}), says: "the store has no such secret", command: "rotator import DB"},
 		"a secret was deleted":                      {secret: of(inspect.Secret{Reason: scheduler.ReasonDeleted, Message: "its current version was deleted"}), says: "was deleted", command: "rotator versions DB"},
 		"a tag is wrong":                            {secret: of(inspect.Secret{Findings: []secret.Finding{wrong}}), says: "rotator:ttl is no duration", command: "rotator plan DB"},
-		"an instance runs the version before":       {secret: stalled(one(events.BlockOldVersion)), says: "api/n4: it runs another version", command: "rotator status DB"},
+		"an instance runs the version before":       {secret: stalled(events.Blocker{Service: "api", Instance: "n4", VersionID: "77b1", Reason: events.BlockOldVersion}), says: "api/n4: it runs version 77b1", command: "rotator status DB"},
 		"an instance cannot load the version":       {secret: stalled(one(events.BlockFailed)), says: "api/n4", command: "rotator status DB"},
 		"an instance of a later client":             {secret: stalled(one(events.BlockNotUnderstood)), says: "api/n4", command: "rotator status DB"},
 		"a service has no instance":                 {secret: stalled(events.Blocker{Service: "api", Reason: events.BlockNoInstance}), says: "api: no instance is running", command: "rotator status DB"},
