@@ -66,7 +66,7 @@ func movable(t *testing.T, from, to client.Source) (m *client.Manager, move func
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = m.Close(context.Background()) }) // a second time in some tests
+	t.Cleanup(func() { _ = m.Close(context.WithoutCancel(t.Context())) }) // a second time in some tests
 	return m, func() error { return m.Reload(t.Context()) }
 }
 

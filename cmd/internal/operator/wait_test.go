@@ -42,7 +42,7 @@ func TestWait(t *testing.T) {
 		}
 	}
 	publish(events.TypeRotated, "2", "1", nil)
-	publish(events.TypeRollout, "2", "1", &events.Rollout{State: events.RolloutRolling, Blocking: []events.Blocker{{Service: "api", Reason: events.BlockOldVersion}}})
+	publish(events.TypeRollout, "2", "1", &events.Rollout{State: events.RolloutRolling, Blocking: []events.Blocker{{Service: "api", VersionID: "1", Reason: events.BlockOldVersion}}})
 	ctx, stop := context.WithCancel(t.Context())
 	var said string
 	w := Wait{WaitConverged, time.Minute}
@@ -50,7 +50,7 @@ func TestWait(t *testing.T) {
 		said = fmt.Sprintf(format, args...)
 		stop()
 	})
-	if err == nil || !strings.Contains(err.Error(), "interrupted") || !strings.Contains(said, "is rolling") || !strings.Contains(said, "waits for api: it runs another version") {
+	if err == nil || !strings.Contains(err.Error(), "interrupted") || !strings.Contains(said, "is rolling") || !strings.Contains(said, "waits for api: it runs version 1") {
 		t.Errorf("while it rolls: %v; it says %s", err, said)
 	}
 	publish(events.TypeRollout, "2", "1", state(events.RolloutConverged))
