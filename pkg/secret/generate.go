@@ -35,7 +35,7 @@ func (p Policy) Generate(r io.Reader) (Value, error) {
 	}
 	var v Value
 	if p.encoding() == EncodingText {
-		v, err = made.generate(r)
+		v, err = p.generateText(&made, r)
 	} else {
 		v, err = p.generateEncoded(r)
 	}
@@ -64,6 +64,22 @@ func (p Policy) Next(r io.Reader, current Value) (Value, error) {
 		return Value{}, fmt.Errorf("%w: field %s: %w", ErrInvalidPolicy, p.Field, err)
 	}
 	return hold(doc), nil
+}
+
+// maxDraws bounds how often a text is drawn anew.
+const maxDraws = 64
+
+// generateText draws until the text has no shape that [Policy.Check] refuses: an alphabet
+// with "=" and a space makes a connection string now and then.
+func (p Policy) generateText(made *recipe, r io.Reader) (Value, error) {
+	for range maxDraws {
+		v, err := made.generate(r)
+		if err != nil || p.Field != "" || p.checkShape(v) == nil {
+			return v, err
+		}
+		clear(v.Reveal())
+	}
+	return Value{}, fmt.Errorf("%w: alphabet: nearly every text of it looks like a document or a connection string: take characters away", ErrInvalidPolicy)
 }
 
 // generate reads random bytes into the value's own memory and turns them into

@@ -66,8 +66,8 @@ func (d driver) Sessions(ctx context.Context, s *session, c credential) ([]login
 	if err := logins.Lacks(d.missing(ctx, s, rightProcess)); err != nil {
 		return nil, err
 	}
-	rows, err := s.conn.QueryContext(ctx, `SELECT ID, HOST, TIME, COMMAND <> 'Sleep' OR EXISTS (SELECT 1 FROM information_schema.INNODB_TRX WHERE trx_mysql_thread_id = ID)
-		FROM information_schema.PROCESSLIST WHERE BINARY USER = ? AND ID <> CONNECTION_ID() ORDER BY ID`, c.Name)
+	rows, err := s.conn.QueryContext(ctx, `SELECT ID, HOST, TIME, COMMAND <> 'Sleep' FROM information_schema.PROCESSLIST
+		WHERE BINARY USER = ? AND ID <> CONNECTION_ID() ORDER BY ID`, c.Name)
 	if err != nil {
 		return nil, err
 	}
@@ -82,7 +82,10 @@ func (d driver) Sessions(ctx context.Context, s *session, c credential) ([]login
 		o.Since = time.Now().Add(-time.Duration(max(0, idle)) * time.Second)
 		out = append(out, o)
 	}
-	return out, rows.Err()
+	if rows.Err() != nil || len(out) == 0 {
+		return out, rows.Err()
+	}
+	return out, markBusy(ctx, s, out)
 }
 
 // End implements [logins.Driver].
