@@ -71,7 +71,8 @@ func (s *agentSite) rotate(t *testing.T) string {
 	var got struct {
 		To string `json:"version_id"`
 	}
-	if err := json.Unmarshal([]byte(out), &got); err != nil || code != 0 || got.To == "" {
+	_, object, _ := strings.Cut(out, "{") // a warning on stderr may come first
+	if err := json.Unmarshal([]byte("{"+object), &got); err != nil || code != 0 || got.To == "" {
 		t.Fatalf("rotate: exit %d, %v: %s", code, err, out)
 	}
 	return got.To
