@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import pytest
@@ -186,8 +187,7 @@ async def test_a_hook_that_quotes_what_it_uses_tells_nothing(logged: Logged) -> 
         await manager.subscribe("KEY", hook)
         for number, value in enumerate(values[1:], 2):
             store.set(value, number)
-            wanted = f"env-{number}"
-            await eventually(lambda wanted=wanted: manager._entries["KEY"].state.wanted == wanted)
+            await eventually(partial(lambda wanted: manager._entries["KEY"].state.wanted == wanted, f"env-{number}"))
             with pytest.raises(RefreshError) as error:
                 await manager.refresh("KEY")
             assert "close postgres://app:[redacted]" in str(error.value)
