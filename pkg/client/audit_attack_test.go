@@ -37,7 +37,7 @@ func forge(seq int, event, prev string, keyID secret.VersionID, key string, at t
 	return line(hex.EncodeToString(h.Sum(nil))) + "\n"
 }
 
-// TestAKeyThatWasReplacedForgesNothing: whoever holds the old key, which is why one
+// TestAKeyThatWasReplacedForgesNothing: the holder of an old key, which is why one
 // rotates, changes no log that a newer key has signed.
 func TestAKeyThatWasReplacedForgesNothing(t *testing.T) {
 	t.Parallel()

@@ -137,7 +137,7 @@ func takes(key, from secret.VersionID, at time.Time) auditInput {
 	return auditInput{Time: at.Add(time.Second), Event: EventKeyRotated, Fields: map[string]string{fieldFrom: string(from), fieldHead: ""}, KeyID: key}
 }
 
-// attacks are what somebody does who has the keys v1 and 3, after they were replaced.
+// attacks are what an attacker does who has the keys v1 and 3, after they were replaced.
 func attacks(t *testing.T, keys map[secret.VersionID][]byte, good []string) []attackedChain {
 	t.Helper()
 	at := time.Date(2026, 1, 31, 2, 0, 0, 0, time.UTC)

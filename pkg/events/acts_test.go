@@ -11,7 +11,7 @@ import (
 	"github.com/tradepulse/rotator/pkg/secret"
 )
 
-// TestActsAreAChain: whoever writes at the same time, each act is stored once, names
+// TestActsAreAChain: of several writers at the same time, each act is stored once, names
 // the one before, and verifies with nothing but itself.
 func TestActsAreAChain(t *testing.T) {
 	t.Parallel()

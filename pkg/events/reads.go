@@ -33,7 +33,7 @@ const (
 
 // Sighting says that an identity has read the value of a secret, by the log of its
 // store. It is a hint: on the way of these logs there are queues and sockets on
-// which anybody who reaches them writes. So it can make an answer about a secret
+// to which every program that reaches them can write. So it can make an answer about a secret
 // unknown, and nothing else.
 type Sighting struct {
 	SecretID secret.ID `json:"secret_id"`

@@ -232,7 +232,7 @@ func TestAKeyIsNotTakenForAnother(t *testing.T) {
 }
 
 // TestASignedLieIsNotValid: a receipt whose records do not allow the retirement is not
-// valid, whoever signed it.
+// valid, whichever key signed it.
 func TestASignedLieIsNotValid(t *testing.T) {
 	t.Parallel()
 	r := aReceipt()

@@ -87,7 +87,7 @@ type Socket struct {
 	state events.ReadSource
 	seq   uint64
 	conns map[net.Conn]struct{}
-	gap   chan struct{} // has an element when reads were missed and nobody was told
+	gap   chan struct{} // has an element when reads were missed and that was not told yet
 }
 
 // ListenSocket begins to listen. An address that is in use is an error.

@@ -86,7 +86,7 @@ func TestReadersThatReportNothing(t *testing.T) {
 	}
 }
 
-// TestReadersChangeNothingButAYes: what a log says is a hint that anybody may have
+// TestReadersChangeNothingButAYes: what a log says is a hint that may have been
 // forged, so it must neither end what is waited for nor hide it.
 func TestReadersChangeNothingButAYes(t *testing.T) {
 	t.Parallel()

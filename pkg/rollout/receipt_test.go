@@ -91,7 +91,7 @@ func TestEveryAllowedRetirementReplays(t *testing.T) {
 	}
 }
 
-// TestAReceiptThatContradictsItself: whoever signed it, it does not pass.
+// TestAReceiptThatContradictsItself: it does not pass, whichever key signed it.
 func TestAReceiptThatContradictsItself(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]func(*events.Receipt){

@@ -82,8 +82,8 @@ type Try struct {
 }
 
 // expired returns what is left of a request that was not handled in time: a
-// scheduled rotation, which waits until it is due. Nobody is waiting for an answer
-// any more, or the request is one from the past that is repeated.
+// scheduled rotation, which waits until it is due. No command is waiting for an
+// answer any more, or the request is one from the past that is repeated.
 func (r *Rotator) expired(ctx context.Context, t Try) Try {
 	if t.Reason != events.ReasonNearExpiry {
 		r.log.LogAttrs(ctx, slog.LevelError, "rotation.order_expired", slog.String("secret_id", string(t.Secret)),

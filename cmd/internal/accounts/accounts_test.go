@@ -210,7 +210,7 @@ func join(t *testing.T, b *events.Bus, service string) {
 	}
 }
 
-// forbidden tries what nobody may do.
+// forbidden tries what no account may do.
 func (w *site) forbidden() {
 	w.t.Helper()
 	errs := make(chan error, 100)

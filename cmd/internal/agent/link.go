@@ -18,8 +18,8 @@ const maxLinks = 40
 // is a symbolic link, what it points to in the end, which need not exist yet. A
 // volume of Kubernetes is laid out so, with links through ..data.
 //
-// Links of other users than root and that of the agent are not followed: whoever
-// may write to the directory could have the agent replace any file.
+// Links of other users than root and that of the agent are not followed: a user
+// who may write to the directory could have the agent replace any file.
 func (f File) target() (string, error) {
 	path := f.Path
 	for range maxLinks {

@@ -15,7 +15,7 @@ var threadOf = regexp.MustCompile(`(?m)^(?:MariaDB|MySQL) thread id (\d+),`)
 
 // markBusy marks the sessions that have a transaction open. It reads the monitor of
 // InnoDB: the table INNODB_TRX does not change while it is read more often than ten times
-// a second, by whomever.
+// a second, by any session.
 func markBusy(ctx context.Context, s *session, sessions []logins.Session) error {
 	var kind, name, status string
 	if err := s.conn.QueryRowContext(ctx, "SHOW ENGINE INNODB STATUS").Scan(&kind, &name, &status); err != nil {

@@ -54,8 +54,8 @@ type Config struct {
 	Endpoints []string
 	// Database is where values without a dbname log in. "" means none.
 	Database string
-	// TLS secures every connection. Nil means none: whoever can read the network
-	// sees the statements then.
+	// TLS secures every connection. Nil means none: the statements can be read on the
+	// network then.
 	TLS *tls.Config
 	// Pooler says that services reach the server through a proxy such as ProxySQL.
 	Pooler bool

@@ -60,8 +60,8 @@ type Config struct {
 	// Database is where the admin logs in, and values without a dbname. "" means
 	// postgres.
 	Database string
-	// TLS secures every connection. Nil means none: whoever can read the network
-	// sees the statements then.
+	// TLS secures every connection. Nil means none: the statements can be read on the
+	// network then.
 	TLS *tls.Config
 	// Pooler says that services reach the server through a connection pooler.
 	Pooler bool

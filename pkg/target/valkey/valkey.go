@@ -47,7 +47,7 @@ const (
 type Config struct {
 	// Endpoints are the addresses of all nodes as host:port.
 	Endpoints []string
-	// TLS secures every connection. Nil means none: whoever can read the network
+	// TLS secures every connection. Nil means none: a host that can read the network
 	// sees the passwords then.
 	TLS *tls.Config
 	// User is the name of the user, of a pair the first.
