@@ -72,9 +72,10 @@ const maxDraws = 64
 // generateText draws until the text has no shape that [Policy.Check] refuses: an alphabet
 // with "=" and a space makes a connection string now and then.
 func (p Policy) generateText(made *recipe, r io.Reader) (Value, error) {
+	plain := p.Field != "" || made.alphabet.and(charsOf("=:{[")).empty() // every shape needs one of these
 	for range maxDraws {
 		v, err := made.generate(r)
-		if err != nil || p.Field != "" || p.checkShape(v) == nil {
+		if err != nil || plain || p.checkShape(v) == nil {
 			return v, err
 		}
 		clear(v.Reveal())
