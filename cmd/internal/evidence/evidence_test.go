@@ -90,7 +90,7 @@ func retirement(s, v int) events.Receipt {
 	id, to := name(s), secret.VersionID(fmt.Sprintf("v%d", v))
 	d := events.Data{SecretID: id, VersionID: to, Rollout: &events.Rollout{State: events.RolloutDraining, StartedAt: at.Add(-time.Hour), RetireAt: at.Add(-time.Minute)}}
 	return rollout.Proof{
-		Question: rollout.Question{Spec: secret.Spec{ID: id, Fence: time.Minute}, VersionID: to, Unstaged: true, Promoted: at.Add(-time.Hour)},
+		Question: rollout.Question{Spec: secret.Spec{ID: id, Services: []string{"api"}, Fence: time.Minute}, VersionID: to, Unstaged: true, Promoted: at.Add(-time.Hour)},
 		Order:    d, Logged: d, Retired: []secret.VersionID{secret.VersionID(fmt.Sprintf("v%d", v-1))},
 		Fleet: events.Fleet{SecretID: id, Seq: 1, At: at, Since: at.Add(-2 * time.Hour), Confirmed: at.Add(-2 * time.Hour), Users: []events.User{{
 			Use: events.Use{
