@@ -17,8 +17,8 @@ func revokeCommand(path *string) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "revoke ID VERSION --force --reason TEXT",
 		Short: "Destroy an old version without proof that no process uses it",
-		Long: `Revokes a version that is not current at its target and destroys its value, whoever
-uses it: for when the old value must be dead now, and you accept what that breaks.
+		Long: `Revokes a version that is not current at its target and destroys its value, also while
+instances use it: for when the old value must be dead now, and you accept what breaks.
 Without --force it only says whom it may break. To have a version that leaked replaced
 and destroyed with proof, run
 'rotator rotate ID --emergency'.

@@ -12,8 +12,8 @@ import (
 // about the value: a target returns it and changes nothing.
 var ErrGone = errors.New("the value is gone")
 
-// ReadOld reads a version that is no longer current. gone is true, and there is no value,
-// for one whose value was removed.
+// ReadOld reads a version that is no longer current. It returns gone and the zero Value
+// for a version whose value was removed, and the error of any other read that fails.
 func ReadOld(ctx context.Context, read func(context.Context, secret.VersionID) (secret.Value, error), v secret.VersionID) (value secret.Value, gone bool, err error) {
 	value, err = read(ctx, v)
 	if errors.Is(err, ErrGone) {

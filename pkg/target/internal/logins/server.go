@@ -231,7 +231,7 @@ func (a *Accounts[S, K]) Revoke(ctx context.Context, r target.Ref, d target.Drai
 		}
 	}
 	if gone {
-		return nil // there is no value to try, and Disable needs none
+		return nil // without the old value no login can be tried
 	}
 	return a.tryRefused(ctx, old)
 }
