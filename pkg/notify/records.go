@@ -73,6 +73,9 @@ func (t *tracker) forget(ctx context.Context) error {
 	for backoff.Pause(ctx, forgetEvery) {
 		now, err := t.bus.Now(ctx)
 		if err != nil {
+			if ctx.Err() == nil {
+				t.log.LogAttrs(ctx, slog.LevelWarn, "clock.not_read", slog.String("error", err.Error()))
+			}
 			continue // it is tried again with the next look
 		}
 		for _, f := range t.forgettable(now) {
