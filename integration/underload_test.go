@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"flag"
 	"fmt"
 	"io"
 	"net/http"
@@ -33,12 +34,13 @@ import (
 const (
 	auditID = secret.ID("TRADEPULSE_AUDIT_SECRET_ID")
 	adminID = secret.ID("TRADEPULSE_ADMIN_TOKEN_ID")
-	// roundsUnderLoad is how often each of the two secrets rotates.
-	roundsUnderLoad = 20
 	// briefly is lease and fence: each rotation lasts that long. A lease is renewed
 	// after each third, and confirms what a process accepts for one fence.
 	briefly = 3 * time.Second
 )
+
+// loadRounds is how often each of the two secrets rotates.
+var loadRounds = flag.Int("load.rounds", 8, "how often TestServicesUnderLoad rotates each of its two secrets")
 
 // underLoad runs the example with the same lease and fence.
 const underLoad = `
@@ -68,7 +70,7 @@ func TestServicesUnderLoad(t *testing.T) {
 			defer p.stop()
 			python, golang := startFastAPI(t, s), startGoService(t, s, nc)
 			load := startLoad(t, s.catalog(nc), python.url, golang.url)
-			s.rotateBoth(nc, roundsUnderLoad)
+			s.rotateBoth(nc, *loadRounds)
 			load.stop(t)
 			s.settled(nc)
 			python.same(t)
@@ -292,7 +294,7 @@ type load struct {
 }
 
 // pace is the pause between two requests of a caller.
-const pace = 5 * time.Millisecond
+const pace = 10 * time.Millisecond
 
 // startLoad calls each service from two sides: one caller takes the current
 // token for each request, the other keeps one for a second, past the rotation.
@@ -381,8 +383,8 @@ func (l *load) stop(t *testing.T) {
 	if len(l.failures) > 0 {
 		t.Errorf("%d requests failed", len(l.failures))
 	}
-	if len(l.values) < roundsUnderLoad {
-		t.Errorf("%d tokens were used in %d rotations", len(l.values), roundsUnderLoad)
+	if len(l.values) < *loadRounds {
+		t.Errorf("%d tokens were used in %d rotations", len(l.values), *loadRounds)
 	}
 }
 

@@ -4,4 +4,4 @@ package rotation
 
 // defaultSeeds is how many seeds TestSimulation runs. Under the race detector each
 // takes five times as long; the run without it has the others.
-const defaultSeeds = 1_000
+const defaultSeeds = 250
