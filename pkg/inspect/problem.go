@@ -53,9 +53,9 @@ func (s Secret) Problems() []Problem {
 	return out
 }
 
-// Name returns what to call the secret: its ID, else its path, else its store.
+// Name returns what to call the secret: its ID, else its path, else its store, else the log.
 func (s Secret) Name() string {
-	return cmp.Or(string(s.SecretID), s.Path, s.Store)
+	return cmp.Or(string(s.SecretID), s.Path, s.Store, "log")
 }
 
 func (s Secret) problem(sentence, remedy, command string) Problem {
@@ -71,6 +71,9 @@ func (s Secret) arg() string {
 }
 
 func (s Secret) unreadable() Problem {
+	if s.Store == "" {
+		return s.problem("secrets that a configuration listed once cannot be looked for: "+s.Error, "", "rotator status")
+	}
 	if s.Path == "" {
 		return s.problem("the secrets of the store "+s.Store+" cannot be listed: "+s.Error, "", "rotator status")
 	}

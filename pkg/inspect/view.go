@@ -17,6 +17,8 @@ import (
 type Bus interface {
 	Last(ctx context.Context, t events.Type, id secret.ID) (events.Announcement, error)
 	Timer(ctx context.Context, t events.Type, id secret.ID) (events.Timer, error)
+	RotatedKeys(ctx context.Context) (map[secret.Key]struct{}, error)
+	DiscoveredKeys(ctx context.Context) (map[secret.Key]struct{}, error)
 	Fleet(ctx context.Context, id secret.ID) (events.Fleet, error)
 	Reads(ctx context.Context, id secret.ID) (events.Reads, error)
 	Pause(ctx context.Context, id secret.ID) (events.Pause, error)
