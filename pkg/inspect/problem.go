@@ -71,7 +71,7 @@ func (s Secret) arg() string {
 }
 
 func (s Secret) unreadable() Problem {
-	if s.Store == "" {
+	if s.Store == "" && s.Path == "" {
 		return s.problem("secrets that a configuration listed once cannot be looked for: "+s.Error, "", "rotator status")
 	}
 	if s.Path == "" {
