@@ -9,6 +9,7 @@ import (
 	"github.com/tradepulse/rotator/pkg/catalog"
 	"github.com/tradepulse/rotator/pkg/events"
 	"github.com/tradepulse/rotator/pkg/secret"
+	"github.com/tradepulse/rotator/pkg/store"
 )
 
 // ListedOnce returns where the secrets were that the log knows, that are not in the
@@ -68,6 +69,9 @@ func (r *reading) once(ctx context.Context) []Secret {
 		bounded, cancel := context.WithTimeout(ctx, storeWait)
 		meta, err := r.Stores.Describe(bounded, spec.Store, spec.StorePath())
 		cancel()
+		if errors.Is(err, store.ErrUnavailable) || errors.Is(err, context.DeadlineExceeded) {
+			r.down[spec.Store] = err
+		}
 		if err == nil && len(meta.Versions) == 0 || errors.Is(err, secret.ErrNotFound) {
 			continue
 		}

@@ -93,3 +93,21 @@ func TestListedOnceKnowsTheCatalog(t *testing.T) {
 		t.Errorf("origin %s", e.Origin)
 	}
 }
+
+// TestAStoreThatIsDownIsAskedOnce for secrets that were listed once, too.
+func TestAStoreThatIsDownIsAskedOnce(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	s.in.Once = true
+	announce(t, s, "FIRST", "v1")
+	announce(t, s, "SECOND", "v1")
+	calls := 0
+	s.mem.Fault = func(string, string) error { calls++; return errDown }
+	all := s.secrets()
+	if len(all) != 2 || all[0].SecretID != "FIRST" || all[0].Error == "" || all[1].Path != "" || all[1].Error == "" { // the second stands for the store
+		t.Errorf("%+v", all)
+	}
+	if calls != 1 {
+		t.Errorf("%d calls, want 1", calls)
+	}
+}
