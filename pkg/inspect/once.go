@@ -18,12 +18,12 @@ import (
 //
 // A program of an earlier version announced no paths. A secret that was rotated by one last
 // is found only if its path in its store is its ID.
-func ListedOnce(ctx context.Context, bus Bus, c *catalog.Catalog) ([]secret.Spec, error) {
-	rotated, err := bus.RotatedKeys(ctx)
+func ListedOnce(ctx context.Context, log Log, c *catalog.Catalog) ([]secret.Spec, error) {
+	rotated, err := log.RotatedKeys(ctx)
 	if err != nil {
 		return nil, err
 	}
-	discovered, err := bus.DiscoveredKeys(ctx)
+	discovered, err := log.DiscoveredKeys(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -36,7 +36,7 @@ func ListedOnce(ctx context.Context, bus Bus, c *catalog.Catalog) ([]secret.Spec
 		if _, known := c.Lookup(id); known {
 			continue
 		}
-		last, err := bus.Last(ctx, events.TypeRotated, id)
+		last, err := log.Last(ctx, events.TypeRotated, id)
 		if errors.Is(err, events.ErrUntrusted) {
 			continue // nothing is known of where it is
 		}
