@@ -15,8 +15,8 @@ import (
 
 // Bus is what is read of the bus; *events.Bus is one.
 type Bus interface {
-	Timer(ctx context.Context, t events.Type, id secret.ID) (events.Timer, error)
 	Log
+	Timer(ctx context.Context, t events.Type, id secret.ID) (events.Timer, error)
 	Fleet(ctx context.Context, id secret.ID) (events.Fleet, error)
 	Reads(ctx context.Context, id secret.ID) (events.Reads, error)
 	Pause(ctx context.Context, id secret.ID) (events.Pause, error)
