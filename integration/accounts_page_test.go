@@ -18,5 +18,8 @@ func (a *accounts) pages(t *testing.T, s *site) {
 		if err != nil || len(all) != 1 || all[0].Error != "" || all[0].SafeToRevoke == nil {
 			t.Errorf("%s: %v, %+v", user, err, all)
 		}
+		if _, err := inspect.ListedOnce(t.Context(), in.Bus, managed); err != nil {
+			t.Errorf("%s looks for secrets that were listed once: %v", user, err)
+		}
 	}
 }

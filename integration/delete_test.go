@@ -9,10 +9,11 @@ import (
 )
 
 // TestDeleteASecret: one that is taken out of the configuration is deleted with all its
-// versions, its history stays, and one that is still listed is not deleted by mistake.
+// versions, its history stays, and one that is still listed is not deleted by mistake. Until
+// it is deleted, a node that was started since shows it, although its path is not its ID.
 func TestDeleteASecret(t *testing.T) {
 	t.Parallel()
-	const goes = "  - {id: api/old, store: main, ttl: 1h, create: true}\n"
+	const goes = "  - {id: api/old, path: kept/elsewhere, store: main, ttl: 1h, create: true}\n"
 	cfg, health := singleNode(t, "  - {id: api/key, store: main, ttl: 1h, create: true}\n"+goes)
 	node := start(t, "run", "--config", cfg)
 	ready(t, health)
@@ -31,9 +32,21 @@ func TestDeleteASecret(t *testing.T) {
 	shows(t, run(1, "delete", "api/old", "--yes"), "still runs a configuration that lists it", "'rotator reload'")
 	run(0, "reload")
 	shows(t, run(1, "delete", "api/old"), "2 versions", "nothing is known to use it", "--yes")
+	node.drain(t)
+	node = start(t, "run", "--config", cfg)
+	ready(t, health)
+	shows(t, run(0, "status"), "api/old", "removed", "the configuration lists it no longer")
+	shows(t, run(0, "list"), "api/old", "kept/elsewhere")
+	var page string
+	if err := get(t, "http://"+health+"/?format=json", &page); err != nil {
+		t.Fatal(err)
+	}
+	shows(t, page, `"secret_id": "api/old"`, "the configuration lists it no longer")
+	run(0, "get", "api/old")
+	shows(t, run(1, "delete", "api/old"), "kept/elsewhere in the store main has 2 versions")
 	run(0, "versions", "api/old")
 	run(2, "delete", "api/old", "--yes", "--force")
-	shows(t, run(0, "delete", "api/old", "--yes", "--reason", "the vendor is gone", "--ticket", "OPS-9"), "deleted api/old in the store main, with 2 versions")
+	shows(t, run(0, "delete", "api/old", "--yes", "--reason", "the vendor is gone", "--ticket", "OPS-9"), "deleted kept/elsewhere in the store main, with 2 versions")
 	shows(t, run(1, "get", "api/old"), "api/old")
 	shows(t, run(0, "history", "api/old"), "delete of version", "because the vendor is gone (OPS-9)", "replaces")
 	shows(t, run(1, "delete", "api/old", "--yes"), "api/old")

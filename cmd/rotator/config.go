@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"os"
 
 	"github.com/spf13/cobra"
 
@@ -67,7 +68,11 @@ func configValidateCommand(path *string) *cobra.Command {
 				if err != nil {
 					return err
 				}
-				problems, out.Secrets, out.Stores, out.Discovering = cfg.Warnings(), len(cfg.Secrets), len(cfg.Stores), len(found)
+				assumed := cfg.Assumed(file, os.LookupEnv)
+				for _, p := range assumed {
+					fmt.Fprintf(cmd.ErrOrStderr(), "warning: %s\n", p)
+				}
+				problems, out.Secrets, out.Stores, out.Discovering = append(cfg.Warnings(), assumed...), len(cfg.Secrets), len(cfg.Stores), len(found)
 			}
 			if !asJSON {
 				_, err = fmt.Fprintln(cmd.OutOrStdout(), out)

@@ -34,8 +34,7 @@ an instance is frozen after 20 s: the old version does not die, and the view say
 why, and what ends the wait. The keys do more: f freezes an instance, k kills one,
 b breaks a reload, c cuts the bus, w deploys an instance to the wrong environment.
 
-It ends on
-Ctrl-C, or by itself after --for. The exit code is 0 only when every rotation
+It ends on Ctrl-C, or by itself after --for. The exit code is 0 only when every rotation
 but the one in flight reached its service and every audit record verifies.`,
 		Example: `  rotator dev
   rotator dev --for 20s --json | tail -n 1`,
@@ -64,8 +63,7 @@ but the one in flight reached its service and every audit record verifies.`,
 					return jerr
 				}
 			} else if err == nil {
-				fmt.Fprintf(cmd.OutOrStdout(), "\n%d rotations, %d converged, %d retired, %d failed; reload p50 %.1f ms, p99 %.1f ms\n",
-					sum.Rotations, sum.Converged, sum.Retired, sum.Failed, sum.ReloadLatency.P50, sum.ReloadLatency.P99)
+				fmt.Fprintf(cmd.OutOrStdout(), "\n%s\n", sum)
 			}
 			return err
 		},

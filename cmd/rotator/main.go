@@ -59,5 +59,6 @@ Start with:
 		}
 	}
 	cmd.AddCommand(cli.VersionCommand(), cli.ReferenceCommand())
+	suggest(cmd)
 	return cmd
 }

@@ -182,6 +182,9 @@ func (e Event) validate() error {
 	if len(e.Data.Store)+len(e.Data.Incarnation) > maxText {
 		return errors.New("the store or the incarnation is too long")
 	}
+	if p := e.Data.Path; p != "" && secret.ID(p).Validate() != nil {
+		return errors.New("the path is not one")
+	}
 	if err := e.Data.Retry.validate(); err != nil {
 		return err
 	}

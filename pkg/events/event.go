@@ -74,8 +74,11 @@ type Event struct {
 // Data is the body of every event. A field that does not apply to a type is
 // left out.
 type Data struct {
-	SecretID          secret.ID        `json:"secret_id,omitempty"`
-	Store             string           `json:"store,omitempty"`
+	SecretID secret.ID `json:"secret_id,omitempty"`
+	Store    string    `json:"store,omitempty"`
+	// Path is present in a TypeRotated about a secret whose path in its store is not its
+	// ID, so that it is found when no configuration lists it any more.
+	Path              string           `json:"path,omitempty"`
 	VersionID         secret.VersionID `json:"version_id,omitempty"`
 	PreviousVersionID secret.VersionID `json:"previous_version_id,omitempty"`
 	// Incarnation tells the secret from one that was deleted before, whose versions

@@ -220,17 +220,32 @@ var remedies = map[events.BlockReason]string{
 	events.BlockFleet:         "check the connection of the fleet %s to the bus, and ROTATOR_FLEET of its instances",
 }
 
+// endsByItself reports whether a blocker ends at a known time, and its users are safe
+// then: a fence or the run of a job, and not a consumer that counts as moved unproven.
+func endsByItself(b events.Blocker) bool {
+	return !b.Until.IsZero() && b.Reason != events.BlockUnconfirmed
+}
+
+// nothingToDo says when a blocker ends that nothing has to be done about.
+func nothingToDo(b events.Blocker) string {
+	out := fmt.Sprintf("nothing has to be done: %s ends by itself at %s at the latest", who(b), stamp(b.Until))
+	if b.Instance == "" {
+		return out
+	}
+	return fmt.Sprintf("%s; only if its process is gone for certain and you cannot wait: rotator forget %s --reason TEXT", out, Quote(who(b)))
+}
+
 // remedy says what ends what one blocker blocks.
 func remedy(s Secret, b events.Blocker) string {
+	if endsByItself(b) {
+		return nothingToDo(b)
+	}
 	switch b.Reason {
 	case events.BlockFailed:
 		return fmt.Sprintf("read the log of %s, which cannot load the version, and mend it; to go back: rotator rollback %s --reason TEXT", b.Service, s.SecretID)
 	case events.BlockNoSubscriber:
 		return "list the users of the secret under services: or consumers:, or set no_subscribers"
 	case events.BlockSilent:
-		if !b.Until.IsZero() {
-			return fmt.Sprintf("nothing: %s/%s ends by itself at %s at the latest", b.Service, b.Instance, stamp(b.Until))
-		}
 		return fmt.Sprintf("restore the connection of %s/%s, or, if its process is gone: rotator forget %[1]s/%[2]s --reason TEXT", b.Service, b.Instance)
 	case events.BlockUnconfirmed:
 		return fmt.Sprintf("bring %s to the version, then: rotator confirm %s --consumer %[1]s --version %[3]s", b.Service, s.SecretID, s.VersionID)

@@ -29,14 +29,18 @@ type Inspector struct {
 	// Shapes has the current values read, to find the rotations that will be refused;
 	// see [Shape].
 	Shapes bool
+	// Once has the secrets shown that the log knows and that no configuration lists any
+	// more, see [ListedOnce]. It needs a Bus.
+	Once bool
 	// Announced shows each configured secret as the bus announced it last, and asks no
 	// store. It is for programs without stores, and needs a Bus.
 	Announced bool
 }
 
 // Secrets returns the secrets with the given IDs, in that order. Without any it
-// returns all: the configured ones in the order of their IDs, then those that are
-// discovered in each store, in the order of their paths.
+// returns all: the configured ones in the order of their IDs, then those that a
+// configuration listed once, then those that are discovered in each store, in the order
+// of their paths.
 //
 // What cannot be read of one secret is in its Error. An ID that is neither
 // configured nor discovered is an error that wraps [catalog.ErrUnknownSecret].
@@ -85,6 +89,7 @@ func (r *reading) all(ctx context.Context) []Secret {
 	if r.Announced {
 		return out
 	}
+	out = append(out, r.once(ctx)...)
 	for _, st := range r.Stores.All() {
 		if r.Catalog.Discovery(st.Name()) != nil {
 			out = append(out, r.discovered(ctx, st)...)

@@ -53,9 +53,9 @@ func (s Secret) Problems() []Problem {
 	return out
 }
 
-// Name returns what to call the secret: its ID, else its path, else its store.
+// Name returns what to call the secret: its ID, else its path, else its store, else the log.
 func (s Secret) Name() string {
-	return cmp.Or(string(s.SecretID), s.Path, s.Store)
+	return cmp.Or(string(s.SecretID), s.Path, s.Store, "log")
 }
 
 func (s Secret) problem(sentence, remedy, command string) Problem {
@@ -71,6 +71,9 @@ func (s Secret) arg() string {
 }
 
 func (s Secret) unreadable() Problem {
+	if s.Store == "" && s.Path == "" {
+		return s.problem("secrets that a configuration listed once cannot be looked for: "+s.Error, "", "rotator status")
+	}
 	if s.Path == "" {
 		return s.problem("the secrets of the store "+s.Store+" cannot be listed: "+s.Error, "", "rotator status")
 	}
@@ -105,7 +108,7 @@ func (s Secret) last() string {
 }
 
 // stalled returns the problem of a rollout that does not move on, with the command for what
-// blocks it first.
+// blocks it first. What ends by itself comes last.
 func (s Secret) stalled(sentence string, blocking []events.Blocker) Problem {
 	p := s.problem(sentence, "", "rotator status "+s.arg())
 	if s.Timeline != nil {
@@ -114,7 +117,7 @@ func (s Secret) stalled(sentence string, blocking []events.Blocker) Problem {
 	if len(blocking) == 0 {
 		return p
 	}
-	b := blocking[0]
+	b := blocking[max(0, slices.IndexFunc(blocking, func(b events.Blocker) bool { return b.Until.IsZero() }))]
 	p.Sentence += ": it waits for " + Blocked(b)
 	if more := len(blocking) - 1; more > 0 {
 		p.Sentence += fmt.Sprintf(", and %d more", more)
@@ -123,8 +126,11 @@ func (s Secret) stalled(sentence string, blocking []events.Blocker) Problem {
 	return p
 }
 
-// unblock returns the command that ends a blocker, "" where none does.
+// unblock returns the command that ends a blocker, "" where none does or none has to.
 func (s Secret) unblock(b events.Blocker) string {
+	if endsByItself(b) {
+		return ""
+	}
 	switch b.Reason {
 	case events.BlockSilent:
 		return fmt.Sprintf("rotator forget %s --reason 'HOW YOU KNOW'", Quote(who(b)))

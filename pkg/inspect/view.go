@@ -15,13 +15,20 @@ import (
 
 // Bus is what is read of the bus; *events.Bus is one.
 type Bus interface {
-	Last(ctx context.Context, t events.Type, id secret.ID) (events.Announcement, error)
+	Log
 	Timer(ctx context.Context, t events.Type, id secret.ID) (events.Timer, error)
 	Fleet(ctx context.Context, id secret.ID) (events.Fleet, error)
 	Reads(ctx context.Context, id secret.ID) (events.Reads, error)
 	Pause(ctx context.Context, id secret.ID) (events.Pause, error)
 	LastRetirement(ctx context.Context, id secret.ID) (events.Receipt, bool, error)
 	Confirmations(ctx context.Context, id secret.ID, consumers []secret.Consumer) (map[string]events.Confirmed, error)
+}
+
+// Log is what is read of the log of events; *events.Bus is one.
+type Log interface {
+	RotatedKeys(ctx context.Context) (map[secret.Key]struct{}, error)
+	DiscoveredKeys(ctx context.Context) (map[secret.Key]struct{}, error)
+	Last(ctx context.Context, t events.Type, id secret.ID) (events.Announcement, error)
 }
 
 // View shows secrets by what the bus says of them.

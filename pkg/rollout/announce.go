@@ -20,8 +20,12 @@ func Unannounced(m secret.Metadata, last events.Data) bool {
 func Announcement(source string, at time.Time, s secret.Spec, m secret.Metadata, why events.Reason) events.Event {
 	cur := m.Current()
 	prev, _ := m.At(secret.StagePrevious)
+	path := s.StorePath()
+	if path == string(s.ID) {
+		path = ""
+	}
 	return events.Rotated(source, at, events.Data{
-		SecretID: s.ID, Store: s.Store, VersionID: cur.ID, PreviousVersionID: prev.ID,
+		SecretID: s.ID, Store: s.Store, Path: path, VersionID: cur.ID, PreviousVersionID: prev.ID,
 		Reason: why, NotAfter: s.NotAfter(m, cur), RotationID: cur.Token,
 	})
 }

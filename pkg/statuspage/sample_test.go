@@ -14,9 +14,10 @@ import (
 // sample returns secrets in every state that the page knows, seen from now.
 func sample(now time.Time) []inspect.Secret {
 	ago := func(d time.Duration) time.Time { return now.Add(-d) }
-	silent := events.Blocker{Service: "orders-api", Instance: "orders-api-7f3", VersionID: "0f31c2aa", Reason: events.BlockSilent, Until: now.Add(40 * time.Minute)}
+	silent := events.Blocker{Service: "orders-api", Instance: "orders-api-7f3", VersionID: "0f31c2aa", Reason: events.BlockSilent}
 	failed := events.Blocker{Service: "billing", Instance: "billing-2", VersionID: "0f31c2aa", Reason: events.BlockFailed, Detail: "connect: password authentication failed"}
 	older := events.Blocker{Service: "audit-api", Instance: "audit-1", VersionID: "77b1", Reason: events.BlockOldVersion}
+	fenced := events.Blocker{Service: "audit-api", Instance: "audit-2", VersionID: "77b1", Reason: events.BlockSilent, Until: now.Add(40 * time.Minute)}
 	return []inspect.Secret{
 		{
 			SecretID: "ORDERS_DB", Store: "vault", Path: "orders/db", VersionID: "9d4e11b0", Previous: "0f31c2aa", CreatedAt: ago(3 * time.Hour), NotAfter: now.Add(20 * time.Hour), RotateAt: now.Add(18 * time.Hour),
@@ -26,7 +27,7 @@ func sample(now time.Time) []inspect.Secret {
 		},
 		{
 			SecretID: "AUDIT_KEY", Store: "vault", Path: "audit/key", VersionID: "b7715c02", Previous: "77b1", CreatedAt: ago(9 * time.Minute), NotAfter: now.Add(24 * 29 * time.Hour), RotateAt: now.Add(24 * 25 * time.Hour),
-			Reason: scheduler.ReasonScheduled, Message: "in 25 d", Rollout: events.RolloutRolling, Applied: 2, Blocking: []events.Blocker{older}, Services: []string{"audit-api"},
+			Reason: scheduler.ReasonScheduled, Message: "in 25 d", Rollout: events.RolloutRolling, Applied: 2, Blocking: []events.Blocker{older, fenced}, Services: []string{"audit-api"},
 			Timeline:     &inspect.Timeline{AnnouncedAt: ago(8 * time.Minute), Since: ago(8 * time.Minute)},
 			SafeToRevoke: &rollout.SafeToRevoke{Answer: rollout.AnswerNo, Because: "audit-api/audit-1 runs_other_version"},
 		},

@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/signal"
 	"runtime/debug"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -124,19 +125,35 @@ func given(n int) string {
 // Group makes of cmd a command that only has others below it: alone it shows its
 // help, and a name that it does not have is an error that offers those it has.
 func Group(cmd *cobra.Command) *cobra.Command {
-	cmd.SuggestionsMinimumDistance = 2
 	cmd.Args = func(cmd *cobra.Command, args []string) error {
 		if len(args) == 0 {
 			return nil
 		}
 		err := fmt.Errorf("unknown command %q for %q", args[0], cmd.CommandPath())
-		if like := cmd.SuggestionsFor(args[0]); len(like) > 0 {
+		if like := likely(cmd, args[0]); len(like) > 0 {
 			err = fmt.Errorf("%w; did you mean %s?", err, strings.Join(like, " or "))
 		}
 		return UsageError{err}
 	}
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error { return cmd.Help() }
 	return cmd
+}
+
+// likely returns the commands below cmd that may be meant by a word: those that other
+// tools call so, else those that are written alike. A word of three letters is like one
+// of which a letter differs.
+func likely(cmd *cobra.Command, word string) []string {
+	var out []string
+	for _, c := range cmd.Commands() {
+		if slices.Contains(c.SuggestFor, strings.ToLower(word)) {
+			out = append(out, c.Name())
+		}
+	}
+	if len(out) > 0 {
+		return out
+	}
+	cmd.SuggestionsMinimumDistance = min(2, max(1, len(word)/2))
+	return cmd.SuggestionsFor(word)
 }
 
 // ConfigFlag adds --config to a command and returns where it will be.

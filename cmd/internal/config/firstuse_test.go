@@ -55,3 +55,41 @@ agent: {service: SERVICE, files: [{id: orders/db-password, path: /run/orders/db}
 		})
 	}
 }
+
+// TestAStoreThatNothingPlaces is at the default of its client, and validate says so.
+func TestAStoreThatNothingPlaces(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		text, variable string
+		want           bool
+	}{
+		"nowhere":       {"stores: {v: {type: vault}}\n", "", true},
+		"a variable":    {"stores: {v: {type: vault}}\n", "VAULT_ADDR", false},
+		"OpenBao's":     {"stores: {v: {type: vault}}\n", "BAO_ADDR", false},
+		"an address":    {"stores: {v: {type: vault, address: 'https://vault.example:8200'}}\n", "", false},
+		"another store": {"stores: {v: {type: env}}\n", "", false},
+	} {
+		cfg, err := config.Parse([]byte(c.text), "test.yaml", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := cfg.Assumed("test.yaml", func(name string) (string, bool) {
+			if name != c.variable {
+				return "", false
+			}
+			return "https://vault.example:8200", true
+		})
+		if len(got) > 0 != c.want || c.want && !strings.Contains(got[0].String(), "test.yaml: stores.v: it has no address, and BAO_ADDR and VAULT_ADDR are not set here, so it is https://127.0.0.1:8200; set address") {
+			t.Errorf("%s: %v", name, got)
+		}
+	}
+}
+
+// TestAWordThatIsWantedIsListed also where the value is of another type.
+func TestAWordThatIsWantedIsListed(t *testing.T) {
+	t.Parallel()
+	_, err := config.Parse([]byte("stores: {main: {type: natskv}}\nsecrets: [{id: a, no_subscribers: true}]\n"), "test.yaml", nil)
+	if err == nil || !strings.Contains(err.Error(), "secrets[0].no_subscribers: want text, got true or false; use one of hold, retire-after-grace") {
+		t.Error(err)
+	}
+}

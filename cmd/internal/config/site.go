@@ -19,8 +19,7 @@ type sited interface {
 }
 
 func (o *Vault) server(lookup func(string) (string, bool)) string {
-	address := cmp.Or(o.Address, variable(lookup, "BAO_ADDR", "VAULT_ADDR"))
-	address = strings.Replace(strings.ToLower(strings.TrimRight(address, "/")), "//localhost", "//127.0.0.1", 1)
+	address := strings.Replace(strings.ToLower(strings.TrimRight(o.address(lookup), "/")), "//localhost", "//127.0.0.1", 1)
 	namespace := cmp.Or(o.Namespace, variable(lookup, "BAO_NAMESPACE", "VAULT_NAMESPACE"))
 	return strings.Join([]string{o.Type(), address, strings.Trim(namespace, "/"), strings.Trim(o.Mount, "/")}, " ")
 }

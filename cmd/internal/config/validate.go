@@ -123,6 +123,9 @@ func (s *schema) wrongType(location string, n *node, k *kind.Type) (message, rem
 	if slices.Contains(k.Want, "string") && n.shape == scalar {
 		format, _ := s.at(location)["format"].(string)
 		remedy = cmp.Or(s.remedies[format], "write it in quotes")
+		if enum, ok := s.at(location)["enum"].([]any); ok {
+			remedy = "use one of " + list(texts(enum))
+		}
 	}
 	return message, remedy
 }

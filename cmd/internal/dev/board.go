@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/tradepulse/rotator/cmd/internal/cli"
 	"github.com/tradepulse/rotator/pkg/events"
 	"github.com/tradepulse/rotator/pkg/inspect"
 	"github.com/tradepulse/rotator/pkg/secret"
@@ -17,8 +18,10 @@ import (
 // Summary is what happened during a run, counted from events, notifications
 // and the records of what services use. It is the object that --json prints last.
 type Summary struct {
-	// Rotations is how many new versions workers announced.
+	// Rotations is how many new versions workers announced, and First how many of them
+	// were the first of their secrets and replaced none.
 	Rotations int `json:"rotations"`
+	First     int `json:"first_versions"`
 	// NearExpiry is how many near-expiry events workers took.
 	NearExpiry int `json:"near_expiry"`
 	// Rotated is how many secret.rotated events are in the log.
@@ -37,10 +40,23 @@ type Summary struct {
 	ReloadLatency Latency `json:"reload_latency_ms"`
 }
 
-// Latency holds percentiles in milliseconds.
+// Latency holds percentiles in milliseconds, nil before there was anything to measure.
 type Latency struct {
-	P50 float64 `json:"p50"`
-	P99 float64 `json:"p99"`
+	P50 *float64 `json:"p50"`
+	P99 *float64 `json:"p99"`
+}
+
+// String returns two lines.
+func (s Summary) String() string {
+	return fmt.Sprintf("%s, %s, %d converged, %d retired, %d failed\nreload %s",
+		cli.Count(s.First, "first version"), cli.Count(s.Rotations-s.First, "rotation"), s.Converged, s.Retired, s.Failed, s.ReloadLatency)
+}
+
+func (l Latency) String() string {
+	if l.P50 == nil || l.P99 == nil {
+		return "–"
+	}
+	return fmt.Sprintf("p50 %.1f ms, p99 %.1f ms", *l.P50, *l.P99)
 }
 
 // maxLines bounds the events that the board remembers for the view.
@@ -111,10 +127,13 @@ func (b *board) logged(e events.Event) {
 		b.sum.Rotated++
 		if e.Source == workerSource {
 			b.sum.Rotations++
+			if e.Data.PreviousVersionID == "" {
+				b.sum.First++
+			}
 		}
 		r.version, r.previous, r.since, r.rollout = e.Data.VersionID, e.Data.PreviousVersionID, e.Time, events.RolloutRolling
 		r.announced = append(r.announced, r.version)
-		b.say("secret.rotated", r.id, "%s → %s (%s)", short(r.previous), short(r.version), e.Data.Reason)
+		b.say("secret.rotated", r.id, "%s", rotated(e.Data))
 		for _, u := range r.instances {
 			b.measure(r, u)
 		}
@@ -125,6 +144,13 @@ func (b *board) logged(e events.Event) {
 		b.say("secret.rotation_failed", r.id, "%s: %s", e.Data.Failure.Code, e.Data.Failure.Message)
 	default:
 	}
+}
+
+func rotated(d events.Data) string {
+	if d.PreviousVersionID == "" {
+		return short(d.VersionID) + " is the first version"
+	}
+	return fmt.Sprintf("%s → %s (%s)", short(d.PreviousVersionID), short(d.VersionID), d.Reason)
 }
 
 func (b *board) rolledOut(r *row, e events.Event) {
@@ -274,14 +300,15 @@ func (b *board) rows() []*row {
 }
 
 // percentile returns the nearest-rank percentile of d in milliseconds, with
-// three decimals; 0 when there is nothing.
-func percentile(d []time.Duration, p float64) float64 {
+// three decimals; nil when there is nothing.
+func percentile(d []time.Duration, p float64) *float64 {
 	if len(d) == 0 {
-		return 0
+		return nil
 	}
 	s := slices.Sorted(slices.Values(d))
 	i := int(math.Ceil(p*float64(len(s)))) - 1
-	return float64(s[max(i, 0)].Microseconds()) / 1000
+	out := float64(s[max(i, 0)].Microseconds()) / 1000
+	return &out
 }
 
 // short returns the first characters of a version id, enough to tell two apart

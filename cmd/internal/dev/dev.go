@@ -230,6 +230,9 @@ func (n *node) run(ctx context.Context) (Summary, error) {
 	if err == nil {
 		err = n.verify(context.WithoutCancel(ctx))
 	}
+	if n.o.Terminal { // the view is gone, and with it what happened last
+		fmt.Fprint(n.o.Out, n.board.last(12))
+	}
 	return n.board.summary(), err
 }
 

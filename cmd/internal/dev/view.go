@@ -22,7 +22,7 @@ var (
 	bold  = lipgloss.NewStyle().Bold(true)
 	faint = lipgloss.NewStyle().Faint(true)
 	good  = lipgloss.NewStyle().Foreground(lipgloss.ANSIColor(2))
-	warn  = lipgloss.NewStyle().Foreground(lipgloss.ANSIColor(3))
+	warn  = lipgloss.NewStyle().Foreground(lipgloss.ANSIColor(5)) // yellow cannot be read on white
 	bad   = lipgloss.NewStyle().Foreground(lipgloss.ANSIColor(1))
 )
 
@@ -58,24 +58,30 @@ func (m model) Update(msg tea.Msg) (tea.Model, tea.Cmd) {
 
 func (m model) View() string { return m.b.render(time.Now(), m.width, m.height) }
 
+// headLines is how many lines are above the secrets, and leastLines how many events are
+// below them at least.
+const headLines, leastLines = 5, 3
+
 // render draws the board for a terminal of the given size; 0 means 80 × 40.
 func (b *board) render(now time.Time, width, height int) string {
 	width, height = cmp.Or(width, lineWidth), cmp.Or(height, 40)
 	s := b.summary()
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	counts, reload, _ := strings.Cut(s.String(), "\n")
 	out := []string{
 		bold.Render("rotator dev") + faint.Render("   everything in this process · q or Ctrl-C ends it"),
 		faint.Render("f freeze one  k kill one  b break a reload  c cut the bus  w wrong environment"),
-		fmt.Sprintf("rotations %d  converged %d  retired %d  failed %d  reload p50 %.1f ms p99 %.1f ms",
-			s.Rotations, s.Converged, s.Retired, s.Failed, s.ReloadLatency.P50, s.ReloadLatency.P99),
+		counts,
+		reload,
 		"",
 	}
 	for _, r := range b.rows() {
 		out = append(out, r.render(now)...)
 		out = append(out, "")
 	}
-	room := max(height-len(out)-1, 3)
+	out = out[:max(min(len(out), height-1-leastLines), headLines)] // a low terminal shows what happens, not every instance
+	room := max(height-len(out)-1, leastLines)
 	var lines []string
 	for _, l := range b.lines[max(len(b.lines)-room, 0):] {
 		lines = append(lines, l.styled(width)...)
@@ -125,7 +131,15 @@ func (r *row) next(now time.Time) string {
 func (r *row) progress() string {
 	switch r.rollout {
 	case events.RolloutConverged, events.RolloutDraining, events.RolloutRetired:
-		return good.Render(string(r.rollout)) + faint.Render("  previous "+short(r.previous))
+		state := good.Render("on every instance")
+		switch {
+		case r.previous == "":
+			return state
+		case r.rollout == events.RolloutConverged:
+			return state + faint.Render("  previous "+short(r.previous)+" kept")
+		default:
+			return state + faint.Render("  previous "+short(r.previous)+" "+string(r.rollout))
+		}
 	case events.RolloutStalled:
 		return bad.Render(string(r.rollout))
 	default:
@@ -143,6 +157,17 @@ func seconds(d time.Duration, unknown bool) string {
 // lineWidth is how wide a line is at most where no terminal says otherwise.
 const lineWidth = 80
 
+// last returns the last lines of the board, as a pipe shows them.
+func (b *board) last(n int) string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	var out strings.Builder
+	for _, l := range b.lines[max(len(b.lines)-n, 0):] {
+		out.WriteString(strings.Join(l.wrapped(lineWidth), "\n") + "\n")
+	}
+	return out.String()
+}
+
 // verb is the last part of what happened: rotated, converged, failed.
 func (l line) verb() string { return l.kind[strings.LastIndexByte(l.kind, '.')+1:] }
 
@@ -152,11 +177,15 @@ func (l line) name() string {
 }
 
 // wrapped returns the line in pieces of at most width columns. The time and the verb
-// are whole in the first piece; what follows is below the text.
+// are whole in the first piece; what follows is below the text, or indented where little
+// room is left beside them.
 func (l line) wrapped(width int) []string {
 	head := fmt.Sprintf("%s  %-15s  %-5s  ", l.at.Format("15:04:05"), l.verb(), l.name())
-	room := max(width-len(head), 10)
 	var out []string
+	if width-len(head) < 30 {
+		out, head = []string{strings.TrimRight(head, " ")}, "  "
+	}
+	room := max(width-len(head), 10)
 	row := ""
 	for word := range strings.FieldsSeq(l.text) {
 		if row != "" && len([]rune(row))+1+len([]rune(word)) > room {

@@ -155,6 +155,22 @@ func TestEachFaultIsNamedFirst(t *testing.T) {
 	}
 }
 
+// TestASilentInstanceThatRefuses ends by itself, so nothing has to be done about it.
+func TestASilentInstanceThatRefuses(t *testing.T) {
+	t.Parallel()
+	f := healthy()
+	lost(&f, events.PastFenceRefuse)
+	for _, d := range Diagnose(f) {
+		if d.Code == CodeSilent {
+			if d.Severity != secret.SeverityWarning || !strings.Contains(d.Message, "it refuses them after its fence, so nothing has to be done") {
+				t.Errorf("%+v", d.Finding)
+			}
+			return
+		}
+	}
+	t.Errorf("it is not found: %+v", Diagnose(f))
+}
+
 // TestAFullStreamOfUsesNamesWhoFillsIt: also by records that are not understood.
 func TestAFullStreamOfUsesNamesWhoFillsIt(t *testing.T) {
 	t.Parallel()

@@ -57,7 +57,7 @@ func silent(f Facts) []Finding {
 			out = append(out, broken(CodeSilent, p.String(), evidence+"; it may use them for ever: make sure that its process is gone", remedy))
 			continue
 		}
-		out = append(out, doubtful(CodeSilent, p.String(), evidence+"; it refuses them after its fence", remedy))
+		out = append(out, doubtful(CodeSilent, p.String(), evidence+"; it refuses them after its fence, so nothing has to be done: forget it only if its process is gone for certain and you cannot wait", remedy))
 	}
 	return out
 }

@@ -35,6 +35,7 @@ func export(t *testing.T, n int) (dir string, signer *events.Signer, m evidence.
 	t.Helper()
 	srv := eventstest.NewServer(t)
 	bus := srv.NewBus(events.StreamOptions{})
+	begin := time.Now()
 	var work sync.WaitGroup
 	for s := range min(spread, n) {
 		work.Go(func() {
@@ -46,6 +47,7 @@ func export(t *testing.T, n int) (dir string, signer *events.Signer, m evidence.
 		})
 	}
 	work.Wait()
+	t.Logf("%d records made in %s", n, time.Since(begin).Round(time.Millisecond))
 	act := events.Act{SecretID: name(0), Kind: events.ActRead, VersionID: "v1", By: "ada", Reason: "=cmd()", Ticket: "INC-7", At: time.Now()}
 	frozen := events.Act{SecretID: name(0), Kind: events.ActRotate, By: "ada", Reason: "an audit", Freeze: "year-end", At: time.Now()}
 	fixed := events.Act{Subject: "consumer ROTATED/left", Kind: events.ActFix, By: "ada", Reason: "orphaned", At: time.Now()}
@@ -63,13 +65,14 @@ func export(t *testing.T, n int) (dir string, signer *events.Signer, m evidence.
 	if err := bus.Publish(t.Context(), failed); err != nil {
 		t.Fatal(err)
 	}
-	dir = filepath.Join(t.TempDir(), "evidence")
+	dir, begin = filepath.Join(t.TempDir(), "evidence"), time.Now()
 	m, err := evidence.Write(t.Context(), bus, population(), evidence.Options{
 		Dir: dir, From: time.Now().Add(-time.Hour), To: time.Now().Add(time.Hour), Seed: "7", SampleSize: 25, Program: "test", By: "ada",
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
+	t.Logf("written in %s", time.Since(begin).Round(time.Millisecond))
 	return dir, srv.Signer, m
 }
 
@@ -134,9 +137,11 @@ func TestEvidence(t *testing.T) {
 	if m.Counts != want {
 		t.Errorf("counts %+v, want %+v", m.Counts, want)
 	}
+	begin := time.Now()
 	if r := verify(t, dir, signer.Public()); !r.Valid {
 		t.Fatalf("not valid: %+v", r.Problems)
 	}
+	t.Logf("verified in %s", time.Since(begin).Round(time.Millisecond))
 	for file, rows := range map[string]int{"population.csv": spread, "rotations.csv": *rotations, "exceptions.csv": 4, "coverage.csv": spread, "sample.csv": 25} {
 		if got := len(table(t, dir, file)) - 1; got != rows {
 			t.Errorf("%s has %d rows, want %d", file, got, rows)

@@ -21,10 +21,11 @@ const runtimeAPI = "AWS_LAMBDA_RUNTIME_API"
 var ErrNotLambda = errors.New(runtimeAPI + " is not set: only the Lambda runtime starts this command")
 
 // Starts reports whether the Lambda runtime starts the program, which it does
-// without arguments.
+// without arguments. A program of the name that the runtime wants is meant for it, and
+// fails elsewhere.
 func Starts(args []string, lookup func(string) (string, bool)) bool {
 	_, ok := lookup(runtimeAPI)
-	return ok && len(args) == 1
+	return len(args) == 1 && (ok || filepath.Base(args[0]) == "bootstrap")
 }
 
 // Serve serves the Lambda runtime until ctx ends. Without a path the

@@ -116,7 +116,7 @@ func (n *node) work(ctx context.Context) error {
 		return errors.Join(err, parts.Close())
 	}
 	n.ready.set(monitor)
-	n.page.Show(&inspect.Inspector{Catalog: parts.Catalog, Stores: parts.Stores, Bus: parts.Bus, Readers: wire.KnownReaders(n.cfg)})
+	n.page.Show(&inspect.Inspector{Catalog: parts.Catalog, Stores: parts.Stores, Bus: parts.Bus, Readers: wire.KnownReaders(n.cfg), Once: true})
 	n.connect(parts)
 	n.log.LogAttrs(ctx, slog.LevelInfo, "rotator.started", slog.String("version", cli.Version()), slog.String("roles", strings.Join(n.roles, ",")),
 		slog.Int("secrets", len(parts.Specs())), slog.Bool("single_node", n.cfg.SingleNode()))

@@ -71,6 +71,9 @@ func (o *Operator) Delete(ctx context.Context, id secret.ID, del Deletion) (Dele
 	for _, a := range answers {
 		keep(p.Catalog, a)
 	}
+	if err := listedOnce(ctx, p); err != nil {
+		return Deleted{}, err
+	}
 	at, against, err := toDelete(ctx, p, id, del.Store)
 	if err != nil && at.store != nil && del.Yes { // what an interrupted deletion has left
 		err = errors.Join(err, at.store.Delete(ctx, at.spec.StorePath(), ""))

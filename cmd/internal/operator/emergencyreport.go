@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/tradepulse/rotator/pkg/events"
+	"github.com/tradepulse/rotator/pkg/inspect"
 	"github.com/tradepulse/rotator/pkg/secret"
 )
 
@@ -160,7 +161,7 @@ func waitsFor(d events.Data, v secret.VersionID) string {
 	}
 	out := fmt.Sprintf("the rollout of version %s is %s", v, d.Rollout.State)
 	if n := d.Rollout.BlockingTotal; n > 0 && len(d.Rollout.Blocking) > 0 {
-		out += fmt.Sprintf(", waits for %d, first %s", n, d.Rollout.Blocking[0])
+		out += fmt.Sprintf(", waits for %d, first %s", n, inspect.Blocked(d.Rollout.Blocking[0]))
 	}
 	return out
 }
@@ -204,7 +205,7 @@ func (i *Leaked) line() string {
 	if len(i.Broken) > 0 {
 		broken := make([]string, len(i.Broken))
 		for n, b := range i.Broken {
-			broken[n] = b.String()
+			broken[n] = inspect.Blocked(b)
 		}
 		out += "; not waited for: " + strings.Join(broken, ", ")
 	}

@@ -125,6 +125,9 @@ func within[T any](ctx context.Context, o *Operator, bus bool, open func(context
 	if err == nil || errors.Is(err, store.ErrAccessDenied) { // something was reached, and refused
 		return opened, err
 	}
+	if errors.Is(err, nats.ErrAuthorization) || errors.Is(err, nats.ErrAuthExpired) || errors.Is(err, nats.ErrAuthRevoked) {
+		return opened, fmt.Errorf("%w; the server runs and refuses this user: see nats.credentials", err)
+	}
 	if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, nats.ErrNoServers) {
 		return opened, fmt.Errorf("%w; is 'rotator run' running?", err)
 	}

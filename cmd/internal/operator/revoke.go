@@ -9,6 +9,7 @@ import (
 
 	"github.com/tradepulse/rotator/cmd/internal/wire"
 	"github.com/tradepulse/rotator/pkg/events"
+	"github.com/tradepulse/rotator/pkg/inspect"
 	"github.com/tradepulse/rotator/pkg/rollout"
 	"github.com/tradepulse/rotator/pkg/secret"
 	"github.com/tradepulse/rotator/pkg/target"
@@ -36,7 +37,7 @@ func (r Revoked) String() string {
 func (r Revoked) Who() string {
 	var who []string
 	for _, b := range r.Breaks {
-		who = append(who, b.String())
+		who = append(who, inspect.Blocked(b))
 	}
 	if r.Unknown != "" {
 		who = append(who, r.Unknown)

@@ -8,6 +8,7 @@ import (
 
 	"github.com/tradepulse/rotator/cmd/internal/wire"
 	"github.com/tradepulse/rotator/pkg/events"
+	"github.com/tradepulse/rotator/pkg/inspect"
 	"github.com/tradepulse/rotator/pkg/rollout"
 	"github.com/tradepulse/rotator/pkg/secret"
 )
@@ -52,13 +53,13 @@ func riskOf(ctx context.Context, p *wire.Parts, spec secret.Spec) (Risk, error) 
 // lines says a risk, a line for each of those concerned.
 func (r Risk) lines() (breaks, holds []string) {
 	for _, b := range r.Breaks {
-		breaks = append(breaks, b.String())
+		breaks = append(breaks, inspect.Blocked(b))
 	}
 	if len(r.Unjoined) > 0 {
 		breaks = append(breaks, "an instance of "+strings.Join(slices.Clone(r.Unjoined), ", ")+" that starts meanwhile without the bus")
 	}
 	for _, b := range r.Holds {
-		holds = append(holds, b.String())
+		holds = append(holds, inspect.Blocked(b))
 	}
 	if r.Unknown != "" {
 		holds = append(holds, r.Unknown)
