@@ -20,7 +20,8 @@ import (
 //
 // A user without a presence has a zero RenewedAt and a Problem. Instances with an
 // older client are users without an incarnation, and accept every version; they
-// are known while their lease lasts.
+// are known while their lease lasts. One whose report was not understood is a user of
+// every secret.
 func (b *Bus) Fleet(ctx context.Context, id secret.ID) (Fleet, error) {
 	if err := id.Validate(); err != nil {
 		return Fleet{}, fmt.Errorf("read the fleet: %w", err)
@@ -58,6 +59,9 @@ func (b *Bus) readUsers(ctx context.Context, f *Fleet) error {
 			f.Users = append(f.Users, u)
 		}
 	})
+	if err == nil {
+		err = b.readUnread(ctx, s, f)
+	}
 	if err != nil {
 		return err
 	}
@@ -137,6 +141,7 @@ func (b *Bus) readOlderUsers(ctx context.Context, f *Fleet) error {
 		u := User{UsedAt: rec.at, RenewedAt: rec.at, Problem: r.Problem, Presence: Presence{Service: r.Service, Instance: r.Instance, StartedAt: r.StartedAt, At: r.At}}
 		u.Presence.Lease = 1 + max(0, int(f.At.Sub(rec.at)/time.Second))
 		u.Use = Use{Running: Running{SecretID: f.SecretID}, Service: r.Service, Instance: r.Instance, PastFence: PastFenceServe, Joined: true}
+		f.Users = slices.DeleteFunc(f.Users, func(other User) bool { return other.Problem == unreadProblem && u.recorded(other) })
 		if r.Problem != "" {
 			f.Users = append(f.Users, u)
 			return
