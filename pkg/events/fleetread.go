@@ -136,8 +136,8 @@ func (b *Bus) readPresences(ctx context.Context, s *snapshot, users []User) erro
 
 // readOlderUsers adds the instances whose client knows neither presence nor use. A
 // report is there for as long as its lease lasts, so all of them live.
-func (b *Bus) readOlderUsers(ctx context.Context, f *Fleet) error {
-	return b.reports(ctx, func(r Report, rec record) {
+func (b *Bus) readOlderUsers(ctx context.Context, f *Fleet) (err error) {
+	f.FullBy, err = b.reports(ctx, func(r Report, rec record) {
 		u := User{UsedAt: rec.at, RenewedAt: rec.at, Problem: r.Problem, Presence: Presence{Service: r.Service, Instance: r.Instance, StartedAt: r.StartedAt, At: r.At}}
 		u.Presence.Lease = 1 + max(0, int(f.At.Sub(rec.at)/time.Second))
 		u.Use = Use{Running: Running{SecretID: f.SecretID}, Service: r.Service, Instance: r.Instance, PastFence: PastFenceServe, Joined: true}
@@ -153,6 +153,7 @@ func (b *Bus) readOlderUsers(ctx context.Context, f *Fleet) error {
 			}
 		}
 	})
+	return err
 }
 
 // recorded reports whether other is the record of u, an instance with an older
