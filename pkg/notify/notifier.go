@@ -28,6 +28,7 @@ type Bus interface {
 	Notify(ctx context.Context, service string, e events.Event, seq uint64) error
 	Log
 	Fleet
+	Purge
 	Timers
 	Clock
 }
@@ -69,6 +70,10 @@ type Fleet interface {
 	// writes none itself.
 	Join(ctx context.Context, p events.Presence) (uint64, error)
 	WriteUse(ctx context.Context, u events.Use) error
+}
+
+// Purge removes records of instances that have ended; *events.Bus does.
+type Purge interface {
 	// RecordEnd records that an incarnation has ended which did not say so. The error
 	// wraps [events.ErrConflict] if its presence was renewed after a sequence.
 	RecordEnd(ctx context.Context, service, instance, incarnation string, upTo uint64) error
