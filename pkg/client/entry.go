@@ -96,6 +96,9 @@ type entry struct {
 	// gone is set once the secret was dropped: its use has ended. writing of the claim
 	// guards it.
 	gone bool
+	// leaving is set while a reload drops the secret, and after it has: users are refused.
+	// mu guards it.
+	leaving bool
 	// source is where the secret is read, and origin where it was read before it moved,
 	// which only [Manager.Reload] uses.
 	source   atomic.Pointer[Source]

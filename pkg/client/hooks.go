@@ -114,6 +114,9 @@ func (m *Manager) subscribe(ctx context.Context, id secret.ID, hook TwoPhase) (s
 		return nil, fmt.Errorf("client: subscribe to %s: %w", id, err)
 	}
 	defer e.unlockHooks()
+	if err := e.checkStays(); err != nil {
+		return nil, err
+	}
 	cur := e.current.Load()
 	c := Change{ID: id, Version: cur.Version, Value: cur.Value}
 	s := &subscriber{TwoPhase: hook}

@@ -153,7 +153,11 @@ func (e *entry) used() bool {
 
 // apply makes the change, or undoes what it has done of it.
 func (c *change) apply(ctx context.Context) error {
-	if err := c.resolve(ctx); err != nil {
+	err := c.resolve(ctx)
+	if err == nil {
+		err = c.leave(ctx)
+	}
+	if err != nil {
 		c.undo(ctx)
 		return err
 	}
@@ -228,8 +232,44 @@ func read(ctx context.Context, e *entry, source Source) (loaded, error) {
 	return got, err
 }
 
-// undo takes back what is new.
+// leave has the secrets that are dropped refuse users from here on. It fails if one of
+// them has got a user since the comparison.
+func (c *change) leave(ctx context.Context) error {
+	for _, e := range c.dropped {
+		if err := e.lockHooks(ctx); err != nil { // a user that is being added is one after that
+			return err
+		}
+		e.setLeaving(true)
+		used := e.used()
+		e.unlockHooks()
+		if used {
+			return fmt.Errorf("%s is dropped and has got users since the reload began: close them and remove its hooks first", e.id)
+		}
+	}
+	return nil
+}
+
+func (e *entry) setLeaving(leaving bool) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.leaving = leaving
+}
+
+// checkStays returns an error for a secret that is dropped, or is about to be.
+func (e *entry) checkStays() error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.leaving {
+		return fmt.Errorf("client: %w: %s is being dropped by a reload", ErrUnknown, e.id)
+	}
+	return nil
+}
+
+// undo takes back what is new, and lets users come to what stays.
 func (c *change) undo(ctx context.Context) {
+	for _, e := range c.dropped {
+		e.setLeaving(false)
+	}
 	c.m.members.Store(c.before)
 	c.m.leaveSecrets(ctx, c.added)
 }

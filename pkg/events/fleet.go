@@ -125,6 +125,9 @@ type Fleet struct {
 	ConfirmedBy string
 	// Full is true when the stream refuses records of new incarnations and uses.
 	Full bool
+	// FullBy is set when the stream of reports of older clients refuses further ones, or
+	// large ones: to the service that holds most of it.
+	FullBy string
 }
 
 // FleetEvent is one record of the stream of uses, or a mark in a watch of them.

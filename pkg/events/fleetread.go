@@ -20,7 +20,8 @@ import (
 //
 // A user without a presence has a zero RenewedAt and a Problem. Instances with an
 // older client are users without an incarnation, and accept every version; they
-// are known while their lease lasts.
+// are known while their lease lasts. One whose report was not understood is a user of
+// every secret.
 func (b *Bus) Fleet(ctx context.Context, id secret.ID) (Fleet, error) {
 	if err := id.Validate(); err != nil {
 		return Fleet{}, fmt.Errorf("read the fleet: %w", err)
@@ -58,6 +59,9 @@ func (b *Bus) readUsers(ctx context.Context, f *Fleet) error {
 			f.Users = append(f.Users, u)
 		}
 	})
+	if err == nil {
+		err = b.readUnread(ctx, s, f)
+	}
 	if err != nil {
 		return err
 	}
@@ -132,11 +136,12 @@ func (b *Bus) readPresences(ctx context.Context, s *snapshot, users []User) erro
 
 // readOlderUsers adds the instances whose client knows neither presence nor use. A
 // report is there for as long as its lease lasts, so all of them live.
-func (b *Bus) readOlderUsers(ctx context.Context, f *Fleet) error {
-	return b.reports(ctx, func(r Report, rec record) {
+func (b *Bus) readOlderUsers(ctx context.Context, f *Fleet) (err error) {
+	f.FullBy, err = b.reports(ctx, func(r Report, rec record) {
 		u := User{UsedAt: rec.at, RenewedAt: rec.at, Problem: r.Problem, Presence: Presence{Service: r.Service, Instance: r.Instance, StartedAt: r.StartedAt, At: r.At}}
 		u.Presence.Lease = 1 + max(0, int(f.At.Sub(rec.at)/time.Second))
 		u.Use = Use{Running: Running{SecretID: f.SecretID}, Service: r.Service, Instance: r.Instance, PastFence: PastFenceServe, Joined: true}
+		f.Users = slices.DeleteFunc(f.Users, func(other User) bool { return other.Problem == unreadProblem && u.recorded(other) })
 		if r.Problem != "" {
 			f.Users = append(f.Users, u)
 			return
@@ -148,6 +153,7 @@ func (b *Bus) readOlderUsers(ctx context.Context, f *Fleet) error {
 			}
 		}
 	})
+	return err
 }
 
 // recorded reports whether other is the record of u, an instance with an older

@@ -12,8 +12,6 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
-
-	"github.com/tradepulse/rotator/pkg/secret"
 )
 
 // Confirmation says of one stream of uses that no user of a secret was lost with a
@@ -242,47 +240,4 @@ func (b *Bus) presences(ctx context.Context, s *snapshot, service, instance, inc
 		err = fmt.Errorf("incarnation %s is of instance %s", incarnation, other)
 	}
 	return out, err
-}
-
-// forgetTimeout bounds the purges of one incarnation.
-const forgetTimeout = 30 * time.Second
-
-// Forget purges the presence of an incarnation, and then its uses of the given
-// secrets, up to and including a sequence: what was stored later stays. The error
-// wraps [ErrConflict] when the presence was stored again since. The uses stay then:
-// an instance whose presence is on record believes that its uses are.
-//
-// A purge that has begun goes on after ctx has ended, for at most forgetTimeout: a use
-// without a presence would hold the secret until a person has it forgotten.
-func (b *Bus) Forget(ctx context.Context, service, instance, incarnation string, ids []secret.ID, upTo uint64) error {
-	if err := ctx.Err(); err != nil {
-		return wrap("forget", err)
-	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), forgetTimeout)
-	defer cancel()
-	stream := b.cfg.Names.UsesStream()
-	s, err := b.stream(ctx, stream)
-	if err != nil {
-		return wrap("forget", err)
-	}
-	purge := func(subject string) error {
-		err := s.Purge(ctx, jetstream.WithPurgeSubject(subject), jetstream.WithPurgeSequence(upTo+1))
-		return wrap("forget "+subject, err)
-	}
-	presence := b.cfg.Names.Presence(service, instance, incarnation)
-	if err := purge(presence); err != nil {
-		return err
-	}
-	switch m, err := b.stored(ctx, stream, presence); {
-	case err != nil:
-		return wrap("forget "+presence, err)
-	case m != nil:
-		return fmt.Errorf("forget %s: %w: it was renewed", presence, ErrConflict)
-	}
-	for _, id := range ids {
-		if err := purge(b.cfg.Names.Use(id.Key(), service, incarnation)); err != nil {
-			return err
-		}
-	}
-	return nil
 }

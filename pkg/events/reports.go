@@ -1,10 +1,13 @@
 package events
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"time"
 
@@ -33,7 +36,7 @@ func (b *Bus) Report(ctx context.Context, r Report, lease time.Duration) error {
 	}
 	ttl := max((lease + time.Second - 1).Truncate(time.Second), time.Second)
 	_, err = b.js.PublishMsg(ctx, &nats.Msg{Subject: b.cfg.Names.Report(r.Service, r.Instance), Data: body}, jetstream.WithMsgTTL(ttl))
-	return wrap("report", err)
+	return wrap("report", full(b.cfg.Names.ReportsStream(), err))
 }
 
 // Withdraw ends the report of an instance at once: for one that closes.
@@ -115,23 +118,38 @@ func (b *Bus) WatchReports(ctx context.Context, fn func(ReportEvent) error) erro
 // not understood are among them, with [Report.Problem] set.
 func (b *Bus) Reports(ctx context.Context) ([]Report, error) {
 	var out []Report
-	err := b.reports(ctx, func(r Report, _ record) { out = append(out, r) })
+	_, err := b.reports(ctx, func(r Report, _ record) { out = append(out, r) })
 	if err != nil {
 		return nil, wrap("read the reports", err)
 	}
 	return out, nil
 }
 
-func (b *Bus) reports(ctx context.Context, fn func(Report, record)) error {
+// reports calls fn with the report of every live instance, and returns which service holds
+// most of the stream if that refuses further reports, or large ones, see [Fleet.FullBy].
+func (b *Bus) reports(ctx context.Context, fn func(Report, record)) (fullBy string, err error) {
 	s, err := b.reportsBehindBarrier(ctx)
 	if err != nil {
-		return err
+		return "", err
 	}
-	return s.all(ctx, b.cfg.Names.Report("*", "*"), func(rec record) {
-		if e, ok := b.reportOf(ctx, rec.subject, rec.body); ok && !e.Gone {
-			fn(e.Report, rec)
+	subjects, info, err := s.list(ctx, b.cfg.Names.Report("*", "*"))
+	if err != nil {
+		return "", err
+	}
+	held := map[string]int{} // :: service → bytes
+	err = s.read(ctx, subjects, func(rec record) {
+		if e, ok := b.reportOf(ctx, rec.subject, rec.body); ok {
+			held[e.Report.Service] += len(rec.body)
+			if !e.Gone {
+				fn(e.Report, rec)
+			}
 		}
 	})
+	if limit := info.Config.MaxBytes; err != nil || limit <= 0 || info.State.Bytes+MaxReportSize <= uint64(limit) {
+		return "", err
+	}
+	most := slices.MaxFunc(append(slices.Sorted(maps.Keys(held)), barrierService), func(x, y string) int { return cmp.Compare(held[x], held[y]) })
+	return most, nil
 }
 
 // reportOf returns the change that a message on the reports' subject describes,

@@ -165,13 +165,14 @@ func (b *Bus) Users(ctx context.Context) (Fleet, error) {
 	if err := b.usersOf(ctx, s, present, &f); err != nil {
 		return Fleet{}, wrap("read the fleet", err)
 	}
-	return f, wrap("read the fleet", b.reports(ctx, func(r Report, rec record) {
+	f.FullBy, err = b.reports(ctx, func(r Report, rec record) {
 		for _, running := range r.Secrets {
 			u := User{UsedAt: rec.at, RenewedAt: rec.at, Problem: r.Problem, Presence: Presence{Service: r.Service, Instance: r.Instance, Lease: 1 + max(0, int(f.At.Sub(rec.at)/time.Second))}}
 			u.Use = Use{Running: running, Service: r.Service, Instance: r.Instance, PastFence: PastFenceServe, Joined: true}
 			f.Users = append(slices.DeleteFunc(f.Users, func(o User) bool { return u.recorded(o) && o.Use.SecretID == running.SecretID }), u)
 		}
-	}))
+	})
+	return f, wrap("read the fleet", err)
 }
 
 // usersOf appends the users by the uses on record, and then the incarnations that use

@@ -86,6 +86,9 @@ func full(stream string, err error) error {
 	if errors.As(err, &api) && strings.Contains(api.Description, "maximum messages exceeded") {
 		return fmt.Errorf("%w: stream %s takes no new record until ended instances are forgotten (rotator forget) or nats.uses_records is raised: %w", ErrFull, stream, err)
 	}
+	if errors.As(err, &api) && strings.Contains(api.Description, "maximum bytes exceeded") {
+		return fmt.Errorf("%w: stream %s takes no further report: upgrade the clients that report there, or stop those that report too much: %w", ErrFull, stream, err)
+	}
 	return err
 }
 

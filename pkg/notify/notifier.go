@@ -28,6 +28,7 @@ type Bus interface {
 	Notify(ctx context.Context, service string, e events.Event, seq uint64) error
 	Log
 	Fleet
+	Purge
 	Timers
 	Clock
 }
@@ -69,6 +70,13 @@ type Fleet interface {
 	// writes none itself.
 	Join(ctx context.Context, p events.Presence) (uint64, error)
 	WriteUse(ctx context.Context, u events.Use) error
+}
+
+// Purge removes records of instances that have ended; *events.Bus does.
+type Purge interface {
+	// RecordEnd records that an incarnation has ended which did not say so. The error
+	// wraps [events.ErrConflict] if its presence was renewed after a sequence.
+	RecordEnd(ctx context.Context, service, instance, incarnation string, upTo uint64) error
 	// Forget purges the records of an incarnation up to a sequence. The error wraps
 	// [events.ErrConflict] if its presence was renewed after that.
 	Forget(ctx context.Context, service, instance, incarnation string, ids []secret.ID, upTo uint64) error

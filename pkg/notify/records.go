@@ -25,14 +25,14 @@ const (
 
 // recordOlder records what instances with an older client report, until ctx ends.
 // Such a report runs out with its lease and leaves nothing; its records stay, so
-// that the instance becomes silent. A report that is not understood is not
-// recorded: the worker finds it while it lasts.
+// that the instance becomes silent. One whose report is not understood is recorded as a
+// user of any secret, until one of its reports is understood.
 func (t *tracker) recordOlder(ctx context.Context) error {
 	return t.bus.WatchReports(ctx, func(e events.ReportEvent) error {
-		if e.Gone || e.Synced || e.Report.Problem != "" {
+		if e.Gone || e.Synced {
 			return nil
 		}
-		if err := t.record(ctx, e.Report); err != nil && ctx.Err() == nil {
+		if err := t.record(ctx, readable(e.Report)); err != nil && ctx.Err() == nil {
 			t.log.LogAttrs(ctx, slog.LevelWarn, "report.not_recorded", slog.String("service", e.Report.Service), slog.String("instance", e.Report.Instance),
 				slog.String("error", err.Error()))
 		}
@@ -40,11 +40,30 @@ func (t *tracker) recordOlder(ctx context.Context) error {
 	})
 }
 
+// readable returns a report, or in place of one that is not understood one that may use
+// anything.
+func readable(r events.Report) events.Report {
+	if r.Problem != "" {
+		r.Secrets = []events.Running{{SecretID: events.UnreadReports}}
+	}
+	return r
+}
+
 // record writes the uses of a report, and then its presence.
 func (t *tracker) record(ctx context.Context, r events.Report) error {
 	incarnation := events.OlderIncarnation(r.Instance)
+	unread := events.Use{Running: events.Running{SecretID: events.UnreadReports}, Service: r.Service, Instance: r.Instance, Incarnation: incarnation, PastFence: events.PastFenceServe, Joined: true}
+	uses := make([]events.Use, 0, len(r.Secrets)+1)
 	for _, running := range r.Secrets {
-		u := events.Use{Running: running, Service: r.Service, Instance: r.Instance, Incarnation: incarnation, PastFence: events.PastFenceServe, Joined: true}
+		u := unread
+		u.Running = running
+		uses = append(uses, u)
+	}
+	if r.Problem == "" && t.knows(unread) {
+		unread.Accepts, unread.Ended = []secret.VersionID{}, true
+		uses = append(uses, unread)
+	}
+	for _, u := range uses {
 		if t.knows(u) {
 			continue
 		}
@@ -79,7 +98,7 @@ func (t *tracker) forget(ctx context.Context) error {
 			continue // it is tried again with the next look
 		}
 		for _, f := range t.forgettable(now) {
-			if err := t.bus.Forget(ctx, f.service, f.instance, f.incarnation, f.ids, f.seq); err != nil {
+			if err := t.purge(ctx, f); err != nil {
 				if ctx.Err() == nil && !errors.Is(err, events.ErrConflict) { // it was heard of since
 					t.log.LogAttrs(ctx, slog.LevelWarn, "instance.not_forgotten", slog.String("service", f.service), slog.String("instance", f.instance),
 						slog.String("error", err.Error()))
@@ -90,6 +109,20 @@ func (t *tracker) forget(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// purge records that an incarnation has ended, so that another program can finish what
+// this one begins, and purges its records. Without the right to record that it purges them
+// all the same.
+func (t *tracker) purge(ctx context.Context, f forgotten) error {
+	err := t.bus.RecordEnd(ctx, f.service, f.instance, f.incarnation, f.seq)
+	if errors.Is(err, events.ErrConflict) {
+		return err
+	}
+	if err != nil {
+		t.log.LogAttrs(ctx, slog.LevelWarn, "instance.end_not_recorded", slog.String("service", f.service), slog.String("instance", f.instance), slog.String("error", err.Error()))
+	}
+	return t.bus.Forget(ctx, f.service, f.instance, f.incarnation, f.ids, f.seq)
 }
 
 // forgotten is an incarnation whose records can be purged.

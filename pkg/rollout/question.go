@@ -103,6 +103,9 @@ func (q Question) Ask(f events.Fleet) Standing {
 	if f.Full {
 		s.Unknown = "the stream of uses is full, so new instances are not recorded: rotator doctor names the service with most records"
 	}
+	if f.FullBy != "" {
+		s.Unknown = "the stream of reports of older clients is full, so further instances are not heard of; most of it is of " + f.FullBy + ": upgrade its client, or stop it"
+	}
 	floor, by := q.floor(f)
 	s.Floor, s.FloorBy, s.Lease = base.Add(floor), by, q.lease(f)
 	return s

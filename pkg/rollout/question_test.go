@@ -209,7 +209,8 @@ func TestMayRetire(t *testing.T) {
 		"a fence runs": {func(_, _ *events.Data, _ *Question, f *events.Fleet) {
 			f.Users = append(f.Users, user(using("v1"), lately))
 		}, "api/2 silent until"},
-		"the stream is full": {func(_, _ *events.Data, _ *Question, f *events.Fleet) { f.Full = true }, "full"},
+		"the stream is full":            {func(_, _ *events.Data, _ *Question, f *events.Fleet) { f.Full = true }, "full"},
+		"the stream of reports is full": {func(_, _ *events.Data, _ *Question, f *events.Fleet) { f.FullBy = "greedy" }, "greedy"},
 		"the stream was lost, and what served on with it": {func(_, _ *events.Data, _ *Question, f *events.Fleet) {
 			f.Since, f.Users[0].Use.PastFence = t0.Add(-time.Hour), events.PastFenceServe
 		}, "may have been lost"},

@@ -123,6 +123,26 @@ def test_who_may_not_pass_is_told_as_the_rfc_says(use: TokenUse, answer: tuple[i
     assert (code, headers["WWW-Authenticate"], headers["Cache-Control"]) == (*answer, "no-store")
 
 
+async def test_a_token_that_was_replaced_twice_within_the_overlap_is_retired_with_the_drop(auth: TokenAuthenticator) -> None:
+    for value in ("one", "two", "three"):
+        take(auth, change(value))
+    assert auth.check("one") is TokenUse.REJECTED
+    auth._drop({"three", "two"})
+    assert [auth.check(t) for t in ("one", "two")] == [TokenUse.RETIRED, TokenUse.PREVIOUS]
+    take(auth, change("one"))
+    assert auth.check("one") is TokenUse.CURRENT
+    take(auth, change("four"))
+    take(auth, change("five"))
+    assert auth.check("one") is TokenUse.REJECTED, "it is in use again, and replaced again"
+
+
+async def test_a_staged_token_that_was_given_up_is_retired(auth: TokenAuthenticator) -> None:
+    take(auth, change("one"))
+    take(auth, change("two", staged=True))
+    auth._withdraw("two")
+    assert auth.check("two") is TokenUse.RETIRED
+
+
 @pytest.mark.parametrize("value", ["", "two words", "line\n", "t\xf6ken", "x" * (8 << 10) + "x"])
 async def test_a_token_that_cannot_be_sent_is_refused(auth: TokenAuthenticator, value: str) -> None:
     take(auth, change("one"))

@@ -187,3 +187,65 @@ async def test_users_of_a_refused_move_have_the_version_in_use_again(version: st
         with pytest.raises(errors.RotatorError, match="not this one"):
             await manager.reload()
         assert uses == ["old-place", "new-place", "old-place"]
+
+
+async def test_a_reload_that_fails_has_no_read_go_to_the_new_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tradepulse_rotator.machine.REFRESH_PAUSE", 0)
+    places = Places(KEY=("o1", "old-place"), OTHER=("n1", "new-place"))
+    places.gates["NOWHERE"] = threading.Event()
+    async with moving(places, Spec("KEY", path="OTHER"), Spec("NOWHERE")) as manager:
+        reload = asyncio.ensure_future(manager.reload())
+        await eventually(lambda: "NOWHERE" in places.reading)
+        await manager.refresh("KEY")
+        assert manager.get("KEY").value.reveal_text() == "old-place"
+        places.gates["NOWHERE"].set()
+        with pytest.raises(errors.MissingSecretsError, match="NOWHERE"):
+            await reload
+        await manager.refresh("KEY")
+        assert manager.get("KEY").value.reveal_text() == "old-place"
+        assert "OTHER" not in places.reading
+
+
+async def test_a_user_that_comes_while_its_secret_is_dropped_keeps_it() -> None:
+    places = Places(KEY=("1", "the-key"), TOKEN=("1", "the-token"), THIRD=("1", "third"))
+    places.gates["THIRD"] = threading.Event()
+    async with moving(places, Spec("KEY"), Spec("THIRD")) as manager:
+        reload = asyncio.ensure_future(manager.reload())
+        await eventually(lambda: "THIRD" in places.reading)
+        stop = await manager.subscribe("TOKEN", lambda _: None)
+        places.gates["THIRD"].set()
+        with pytest.raises(errors.ConfigurationError, match="TOKEN"):
+            await reload
+        assert manager.get("TOKEN").value.reveal_text() == "the-token"
+        stop()
+        await manager.reload()
+        with pytest.raises(errors.UnknownSecretError):
+            await manager.subscribe("TOKEN", lambda _: None)
+
+
+@pytest.mark.parametrize("refused", [False, True])
+async def test_a_user_is_refused_once_its_secret_is_leaving(*, refused: bool) -> None:
+    """A hook of a secret that moves holds the reload up after the last look at the users of what is dropped."""
+    places = Places(KEY=("1", "old-place"), OTHER=("1", "new-place"), TOKEN=("1", "the-token"))
+    moves, go_on = asyncio.Event(), asyncio.Event()
+
+    async def hook(change: Change) -> None:
+        if change.value.reveal_text() == "new-place":
+            moves.set()
+            await go_on.wait()
+            if refused:
+                raise ValueError("not this one")
+
+    async with moving(places, Spec("KEY", path="OTHER")) as manager:
+        await manager.subscribe("KEY", hook)
+        reload = asyncio.ensure_future(manager.reload())
+        await moves.wait()
+        with pytest.raises(errors.UnknownSecretError, match="TOKEN"):
+            await manager.subscribe("TOKEN", lambda _: None)
+        go_on.set()
+        if not refused:
+            await reload
+            return
+        with pytest.raises(errors.RotatorError, match="not this one"):
+            await reload
+        await manager.subscribe("TOKEN", lambda _: None)

@@ -345,12 +345,12 @@ async def test_a_start_with_a_replaced_password_reads_it(world: World, opened: O
 
 
 async def test_a_start_with_a_wrong_password_fails(world: World, opened: Open) -> None:
-    world.store.env["DB"] = world.value("app", "No-Such-Password")
+    world.store.env["DB"] = world.value("app", "Never-Valid-77")
     async with world.manager(bus=None) as manager:
         with pytest.raises(Exception, match="password authentication failed") as failure:
             async with opened(manager, 2):
                 pass
-        assert "No-Such-Password" not in str(failure.value)
+        assert "Never-Valid-77" not in str(failure.value)
 
 
 async def test_no_connection_is_opened_past_the_fence(world: World, opened: Open) -> None:

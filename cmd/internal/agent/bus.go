@@ -8,7 +8,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/tradepulse/rotator/internal/process"
 	"github.com/tradepulse/rotator/pkg/events"
 	"github.com/tradepulse/rotator/pkg/secret"
 )
@@ -27,6 +26,9 @@ type bus struct {
 
 	mu      sync.Mutex // held while a record is under way, so that none overtakes another
 	process *events.Process
+	has     secret.VersionID // what the program had when it was seen last
+	former  []former
+	unsaid  bool             // whether former has changed since the last record
 	wait    *events.Running  // what is on record until the first delivery, nil from then on
 	last    *events.Use      // what the manager has said last
 	half    secret.VersionID // see delivery.half
@@ -39,22 +41,15 @@ func (b *bus) gone() bool {
 	return b.observe()
 }
 
-// observe looks for the program, and reports whether the one that was seen before
-// has ended and no other one has begun. The caller holds mu.
-func (b *bus) observe() (ended bool) {
-	if pid := b.program(); pid != 0 {
-		if p, err := process.Of(pid); err == nil {
-			b.process = p
-		}
-	}
-	return b.process != nil && process.Ended(b.process)
-}
-
 // speak returns the presence of the program in place of that of the agent. It has
-// ended only if the program has.
+// ended only if the program has, and every process before it.
 func (b *bus) speak(p events.Presence) events.Presence {
-	p.Incarnation, p.Ended = b.incarnation, b.observe()
-	p.Process = b.process
+	ended := b.observe()
+	p.Incarnation, p.Process = b.incarnation, b.process
+	if len(b.former) > 0 {
+		p.Process, ended = b.former[0].process, false
+	}
+	p.Ended = ended
 	return p
 }
 
@@ -71,7 +66,13 @@ func (b *bus) Renew(ctx context.Context, p events.Presence, after uint64) (uint6
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	stops := p.Ended
-	if p = b.speak(p); stops && !p.Ended {
+	p = b.speak(p)
+	if b.unsaid && b.last != nil {
+		if err := b.write(ctx); err != nil {
+			return 0, err
+		}
+	}
+	if stops && !p.Ended {
 		return after, nil
 	}
 	return b.Bus.Renew(ctx, p, after)
@@ -83,6 +84,7 @@ func (b *bus) WriteUse(ctx context.Context, u events.Use) error {
 	defer b.mu.Unlock()
 	u.Incarnation, u.PastFence = b.incarnation, events.PastFenceServe
 	b.last = &u
+	b.observe()
 	return b.write(ctx)
 }
 
@@ -104,7 +106,10 @@ func (b *bus) write(ctx context.Context) error {
 	if v := b.half; v != "" && v != u.VersionID && u.Accepts != nil && !slices.Contains(u.Accepts, v) {
 		u.Accepts = append(slices.Clone(u.Accepts), v)
 	}
-	return b.Bus.WriteUse(ctx, u)
+	b.addFormer(&u)
+	err := b.Bus.WriteUse(ctx, u)
+	b.unsaid = b.unsaid && err != nil
+	return err
 }
 
 // failed puts on record why the secret is not delivered.
@@ -122,6 +127,7 @@ func (b *bus) delivered(ctx context.Context) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.wait = nil
+	b.observe()
 	return b.again(ctx)
 }
 

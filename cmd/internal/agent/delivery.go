@@ -38,6 +38,9 @@ func (d *delivery) hook(ctx context.Context, c client.Change) error {
 	if c.Staged {
 		return errStaged
 	}
+	if d.gone != nil {
+		d.gone() // notes which process has which version, before one is told of another
+	}
 	err := d.deliver(context.WithoutCancel(ctx), c)
 	var half secret.VersionID
 	if have, ok := d.file.content(); err != nil && (d.told == c.Version.ID || ok && have.Equal(c.Value)) {

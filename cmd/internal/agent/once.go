@@ -6,11 +6,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"sync"
 	"time"
 
 	"github.com/tradepulse/rotator/internal/backoff"
+	"github.com/tradepulse/rotator/internal/process"
 	"github.com/tradepulse/rotator/pkg/client"
 	"github.com/tradepulse/rotator/pkg/events"
 	"github.com/tradepulse/rotator/pkg/secret"
@@ -39,6 +41,9 @@ func once(ctx context.Context, cfg Config, f File) error {
 			err = (&delivery{file: f, silent: true, log: cfg.Logger}).hook(ctx, client.Change{ID: f.ID, Version: v, Value: val})
 		}
 		if err == nil {
+			if f.mayRun() {
+				r.use.Accepts = nil
+			}
 			r.put(ctx, v.ID)
 			return nil
 		}
@@ -74,6 +79,22 @@ func newRecord(cfg Config, f File) *record {
 			Accepts: []secret.VersionID{}, PastFence: events.PastFenceServe,
 		},
 	}
+}
+
+// mayRun reports whether a program may run that is not told of the version in the file,
+// and so uses one that is not known. A program that is told of none reads the file at
+// each use.
+func (f File) mayRun() bool {
+	s, ok := f.Reload.(Signal)
+	if !ok {
+		return f.Reload != nil
+	}
+	pid, _, err := s.pid()
+	if err != nil {
+		return !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, errStale)
+	}
+	_, err = process.Of(pid)
+	return !errors.Is(err, fs.ErrNotExist)
 }
 
 // put leaves on record that the program uses v. A bus that cannot be reached keeps no

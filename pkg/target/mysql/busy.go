@@ -28,19 +28,28 @@ func markBusy(ctx context.Context, s *session, sessions []logins.Session) error 
 	return nil
 }
 
+// recovered ends the first line of a transaction that the server found when it started,
+// which no session has.
+const recovered = " recovered trx"
+
 // transactions returns the sessions that have a transaction open, by the text of the
-// monitor. all is true if the text does not list every one.
+// monitor. all is true if the text does not list every one, or does not say of an open
+// one which session has it.
 func transactions(status string) (open map[int64]bool, all bool) {
 	open = map[int64]bool{}
 	_, list, listed := strings.Cut(status, "LIST OF TRANSACTIONS FOR EACH SESSION:")
 	for i, one := range strings.Split(list, "---TRANSACTION ") {
-		if head, _, _ := strings.Cut(one, "\n"); i == 0 || strings.Contains(head, "not started") {
+		head, _, _ := strings.Cut(one, "\n")
+		if i == 0 || strings.Contains(head, "not started") || strings.HasSuffix(strings.TrimSpace(head), recovered) {
 			continue
 		}
-		if m := threadOf.FindStringSubmatch(one); m != nil {
-			id, err := strconv.ParseInt(m[1], 10, 64)
-			open[id], listed = true, listed && err == nil
+		m := threadOf.FindStringSubmatch(one)
+		if m == nil {
+			listed = false
+			continue
 		}
+		id, err := strconv.ParseInt(m[1], 10, 64)
+		open[id], listed = true, listed && err == nil
 	}
 	return open, !listed || strings.Contains(list, "truncated")
 }

@@ -3,6 +3,7 @@ package mysql
 import (
 	"maps"
 	"slices"
+	"strings"
 	"testing"
 )
 
@@ -20,11 +21,13 @@ MariaDB thread id 31, OS thread handle 140, query id 17 127.0.0.1 app
 MariaDB thread id 32, OS thread handle 141, query id 18 127.0.0.1 app
 ---TRANSACTION 422, ACTIVE (PREPARED) 0 sec
 MySQL thread id 33, OS thread handle 142, query id 19 localhost app starting
----TRANSACTION 423, ACTIVE 0 sec recovered
+---TRANSACTION 423, ACTIVE 0 sec recovered trx
 --------
 FILE I/O
 `
-	for text, all := range map[string]bool{list: false, "": true, "TRANSACTIONS": true, list + "... truncated...": true} {
+	ofNone := strings.Replace(list, " recovered trx", "", 1)
+	broken := strings.Replace(list, "---TRANSACTION 423", "---TRANSACTION 424, ACTIVE 3 sec\n1 lock struct(s)\n---TRANSACTION 423", 1)
+	for text, all := range map[string]bool{list: false, ofNone: true, broken: true, "": true, "TRANSACTIONS": true, list + "... truncated...": true} {
 		open, gotAll := transactions(text)
 		if gotAll != all {
 			t.Errorf("all is %t for %q", gotAll, text)

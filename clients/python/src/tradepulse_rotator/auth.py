@@ -8,8 +8,7 @@ import hmac
 import logging
 import secrets
 import time
-from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Final
@@ -27,7 +26,7 @@ if TYPE_CHECKING:
 
 _MAX_TOKEN: Final = 8 << 10
 _MAX_NAMED: Final = 1024
-_MAX_RETIRED: Final = 64
+_MAX_OLD: Final = 64
 
 
 class TokenUse(StrEnum):
@@ -58,6 +57,8 @@ class UnsendableError(RotatorError):
 class _Token:
     version: str
     mac: bytes
+    retired: bool = False
+    """Set for one that is about to be retired or was given up."""
 
 
 class TokenAuthenticator:
@@ -77,7 +78,7 @@ class TokenAuthenticator:
         self._current = self._previous = self._staged = self._none
         self._loading = self._none  # a previous token that is accepted once the bus knows
         self._until = 0.0  # when the previous one ends, on the clock
-        self._retired: deque[_Token] = deque(maxlen=_MAX_RETIRED)
+        self._old: tuple[_Token, ...] = ()  # not accepted any more, the latest first; replaced, never changed
         self._named: set[str] = set()  # hosts that were logged since the last rotation
         self._stop: Callable[[], None] | None = None
 
@@ -157,7 +158,9 @@ class TokenAuthenticator:
         token, before = _Token(change.version.id, self._mac(change.value.reveal())), self._current
         if self._previous.version == token.version:  # no record tells it from the current one, and no drop ends it
             self._previous, self._until = self._none, 0.0
+        self._old = tuple(t for t in self._old if t.version != token.version)
         if before.mac not in {self._none.mac, token.mac} and before.version != token.version:
+            self._remember(self._previous)
             self._set_previous(before, self._clock() + self._overlap)
             self._named.clear()
         self._current, self._staged, self._loading = token, self._none, self._none
@@ -165,12 +168,19 @@ class TokenAuthenticator:
 
     def _withdraw(self, version_id: str) -> None:
         if self._staged.version == version_id:
+            self._remember(self._staged, retired=True)
             self._staged = self._none
+
+    def _remember(self, token: _Token, *, retired: bool = False) -> None:
+        """Note a token that is not accepted any more."""
+        if token is not self._none:
+            self._old = (replace(token, retired=retired), *self._old[: _MAX_OLD - 1])
 
     def _drop(self, kept: AbstractSet[str]) -> None:
         for token in (self._previous, self._staged, self._loading):
-            if token is not self._none and token.version not in kept and token not in self._retired:
-                self._retired.append(token)
+            if token.version not in kept:
+                self._remember(token)
+        self._old = tuple(replace(t, retired=t.retired or t.version not in kept) for t in self._old)
         if self._previous.version not in kept:
             self._previous, self._until = self._none, 0.0
         if self._staged.version not in kept:
@@ -207,7 +217,7 @@ class TokenAuthenticator:
         is_current = hmac.compare_digest(mac, self._current.mac)
         is_previous = hmac.compare_digest(mac, self._previous.mac) and self._clock() < self._until and self._covers(self._previous)
         is_staged = hmac.compare_digest(mac, self._staged.mac) and self._covers(self._staged)
-        is_retired = sum(hmac.compare_digest(mac, t.mac) for t in tuple(self._retired)) > 0  # any() would stop early
+        is_retired = sum(hmac.compare_digest(mac, t.mac) & t.retired for t in self._old) > 0  # any() would stop early
         if is_current:
             return TokenUse.CURRENT
         if is_previous:
@@ -221,7 +231,7 @@ class TokenAuthenticator:
 
     def _version_of_retired(self, token: str) -> str:
         mac = self._mac(token.encode(errors="surrogatepass"))
-        return next((t.version for t in tuple(self._retired) if hmac.compare_digest(t.mac, mac)), "")
+        return next((t.version for t in self._old if t.retired and hmac.compare_digest(t.mac, mac)), "")
 
     def authenticate(self, authorization: Sequence[str], client: str) -> TokenUse:
         """Check the Authorization headers of a request like :meth:`check`, and count the use.

@@ -41,14 +41,15 @@ class Change:
     async def make(self, reader: Reader, recorder: Recorder | None) -> None:
         """Put what is new on record, read what is new or has moved, and take all of it into use."""
         try:
-            self._source.specs = self._before | self._after
             if recorder is not None:
                 await recorder.enrol(self.added)
             firsts = await reader.firsts(self.added)
             moved = await self._read_moved(reader)
+            await self._leave()
             await self._restart(moved)
         except BaseException:
-            self._source.specs = self._before
+            for entry in self.dropped:
+                entry.leaving = False
             if recorder is not None:
                 await recorder.end_uses(self.added)
             raise
@@ -65,12 +66,20 @@ class Change:
         if recorder is not None:
             await recorder.end_uses(self.dropped)
 
+    async def _leave(self) -> None:
+        """Let no user come to what is dropped from here on, or raise if one has come since the comparison."""
+        for entry in self.dropped:
+            if not await entry.leave():
+                raise ConfigurationError(
+                    f"{entry.id}: dropped, and used since the reload began: close the users and remove the hooks first"
+                )
+
     async def _read_moved(self, reader: Reader) -> Mapping[str, _Got]:
         got = {}
         for secret_id in self.moved:
             sent = self._entries[secret_id].fence.clock()
             try:
-                version, value = await reader.read(secret_id)
+                version, value = await reader.read(self._after[secret_id].store_path)
                 if not value:
                     raise InvalidError(f"{self._source.provider.name}: the value is empty")
             except StoreError as err:

@@ -77,7 +77,7 @@ class Checks:
         if last is not None and time.monotonic() - last < _PAUSE:
             return
         sent, moves = entry.fence.clock(), entry.moves
-        answer = self._threads.submit(self._source.read, entry.id, None)
+        answer = self._threads.submit(self._source.provider.read, entry.spec.store_path, None)
         try:
             version, _ = answer.result(_TIMEOUT)
         except Exception as err:  # noqa: BLE001  # whatever the store raises, it confirms nothing

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
 
 from tradepulse_rotator import logs
 from tradepulse_rotator.errors import ConfigurationError, RotatorError
+from tradepulse_rotator.scrub import scrub_error
 from tradepulse_rotator.users import Change, Hooks
 from tradepulse_rotator.value import SecretValue
 
@@ -117,6 +118,7 @@ class Credentials:
         self._manager, self._where, self._verify, self._replace = manager, where, verify, replace
         self._hooks = Hooks(self._prepare, self._commit)
         self._login: Login | None = None
+        self._before: Login | None = None
         self._detach: Callable[[], None] = lambda: None
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._loop = asyncio.get_running_loop()
@@ -164,8 +166,9 @@ class Credentials:
             login = self.login
             try:
                 connection = await dial(login)
-            except Exception:
+            except Exception as err:
                 if asked or not await self._moved(login):
+                    self._scrub(err, login)
                     raise
                 asked = True
                 continue
@@ -183,13 +186,25 @@ class Credentials:
         login = self.login
         try:
             connection = dial(login)
-        except Exception:
+        except Exception as err:
             if not self._moved_blocking(login):
+                self._scrub(err, login)
                 raise
-            login = self.login
-            connection = dial(login)
+            connection, login = self._dial_again(dial)
         self._manager.used(self.secret_id)
         return connection, login
+
+    def _dial_again(self, dial: Callable[[Login], _C]) -> tuple[_C, Login]:
+        login = self.login
+        try:
+            return dial(login), login
+        except Exception as err:
+            self._scrub(err, login)
+            raise
+
+    def _scrub(self, error: BaseException, login: Login) -> None:
+        """Take the passwords out of an exception of the driver: that of the login, and those in use now and before."""
+        scrub_error(error, *(known.password for known in (login, self._login, self._before) if known is not None))
 
     async def _moved(self, login: Login) -> bool:
         """Report whether another version than ``login`` is in use, and ask the store if that is not known."""
@@ -214,12 +229,16 @@ class Credentials:
 
     async def _prepare(self, change: Change) -> None:
         login = parse(self.secret_id, change.value, self._where)
-        async with asyncio.timeout(_LOGIN_WAIT):
-            await self._verify(login)
+        try:
+            async with asyncio.timeout(_LOGIN_WAIT):
+                await self._verify(login)
+        except Exception as err:
+            self._scrub(err, login)
+            raise
 
     def _commit(self, change: Change) -> None:
         first = self._login is None
-        self._login = parse(self.secret_id, change.value, self._where)
+        self._before, self._login = self._login, parse(self.secret_id, change.value, self._where)
         if not first:
             self._run("replace", self._replace_all())
 
@@ -233,7 +252,8 @@ class Credentials:
             try:
                 await self._replace()
             except Exception as err:  # noqa: BLE001  # the connections have to be replaced whatever the driver says
-                error = self.login.password.scrub(f"{type(err).__name__}: {err}")
+                self._scrub(err, self.login)
+                error = f"{type(err).__name__}: {err}"
                 detail = "connections with the credentials before are still open; the pool tries again to replace them"
                 logs.event(logging.WARNING, "secret.pool", secret_id=self.secret_id, error=error, detail=detail)
                 await asyncio.sleep(_AGAIN)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from tradepulse_rotator.errors import NotFoundError, NotStartedError
 from tradepulse_rotator.users import Change, Hooks
@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 
     from tradepulse_rotator.manager import Manager
     from tradepulse_rotator.value import SecretValue
+
+
+_MAX_OLD: Final = 32
 
 
 class KeyUse(StrEnum):
@@ -50,7 +53,8 @@ class Keyring:
         self._keep = keep
         self._keys: dict[str, Key] = {}
         self._current: Key | None = None
-        self._retired: set[str] = set()
+        self._staged: set[str] = set()
+        self._old: dict[str, bool] = {}  # :: id of a version that a live ring accepts no more → whether it is retired
         self._stop: Callable[[], None] | None = None
 
     @classmethod
@@ -65,31 +69,44 @@ class Keyring:
         return ring
 
     def _prepare(self, change: Change) -> None:
-        if change.staged:
+        if change.staged and change.version.id not in self._keys:
             self._keys[change.version.id] = Key(change.version.id, change.value)
+            self._staged.add(change.version.id)
 
     def _commit(self, change: Change) -> None:
         new = Key(change.version.id, change.value)
         self._keys[new.id] = new
-        self._retired.discard(new.id)
+        self._staged.discard(new.id)
+        self._old.pop(new.id, None)
         before, self._current = self._current, new
         if before is not None and before.id != new.id and self._keep is not None:
             asyncio.get_running_loop().call_later(self._keep.total_seconds(), self._forget, before.id)
 
     def _withdraw(self, version_id: str) -> None:
-        if self._current is None or self._current.id != version_id:
-            self._keys.pop(version_id, None)
+        if version_id in self._staged:
+            self._end(version_id, retired=True)
 
     def _forget(self, version_id: str) -> None:
-        self._withdraw(version_id)
+        if version_id in self._keys and (self._current is None or self._current.id != version_id):
+            self._end(version_id, retired=False)
         self._manager.changed()
+
+    def _end(self, version_id: str, *, retired: bool) -> None:
+        """Take a key away, and note it in a live ring."""
+        self._keys.pop(version_id, None)
+        self._staged.discard(version_id)
+        if not self._live:
+            return
+        self._old[version_id] = retired
+        while len(self._old) > _MAX_OLD:
+            del self._old[next(iter(self._old))]
 
     def _drop(self, kept: AbstractSet[str]) -> None:
         if not self._live:
             return
         for version_id in self._keys.keys() - kept:
-            del self._keys[version_id]
-            self._retired.add(version_id)
+            self._end(version_id, retired=True)
+        self._old = {v: retired or v not in kept for v, retired in self._old.items()}
 
     def _accepts(self) -> AbstractSet[str]:
         return self._keys.keys() if self._live else frozenset()
@@ -117,11 +134,14 @@ class Keyring:
         if not self._live:
             return self._keys.get(version_id)
         self._manager.check(self.secret_id)
-        if version_id in self._retired:
-            self._manager.tripped(self.secret_id, version_id, client)
         found, current = self._keys.get(version_id), self._current
         is_current = current is not None and current.id == version_id
-        return found if is_current or self._manager.accepts(self.secret_id, version_id) else None
+        if found is None or not (is_current or self._manager.accepts(self.secret_id, version_id)):
+            if self._old.get(version_id):
+                self._manager.tripped(self.secret_id, version_id, client)
+            return None
+        self._manager.check(self.secret_id)  # the process may have been paused in between
+        return found
 
     def lookup(self, version_id: str) -> SecretValue | None:
         """Return the value of a version like :meth:`key`: what :func:`~tradepulse_rotator.verify` asks for."""

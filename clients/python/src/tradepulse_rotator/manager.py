@@ -120,7 +120,7 @@ class Manager:
         self._metrics = SafeMetrics(metrics)
         self._reader = Reader(source)
         self._dirty, self._wake = asyncio.Event(), asyncio.Event()
-        shell = Shell(self.read, self._spawn, self._metrics, self._dirty, self._wake, self._offer, self._is_recorded, hook_timeout)
+        shell = Shell(self._reader.read, self._spawn, self._metrics, self._dirty, self._wake, self._offer, self._is_recorded, hook_timeout)
         modes = _Modes(retry, fence, frozenset(checked_at_use), frozenset(optional))
         self._entries = _entries(source, modes, shell)
         self._source, self._reconfigure, self._reloading = source, reconfigure, asyncio.Lock()
@@ -302,11 +302,12 @@ class Manager:
 
     async def read(self, secret_id: str, version: str | None = None) -> tuple[Version, SecretValue]:
         """Read a version from the store, in a thread."""
-        return await self._reader.read(secret_id, version)
+        return await self._reader.read(self._entry(secret_id).spec.store_path, version)
 
     async def read_previous(self, secret_id: str) -> tuple[Version, SecretValue]:
         """Read the version before the one in use from the store, in a thread."""
-        return await self._reader.read_previous(secret_id, self._entry(secret_id).current.version)
+        entry = self._entry(secret_id)
+        return await self._reader.read_previous(entry.spec.store_path, entry.current.version)
 
     # Hooks.
 

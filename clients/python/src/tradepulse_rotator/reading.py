@@ -40,20 +40,20 @@ class Reader:
         self.threads = ThreadPoolExecutor(MAX_READS, thread_name_prefix="rotator-store")
         """The threads that read."""
 
-    async def read(self, secret_id: str, version: str | None = None) -> tuple[Version, SecretValue]:
-        """Read a version, the current one unless another is named."""
-        return await self._in_thread(self._source.read, secret_id, version)
+    async def read(self, path: str, version: str | None = None) -> tuple[Version, SecretValue]:
+        """Read a version of what is at a path, the current one unless another is named."""
+        return await self._in_thread(self._source.provider.read, path, version)
 
-    async def read_previous(self, secret_id: str, current: Version) -> tuple[Version, SecretValue]:
+    async def read_previous(self, path: str, current: Version) -> tuple[Version, SecretValue]:
         """Read the version before the current one."""
-        return await self._in_thread(self._source.read_previous, secret_id, current)
+        return await self._in_thread(self._source.provider.read_previous, path, current)
 
-    async def _in_thread(self, call: Callable[[str, _A], _T], secret_id: str, argument: _A) -> _T:
+    async def _in_thread(self, call: Callable[[str, _A], _T], path: str, argument: _A) -> _T:
         loop = asyncio.get_running_loop()
         try:
             # A read counts its time from when it begins, not from when it waits for others to end.
             async with self._slots, asyncio.timeout(_READ_TIMEOUT):
-                return await loop.run_in_executor(self.threads, call, secret_id, argument)
+                return await loop.run_in_executor(self.threads, call, path, argument)
         except TimeoutError:
             raise UnavailableError(f"{self._source.provider.name}: no answer within {_READ_TIMEOUT:.0f} s") from None
 
@@ -66,7 +66,7 @@ class Reader:
         """Read the first version of every secret, which an optional one need not have, or raise :class:`MissingSecretsError`."""
         entries = list(entries)
         found = await asyncio.gather(*map(self._first, entries), return_exceptions=True)
-        missing = [self._remedy(entry.id, e) for entry, e in zip(entries, found, strict=True) if isinstance(e, StoreError)]
+        missing = [self._remedy(entry, e) for entry, e in zip(entries, found, strict=True) if isinstance(e, StoreError)]
         for error in found:
             if isinstance(error, BaseException) and not isinstance(error, StoreError):
                 raise error
@@ -77,24 +77,24 @@ class Reader:
     async def _first(self, entry: Entry) -> First | Absent:
         fresh_for, sent = self._source.fresh_for(entry.id), entry.fence.clock()
         try:
-            version, value = await self.read(entry.id)
+            version, value = await self.read(entry.spec.store_path)
         except NotFoundError as err:
             if not entry.optional or not absent(err):
                 raise
-            return Absent(fresh_for, self._remedy_of_absent(entry.id), str(err))
+            return Absent(fresh_for, self._remedy_of_absent(entry), str(err))
         if not value:
             raise InvalidError(f"{self._source.provider.name}: the value is empty")
         return First(fresh_for, version, value, sent)
 
-    def _remedy_of_absent(self, secret_id: str) -> str:
+    def _remedy_of_absent(self, entry: Entry) -> str:
         """Return what to do, for the clients of the service as well: it does not say where secrets are."""
         provider = self._source.provider
         if isinstance(provider, EnvProvider):
-            return provider.hint(self._source.specs[secret_id].store_path)
-        return f"set {secret_id}, and write a first version where it says"
+            return provider.hint(entry.spec.store_path)
+        return f"set {entry.id}, and write a first version where it says"
 
-    def _remedy(self, secret_id: str, error: StoreError) -> str:
-        path, provider = self._source.specs[secret_id].store_path, self._source.provider
+    def _remedy(self, entry: Entry, error: StoreError) -> str:
+        path, provider = entry.spec.store_path, self._source.provider
         hint = f"let this service read {path!r} in the store {provider.name!r}"
         if isinstance(error, NotFoundError):
             hint = provider.hint(path)
@@ -102,4 +102,4 @@ class Reader:
             hint = f"see whether the store {provider.name!r} can be reached from here"
         elif isinstance(error, InvalidError):
             hint = "see the error"
-        return f"  {secret_id}: {error} ({hint})"
+        return f"  {entry.id}: {error} ({hint})"

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from tradepulse_rotator import events, logs, machine, tasks, times
-from tradepulse_rotator.errors import AbsentError, ConfigurationError, RotatorError, reason_of
+from tradepulse_rotator.errors import AbsentError, ConfigurationError, RotatorError, UnknownSecretError, reason_of
 from tradepulse_rotator.fence import Fence
 from tradepulse_rotator.metrics import AGE, TIME_TO_EXPIRY, Gauge
 from tradepulse_rotator.records import PastFence, Status, Use, whole_seconds
@@ -71,6 +71,7 @@ class Shell:
     """What an entry needs of its manager."""
 
     read: Callable[[str, str | None], Awaitable[tuple[Version, SecretValue]]]
+    """Reads a version of what is at a path."""
     spawn: Callable[[Awaitable[None]], None]
     metrics: Metrics
     dirty: asyncio.Event
@@ -123,6 +124,8 @@ class Entry:
         """False while no version was taken into use after a use was put on record."""
         self.trips = Tripwire()
         self._offering = ""  # a version that is being offered to users
+        self.leaving = False
+        """Whether the secret is dropped, or is about to be. Users are refused then."""
         self.moves = 0
         """How often the secret has moved. What a read that began before the last move answers is of another place."""
         again = random.randint(_AGAIN, 2 * _AGAIN)  # noqa: S311  # it spreads reads
@@ -309,9 +312,17 @@ class Entry:
             self._offering = ""
             self._shell.dirty.set()
 
+    async def leave(self) -> bool:
+        """Refuse users from here on, and report whether there is none."""
+        async with self._users.lock:
+            self.leaving = not self.used
+            return self.leaving
+
     async def attach(self, hooks: Hooks) -> None:
         """Have a user take the version in use, if there is one, and add it unless it refuses."""
         async with self._users.lock:
+            if self.leaving:
+                raise UnknownSecretError(f"{self.id} is being dropped from this manager by a reload")
             change = None if self.absent else Change(self.id, self.current.version, self.current.value)
             await self._users.add(hooks, change)
         self._shell.dirty.set()
@@ -408,7 +419,7 @@ class Entry:
         """Carry out a read, and prepare and commit if they follow. Return the read of the next reload."""
         sent, moves = self.fence.clock(), self.moves
         try:
-            got = await self._shell.read(self.id, ask.version or None)
+            got = await self._shell.read(self._spec.store_path, ask.version or None)
         except BaseException as err:
             if tasks.ends(err):
                 raise

@@ -5,11 +5,14 @@ from __future__ import annotations
 import base64
 import html
 import json
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 from urllib.parse import quote, quote_plus
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from tradepulse_rotator.value import SecretValue
 
 PIECE: Final = 6
 """How many characters in a row of a value, in any of its forms, count as a piece of it."""
@@ -45,6 +48,44 @@ def scrub(text: str, value: bytes, redacted: str) -> str:
             out += [text[end:i], redacted]
         last = end = i + PIECE
     return "".join([*out, text[end:]])
+
+
+_FIELDS: Final = ("strerror", "filename", "filename2", "object", "reason")
+"""The fields of exceptions of the standard library that are neither in ``args`` nor in ``__dict__``."""
+
+
+def scrub_error(error: BaseException, *values: SecretValue) -> None:
+    """Take each piece of the values out of the texts of an exception, and of those that it came from or has in a group.
+
+    It changes the exceptions, so that a caller can still tell those of a driver apart.
+    """
+    seen, todo = set[int](), [error]
+    while todo:
+        err = todo.pop()
+        if id(err) in seen:
+            continue
+        seen.add(id(err))
+        err.args = tuple(_clean(a, values) for a in err.args)
+        vars(err).update({name: _clean(held, values) for name, held in vars(err).items()})
+        for name in _FIELDS:
+            if (cleaned := _clean(held := getattr(err, name, None), values)) is not held:
+                with suppress(AttributeError, TypeError):  # a class may compute it from what is clean by now
+                    setattr(err, name, cleaned)
+        todo += [e for e in (err.__cause__, err.__context__) if e is not None]
+        if isinstance(err, BaseExceptionGroup):
+            todo += err.exceptions
+
+
+def _clean(held: object, values: tuple[SecretValue, ...]) -> object:
+    """Return a text or bytes without any piece of the values, or what it is given if that has none."""
+    if not isinstance(held, str | bytes):
+        return held
+    text = before = held if isinstance(held, str) else held.decode(errors="replace")
+    for value in values:
+        text = value.scrub(text)
+    if text == before:
+        return held
+    return text if isinstance(held, str) else text.encode()
 
 
 def _forms(value: bytes, shown: str) -> Iterator[str]:

@@ -139,7 +139,3 @@ class Source:
     def read(self, secret_id: str, version: str | None = None) -> tuple[Version, SecretValue]:
         """Read one version of a secret; it blocks."""
         return self.provider.read(self.specs[secret_id].store_path, version)
-
-    def read_previous(self, secret_id: str, current: Version) -> tuple[Version, SecretValue]:
-        """Read the version of a secret before the current one; it blocks."""
-        return self.provider.read_previous(self.specs[secret_id].store_path, current)
