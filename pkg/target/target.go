@@ -43,7 +43,7 @@ var ErrUnsupported = errors.New("not supported by the target")
 // the worker.
 //
 // A target that can do more also implements [Inspector], [Ender],
-// [Suspender] or [Lister].
+// [Suspender], [Watcher] or [Lister].
 type Target interface {
 	// Capabilities says what a rotation may expect. It is constant.
 	Capabilities() Capabilities
@@ -84,6 +84,14 @@ type Suspender interface {
 	Suspend(ctx context.Context, r Ref) error
 	// Resume undoes Suspend.
 	Resume(ctx context.Context, r Ref) error
+}
+
+// Watcher is implemented by targets that can tell of uses that they refused.
+type Watcher interface {
+	// Refused returns the clients whose use of a suspended credential the target refused
+	// within the last so much time, or ErrUnsupported. It may return others that were
+	// refused for the same account.
+	Refused(ctx context.Context, r Ref, within time.Duration) ([]Session, error)
 }
 
 // Lister is implemented by targets that can list their credentials, to find
@@ -180,4 +188,7 @@ type Capabilities struct {
 	Lag time.Duration
 	// Drains says whether Revoke honours its [Drain].
 	Drains bool
+	// Suspends says that a credential may be suspended before it is revoked. A Resume
+	// that comes late, after Revoke, must not make its value valid again.
+	Suspends bool
 }
