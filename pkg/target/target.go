@@ -38,6 +38,10 @@ var ErrRejected = errors.New("value rejected")
 // implement the interface.
 var ErrUnsupported = errors.New("not supported by the target")
 
+// ErrCurrent marks a credential that must not be suspended: it is that of the current
+// version, which a rollback may have made from the value of an older one.
+var ErrCurrent = errors.New("it is the current credential")
+
 // Target makes values valid in one place. It is safe for concurrent use. Each method
 // has a deadline and returns soon after its context ends: until then it holds a slot of
 // the worker.
@@ -80,7 +84,8 @@ type Ender interface {
 // Suspender is implemented by targets that can make a credential invalid in a
 // way that can be undone.
 type Suspender interface {
-	// Suspend makes new uses of the credential fail.
+	// Suspend makes new uses of the credential fail. The error wraps ErrCurrent for the
+	// current one.
 	Suspend(ctx context.Context, r Ref) error
 	// Resume undoes Suspend.
 	Resume(ctx context.Context, r Ref) error

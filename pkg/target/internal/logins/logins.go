@@ -185,7 +185,7 @@ func (c *Config) Current(ctx context.Context) (target.Login, error) {
 func (c *Config) Spare(ctx context.Context, user string) error {
 	l, err := c.Current(ctx)
 	if err == nil && l.Username == user {
-		err = fmt.Errorf("account %q is that of the current version", user)
+		err = fmt.Errorf("%w: account %q is that of the current version", target.ErrCurrent, user)
 	}
 	return err
 }
