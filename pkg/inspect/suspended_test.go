@@ -41,6 +41,9 @@ func TestASuspensionIsShown(t *testing.T) {
 		if text := one.RolloutSentence(now); strings.Contains(text, "is suspended until") != suspended {
 			t.Errorf("suspended %t: %s", suspended, text)
 		}
+		if named := len(one.Blocking) > 0 && one.Blocking[len(one.Blocking)-1].Instance == "192.0.2.7:41234"; named == suspended || !suspended && one.SafeToRevoke.Answer != rollout.AnswerNo {
+			t.Errorf("suspended %t: it waits for %+v, safe to revoke: %s", suspended, one.Blocking, one.SafeToRevoke.Answer)
+		}
 		p := one.Problems()
 		if named := len(p) == 1 && strings.Contains(p[0].Sentence, "used while it was suspended") && strings.Contains(p[0].Sentence, "192.0.2.7:41234"); named == suspended || one.NeedsAttention() == suspended {
 			t.Errorf("suspended %t: needs attention %t, problems %+v", suspended, one.NeedsAttention(), p)

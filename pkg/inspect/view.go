@@ -180,6 +180,9 @@ func (v *View) inUse(ctx context.Context, s *Secret, r rollout.Rollout) error {
 		s.SuspendedUntil = retry.SuspendedAt.Add(s.Spec.SoakPeriod())
 	}
 	open := retry.InUse.Named()
+	if len(open) == 0 && s.Resumed != nil {
+		open = s.Resumed.Clients.Named()
+	}
 	if len(open) == 0 {
 		return nil
 	}
