@@ -115,7 +115,7 @@ func TestAMariaDBPasswordIsRotated(t *testing.T) {
 	s := serverstest.StartMariaDB(t)
 	s.Exec(t, "CREATE USER app@'%' IDENTIFIED BY 'Existing.Password-0123'", "CREATE USER rotator@'%' IDENTIFIED BY 'Admin.Password-01234'",
 		"GRANT CREATE USER, PROCESS, CONNECTION ADMIN ON *.* TO rotator@'%'", "GRANT SELECT ON mysql.* TO rotator@'%'")
-	r := newRotated(t, "mysql", fmt.Sprintf("tls: {ca: %q}", s.CA), s.Address, "alternating")
+	r := newRotated(t, "mysql", fmt.Sprintf("tls: {ca: %q}", s.CA), s.Address, "alternating, soak: 1s")
 	r.log, r.login = s.Log, func(l target.Login) (func(), string, error) {
 		conn, err := serverstest.MariaDBLogin(t.Context(), s.Address, l.Username, l.Password)
 		if err != nil {

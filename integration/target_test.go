@@ -48,7 +48,7 @@ func newDatabase(t *testing.T) *database {
 		"CREATE ROLE rotator LOGIN CREATEROLE PASSWORD 'Admin.Password-01234'", "GRANT pg_read_all_stats, pg_signal_backend TO rotator")
 	d.server.Exec(t, "orders", "CREATE TABLE orders (id bigserial, user_name text)", "ALTER TABLE orders OWNER TO app")
 	cfg, health := singleNode(t, fmt.Sprintf(`  - {id: DB_ADMIN, disabled: true}
-  - {id: %s, ttl: 1h, grace: none, fence: 1s, services: [orders], consumers: [{name: erp}], target: {name: pg, user: app}}
+  - {id: %s, ttl: 1h, grace: none, fence: 1s, services: [orders], consumers: [{name: erp}], target: {name: pg, user: app, soak: 1s}}
 targets:
   pg: {type: postgres, endpoints: ["127.0.0.1:%d"], admin: DB_ADMIN, tls: {ca: %q}}
 `, databaseID, d.server.Port, d.server.CA))

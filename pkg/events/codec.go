@@ -204,8 +204,12 @@ func (r Retry) validate() error {
 	if r.Attempt < 0 || r.Rejections < 0 {
 		return errors.New("attempt or rejections is negative")
 	}
-	if n := len(r.InUse.Named()); n > maxInUse {
-		return fmt.Errorf("it names %d sessions, the limit is %d", n, maxInUse)
+	named := len(r.InUse.Named())
+	if r.Resumed != nil {
+		named = max(named, len(r.Resumed.Clients.Named()))
+	}
+	if named > maxInUse {
+		return fmt.Errorf("it names %d sessions, the limit is %d", named, maxInUse)
 	}
 	if f := r.Failure; f != nil && len(f.Step)+len(f.Code)+len(f.Message) > 3*maxText {
 		return errors.New("the failure is too long")

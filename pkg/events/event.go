@@ -148,6 +148,9 @@ type Rollout struct {
 	ConvergedAt time.Time `json:"converged_at,omitzero"`
 	// RetireAt is when the previous version may be retired.
 	RetireAt time.Time `json:"retire_at,omitzero"`
+	// Suspended says that the older versions are suspended at the target, or are about
+	// to be: they come back unless they are revoked.
+	Suspended bool `json:"suspended,omitempty"`
 	// Applied is how many instances run the version.
 	Applied int `json:"applied"`
 	// Blocking are the instances and services that do not, at most

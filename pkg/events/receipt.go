@@ -83,6 +83,9 @@ type Receipt struct {
 	Timer ReceiptTimer `json:"timer"`
 	// Target is what the target saw of the retired versions.
 	Target []TargetSample `json:"target,omitempty"`
+	// Soak says how the retired versions were suspended before, nil for a secret without
+	// a target.
+	Soak *ReceiptSoak `json:"soak,omitempty"`
 	// Previous is the receipt before this one about the same secret, nil for none.
 	Previous *ReceiptLink `json:"previous,omitempty"`
 }
@@ -176,6 +179,16 @@ type TargetSample struct {
 	VersionID secret.VersionID `json:"version_id"`
 	Sessions  int              `json:"sessions"`
 	LastUsed  time.Time        `json:"last_used,omitzero"`
+}
+
+// ReceiptSoak is the suspension of versions before they are revoked.
+type ReceiptSoak struct {
+	// SuspendedAt is since when the target refused new uses of them.
+	SuspendedAt time.Time `json:"suspended_at,omitzero"`
+	// Watched says that the target would have told of a use that it refused.
+	Watched bool `json:"watched,omitempty"`
+	// Skipped says why they were not suspended, "" if they were.
+	Skipped string `json:"skipped,omitempty"`
 }
 
 // ReceiptLink names the receipt before another one.

@@ -19,6 +19,12 @@ type Retry struct {
 	// InUse are the sessions of these versions that the target saw in the last try,
 	// nil for none (TypeRetire).
 	InUse *InUse `json:"in_use,omitempty"`
+	// SuspendedAt is since when these versions are suspended at the target, zero if they
+	// are not (TypeRetire).
+	SuspendedAt time.Time `json:"suspended_at,omitzero"`
+	// Resumed says that they were suspended and used, and came back; nil if they were
+	// not (TypeRetire).
+	Resumed *Resumed `json:"resumed,omitempty"`
 	// Failure says why a rotation was given up (TypeRotationFailed), or why it
 	// is tried again (TypeNearExpiry with Attempt > 0).
 	Failure *Failure `json:"failure,omitempty"`
@@ -37,6 +43,15 @@ func (u *InUse) Named() []Blocker {
 		return nil
 	}
 	return u.Sessions
+}
+
+// Resumed is a suspension that ended because a suspended version was used.
+type Resumed struct {
+	// At is when the versions came back, and Times how often they have.
+	At    time.Time `json:"at"`
+	Times int       `json:"times"`
+	// Clients are those that used them.
+	Clients *InUse `json:"clients"`
 }
 
 // maxInUse is how many sessions a retry names at most.
@@ -78,6 +93,9 @@ const (
 	// CodeDrainOverdue: the target sees sessions of an older version, or cannot say that
 	// it sees none, after the deadline of the drain.
 	CodeDrainOverdue FailureCode = "drain_overdue"
+	// CodeSuspendedUse: a version was used while it was suspended at the target, and
+	// came back.
+	CodeSuspendedUse FailureCode = "suspended_use"
 	// CodeInvalidPolicy: no value can satisfy the policy.
 	CodeInvalidPolicy FailureCode = "invalid_policy"
 	// CodeShape: the rotation would replace a document, or another value that is more

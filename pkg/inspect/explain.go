@@ -132,6 +132,9 @@ func (s Secret) RolloutSentence(now time.Time) string {
 		out += fmt.Sprintf(" since %s (%s)", stamp(s.RolloutSince), ago(now.Sub(s.RolloutSince)))
 	}
 	out += fmt.Sprintf("; %d of %d run version %s", s.Applied, s.Applied+len(s.Blocking), shortID(s.VersionID))
+	if !s.SuspendedUntil.IsZero() {
+		out += "; the version before is suspended until " + stamp(s.SuspendedUntil)
+	}
 	switch n := len(s.Blocking); {
 	case s.Rollout == events.RolloutStalled:
 		out += fmt.Sprintf("; the deadline of %s has passed", secret.FormatDuration(s.Spec.RolloutDeadline()))

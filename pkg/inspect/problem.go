@@ -41,6 +41,8 @@ func (s Secret) Problems() []Problem {
 	switch {
 	case s.Rollout == events.RolloutStalled:
 		out = append(out, s.stalled("its rollout has stalled", s.Blocking))
+	case s.Resumed != nil:
+		out = append(out, s.stalled("an older version was used while it was suspended, and has come back", s.Resumed.Clients.Named()))
 	case s.DrainOverdue:
 		sessions := slices.DeleteFunc(slices.Clone(s.Blocking), func(b events.Blocker) bool { return b.Reason != events.BlockInUse })
 		out = append(out, s.stalled("its rollout does not drain at the target", sessions))

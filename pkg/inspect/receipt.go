@@ -185,6 +185,14 @@ func basis(r events.Receipt) string {
 	if len(r.Target) > 0 && r.Basis != events.BasisForced {
 		out += ", and the target saw no session of an older version"
 	}
+	if k := r.Soak; k != nil && k.Skipped == "" {
+		out += ", after it was suspended from " + k.SuspendedAt.UTC().Format(time.RFC3339)
+		if !k.Watched {
+			out += " at a target that does not tell whom it refuses"
+		}
+	} else if k != nil {
+		out += ", without a suspension (" + k.Skipped + ")"
+	}
 	if r.Rules.Proof.TargetUnknown {
 		out += ", and the target cannot tell who uses an older version"
 	}

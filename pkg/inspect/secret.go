@@ -74,6 +74,11 @@ type Secret struct {
 	// DrainOverdue says that the target still sees sessions of an older version, or does
 	// not answer, after the deadline of the drain.
 	DrainOverdue bool `json:"drain_overdue,omitempty"`
+	// SuspendedUntil is until when the versions before are suspended at the target, zero if
+	// they are not.
+	SuspendedUntil time.Time `json:"suspended_until,omitzero"`
+	// Resumed says that they were used while they were suspended, and came back.
+	Resumed *events.Resumed `json:"resumed,omitempty"`
 	// Error is why the secret, or what the bus says of it, cannot be read.
 	Error string `json:"error,omitempty"`
 
@@ -111,13 +116,13 @@ func show(e catalog.Entry) Secret {
 
 // NeedsAttention reports whether a person has to act: the secret cannot be read,
 // does not exist, is past its end, is not scheduled because of its tags, or its rollout
-// has stalled or does not drain.
+// has stalled, does not drain, or has brought a suspended version back.
 func (s Secret) NeedsAttention() bool {
 	switch s.Reason {
 	case scheduler.ReasonExpired, scheduler.ReasonNotFound, scheduler.ReasonDeleted, scheduler.ReasonInvalid, scheduler.ReasonCollision:
 		return true
 	default:
-		return s.Error != "" || s.DrainOverdue || s.Rollout == events.RolloutStalled
+		return s.Error != "" || s.DrainOverdue || s.Resumed != nil || s.Rollout == events.RolloutStalled
 	}
 }
 

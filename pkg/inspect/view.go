@@ -182,7 +182,14 @@ func (v *View) inUse(ctx context.Context, s *Secret, r rollout.Rollout) error {
 	}
 	retry := timer.Event.Data.Retry
 	s.DrainOverdue = retry.Failure != nil && retry.Failure.Code == events.CodeDrainOverdue
+	s.Resumed = retry.Resumed
+	if r.Suspended && !retry.SuspendedAt.IsZero() {
+		s.SuspendedUntil = retry.SuspendedAt.Add(s.Spec.SoakPeriod())
+	}
 	open := retry.InUse.Named()
+	if len(open) == 0 && s.Resumed != nil {
+		open = s.Resumed.Clients.Named()
+	}
 	if len(open) == 0 {
 		return nil
 	}

@@ -187,7 +187,7 @@ func (t *tracker) summaryFacts(now time.Time, tr *tracked) (f rollout.Facts, unn
 		return rollout.Facts{}, nil
 	}
 	spec, ok := t.spec(r.SecretID)
-	f = rollout.Facts{Configured: ok, Grace: spec.GracePeriod(), Deadline: spec.RolloutDeadline(), Newer: tr.next != nil, Fresh: now.Sub(t.synced) < freshFor}
+	f = rollout.Facts{Configured: ok, Grace: spec.GracePeriod(), Deadline: spec.RolloutDeadline(), Soak: spec.SoakPeriod(), Newer: tr.next != nil, Fresh: now.Sub(t.synced) < freshFor}
 	lagging := t.fleet.lagging(r.SecretID, r.VersionID)
 	if len(lagging) == 0 {
 		return t.fullFacts(now, f, tr), nil
@@ -378,7 +378,7 @@ func (t *tracker) applyIfUnchanged(d decision, fn func()) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	r := d.tr.rollout
-	ok := r.Is(d.next.VersionID, d.next.StartedAt) && r.State == d.next.State && r.RetireAt.Equal(d.next.RetireAt)
+	ok := r.Is(d.next.VersionID, d.next.StartedAt) && r.State == d.next.State && r.RetireAt.Equal(d.next.RetireAt) && r.Suspended == d.next.Suspended
 	if ok {
 		fn()
 	}

@@ -26,7 +26,7 @@ func (r Rollout) data(at time.Time, f Facts) events.Data {
 		SecretID: r.SecretID, Store: r.Store, VersionID: r.VersionID, PreviousVersionID: r.PreviousVersionID,
 		Reason: r.Cause, RotationID: r.RotationID, OccurredAt: at,
 		Rollout: &events.Rollout{
-			State: r.State, StartedAt: r.StartedAt, ConvergedAt: r.ConvergedAt, RetireAt: r.RetireAt, BehindSince: r.BehindSince,
+			State: r.State, StartedAt: r.StartedAt, ConvergedAt: r.ConvergedAt, RetireAt: r.RetireAt, BehindSince: r.BehindSince, Suspended: r.Suspended,
 			Applied: f.Applied, Blocking: Listed(blocking), BlockingTotal: len(blocking),
 		},
 	}
@@ -56,7 +56,7 @@ func Retired(source string, at time.Time, order events.Data, applied int) events
 	if order.Rollout != nil {
 		ro = *order.Rollout
 	}
-	ro.State, ro.Applied, ro.Blocking, ro.BlockingTotal = events.RolloutRetired, applied, nil, 0
+	ro.State, ro.Suspended, ro.Applied, ro.Blocking, ro.BlockingTotal = events.RolloutRetired, false, applied, nil, 0
 	d.Rollout = &ro
 	return rolloutEvent(source, d)
 }

@@ -24,6 +24,8 @@ type machine struct {
 	users map[string]events.User // :: service and instance → its records
 	heard events.RolloutState    // what was published last
 	armed bool
+	// resumed says that a worker was ordered that resumes what is suspended.
+	resumed bool
 }
 
 func (m *machine) facts() Facts {
@@ -76,6 +78,13 @@ func (m *machine) do(t *rapid.T, was, next Rollout, f Facts, a Action) {
 		}
 		m.armed = false
 	case ActionArmRetire:
+		if a.Reason == ReasonSuspended {
+			if !was.Suspended || !a.At.Equal(m.now) {
+				t.Fatalf("resumed in %s, suspended %t", was.State, was.Suspended)
+			}
+			m.resumed = true
+			return
+		}
 		if len(f.Blocking)+len(f.Accepting) > 0 || f.Applied == 0 || !f.Configured || was.State != events.RolloutDraining || next.PreviousVersionID == "" {
 			t.Fatalf("armed in %s with %v blocking, %v accepting and %d applied", was.State, f.Blocking, f.Accepting, f.Applied)
 		}
@@ -116,7 +125,38 @@ func (m *machine) check(t *rapid.T) {
 	if len(f.Blocking) > 0 && (m.r.State == events.RolloutConverged || m.r.State == events.RolloutDraining) && !m.r.Ended() && f.Configured {
 		t.Fatalf("it still is converged with %v", f.Blocking)
 	}
+	if m.r.Suspended && m.r.State != events.RolloutDraining && !m.r.Ended() && f.Configured && !m.resumed {
+		t.Fatalf("what is suspended does not come back in %s", m.r.State)
+	}
+	m.worker()
 	m.converges(t)
+}
+
+// suspend has every instance run the version until the retirement is ordered, and does what
+// a worker does then, before it revokes.
+func (m *machine) suspend(t *rapid.T) {
+	if !m.known || m.newer || m.r.PreviousVersionID == "" {
+		return
+	}
+	m.users, m.spec.Services = map[string]events.User{"a1": m.user("a1", "v2", false, 60)}, []string{"a"}
+	for range 30 {
+		m.settle(t)
+		if m.r.Ended() || m.r.Ordered {
+			break
+		}
+		m.now = m.r.Wake(m.now, m.facts())
+	}
+	if m.r.State == events.RolloutDraining {
+		m.r, m.resumed = Resume(Suspended("/w", m.now, m.r.data(m.r.Since, m.facts()), true, nil).Data), false
+	}
+}
+
+// worker carries an order out that resumes.
+func (m *machine) worker() {
+	if m.resumed && m.r.Suspended {
+		m.r = Resume(Suspended("/w", m.now, m.r.data(m.r.Since, m.facts()), false, nil).Data)
+	}
+	m.resumed = false
 }
 
 // user returns the records of an instance that lives, or with a lease of 0 was
@@ -179,7 +219,8 @@ func TestRolloutPromises(t *testing.T) {
 			"time": func(t *rapid.T) {
 				m.now = m.now.Add(rapid.SampledFrom([]time.Duration{time.Millisecond, time.Second, HoldOff, time.Minute, deadline, time.Hour}).Draw(t, "by"))
 			},
-			"stale": func(*rapid.T) { m.fresh = false },
+			"stale":   func(*rapid.T) { m.fresh = false },
+			"suspend": m.suspend,
 			"spec": func(t *rapid.T) {
 				m.spec.Grace, m.spec.Deadline = duration.Draw(t, "grace"), duration.Draw(t, "deadline")
 				m.spec.Services = rapid.SampledFrom([][]string{nil, {"a"}, {"a", "b"}}).Draw(t, "services")

@@ -34,6 +34,8 @@ type Proof struct {
 	Retired []secret.VersionID
 	// Target is what the target saw of them.
 	Target []events.TargetSample
+	// Soak is how they were suspended before, nil for a secret without a target.
+	Soak *events.ReceiptSoak
 }
 
 // Receipt returns the receipt of a proof, decided at now by the clock of the worker.
@@ -50,7 +52,7 @@ func (p Proof) Receipt(worker string, now time.Time) events.Receipt {
 		Barrier: events.ReceiptBarrier{
 			Seq: p.Fleet.Seq, At: p.Fleet.At, Since: p.Fleet.Since, Confirmed: p.Fleet.Confirmed, ConfirmedBy: p.Fleet.ConfirmedBy,
 		},
-		Confirmed: q.confirmed(), Foreign: q.Foreign, Doubts: s.Doubts, Target: p.Target,
+		Confirmed: q.confirmed(), Foreign: q.Foreign, Doubts: s.Doubts, Target: p.Target, Soak: p.Soak,
 		Applied: s.Applied, Instances: counts(s.Instances), Breaks: Listed(s.Breaks),
 		Timer: timerOf(p.Fleet.Users, q.VersionID, q.Promoted, q.Spec.FencePeriod(), TimerGrace),
 	}

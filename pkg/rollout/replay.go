@@ -111,6 +111,8 @@ func (p Proof) agrees(r events.Receipt) error {
 		return errors.New("it names versions as compromised that no emergency retired")
 	case r.Basis != events.BasisEmergency && slices.ContainsFunc(r.Target, func(s events.TargetSample) bool { return s.Sessions > 0 }):
 		return errors.New("the target saw sessions of a version that was retired")
+	case r.Soak != nil && (r.Soak.Skipped == "") == r.Soak.SuspendedAt.IsZero() || r.Soak != nil && r.Soak.SuspendedAt.After(r.DecidedAt):
+		return errors.New("it does not say since when the versions were suspended, or why they were not")
 	case again.Basis != r.Basis:
 		return fmt.Errorf("its basis is %s, its records give %s", r.Basis, again.Basis)
 	case !slices.Equal(again.Doubts, r.Doubts):

@@ -36,6 +36,9 @@ type Rollout struct {
 	// It is zero before convergence, after a fall back, and when there is no previous
 	// version. A stalled rollout that has it stalled while it drained.
 	RetireAt time.Time
+	// Suspended says that the versions before are suspended at the target, or are about
+	// to be. A worker says so, and ends it.
+	Suspended bool
 	// Reminder is when services are told again to drain, or the retirement is ordered
 	// again. Zero means that this process has not asked yet. It is not published, and
 	// neither is Ordered: whether the retirement was ordered. Overdue is true when it was
@@ -81,7 +84,7 @@ func Resume(d events.Data) Rollout {
 	r := Begin(d)
 	r.State, r.Since = d.Rollout.State, d.OccurredAt
 	r.StartedAt, r.ConvergedAt, r.RetireAt = d.Rollout.StartedAt, d.Rollout.ConvergedAt, d.Rollout.RetireAt
-	r.BehindSince = d.Rollout.BehindSince
+	r.BehindSince, r.Suspended = d.Rollout.BehindSince, d.Rollout.Suspended
 	return r
 }
 
@@ -119,8 +122,9 @@ type Facts struct {
 	// Its subscribers are then unknown, so nothing can be proven.
 	Configured bool
 	// Grace is how long the previous version outlives convergence, 0 is not at
-	// all; Deadline is how long a rollout may take, 0 is for ever.
-	Grace, Deadline time.Duration
+	// all; Deadline is how long a rollout may take, 0 is for ever. Soak is how long the
+	// previous version is suspended before it is revoked.
+	Grace, Deadline, Soak time.Duration
 	// Newer is true when another version has been announced since.
 	Newer bool
 	// Lease is the longest lease of an instance, and Floor the time before which
@@ -204,6 +208,8 @@ const (
 	ReasonNewer Reason = "newer_version"
 	// ReasonOverdue: it should have gone long ago.
 	ReasonOverdue Reason = "retirement_overdue"
+	// ReasonSuspended: the versions before are suspended, and may be in use.
+	ReasonSuspended Reason = "suspended"
 	// ReasonNotFresh: a stall is declared on fresh reports only.
 	ReasonNotFresh Reason = "reports_not_fresh"
 )
@@ -228,6 +234,8 @@ func Advance(now time.Time, r Rollout, f Facts) (Rollout, []Action) {
 		return r.supersede(now, f)
 	case !f.Configured:
 		return r, nil
+	case r.comesBack(f) && !now.Before(r.Reminder):
+		return r.resume(now)
 	}
 	switch r.State {
 	case "":
@@ -378,6 +386,9 @@ func (r Rollout) converged(now time.Time, f Facts) (Rollout, []Action) {
 func (r Rollout) fallBack(now time.Time) (Rollout, []Action) {
 	r.RetireAt = time.Time{}
 	r, do := r.move(now, events.RolloutRolling, ReasonFellBack)
+	if r.Suspended {
+		return r, do // resume orders the retirement, which disarms it as well
+	}
 	return r, append(do, Action{Kind: ActionDisarmRetire, Reason: ReasonFellBack})
 }
 
@@ -389,7 +400,7 @@ func (r Rollout) draining(now time.Time, f Facts) (Rollout, []Action) {
 		return r.fallBack(now)
 	case len(f.Accepting) == 0:
 		return r.order(now, f)
-	case r.Ordered:
+	case r.Ordered && !r.Suspended:
 		r.Ordered, r.Overdue, r.Reminder = false, false, now.Add(DrainReminder)
 		return r, []Action{{Kind: ActionDisarmRetire, Reason: ReasonAccepted}, {Kind: ActionNotifyDraining, Reason: ReasonAccepted}}
 	case late && f.Fresh:
@@ -407,7 +418,7 @@ func (r Rollout) draining(now time.Time, f Facts) (Rollout, []Action) {
 // order orders the retirement, and again when nothing has come of that for long.
 // The time is RetireAt even though that has passed, so that every notifier arms the
 // same timer. A worker may wait for the grace period at the target; after that and the
-// deadline the retirement is overdue. The state stays draining, which the worker needs.
+// deadline, and suspend for the soak, the retirement is overdue. The state stays draining, which the worker needs.
 func (r Rollout) order(now time.Time, f Facts) (Rollout, []Action) {
 	why := ReasonDrained
 	switch {
@@ -415,7 +426,7 @@ func (r Rollout) order(now time.Time, f Facts) (Rollout, []Action) {
 		return r, nil
 	case r.Ordered:
 		why = ReasonOverdue
-		r.Overdue = f.Deadline > 0 && !now.Before(r.Since.Add(f.Deadline+f.Grace+RetireReminder))
+		r.Overdue = f.Deadline > 0 && !now.Before(r.Since.Add(f.Deadline+f.Grace+f.Soak+RetireReminder))
 	}
 	r.Ordered, r.Reminder = true, now.Add(RetireReminder)
 	return r, []Action{{Kind: ActionArmRetire, Reason: why, At: r.RetireAt}}

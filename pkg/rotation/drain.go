@@ -66,10 +66,10 @@ func (s targetSide) lastUsed() time.Time {
 
 // drained returns an error that wraps errBlocked until the target has seen no session
 // of the versions that are to be retired for as long as the grace period, in each of the
-// tries of that time. A target that can never tell holds nothing back, and makes the
+// tries of that time. While the versions are suspended no session may be open. A target that can never tell holds nothing back, and makes the
 // proof a doubtful one; a target that cannot tell for now holds the retirement back. An
 // emergency does not wait.
-func (r *Rotator) drained(ctx context.Context, spec secret.Spec, meta secret.Metadata, order, logged events.Data) (side targetSide, err error) {
+func (r *Rotator) drained(ctx context.Context, spec secret.Spec, meta secret.Metadata, order, logged events.Data, suspended bool) (side targetSide, err error) {
 	if !isDraining(order, logged) {
 		return side, nil // prove says why not
 	}
@@ -87,7 +87,7 @@ func (r *Rotator) drained(ctx context.Context, spec secret.Spec, meta secret.Met
 		return side, nil
 	}
 	var open []events.Blocker
-	window, now := max(0, spec.GracePeriod()), time.Now()
+	window, now := quietWindow(spec, order), time.Now()
 	for _, v := range versions {
 		u, err := r.inUse(ctx, in, target.Ref{Secret: spec.ID, Version: v})
 		if err != nil {
@@ -104,6 +104,9 @@ func (r *Rotator) drained(ctx context.Context, spec secret.Spec, meta secret.Met
 		}
 		err := r.inUseError(ctx, spec, open, why)
 		return side, stepError{stepDrain, events.RetryAfter(err, drainRetry(window))}
+	}
+	if suspended {
+		return side, nil // no session can be opened, and the soak is a window of its own
 	}
 	return side, quiet(order, side, window, now)
 }

@@ -71,6 +71,7 @@ var codes = []struct {
 	{errTooSoon, events.CodeTooSoon},
 	{target.ErrRejected, events.CodeRejected},
 	{ErrAwaiting, events.CodeAwaiting},
+	{errSuspendedUse, events.CodeSuspendedUse},
 	{errDrainOverdue, events.CodeDrainOverdue},
 	{errBlocked, events.CodeBlocked},
 	{secret.ErrShape, events.CodeShape},

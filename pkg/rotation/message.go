@@ -12,6 +12,7 @@ var messages = map[events.FailureCode]string{
 	events.CodeAwaiting:      ErrAwaiting.Error(),
 	events.CodeBlocked:       errBlocked.Error(),
 	events.CodeDrainOverdue:  errDrainOverdue.Error(),
+	events.CodeSuspendedUse:  errSuspendedUse.Error(),
 	events.CodeInvalidPolicy: "no value can satisfy the policy, or the current value has no string at its field (a byte order mark in front hides all fields); correct either",
 	events.CodeShape:         "the value is more than one password or key; set field or whole in the policy of the secret",
 	events.CodeUnknownSecret: "the secret is not configured on the worker",

@@ -86,19 +86,27 @@ func (r *Rotator) tryRetire(ctx context.Context, e events.Event) error {
 	if err := r.unstage(ctx, spec, st, meta, order, log.Event.Data); err != nil {
 		return err
 	}
-	side, err := r.drained(ctx, spec, meta, order, log.Event.Data)
+	s := &suspension{r, spec, meta, order, log}
+	side, err := r.drained(ctx, spec, meta, order, log.Event.Data, s.active())
 	if err != nil {
-		return err
+		return s.held(ctx, err)
 	}
 	spec.Proof.TargetUnknown = side.unknown
-	applied, done, err := r.prove(ctx, spec, meta, order, log.Event.Data, announced, side.samples)
+	proof, done, err := r.prove(ctx, spec, meta, order, log.Event.Data, announced)
 	if err != nil || done {
+		return s.held(ctx, err)
+	}
+	proof.Target = side.samples
+	if proof.Soak, err = s.soak(ctx); err != nil {
+		return err
+	}
+	if err := r.record(ctx, proof, meta); err != nil {
 		return err
 	}
 	if err := r.retireVersions(ctx, spec, st, meta, order, log.Event.Data); err != nil {
 		return err
 	}
-	return r.announceRetired(ctx, log, applied)
+	return r.announceRetired(ctx, s.log, proof.Question.Ask(proof.Fleet).Applied)
 }
 
 // unstage takes the stage of the versions before away, once their rollout has
@@ -137,21 +145,20 @@ func (r *Rotator) logged(ctx context.Context, id secret.ID) (last, announced eve
 	return last, announced, err
 }
 
-// prove returns how many instances run the version of the order, and whether an
-// earlier run has carried the order out. The error wraps errBlocked unless the log
-// and the fleet prove that no instance uses or accepts what was before. The receipt of
-// what was proven is stored then.
-func (r *Rotator) prove(ctx context.Context, spec secret.Spec, meta secret.Metadata, order, logged events.Data, announced events.Announcement, samples []events.TargetSample) (applied int, done bool, err error) {
+// prove returns the proof, and whether an earlier run has carried the order out. The error
+// wraps errBlocked unless the log and the fleet prove that no instance uses or accepts
+// what was before.
+func (r *Rotator) prove(ctx context.Context, spec secret.Spec, meta secret.Metadata, order, logged events.Data, announced events.Announcement) (p rollout.Proof, done bool, err error) {
 	if announced.Event.Data.VersionID != order.VersionID {
-		return 0, false, stepError{stepProve, events.RetryAfter(fmt.Errorf("%w: the last announcement in the log is not that of version %s", errBlocked, order.VersionID), retireRetry)}
+		return p, false, stepError{stepProve, events.RetryAfter(fmt.Errorf("%w: the last announcement in the log is not that of version %s", errBlocked, order.VersionID), retireRetry)}
 	}
 	fleet, err := r.cfg.Bus.Fleet(ctx, spec.ID)
 	if err != nil {
-		return 0, false, stepError{stepProve, events.RetryAfter(err, retireRetry)}
+		return p, false, stepError{stepProve, events.RetryAfter(err, retireRetry)}
 	}
 	confirmed, err := r.cfg.Bus.Confirmations(ctx, spec.ID, spec.Proof.Consumers)
 	if err != nil {
-		return 0, false, stepError{stepProve, events.RetryAfter(err, retireRetry)}
+		return p, false, stepError{stepProve, events.RetryAfter(err, retireRetry)}
 	}
 	pending, _ := meta.At(secret.StagePending)
 	q := rollout.Question{
@@ -165,11 +172,12 @@ func (r *Rotator) prove(ctx context.Context, spec secret.Spec, meta secret.Metad
 	}
 	switch {
 	case v.Done:
-		return 0, true, nil
+		return p, true, nil
 	case !v.Allowed():
-		return 0, false, stepError{stepProve, events.RetryAfter(fmt.Errorf("%w: %s", errBlocked, v.Because), cmp.Or(min(v.Wait, longestWait), retireRetry))}
+		err := unprovenError{fmt.Errorf("%w: %s", errBlocked, v.Because)}
+		return p, false, stepError{stepProve, events.RetryAfter(err, cmp.Or(min(v.Wait, longestWait), retireRetry))}
 	}
-	return q.Ask(fleet).Applied, false, r.record(ctx, rollout.Proof{Question: q, Order: order, Logged: logged, Fleet: fleet, Target: samples}, meta)
+	return rollout.Proof{Question: q, Order: order, Logged: logged, Fleet: fleet}, false, nil
 }
 
 // retireMode returns what becomes of the values that are retired: an emergency

@@ -59,6 +59,7 @@ func nextRetry(r events.Retry, cause error) events.Retry {
 	}
 	r.Failure = failure(cause)
 	r.QuietSince, r.LastUsed, r.InUse = drainState(cause)
+	r = soakState(r, cause)
 	if errors.Is(cause, target.ErrRejected) {
 		r.Rejections++
 	}

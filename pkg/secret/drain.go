@@ -22,12 +22,15 @@ const (
 // DefaultDrainDeadline is [Drain.Deadline] unless a spec says otherwise.
 const DefaultDrainDeadline = time.Hour
 
-// Drain says how the sessions of older versions end at the target.
+// Drain says how the use of older versions ends at the target.
 type Drain struct {
 	Mode DrainMode
 	// Deadline counts from when the rollout begins to drain. 0 means
 	// DefaultDrainDeadline, negative means never.
 	Deadline time.Duration
+	// Soak is how long a version is suspended before it is revoked. 0 means the grace
+	// period, negative means that it is not suspended.
+	Soak time.Duration
 }
 
 // DrainMode returns the mode in force.
@@ -37,3 +40,7 @@ func (s Spec) DrainMode() DrainMode { return cmp.Or(s.Drain.Mode, DrainWait) }
 func (s Spec) DrainDeadline() time.Duration {
 	return orDefault(s.Drain.Deadline, DefaultDrainDeadline)
 }
+
+// SoakPeriod returns how long a version is suspended before it is revoked; 0 means not at
+// all.
+func (s Spec) SoakPeriod() time.Duration { return orDefault(s.Drain.Soak, s.GracePeriod()) }

@@ -122,7 +122,7 @@ type Spec struct {
 	Fence time.Duration
 	// Retire says what becomes of a retired version's value.
 	Retire RetireMode
-	// Drain says how sessions of older versions end at the target.
+	// Drain says how the use of older versions ends at the target.
 	Drain Drain
 	// Create lets a rotation make the secret when the store does not know it
 	// yet. Leave it off where a misspelt path must not become a new secret.

@@ -38,12 +38,16 @@ var ErrRejected = errors.New("value rejected")
 // implement the interface.
 var ErrUnsupported = errors.New("not supported by the target")
 
+// ErrCurrent marks a credential that must not be suspended: it is that of the current
+// version, which a rollback may have made from the value of an older one.
+var ErrCurrent = errors.New("it is the current credential")
+
 // Target makes values valid in one place. It is safe for concurrent use. Each method
 // has a deadline and returns soon after its context ends: until then it holds a slot of
 // the worker.
 //
 // A target that can do more also implements [Inspector], [Ender],
-// [Suspender] or [Lister].
+// [Suspender], [Watcher] or [Lister].
 type Target interface {
 	// Capabilities says what a rotation may expect. It is constant.
 	Capabilities() Capabilities
@@ -80,10 +84,19 @@ type Ender interface {
 // Suspender is implemented by targets that can make a credential invalid in a
 // way that can be undone.
 type Suspender interface {
-	// Suspend makes new uses of the credential fail.
+	// Suspend makes new uses of the credential fail. The error wraps ErrCurrent for the
+	// current one.
 	Suspend(ctx context.Context, r Ref) error
 	// Resume undoes Suspend.
 	Resume(ctx context.Context, r Ref) error
+}
+
+// Watcher is implemented by targets that can tell of uses that they refused.
+type Watcher interface {
+	// Refused returns the clients whose use of a suspended credential the target refused
+	// within the last so much time, or ErrUnsupported. It may return others that were
+	// refused for the same account.
+	Refused(ctx context.Context, r Ref, within time.Duration) ([]Session, error)
 }
 
 // Lister is implemented by targets that can list their credentials, to find
@@ -180,4 +193,7 @@ type Capabilities struct {
 	Lag time.Duration
 	// Drains says whether Revoke honours its [Drain].
 	Drains bool
+	// Suspends says that a credential may be suspended before it is revoked. A Resume
+	// that comes late, after Revoke, must not make its value valid again.
+	Suspends bool
 }

@@ -67,7 +67,7 @@ func (c *Config) spec(s Secret) (secret.Spec, error) {
 		Deadline:      time.Duration(s.Deadline),
 		Fence:         time.Duration(s.Fence),
 		Retire:        secret.RetireMode(s.Retire),
-		Drain:         secret.Drain{Mode: secret.DrainMode(s.Target.Drain), Deadline: time.Duration(s.Target.DrainDeadline)},
+		Drain:         secret.Drain{Mode: secret.DrainMode(s.Target.Drain), Deadline: time.Duration(s.Target.DrainDeadline), Soak: time.Duration(s.Target.Soak)},
 		Create:        s.Create != nil && *s.Create,
 		Disabled:      s.Disabled != nil && *s.Disabled,
 	}

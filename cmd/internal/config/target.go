@@ -54,6 +54,10 @@ type SecretTarget struct {
 	Drain string `json:"drain,omitzero" jsonschema:"enum=wait,enum=end-idle,enum=end-all"`
 	// Counts from the end of the grace period. Without it 1h.
 	DrainDeadline Duration `json:"drain_deadline,omitzero"`
+	// How long the old value is suspended before it is revoked: it is refused, and comes
+	// back if a client is seen to need it. Without it the grace period; none revokes
+	// at once.
+	Soak DurationOrNone `json:"soak,omitzero"`
 }
 
 // Postgres is a PostgreSQL server, version 14 or later, whose roles are rotated.

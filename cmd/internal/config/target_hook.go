@@ -24,6 +24,8 @@ type Hook struct {
 	Overlap string `json:"overlap,omitzero" default:"none" jsonschema:"enum=none,enum=dual,enum=any"`
 	// What the service can tell about the use of a value.
 	InUse string `json:"in_use,omitzero" default:"none" jsonschema:"enum=none,enum=sessions,enum=last_used"`
+	// The service knows the verbs suspend and resume.
+	Suspends bool `json:"suspends,omitzero"`
 	// The service makes the values itself.
 	Proposes bool `json:"proposes,omitzero"`
 	// How long a change may take until it works. Without it no time.
@@ -39,7 +41,7 @@ func (*Hook) policy(of *secret.Policy) *secret.Policy { return of }
 
 // Capabilities returns what the service can do.
 func (o *Hook) Capabilities() target.Capabilities {
-	c := target.Capabilities{Overlap: target.Overlap(o.Overlap), InUse: target.InUse(o.InUse), Lag: time.Duration(o.Lag)}
+	c := target.Capabilities{Overlap: target.Overlap(o.Overlap), InUse: target.InUse(o.InUse), Lag: time.Duration(o.Lag), Suspends: o.Suspends}
 	if o.InUse == "none" {
 		c.InUse = target.InUseUnknown
 	}

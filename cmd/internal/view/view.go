@@ -48,7 +48,7 @@ func Status(w io.Writer, all []inspect.Secret, now time.Time) error {
 				return err
 			}
 		}
-		if _, err := io.WriteString(w, safe(s)+forced(s)); err != nil {
+		if _, err := io.WriteString(w, safe(s)+suspended(s)+forced(s)); err != nil {
 			return err
 		}
 	}
@@ -76,6 +76,18 @@ func note(s inspect.Secret) string {
 		return ""
 	default:
 		return fmt.Sprintf("  %s: %s\n", name(s), s.Message)
+	}
+}
+
+// suspended returns the line about a suspension of the versions before, or nothing.
+func suspended(s inspect.Secret) string {
+	switch {
+	case !s.SuspendedUntil.IsZero():
+		return fmt.Sprintf("  %s: the version before is suspended until %s\n", name(s), s.SuspendedUntil.UTC().Format(time.RFC3339))
+	case s.Resumed != nil:
+		return fmt.Sprintf("  %s: the version before was used while it was suspended, and has come back at %s\n", name(s), s.Resumed.At.UTC().Format(time.RFC3339))
+	default:
+		return ""
 	}
 }
 

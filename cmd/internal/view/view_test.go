@@ -27,3 +27,17 @@ func TestStatusShowsWhyARotationIsTriedAgain(t *testing.T) {
 		t.Errorf("status prints\n%s", got)
 	}
 }
+
+func TestStatusShowsASuspension(t *testing.T) {
+	t.Parallel()
+	at := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+	for want, s := range map[string]inspect.Secret{
+		"DB: the version before is suspended until 2026-01-02T03:04:05Z":                                    {SecretID: "DB", SuspendedUntil: at},
+		"DB: the version before was used while it was suspended, and has come back at 2026-01-02T03:04:05Z": {SecretID: "DB", Resumed: &events.Resumed{At: at}},
+	} {
+		var out strings.Builder
+		if err := Status(&out, []inspect.Secret{s}, at); err != nil || !strings.Contains(out.String(), want) {
+			t.Errorf("%v, status prints\n%s\nwant %s", err, &out, want)
+		}
+	}
+}

@@ -246,7 +246,7 @@ func (t *Target) Resume(ctx context.Context, r target.Ref) error { return t.togg
 func (t *Target) toggle(ctx context.Context, verb string, r target.Ref) error {
 	req, current, err := t.about(ctx, verb, r)
 	if err == nil && current {
-		err = fmt.Errorf("hook: %s: version %s is the current one", verb, r.Version)
+		err = fmt.Errorf("hook: %s: %w: version %s", verb, target.ErrCurrent, r.Version)
 	}
 	if err == nil {
 		_, err = t.do(ctx, req)

@@ -29,6 +29,7 @@ func Run(t *testing.T, start Start) {
 		{"open sessions hold a revocation back, and are ended on demand", sessions},
 		{"sessions are ended, the idle ones or all", ended},
 		{"a credential is suspended and comes back", suspension},
+		{"a credential is revoked after a suspension", soaked},
 		{"the current version is not revoked", spared},
 		{"a retired version whose account is in use again", reuse},
 		{"a version without a value is revoked", withoutValue},
@@ -239,32 +240,6 @@ func quotedByErrors(t *testing.T, h *Harness) {
 	}
 	h.fails(t, "the revoked version", v1)
 	h.Versions.forget("v1") // in every log
-}
-
-func suspension(t *testing.T, h *Harness) {
-	s, ok := h.Target.(target.Suspender)
-	if !ok || h.Target.Capabilities().Overlap == target.OverlapNone {
-		return
-	}
-	v1 := h.rotate(t, "v1")
-	v2 := h.rotate(t, "v2")
-	for range 2 {
-		if err := s.Suspend(t.Context(), h.ref("v1")); err != nil {
-			t.Fatal(err)
-		}
-	}
-	h.fails(t, "the suspended version", v1)
-	h.works(t, "the current version", v2)
-	for range 2 {
-		if err := s.Resume(t.Context(), h.ref("v1")); err != nil {
-			t.Fatal(err)
-		}
-	}
-	h.works(t, "the version that came back", v1)
-	if err := s.Suspend(t.Context(), h.ref("v2")); err == nil {
-		t.Error("the current version was suspended")
-	}
-	h.works(t, "the current version", v2)
 }
 
 // rollback: a person has the value of the previous version become current again, as a

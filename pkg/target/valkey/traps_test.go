@@ -7,6 +7,7 @@ import (
 	"net"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/tradepulse/rotator/internal/serverstest"
 	"github.com/tradepulse/rotator/pkg/secret"
@@ -296,5 +297,33 @@ func TestNames(t *testing.T) {
 	}
 	if valkey.CheckNames("app", "dual") == nil {
 		t.Error("an unknown strategy is accepted")
+	}
+}
+
+// TestALogThatMayNotBeRead: an admin without the right to read the log suspends all the
+// same, cannot tell who was refused, and the check says so.
+func TestALogThatMayNotBeRead(t *testing.T) {
+	t.Parallel()
+	s := serverstest.StartValkey(t, true)
+	w := newWorld(t, s, valkey.Alternating, "app", &targettest.Versions{})
+	s.Do(t, "ACL", "SETUSER", w.admin, "-acl|log")
+	tg := w.target(t, nil)
+	value := func(name string) secret.Value {
+		return secret.NewValue(fmt.Appendf(nil, `{"username":%q,"password":"Some-Password-0123456789"}`, name))
+	}
+	w.versions.Put("v1", value(w.cfg.User))
+	w.versions.Put("v2", value(w.cfg.User+"_clone"))
+	w.versions.Promote("v2")
+	s.Do(t, "ACL", "SETUSER", w.cfg.User, "on", ">Some-Password-0123456789")
+	ref := target.Ref{Secret: "CACHE_ID", Version: "v1"}
+	if err := tg.Suspend(t.Context(), ref); err != nil {
+		t.Error(err)
+	}
+	if got, err := tg.Refused(t.Context(), ref, time.Hour); !errors.Is(err, target.ErrUnsupported) || len(got) > 0 {
+		t.Errorf("refused: %+v, %v", got, err)
+	}
+	r, err := tg.Check(t.Context())
+	if err != nil || !r.Ready() || !strings.Contains(strings.Join(r.Notes, "\n"), "acl|log") {
+		t.Errorf("Check() = %+v, %v", r, err)
 	}
 }

@@ -139,7 +139,10 @@ func (t *Target) Check(ctx context.Context) (target.Report, error) {
 				return err
 			}
 		}
-		return nil
+		if t.cfg.Strategy == Single {
+			return nil
+		}
+		return n.noteLog(ctx, &r)
 	})
 	return r, err
 }
@@ -156,6 +159,6 @@ func (t *Target) plan() []string {
 	clone := t.users.Other(user)
 	return []string{
 		fmt.Sprintf("on every node: ACL SETUSER %s or %s in turns with the rules of the other one, on #<hash of the new password>, and ACL SAVE", clone, user),
-		fmt.Sprintf("after every service uses the new user and no session of the old one is open: ACL SETUSER %s off resetpass, and ACL SAVE", user),
+		fmt.Sprintf("after every service uses the new user and no session of the old one is open: ACL SETUSER %s off, for the soak, and then off resetpass, and ACL SAVE", user),
 	}
 }

@@ -48,7 +48,7 @@ func newWorld(t *testing.T, s *serverstest.Valkey, strategy valkey.Strategy, acc
 	w := &world{server: s, relay: serverstest.StartRelay(t, s.Address), versions: versions, admin: fmt.Sprintf(`admin"%d"`, n)}
 	password := fmt.Sprintf("Admin.pass%d.0123456789", n)
 	value := secret.NewValue(fmt.Appendf(nil, `{"username":"admin\"%d\"","password":"%s"}`, n, password))
-	s.Do(t, "ACL", "SETUSER", w.admin, "on", ">"+password, "+acl|save", "+acl|getuser", "+acl|setuser", "+client|list", "+client|kill")
+	s.Do(t, "ACL", "SETUSER", w.admin, "on", ">"+password, "+acl|save", "+acl|getuser", "+acl|setuser", "+acl|log", "+client|list", "+client|kill")
 	w.cfg = valkey.Config{
 		// A name has no spaces.
 		Endpoints: []string{w.relay.Address}, User: fmt.Sprintf("%s_%d", strings.ReplaceAll(account, " ", "_"), n), Strategy: strategy, Read: versions.Read,

@@ -93,9 +93,9 @@ func (c *Config) Names() []string { return Names(c.User, c.Strategy) }
 
 // Capabilities implements [target.Target].
 func (c *Config) Capabilities() target.Capabilities {
-	out := target.Capabilities{Overlap: target.OverlapAlternate, InUse: target.InUseSessions, Lag: c.Lag, Drains: true}
+	out := target.Capabilities{Overlap: target.OverlapAlternate, InUse: target.InUseSessions, Lag: c.Lag, Drains: true, Suspends: true}
 	if c.Strategy == Single {
-		out.Overlap = c.SingleOverlap
+		out.Overlap, out.Suspends = c.SingleOverlap, false // what was suspended is a password, which a late Resume would restore
 	}
 	if c.Blind != "" {
 		out.InUse, out.Drains = target.InUseUnknown, false
@@ -185,7 +185,7 @@ func (c *Config) Current(ctx context.Context) (target.Login, error) {
 func (c *Config) Spare(ctx context.Context, user string) error {
 	l, err := c.Current(ctx)
 	if err == nil && l.Username == user {
-		err = fmt.Errorf("account %q is that of the current version", user)
+		err = fmt.Errorf("%w: account %q is that of the current version", target.ErrCurrent, user)
 	}
 	return err
 }
