@@ -74,6 +74,9 @@ type Secret struct {
 	// DrainOverdue says that the target still sees sessions of an older version, or does
 	// not answer, after the deadline of the drain.
 	DrainOverdue bool `json:"drain_overdue,omitempty"`
+	// Login is the last login with VersionID at its target. It is nil without a target,
+	// and before a worker has logged in with that version.
+	Login *TargetLogin `json:"target_login,omitempty"`
 	// Error is why the secret, or what the bus says of it, cannot be read.
 	Error string `json:"error,omitempty"`
 
@@ -110,14 +113,15 @@ func show(e catalog.Entry) Secret {
 }
 
 // NeedsAttention reports whether a person has to act: the secret cannot be read,
-// does not exist, is past its end, is not scheduled because of its tags, or its rollout
-// has stalled or does not drain.
+// does not exist, is past its end, is not scheduled because of its tags, its rollout has
+// stalled or does not drain, or its target refuses it.
 func (s Secret) NeedsAttention() bool {
 	switch s.Reason {
 	case scheduler.ReasonExpired, scheduler.ReasonNotFound, scheduler.ReasonDeleted, scheduler.ReasonInvalid, scheduler.ReasonCollision:
 		return true
 	default:
-		return s.Error != "" || s.DrainOverdue || s.Rollout == events.RolloutStalled
+		refused := s.Login != nil && s.Login.State == events.VerifiedRefused
+		return s.Error != "" || s.DrainOverdue || refused || s.Rollout == events.RolloutStalled
 	}
 }
 

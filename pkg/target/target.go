@@ -33,6 +33,11 @@ import (
 // the target. After some of them the rotation proposes a fresh value.
 var ErrRejected = errors.New("value rejected")
 
+// ErrRefused marks the answer of a target that does not take a credential, as opposed
+// to one that did not answer. It survives [secret.Scrub], which takes the type of an
+// error away.
+var ErrRefused = errors.New("login refused")
+
 // ErrUnsupported is returned for what this server or configuration cannot do,
 // by a target that can do it elsewhere. A target that can never do it does not
 // implement the interface.
@@ -54,7 +59,8 @@ type Target interface {
 	// first checks whether the pending value works already.
 	Apply(ctx context.Context, c Change) (Ref, error)
 	// Verify proves that the pending value works by using it, on every endpoint.
-	// It waits up to [Capabilities.Lag] for an endpoint that lags.
+	// It waits up to [Capabilities.Lag] for an endpoint that lags. The error wraps
+	// ErrRefused if the target answered and does not take the value.
 	Verify(ctx context.Context, c Change) error
 	// Revoke makes a credential invalid. Afterwards its value fails. Revoking a
 	// credential that is unknown or was revoked before is a success.

@@ -181,6 +181,9 @@ func (t *Target) Verify(ctx context.Context, c target.Change) error {
 	}
 	for end := time.Now().Add(t.cfg.Capabilities.Lag); ; {
 		_, err = t.do(ctx, r)
+		if errors.Is(err, target.ErrRejected) {
+			err = fmt.Errorf("%w: %w", target.ErrRefused, err)
+		}
 		if err == nil || !time.Now().Before(end) {
 			return err
 		}
