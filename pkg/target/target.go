@@ -95,8 +95,20 @@ type Suspender interface {
 // Lister is implemented by targets that can list their credentials, to find
 // those that no version refers to.
 type Lister interface {
-	// List returns every credential that this target may have made.
-	List(ctx context.Context) ([]Ref, error)
+	// List returns the credentials under the names of this target with which a login
+	// works. known are the versions whose values the store has: a server that keeps no
+	// versions is compared with those. A credential of none of them has the version that
+	// the server itself names, or "".
+	List(ctx context.Context, known []secret.VersionID) ([]Credential, error)
+}
+
+// Credential is a credential that a target has.
+type Credential struct {
+	Ref
+
+	// Remedy is how a person makes it invalid, such as a statement in the language of the
+	// target. It holds no value and no hash of one, and is "" where the target has none.
+	Remedy string
 }
 
 // Change is one move from a version to the next, as a target sees it.
