@@ -111,6 +111,27 @@ type Credential struct {
 	Remedy string
 }
 
+// Prober is implemented by targets that can try a value which they have not applied, such
+// as that of a user that was there before.
+type Prober interface {
+	// Probe uses a value on every endpoint. It does not ask for what Apply gives the
+	// credential besides the value, and does not wait for the lag. The error wraps ErrRefused if the target answered
+	// and does not take the value, and ErrRejected if the value is none of this target.
+	Probe(ctx context.Context, v secret.Value) error
+	// Successor names the credential that the version after that of a value has.
+	Successor(v secret.Value) (string, error)
+}
+
+// Try uses a value that may not have been applied: with [Prober.Probe], or with Verify
+// where the target has none.
+func Try(ctx context.Context, t Target, s secret.Spec, id secret.VersionID, v secret.Value) error {
+	if p, ok := t.(Prober); ok {
+		return secret.Scrub(p.Probe(ctx, v), v)
+	}
+	read := func(context.Context) (secret.Value, error) { return v, nil }
+	return secret.Scrub(t.Verify(ctx, Change{Spec: s, To: id, Current: read, Pending: read}), v)
+}
+
 // Change is one move from a version to the next, as a target sees it.
 type Change struct {
 	// Spec is the secret.
