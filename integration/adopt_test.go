@@ -30,9 +30,9 @@ targets:
 	d.run(0, `{"username":"rotator","password":"Admin.Password-01234"}`, "import", "DB_ADMIN")
 	d.adopt()
 	before := d.run(0, "", "versions", string(databaseID), "--json")
-	d.found("target_refuses", false)
+	d.found("status", "target_refuses", false)
 	d.server.Exec(t, "postgres", "ALTER ROLE app PASSWORD 'Of.another.Password-0123'")
-	d.found("target_refuses", true)
+	d.found("status", "target_refuses", true)
 	var metrics string
 	waittest.Until(t, "the metric names the secret", func() error {
 		err := get(t, "http://"+health+"/metrics", &metrics)
@@ -42,10 +42,9 @@ targets:
 		return err
 	})
 	d.server.Exec(t, "postgres", "ALTER ROLE app PASSWORD 'Existing.Password-0123'")
-	d.found("target_refuses", false)
-	d.found("credential_orphaned", false)
+	d.found("status", "target_refuses", false)
 	d.server.Exec(t, "postgres", "CREATE ROLE app_clone LOGIN PASSWORD 'Of.nobody.Password-0123'")
-	if out := d.found("credential_orphaned", true); !strings.Contains(out, `ALTER ROLE \"app_clone\" NOLOGIN`) || strings.Contains(out, "foreign_app") {
+	if out := d.found("doctor", "credential_orphaned", true); !strings.Contains(out, `ALTER ROLE \"app_clone\" NOLOGIN`) || strings.Contains(out, "foreign_app") {
 		t.Errorf("the finding has no remedy, or names a foreign role:\n%s", out)
 	}
 	if after := d.run(0, "", "versions", string(databaseID), "--json"); after != before {
@@ -75,17 +74,17 @@ func (d *database) adopt() {
 	d.run(0, value, "import", string(databaseID))
 }
 
-// found waits until the doctor has a finding about the secret, or has none.
-func (d *database) found(code string, want bool) string {
+// found waits until a command has a finding about the secret, or has none.
+func (d *database) found(command, code string, want bool) string {
 	d.t.Helper()
 	var out string
 	waittest.Until(d.t, fmt.Sprintf("%s is found: %t", code, want), func() error {
-		out, _, _ = piped(d.t, "", "doctor", "--json", "--config", d.cfg)
+		out, _, _ = piped(d.t, "", command, "--json", "--config", d.cfg)
 		if strings.Contains(out, `"code": "`+code+`"`) != want {
-			return fmt.Errorf("the doctor says:\n%s", out)
+			return fmt.Errorf("%s says:\n%s", command, out)
 		}
 		if strings.Contains(out, "Password-0") {
-			d.t.Fatalf("the doctor shows a password:\n%s", out)
+			d.t.Fatalf("%s shows a password:\n%s", command, out)
 		}
 		return nil
 	})

@@ -75,11 +75,11 @@ func bringIn(cmd *cobra.Command, path string, id secret.ID, notAfter string, how
 		return err
 	}
 	if how.dry {
-		print := func() error { return a.Print(cmd.OutOrStdout()) }
+		write := func() error { return a.Print(cmd.OutOrStdout()) }
 		if how.json {
-			print = func() error { return cli.PrintJSON(cmd.OutOrStdout(), a) }
+			write = func() error { return cli.PrintJSON(cmd.OutOrStdout(), a) }
 		}
-		return errors.Join(print(), a.Ready())
+		return errors.Join(write(), a.Ready())
 	}
 	v, broken, err := operator.Import(cmd.Context(), parts, id, value, end, how.why)
 	if err != nil {

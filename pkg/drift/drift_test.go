@@ -123,10 +123,10 @@ func TestDrift(t *testing.T) {
 
 // unreachable: that is neither a refusal nor a success.
 func (s *site) unreachable(t *testing.T) {
-	real := s.targets.Endpoints
+	before := s.targets.Endpoints
 	s.targets.Endpoints = []string{net.JoinHostPort("127.0.0.1", fmt.Sprint(serverstest.FreePort(t)))}
 	s.look(t, events.VerifiedUnknown)
-	s.targets.Endpoints = real
+	s.targets.Endpoints = before
 	s.look(t, events.VerifiedWorks)
 }
 

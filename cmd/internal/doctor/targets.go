@@ -16,7 +16,7 @@ const (
 	CodeUnverified secret.FindingCode = "target_unverified"
 	// CodeCredential: a credential at the target works and belongs to no version that is
 	// known.
-	CodeCredential secret.FindingCode = "credential_orphaned"
+	CodeCredential secret.FindingCode = "credential_orphaned" //nolint:gosec // a code
 	// CodeUnlistedTarget: what the target has could not be read.
 	CodeUnlistedTarget secret.FindingCode = "target_unlisted"
 )
