@@ -29,7 +29,7 @@ func (a *accounts) forbidden(t *testing.T, s *site) {
 		"secret.near_expiry." + k, "secret.retire." + k, "secret.staged." + k, "secret.rotated." + k, "secret.rotation_failed." + k, "secret.rollout." + k,
 		"timer." + k, "timer.retire." + k, "sweep.timer", "sweep.due", "notify.audit-api." + k, "notify.admin-api." + k, "live.admin-api." + k,
 		"report.admin-api.one", "report.admin-api.one.one", "uses." + k + ".admin-api.one", "uses._barrier._barrier.last", "report._barrier.one",
-		"secret.proof_contradicted." + k, "record.retired." + k, "record.uses",
+		"secret.proof_contradicted." + k, "secret.verified." + k, "record.retired." + k, "record.uses",
 		"reader." + k + ".one", "reader." + k + "._more", "reader._own.embedded.one", "reader._source.embedded.one", "$KV.secrets.s." + k, "$KV.secrets.keyset", "$JS.ACK.ROTATION.rotator.1.1.1.1.1", "$SYS.REQ.SERVER.PING",
 	} {
 		if err := nc.Publish(subject, []byte("{}")); err != nil {

@@ -151,38 +151,6 @@ func printResult(w io.Writer, out fmt.Stringer, asJSON bool) error {
 	return err
 }
 
-func importCommand(path *string) *cobra.Command {
-	var notAfter string
-	cmd := &cobra.Command{
-		Use:   "import ID",
-		Short: "Bring an existing value in as the first version",
-		Long: `Reads a value that is in use already from the standard input, and writes it as the
-first version of a secret. It replaces no version. A value that breaks the policy is
-taken, and the command says how it does: it is replaced at the next rotation.`,
-		Example:           `  cat old-password | rotator import orders/db-password --reason "moved from the wiki"`,
-		Args:              cli.Exactly(1),
-		ValidArgsFunction: cli.CompleteIDs(path, 1),
-	}
-	cmd.Flags().StringVar(&notAfter, "not-after", "", "the end of the version's life, as 2027-01-31T12:00:00Z")
-	why := whyFlags(cmd)
-	cmd.RunE = onSecret(path, func(cmd *cobra.Command, parts *wire.Parts, id secret.ID) error {
-		value, end, err := supplied(cmd, notAfter)
-		if err != nil {
-			return err
-		}
-		v, broken, err := operator.Import(cmd.Context(), parts, id, value, end, *why)
-		if err != nil {
-			return err
-		}
-		if broken != nil {
-			fmt.Fprintf(cmd.ErrOrStderr(), "warning: the value breaks the policy of %s: %v\n", id, broken)
-		}
-		_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s: version %s is current\n", id, v.ID)
-		return err
-	})
-	return cmd
-}
-
 func versionsCommand(path *string) *cobra.Command {
 	var asJSON bool
 	cmd := &cobra.Command{

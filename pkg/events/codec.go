@@ -157,7 +157,7 @@ func (b *Bus) decode(subject string, h nats.Header, body []byte) (Event, error) 
 
 func (t Type) known() bool {
 	switch t {
-	case TypeNearExpiry, TypeStaged, TypeRotated, TypeRotationFailed, TypeRollout, TypeDiscovered, TypeProofContradicted, TypeRetire, TypeSweep:
+	case TypeNearExpiry, TypeStaged, TypeRotated, TypeRotationFailed, TypeRollout, TypeDiscovered, TypeProofContradicted, TypeVerified, TypeRetire, TypeSweep:
 		return true
 	}
 	return false
@@ -196,6 +196,9 @@ func (e Event) validate() error {
 	}
 	if e.Type == TypeProofContradicted {
 		return e.Data.Contradiction.validate()
+	}
+	if e.Type == TypeVerified {
+		return e.Data.Verification.validate()
 	}
 	return e.validateDiscovered()
 }

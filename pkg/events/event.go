@@ -30,6 +30,9 @@ const (
 	// TypeProofContradicted: something shows that a version was retired although it
 	// was in use.
 	TypeProofContradicted Type = "secret.proof_contradicted"
+	// TypeVerified: a login with the current version at its target showed something else
+	// than the one before, or it is a day old.
+	TypeVerified Type = "secret.verified"
 	// TypeRetire: the grace period of a converged rollout is over.
 	TypeRetire Type = "secret.retire"
 	// TypeSweep: the stores have to be compared with the bus.
@@ -115,6 +118,8 @@ type Data struct {
 	Discovered *Discovered `json:"discovered,omitempty"`
 	// Contradiction is present in TypeProofContradicted.
 	Contradiction *Contradiction `json:"contradiction,omitempty"`
+	// Verification is present in TypeVerified.
+	Verification *Verification `json:"verification,omitempty"`
 }
 
 // RolloutState is where a promoted version is on its way.

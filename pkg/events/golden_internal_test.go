@@ -74,10 +74,13 @@ func examples() map[Type]Event {
 	contradicted := Data{SecretID: data.SecretID, Store: "main", VersionID: "v2", PreviousVersionID: "v1", OccurredAt: at, Contradiction: &Contradiction{
 		Kind: ContradictionRetiredUsed, Service: "audit", Instance: "pod-7", Incarnation: "k3jq", Client: "192.0.2.7", Uses: 3, Last: at,
 	}}
+	verified := Data{SecretID: data.SecretID, Store: "main", VersionID: "v2", OccurredAt: at, Verification: &Verification{
+		State: VerifiedRefused, Since: at, Message: "log in at db:5432 as \"app\": login refused",
+	}}
 	out := map[Type]Event{}
 	for kind, d := range map[Type]Data{
 		TypeNearExpiry: near, TypeStaged: data, TypeRotated: data, TypeRotationFailed: failed, TypeRollout: rollout,
-		TypeDiscovered: found, TypeProofContradicted: contradicted, TypeRetire: retire, TypeSweep: {},
+		TypeDiscovered: found, TypeProofContradicted: contradicted, TypeVerified: verified, TypeRetire: retire, TypeSweep: {},
 	} {
 		out[kind] = Event{ID: "5f6b1e2a-0000-8000-8000-000000000000", Type: kind, Source: "/rotator/worker/host-1", Time: at, Data: d}
 	}
@@ -110,7 +113,7 @@ func TestGoldenEvents(t *testing.T) {
 			t.Errorf("%s does not come back: %v", kind, err)
 		}
 	}
-	if !TypeSweep.known() || len(examples()) != 9 {
+	if !TypeSweep.known() || len(examples()) != 10 {
 		t.Error("an example of each type is missing")
 	}
 }

@@ -11,7 +11,7 @@ import (
 
 // LogTypes are the types of event that the log keeps.
 func LogTypes() []Type {
-	return []Type{TypeStaged, TypeRotated, TypeRotationFailed, TypeRollout, TypeDiscovered, TypeProofContradicted}
+	return []Type{TypeStaged, TypeRotated, TypeRotationFailed, TypeRollout, TypeDiscovered, TypeProofContradicted, TypeVerified}
 }
 
 // LogQuery says which events of the log are read.

@@ -80,7 +80,7 @@ func (n Names) StreamConfigs(o StreamOptions) []jetstream.StreamConfig {
 			Name: n.RotatedStream(), Description: "what happened to every secret",
 			Subjects: []string{n.prefix + string(TypeStaged) + ".>", n.prefix + string(TypeRotated) + ".>",
 				n.prefix + string(TypeRotationFailed) + ".>", n.prefix + string(TypeRollout) + ".>", n.prefix + string(TypeDiscovered) + ".>",
-				n.prefix + string(TypeProofContradicted) + ".>"},
+				n.prefix + string(TypeProofContradicted) + ".>", n.prefix + string(TypeVerified) + ".>"},
 			Retention: jetstream.LimitsPolicy, Discard: jetstream.DiscardOld, Storage: storage, Replicas: replicas,
 			MaxMsgsPerSubject: int64(cmp.Or(o.History, 64)), MaxMsgs: logRecords, Duplicates: dedupWindow, AllowDirect: true,
 		},

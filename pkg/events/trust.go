@@ -33,7 +33,7 @@ func (r Role) Types() []Type {
 	case RoleScheduler:
 		return []Type{TypeNearExpiry, TypeRotated, TypeDiscovered, TypeSweep}
 	case RoleWorker:
-		return []Type{TypeNearExpiry, TypeRetire, TypeStaged, TypeRotated, TypeRotationFailed, TypeRollout}
+		return []Type{TypeNearExpiry, TypeRetire, TypeStaged, TypeRotated, TypeRotationFailed, TypeRollout, TypeVerified}
 	case RoleNotifier:
 		return []Type{TypeRollout, TypeRetire, TypeProofContradicted}
 	case RoleOperator:

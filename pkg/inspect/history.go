@@ -48,6 +48,8 @@ func (e LogEntry) What() string {
 	case d.Contradiction != nil:
 		message, remedy := describe(d.PreviousVersionID, *d.Contradiction)
 		return message + "; " + remedy
+	case d.Verification != nil:
+		return verifiedLine(d)
 	case d.Discovered != nil:
 		return "it is discovered in the store " + d.Store
 	default:

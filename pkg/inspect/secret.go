@@ -79,6 +79,9 @@ type Secret struct {
 	SuspendedUntil time.Time `json:"suspended_until,omitzero"`
 	// Resumed says that they were used while they were suspended, and came back.
 	Resumed *events.Resumed `json:"resumed,omitempty"`
+	// Login is the last login with VersionID at its target. It is nil without a target,
+	// and before a worker has logged in with that version.
+	Login *TargetLogin `json:"target_login,omitempty"`
 	// Error is why the secret, or what the bus says of it, cannot be read.
 	Error string `json:"error,omitempty"`
 
@@ -115,14 +118,16 @@ func show(e catalog.Entry) Secret {
 }
 
 // NeedsAttention reports whether a person has to act: the secret cannot be read,
-// does not exist, is past its end, is not scheduled because of its tags, or its rollout
-// has stalled, does not drain, or has brought a suspended version back.
+// does not exist, is past its end, is not scheduled because of its tags, its target
+// refuses it, or its rollout has stalled, does not drain, or has brought a suspended
+// version back.
 func (s Secret) NeedsAttention() bool {
 	switch s.Reason {
 	case scheduler.ReasonExpired, scheduler.ReasonNotFound, scheduler.ReasonDeleted, scheduler.ReasonInvalid, scheduler.ReasonCollision:
 		return true
 	default:
-		return s.Error != "" || s.DrainOverdue || s.Resumed != nil || s.Rollout == events.RolloutStalled
+		refused := s.Login != nil && s.Login.State == events.VerifiedRefused
+		return s.Error != "" || s.DrainOverdue || s.Resumed != nil || refused || s.Rollout == events.RolloutStalled
 	}
 }
 

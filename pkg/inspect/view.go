@@ -59,7 +59,7 @@ func (v *View) Secret(ctx context.Context, e catalog.Entry, m secret.Metadata, e
 	}
 	versions(&s, e.Spec, m)
 	s.WaitSeconds = seconds(rollout.Question{Spec: e.Spec}.Wait(events.Fleet{}))
-	if err = errors.Join(err, v.rollout(ctx, &s, e.Spec, last, errors.Is(err, events.ErrUntrusted)), v.contradicted(ctx, &s), v.forced(ctx, &s)); err != nil {
+	if err = errors.Join(err, v.rollout(ctx, &s, e.Spec, last, errors.Is(err, events.ErrUntrusted)), v.contradicted(ctx, &s), v.verified(ctx, &s), v.forced(ctx, &s)); err != nil {
 		s.Error, s.Err = err.Error(), err
 	}
 	return s

@@ -33,6 +33,11 @@ import (
 // the target. After some of them the rotation proposes a fresh value.
 var ErrRejected = errors.New("value rejected")
 
+// ErrRefused marks the answer of a target that does not take a credential, as opposed
+// to one that did not answer. It survives [secret.Scrub], which takes the type of an
+// error away.
+var ErrRefused = errors.New("login refused")
+
 // ErrUnsupported is returned for what this server or configuration cannot do,
 // by a target that can do it elsewhere. A target that can never do it does not
 // implement the interface.
@@ -58,7 +63,8 @@ type Target interface {
 	// first checks whether the pending value works already.
 	Apply(ctx context.Context, c Change) (Ref, error)
 	// Verify proves that the pending value works by using it, on every endpoint.
-	// It waits up to [Capabilities.Lag] for an endpoint that lags.
+	// It waits up to [Capabilities.Lag] for an endpoint that lags. The error wraps
+	// ErrRefused if the target answered and does not take the value.
 	Verify(ctx context.Context, c Change) error
 	// Revoke makes a credential invalid. Afterwards its value fails. Revoking a
 	// credential that is unknown or was revoked before is a success.
@@ -102,8 +108,41 @@ type Watcher interface {
 // Lister is implemented by targets that can list their credentials, to find
 // those that no version refers to.
 type Lister interface {
-	// List returns every credential that this target may have made.
-	List(ctx context.Context) ([]Ref, error)
+	// List returns the credentials under the names of this target with which a login
+	// works. known are the versions whose values the store has: a server that keeps no
+	// versions is compared with those. A credential of none of them has the version that
+	// the server itself names, or "".
+	List(ctx context.Context, known []secret.VersionID) ([]Credential, error)
+}
+
+// Credential is a credential that a target has.
+type Credential struct {
+	Ref
+
+	// Remedy is how a person makes it invalid, such as a statement in the language of the
+	// target. It holds no value and no hash of one, and is "" where the target has none.
+	Remedy string
+}
+
+// Prober is implemented by targets that can try a value which they have not applied, such
+// as that of a user that was there before.
+type Prober interface {
+	// Probe uses a value on every endpoint. It does not ask for what Apply gives the
+	// credential besides the value, and does not wait for the lag. The error wraps ErrRefused if the target answered
+	// and does not take the value, and ErrRejected if the value is none of this target.
+	Probe(ctx context.Context, v secret.Value) error
+	// Successor names the credential that the version after that of a value has.
+	Successor(v secret.Value) (string, error)
+}
+
+// Try uses a value that may not have been applied: with [Prober.Probe], or with Verify
+// where the target has none.
+func Try(ctx context.Context, t Target, s secret.Spec, id secret.VersionID, v secret.Value) error {
+	if p, ok := t.(Prober); ok {
+		return secret.Scrub(p.Probe(ctx, v), v)
+	}
+	read := func(context.Context) (secret.Value, error) { return v, nil }
+	return secret.Scrub(t.Verify(ctx, Change{Spec: s, To: id, Current: read, Pending: read}), v)
 }
 
 // Change is one move from a version to the next, as a target sees it.

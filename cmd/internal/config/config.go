@@ -159,6 +159,9 @@ type Worker struct {
 	RetryCap Duration `json:"retry_cap,omitzero" default:"15m"`
 	// How long a rotation of the external strategy may take before it is given up.
 	ExternalDeadline Duration `json:"external_deadline,omitzero" default:"1h"`
+	// Time between two logins with the current version of each secret that has a target, by
+	// each worker; none switches them off.
+	VerifyEvery DurationOrNone `json:"verify_every,omitzero" default:"1h"`
 	// How long a program that is told to stop lets the step in hand finish.
 	DrainTimeout Duration `json:"drain_timeout,omitzero" default:"30s"`
 }

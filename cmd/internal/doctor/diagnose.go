@@ -12,7 +12,7 @@ import (
 // rules are what is looked for, the causes before what they bring about.
 var rules = []func(Facts) []Finding{
 	reached, unread, streams, quotas, clocks, keys, roles, sweeps, configs,
-	unreadable, due, failing, stalled, drift, flood,
+	unreadable, due, failing, stalled, drift, unverified, credentials, flood,
 	silent, absent, old, unlisted, timers, orphans, owners, subscribers,
 }
 

@@ -40,6 +40,8 @@ type Facts struct { //nolint:recvcheck // bus fills it in
 	// Idle is for how long a consumer that no program serves has to be idle to count
 	// as orphaned.
 	Idle time.Duration
+	// Listed is what the targets have.
+	Listed []Listed
 	// Config is the configuration, and Nodes what runs.
 	Config *config.Config
 	Nodes  []running.Answer

@@ -42,6 +42,7 @@ func Read(ctx context.Context, c *config.Config, r operator.Reached, idle time.D
 	}
 	all, err := in.Secrets(ctx)
 	f.Secrets, f.Unread = all, append(f.Unread, failed("secrets", err)...)
+	f.listed(ctx, r)
 	return f
 }
 

@@ -12,6 +12,7 @@ import (
 	"github.com/tradepulse/rotator/cmd/internal/health"
 	"github.com/tradepulse/rotator/cmd/internal/running"
 	"github.com/tradepulse/rotator/cmd/internal/wire"
+	"github.com/tradepulse/rotator/pkg/drift"
 	"github.com/tradepulse/rotator/pkg/events"
 	"github.com/tradepulse/rotator/pkg/notify"
 	"github.com/tradepulse/rotator/pkg/rotation"
@@ -90,15 +91,23 @@ func (n *node) scheduler(ctx context.Context, p *wire.Parts) error {
 
 func (n *node) worker(ctx context.Context, p *wire.Parts) error {
 	w := n.cfg.Worker
+	targets := wire.NewTargets(n.cfg, p.Catalog, p.Stores)
+	watch, err := drift.New(drift.Config{
+		Catalog: p.Catalog, Stores: p.Stores, Bus: p.Bus, Source: p.Source, TargetFor: targets.For, Every: time.Duration(w.VerifyEvery), Logger: n.log,
+	})
+	if err != nil {
+		return err
+	}
 	r, err := rotation.New(rotation.Config{
 		Catalog: p.Catalog, Stores: p.Stores, Bus: p.Bus, Timers: p.Bus, Source: p.Source, TakeoverAttempts: w.TakeoverAttempts,
-		TargetFor:        wire.NewTargets(n.cfg, p.Catalog, p.Stores).For,
+		TargetFor:        targets.For,
 		ExternalDeadline: time.Duration(w.ExternalDeadline), RetryBase: time.Duration(w.RetryBase), RetryCap: time.Duration(w.RetryCap), Logger: n.log,
 	})
 	if err != nil {
 		return err
 	}
 	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return watch.Run(ctx) })
 	for _, lane := range []string{events.EmergencyConsumer, events.WorkerConsumer} {
 		c := events.ConsumeConfig{Consumer: lane, Concurrency: w.Concurrency, DrainTimeout: time.Duration(w.DrainTimeout), Retry: r.Retry}
 		g.Go(func() error { return p.Bus.Consume(ctx, c, r.Handle) })

@@ -181,6 +181,9 @@ func (t *Target) Verify(ctx context.Context, c target.Change) error {
 	}
 	for end := time.Now().Add(t.cfg.Capabilities.Lag); ; {
 		_, err = t.do(ctx, r)
+		if errors.Is(err, target.ErrRejected) {
+			err = fmt.Errorf("%w: %w", target.ErrRefused, err)
+		}
 		if err == nil || !time.Now().Before(end) {
 			return err
 		}
@@ -255,11 +258,11 @@ func (t *Target) toggle(ctx context.Context, verb string, r target.Ref) error {
 }
 
 // List implements [target.Lister].
-func (t *Target) List(ctx context.Context) ([]target.Ref, error) {
+func (t *Target) List(ctx context.Context, _ []secret.VersionID) ([]target.Credential, error) {
 	a, err := t.do(ctx, Request{Verb: "list", Secret: t.cfg.Secret})
-	var out []target.Ref
+	var out []target.Credential
 	for _, v := range a.Versions {
-		out = append(out, target.Ref{Secret: t.cfg.Secret, Version: v})
+		out = append(out, target.Credential{Ref: target.Ref{Secret: t.cfg.Secret, Version: v}})
 	}
 	return out, err
 }

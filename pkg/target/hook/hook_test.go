@@ -248,7 +248,7 @@ func TestTheProgramOfThePage(t *testing.T) {
 	if works("v1") || !works("v2") {
 		t.Error("after the revocation: v1 works, or v2 does not")
 	}
-	if refs, err := tg.List(t.Context()); err != nil || !slices.Equal(refs, []target.Ref{{Secret: "KEY", Version: "v2"}}) {
+	if refs, err := tg.List(t.Context(), nil); err != nil || !slices.Equal(refs, []target.Credential{{Ref: target.Ref{Secret: "KEY", Version: "v2"}}}) {
 		t.Errorf("List() = %+v, %v", refs, err)
 	}
 	versions.Put("v3", secret.NewValue([]byte("refused")))

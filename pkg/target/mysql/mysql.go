@@ -88,6 +88,7 @@ var (
 	_ target.Target    = (*Target)(nil)
 	_ target.Inspector = (*Target)(nil)
 	_ target.Suspender = (*Target)(nil)
+	_ target.Lister    = (*Target)(nil)
 	_ target.Checker   = (*Target)(nil)
 )
 

@@ -227,8 +227,11 @@ func (t *Target) identify(ctx context.Context, conn *pgx.Conn, user string) erro
 	if err := conn.QueryRow(ctx, "SELECT session_user, current_user").Scan(&session, &current); err != nil {
 		return err
 	}
-	if session != user || t.cfg.Strategy == Alternating && current != t.cfg.Owner {
-		return fmt.Errorf("the session is that of %q acting as %q, not as the owner role %q", session, current, t.cfg.Owner)
+	switch {
+	case session != user:
+		return fmt.Errorf("the server takes the session for that of %q", session)
+	case t.cfg.Strategy == Alternating && current != t.cfg.Owner:
+		return fmt.Errorf("%w: the session is that of %q acting as %q, not as the owner role %q", logins.ErrUnprepared, session, current, t.cfg.Owner)
 	}
 	return nil
 }

@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
-	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -121,18 +119,4 @@ func (t *Target) alter(ctx context.Context, r target.Ref, options string) error 
 func (driver) End(ctx context.Context, conn *pgx.Conn, id int64) error {
 	_, err := conn.Exec(ctx, "SELECT pg_terminate_backend($1::int)", id)
 	return err
-}
-
-// List implements [target.Lister]: the login roles that exist.
-func (t *Target) List(ctx context.Context) ([]target.Ref, error) {
-	var out []target.Ref
-	err := t.accounts.AsAdmin(ctx, t.cfg.Endpoints[0], func(conn *pgx.Conn) error {
-		notes, err := t.notes(ctx, conn)
-		for role, n := range notes {
-			out = append(out, target.Ref{Secret: n.secret, Version: n.version, Name: role})
-		}
-		return err
-	})
-	slices.SortFunc(out, func(a, b target.Ref) int { return strings.Compare(a.Name, b.Name) })
-	return out, err
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -20,6 +19,7 @@ func Run(t *testing.T, start Start) {
 		run  func(t *testing.T, h *Harness)
 	}{
 		{"a rotation, each call made twice", rotation},
+		{"what no version refers to is listed", orphans},
 		{"an answer that is lost is asked for again", lostAnswer},
 		{"two workers at once", twoWorkers},
 		{"a value that the server refuses", refused},
@@ -112,20 +112,6 @@ func rotation(t *testing.T, h *Harness) {
 	h.fails(t, "the revoked version", v1)
 	h.works(t, "the current version", v2)
 	h.works(t, "the version after it", h.rotate(t, "v3"))
-	h.listed(t, "v3")
-}
-
-// listed fails the test unless the target lists a version.
-func (h *Harness) listed(t *testing.T, v secret.VersionID) {
-	t.Helper()
-	l, ok := h.Target.(target.Lister)
-	if !ok {
-		return
-	}
-	refs, err := l.List(t.Context())
-	if err != nil || !slices.ContainsFunc(refs, func(r target.Ref) bool { return r.Version == v && r.Secret == h.Spec.ID }) {
-		t.Errorf("List() = %+v, %v; want version %s among them", refs, err, v)
-	}
 }
 
 func lostAnswer(t *testing.T, h *Harness) {

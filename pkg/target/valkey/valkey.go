@@ -77,6 +77,7 @@ var (
 	_ target.Inspector = (*Target)(nil)
 	_ target.Suspender = (*Target)(nil)
 	_ target.Watcher   = (*Target)(nil)
+	_ target.Lister    = (*Target)(nil)
 	_ target.Checker   = (*Target)(nil)
 )
 

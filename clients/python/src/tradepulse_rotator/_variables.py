@@ -115,5 +115,6 @@ PROGRAMS: Final = (
     "ROTATOR_WORKER_RETRY_BASE",
     "ROTATOR_WORKER_RETRY_CAP",
     "ROTATOR_WORKER_TAKEOVER_ATTEMPTS",
+    "ROTATOR_WORKER_VERIFY_EVERY",
 )
 """The settings of rotator and notifier that are none of a service."""

@@ -72,6 +72,7 @@ var kinds = []kind{
 	{events.TypeRotationFailed, "A rotation was given up.", "everybody who may read the log"},
 	{events.TypeRollout, "A promoted version moved on its way to the services.", "everybody who may read the log"},
 	{events.TypeProofContradicted, "Something shows that a version was retired although it was in use.", "everybody who may read the log"},
+	{events.TypeVerified, "A login with the current version at its target showed something else than the one before, or it is a day old.", "everybody who may read the log"},
 	{events.TypeDiscovered, "A secret that no configuration lists says where it is and who uses it, or is managed no longer.", "the notifiers, and workers that look for it"},
 }
 
@@ -270,6 +271,8 @@ func plain(t reflect.Type) *jsonschema.Schema {
 		return enum(events.RolloutRolling, events.RolloutConverged, events.RolloutWaiting, events.RolloutDraining, events.RolloutRetired, events.RolloutStalled, events.RolloutRolledBack, events.RolloutSuperseded)
 	case reflect.TypeFor[events.ContradictionKind]():
 		return enum(events.ContradictionRetiredUsed, events.ContradictionJoinedLate)
+	case reflect.TypeFor[events.VerifiedState]():
+		return enum(events.VerifiedWorks, events.VerifiedRefused, events.VerifiedUnknown)
 	case reflect.TypeFor[events.Basis]():
 		return enum(events.BasisProof, events.BasisEmergency, events.BasisConfirmed, events.BasisForced)
 	case reflect.TypeFor[events.PastFence]():

@@ -36,9 +36,8 @@ const CloneSuffix = "_clone"
 // field is the field of a login that is rotated.
 const field = "/password"
 
-// ErrRefused marks a login that the server refuses by its user or password. It survives
-// [secret.Scrub], which takes the type of an error away.
-var ErrRefused = errors.New("login refused")
+// ErrRefused marks a login that the server refuses by its user or password.
+var ErrRefused = target.ErrRefused
 
 // Config says which accounts a target has.
 type Config struct {

@@ -71,6 +71,7 @@ func New[S, K any](c Config, d Driver[S, K]) (*Accounts[S, K], error) {
 type Base interface {
 	target.Inspector
 	target.Ender
+	target.Prober
 	Capabilities() target.Capabilities
 	Propose(ctx context.Context, c target.Change) (secret.Value, error)
 	Verify(ctx context.Context, c target.Change) error
