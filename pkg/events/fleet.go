@@ -125,8 +125,8 @@ type Fleet struct {
 	ConfirmedBy string
 	// Full is true when the stream refuses records of new incarnations and uses.
 	Full bool
-	// FullBy is set when the stream of reports of older clients refuses further ones, or
-	// large ones: to the service that holds most of it.
+	// FullBy is set when the stream of reports of older clients refuses further instances:
+	// to the service that holds most of it.
 	FullBy string
 }
 

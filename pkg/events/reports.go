@@ -36,7 +36,7 @@ func (b *Bus) Report(ctx context.Context, r Report, lease time.Duration) error {
 	}
 	ttl := max((lease + time.Second - 1).Truncate(time.Second), time.Second)
 	_, err = b.js.PublishMsg(ctx, &nats.Msg{Subject: b.cfg.Names.Report(r.Service, r.Instance), Data: body}, jetstream.WithMsgTTL(ttl))
-	return wrap("report", full(b.cfg.Names.ReportsStream(), err))
+	return wrap("report", b.full(b.cfg.Names.ReportsStream(), err))
 }
 
 // Withdraw ends the report of an instance at once: for one that closes.
@@ -126,7 +126,7 @@ func (b *Bus) Reports(ctx context.Context) ([]Report, error) {
 }
 
 // reports calls fn with the report of every live instance, and returns which service holds
-// most of the stream if that refuses further reports, or large ones, see [Fleet.FullBy].
+// most of the stream if that refuses further instances, see [Fleet.FullBy].
 func (b *Bus) reports(ctx context.Context, fn func(Report, record)) (fullBy string, err error) {
 	s, err := b.reportsBehindBarrier(ctx)
 	if err != nil {
@@ -136,16 +136,16 @@ func (b *Bus) reports(ctx context.Context, fn func(Report, record)) (fullBy stri
 	if err != nil {
 		return "", err
 	}
-	held := map[string]int{} // :: service → bytes
+	held := map[string]int{} // :: service → reports
 	err = s.read(ctx, subjects, func(rec record) {
 		if e, ok := b.reportOf(ctx, rec.subject, rec.body); ok {
-			held[e.Report.Service] += len(rec.body)
+			held[e.Report.Service]++
 			if !e.Gone {
 				fn(e.Report, rec)
 			}
 		}
 	})
-	if limit := info.Config.MaxBytes; err != nil || limit <= 0 || info.State.Bytes+MaxReportSize <= uint64(limit) {
+	if limit := info.Config.MaxMsgs; err != nil || limit <= 0 || info.State.Msgs < uint64(limit) {
 		return "", err
 	}
 	most := slices.MaxFunc(append(slices.Sorted(maps.Keys(held)), barrierService), func(x, y string) int { return cmp.Compare(held[x], held[y]) })

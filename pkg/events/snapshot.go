@@ -75,7 +75,7 @@ func (b *Bus) behindBarrier(ctx context.Context, stream, barrier string, opts ..
 	defer cancel()
 	ack, err := b.js.PublishMsg(ctx, &nats.Msg{Subject: barrier}, opts...)
 	if err != nil {
-		return nil, fmt.Errorf("publish a barrier: %w", full(stream, err))
+		return nil, fmt.Errorf("publish a barrier: %w", b.full(stream, err))
 	}
 	return &snapshot{b: b, stream: stream, barrier: barrier, seq: ack.Sequence}, nil
 }

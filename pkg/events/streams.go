@@ -31,9 +31,9 @@ type StreamOptions struct {
 	// UsesRecords is how many records the stream of uses holds: one per incarnation
 	// and one per secret that it uses. Further ones are refused. 0 means 1,000,000.
 	UsesRecords int
-	// ReportBytes bounds the reports of instances with an older client in bytes: at it
-	// further ones are refused, and nothing is retired. 0 means 64 MiB.
-	ReportBytes int64
+	// ReportRecords is how many instances with an older client can report. Further ones
+	// are refused, and nothing is retired then. 0 means 100,000.
+	ReportRecords int
 	// RecordRetention is how long receipts of retirements are kept. 0 means for ever.
 	// RecordBytes bounds all records in bytes, 0 for no bound: at it further ones are
 	// refused, and nothing is retired.
@@ -54,8 +54,9 @@ const defaultLogRecords = 10_000_000
 // defaultUsesRecords is enough for 19,000 instances with 50 secrets each.
 const defaultUsesRecords = 1_000_000
 
-// defaultReportBytes is enough for 8,000 instances with 50 secrets each.
-const defaultReportBytes = 64 << 20
+// defaultReportRecords is a bound in messages, because a server reserves the room of a
+// bound in bytes: a small disk has less than that.
+const defaultReportRecords = 100_000
 
 // dedupWindow is how long the log remembers event ids. Exactly-once does not
 // rest on it: see PublishAfter.
@@ -110,7 +111,7 @@ func (n Names) StreamConfigs(o StreamOptions) []jetstream.StreamConfig {
 			Name: n.ReportsStream(), Description: "the version that every live instance with an older client runs",
 			Subjects:  []string{n.Report("*", "*")},
 			Retention: jetstream.LimitsPolicy, Discard: jetstream.DiscardNew, Storage: storage, Replicas: replicas,
-			MaxMsgsPerSubject: 1, MaxBytes: cmp.Or(o.ReportBytes, defaultReportBytes), AllowMsgTTL: true, AllowDirect: true,
+			MaxMsgsPerSubject: 1, MaxMsgs: int64(cmp.Or(o.ReportRecords, defaultReportRecords)), AllowMsgTTL: true, AllowDirect: true,
 		},
 		n.readersConfig(storage, replicas),
 	}

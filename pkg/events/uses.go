@@ -75,21 +75,22 @@ func (b *Bus) putRecord(ctx context.Context, subject string, record any, opts ..
 	}
 	ack, err := b.js.PublishMsg(ctx, &nats.Msg{Subject: subject, Data: body}, opts...)
 	if err != nil {
-		return 0, full(b.cfg.Names.UsesStream(), conflict(err))
+		return 0, b.full(b.cfg.Names.UsesStream(), conflict(err))
 	}
 	return ack.Sequence, nil
 }
 
 // full marks the refusal of a new record by a stream at its bound.
-func full(stream string, err error) error {
+func (b *Bus) full(stream string, err error) error {
 	var api *jetstream.APIError
-	if errors.As(err, &api) && strings.Contains(api.Description, "maximum messages exceeded") {
-		return fmt.Errorf("%w: stream %s takes no new record until ended instances are forgotten (rotator forget) or nats.uses_records is raised: %w", ErrFull, stream, err)
+	if !errors.As(err, &api) || !strings.Contains(api.Description, "maximum messages exceeded") {
+		return err
 	}
-	if errors.As(err, &api) && strings.Contains(api.Description, "maximum bytes exceeded") {
-		return fmt.Errorf("%w: stream %s takes no further report: upgrade the clients that report there, or stop those that report too much: %w", ErrFull, stream, err)
+	remedy := "ended instances are forgotten (rotator forget) or nats.uses_records is raised"
+	if stream == b.cfg.Names.ReportsStream() {
+		remedy = "instances with an older client are upgraded or stopped"
 	}
-	return err
+	return fmt.Errorf("%w: stream %s takes no new record until %s: %w", ErrFull, stream, remedy, err)
 }
 
 // validate holds a presence to what its reader can understand.
