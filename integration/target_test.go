@@ -43,15 +43,22 @@ const (
 
 func newDatabase(t *testing.T) *database {
 	t.Helper()
+	return newDatabaseWith(t, "services: [orders], consumers: [{name: erp}]", "")
+}
+
+// newDatabaseWith starts a node whose secret has some users, with more sections in its
+// configuration.
+func newDatabaseWith(t *testing.T, users, more string) *database {
+	t.Helper()
 	d := &database{t: t, server: serverstest.StartPostgres(t)}
 	d.server.Exec(t, "postgres", "CREATE DATABASE orders", "CREATE ROLE app LOGIN PASSWORD 'Existing.Password-0123'",
 		"CREATE ROLE rotator LOGIN CREATEROLE PASSWORD 'Admin.Password-01234'", "GRANT pg_read_all_stats, pg_signal_backend TO rotator")
 	d.server.Exec(t, "orders", "CREATE TABLE orders (id bigserial, user_name text)", "ALTER TABLE orders OWNER TO app")
 	cfg, health := singleNode(t, fmt.Sprintf(`  - {id: DB_ADMIN, disabled: true}
-  - {id: %s, ttl: 1h, grace: none, fence: 1s, services: [orders], consumers: [{name: erp}], target: {name: pg, user: app, soak: 1s}}
+  - {id: %s, ttl: 1h, grace: none, fence: 1s, %s, target: {name: pg, user: app, soak: 1s}}
 targets:
   pg: {type: postgres, endpoints: ["127.0.0.1:%d"], admin: DB_ADMIN, tls: {ca: %q}}
-`, databaseID, d.server.Port, d.server.CA))
+%s`, databaseID, users, d.server.Port, d.server.CA, more))
 	d.cfg, d.dir = cfg, filepath.Join(filepath.Dir(cfg), "data")
 	d.node = start(t, "run", "--config", cfg)
 	ready(t, health)
