@@ -13,6 +13,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/tradepulse/rotator/internal/serverstest"
 	"github.com/tradepulse/rotator/internal/waittest"
@@ -44,7 +45,7 @@ func newPooled(t *testing.T) *pooled {
 		t.Fatal("the page has no section agent")
 	}
 	p.paste(t, here)
-	p.database = newDatabaseWith(t, "services: [orders-pgbouncer]", "agent:\n"+agent+"\n")
+	p.database = newDatabaseWith(t, "{type: natskv}", "services: [orders-pgbouncer]", "agent:\n"+agent+"\n")
 	ca, err := os.ReadFile(p.server.CA)
 	if err != nil {
 		t.Fatal(err)
@@ -59,6 +60,12 @@ func newPooled(t *testing.T) *pooled {
 		return err
 	})
 	b.Start(t)
+	waittest.Until(t, "the script has succeeded", func() error {
+		if out := p.database.run(0, "", "status", "--json"); !strings.Contains(out, `"applied": 1`) {
+			return errors.New(out)
+		}
+		return nil
+	})
 	return p
 }
 
@@ -111,7 +118,9 @@ func (p *pooled) write(pool *sql.DB) (stop func() int64) {
 				return
 			}
 			defer conn.Close()
-			for ctx.Err() == nil {
+			tick := time.NewTicker(poolTick)
+			defer tick.Stop()
+			for ; ctx.Err() == nil; <-tick.C {
 				if _, err := conn.ExecContext(p.t.Context(), "INSERT INTO orders (user_name) VALUES (session_user)"); err != nil {
 					p.t.Errorf("write: %v", err)
 					return
@@ -155,7 +164,6 @@ func TestPgBouncerTakesEachPassword(t *testing.T) {
 	t.Parallel()
 	p := newPooled(t)
 	pool := p.clients()
-	p.state("PgBouncer has the first password", func(s consumerView) bool { return s.Rollout == "converged" || s.Rollout == "" || s.Rollout == "retired" })
 	stop := p.write(pool)
 	for range 2 {
 		old := p.database.run(0, "", "get", string(databaseID))

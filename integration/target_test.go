@@ -43,12 +43,12 @@ const (
 
 func newDatabase(t *testing.T) *database {
 	t.Helper()
-	return newDatabaseWith(t, "services: [orders], consumers: [{name: erp}]", "")
+	return newDatabaseWith(t, "{type: natskv}", "services: [orders], consumers: [{name: erp}]", "")
 }
 
-// newDatabaseWith starts a node whose secret has some users, with more sections in its
-// configuration.
-func newDatabaseWith(t *testing.T, users, more string) *database {
+// newDatabaseWith starts a node with a store and a secret that has some users, with more
+// sections in its configuration.
+func newDatabaseWith(t *testing.T, store, users, more string) *database {
 	t.Helper()
 	d := &database{t: t, server: serverstest.StartPostgres(t)}
 	d.server.Exec(t, "postgres", "CREATE DATABASE orders", "CREATE ROLE app LOGIN PASSWORD 'Existing.Password-0123'",
@@ -59,6 +59,7 @@ func newDatabaseWith(t *testing.T, users, more string) *database {
 targets:
   pg: {type: postgres, endpoints: ["127.0.0.1:%d"], admin: DB_ADMIN, tls: {ca: %q}}
 %s`, databaseID, users, d.server.Port, d.server.CA, more))
+	edit(t, cfg, "{type: natskv}", store)
 	d.cfg, d.dir = cfg, filepath.Join(filepath.Dir(cfg), "data")
 	d.node = start(t, "run", "--config", cfg)
 	ready(t, health)
