@@ -17,6 +17,7 @@ import (
 
 	"github.com/tradepulse/rotator/examples/pools"
 	"github.com/tradepulse/rotator/internal/serverstest"
+	"github.com/tradepulse/rotator/internal/waittest"
 	"github.com/tradepulse/rotator/pkg/client/setup"
 	setupvault "github.com/tradepulse/rotator/pkg/client/setup/vault"
 	"github.com/tradepulse/rotator/pkg/secret"
@@ -34,6 +35,7 @@ const (
 // rows it has written.
 const pythonPool = `
 import asyncio, sys
+from datetime import timedelta
 from tradepulse_rotator import Manager, bus_from_env, source_from_env
 from tradepulse_rotator.psycopg import pool
 
@@ -46,7 +48,8 @@ async def write(connections, row, pause, stop, rows):
 
 async def main(id, size, pause, row):
     size, stop, rows = int(size), asyncio.Event(), []
-    async with Manager(service="python", instance="python", source=source_from_env([id]), bus=bus_from_env()) as manager:
+    second = timedelta(seconds=1)
+    async with Manager(service="python", instance="python", source=source_from_env([id]), bus=bus_from_env(), lease=second, fence=second) as manager:
         async with pool(manager, id, kwargs={"sslmode": "disable"}, min_size=size, max_size=size) as connections, asyncio.TaskGroup() as tasks:
             for _ in range(size):
                 tasks.create_task(write(connections, row, float(pause), stop, rows))
@@ -135,8 +138,15 @@ func TestPoolsUnderLoad(t *testing.T) {
 	t.Parallel()
 	d, vars := newLoaded(t)
 	stop := loadPool(t, goPool(t, vars))
+	delete(vars, "ROTATOR_FENCE") // the program sets them itself
+	delete(vars, "ROTATOR_LEASE")
 	python := startPythonProgram(t, pythonPool, vars, string(databaseID), fmt.Sprint(poolSize), fmt.Sprint(poolTick.Seconds()), poolRow)
-	d.state("both services report", func(consumerView) bool { return strings.Count(d.run(0, "", "status", "--json"), `"applied": 2`) == 1 })
+	waittest.Until(t, "both services report", func() error {
+		if out := d.run(0, "", "status", "--json"); !strings.Contains(out, `"applied": 2`) {
+			return fmt.Errorf("%s\nPython said:\n%s", out, python.log.String())
+		}
+		return nil
+	})
 	begin := time.Now()
 	for range *poolRotations {
 		d.turn()
