@@ -95,7 +95,7 @@ func goPool(t *testing.T, vars map[string]string) *pgxpool.Pool {
 	if err != nil {
 		t.Fatal(err)
 	}
-	config.MinConns, config.MaxConns = poolSize, poolSize
+	config.MaxConns = poolSize
 	pool, closePool, err := pools.NewPostgres(t.Context(), c.Manager, databaseID, config)
 	if err != nil {
 		t.Fatal(err)
