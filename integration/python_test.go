@@ -44,10 +44,18 @@ type pythonService struct {
 // startPython starts a service whose store and bus the variables say.
 func startPython(t *testing.T, service string, vars map[string]string, ids ...secret.ID) *pythonService {
 	t.Helper()
-	args := []string{"-c", pythonProgram, service, pythonInstance}
+	args := []string{service, pythonInstance}
 	for _, id := range ids {
 		args = append(args, string(id))
 	}
+	return startPythonProgram(t, pythonProgram, vars, args...)
+}
+
+// startPythonProgram is startPython with another program, which runs until its input
+// ends, too.
+func startPythonProgram(t *testing.T, text string, vars map[string]string, args ...string) *pythonService {
+	t.Helper()
+	args = append([]string{"-c", text}, args...)
 	cmd := exec.CommandContext(t.Context(), serverstest.Tool(t, "python"), args...)
 	cmd.Env = append(os.Environ(), "PYTHONPATH=../clients/python/src")
 	for name, value := range vars {

@@ -43,15 +43,23 @@ const (
 
 func newDatabase(t *testing.T) *database {
 	t.Helper()
+	return newDatabaseWith(t, "{type: natskv}", "services: [orders], consumers: [{name: erp}]", "")
+}
+
+// newDatabaseWith starts a node with a store and a secret that has some users, with more
+// sections in its configuration.
+func newDatabaseWith(t *testing.T, store, users, more string) *database {
+	t.Helper()
 	d := &database{t: t, server: serverstest.StartPostgres(t)}
 	d.server.Exec(t, "postgres", "CREATE DATABASE orders", "CREATE ROLE app LOGIN PASSWORD 'Existing.Password-0123'",
 		"CREATE ROLE rotator LOGIN CREATEROLE PASSWORD 'Admin.Password-01234'", "GRANT pg_read_all_stats, pg_signal_backend TO rotator")
 	d.server.Exec(t, "orders", "CREATE TABLE orders (id bigserial, user_name text)", "ALTER TABLE orders OWNER TO app")
 	cfg, health := singleNode(t, fmt.Sprintf(`  - {id: DB_ADMIN, disabled: true}
-  - {id: %s, ttl: 1h, grace: none, fence: 1s, services: [orders], consumers: [{name: erp}], target: {name: pg, user: app, soak: 1s}}
+  - {id: %s, ttl: 1h, grace: none, fence: 1s, %s, target: {name: pg, user: app, soak: 1s}}
 targets:
   pg: {type: postgres, endpoints: ["127.0.0.1:%d"], admin: DB_ADMIN, tls: {ca: %q}}
-`, databaseID, d.server.Port, d.server.CA))
+%s`, databaseID, users, d.server.Port, d.server.CA, more))
+	edit(t, cfg, "{type: natskv}", store)
 	d.cfg, d.dir = cfg, filepath.Join(filepath.Dir(cfg), "data")
 	d.node = start(t, "run", "--config", cfg)
 	ready(t, health)
@@ -266,7 +274,7 @@ func (d *database) write(pool *sql.DB) func() {
 // TestThePagesOfTargets: their configurations are valid, and the SQL runs.
 func TestThePagesOfTargets(t *testing.T) {
 	t.Parallel()
-	for _, page := range []string{"postgres.md", "mysql.md", "valkey.md", "hook.md"} {
+	for _, page := range []string{"postgres.md", "pgbouncer.md", "mysql.md", "valkey.md", "hook.md"} {
 		text, err := os.ReadFile(filepath.Join("..", "docs", "targets", page))
 		if err != nil {
 			t.Fatal(err)

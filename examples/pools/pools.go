@@ -47,11 +47,13 @@ type postgres struct {
 }
 
 // NewPostgres opens a pool whose connections log in with the version of the secret
-// that is in use. config says everything else, such as TLS. The returned function
+// that is in use. config says everything else, such as TLS, but for MinConns and
+// MinIdleConns, which are ignored. The returned function
 // closes the pool.
 func NewPostgres(ctx context.Context, m *client.Manager, id secret.ID, config *pgxpool.Config) (*pgxpool.Pool, func(), error) {
 	p := &postgres{handle: m.Secret(id)}
 	config.MaxConnLifetime = maxAge
+	config.MinConns, config.MinIdleConns = 0, 0 // one that is being opened for these when Commit calls Reset would stay, idle, with the old credential
 	config.BeforeConnect = func(_ context.Context, c *pgx.ConnConfig) error { return use(c, p.handle.Get().Value) }
 	var err error
 	if p.pool, err = pgxpool.NewWithConfig(ctx, config); err != nil {
