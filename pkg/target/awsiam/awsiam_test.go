@@ -187,7 +187,9 @@ func (w *world) login(ctx context.Context, v secret.Value) (targettest.Session, 
 	if err != nil {
 		return nil, err
 	}
-	active := slices.ContainsFunc(keys.AccessKeyMetadata, func(m types.AccessKeyMetadata) bool { return *m.AccessKeyId == k.ID && m.Status == types.StatusTypeActive })
+	active := slices.ContainsFunc(keys.AccessKeyMetadata, func(m types.AccessKeyMetadata) bool {
+		return *m.AccessKeyId == k.ID && m.Status == types.StatusTypeActive
+	})
 	if !active || !strings.HasSuffix(*who.Arn, "/"+w.user) {
 		return nil, fmt.Errorf("key %s of %s: active %t", k.ID, *who.Arn, active)
 	}

@@ -200,7 +200,7 @@ func refused(t *testing.T, h *Harness) {
 	}
 	h.works(t, "the current version after a refusal", v1)
 	h.works(t, "a fresh value after a refusal", h.rotate(t, "v2"))
-	h.Versions.forget("bad") // the name of the account, which is in every log
+	h.Versions.Forget("bad") // the name of the account, which is in every log
 }
 
 func unreachable(t *testing.T, h *Harness) {
@@ -243,7 +243,7 @@ func quotedByErrors(t *testing.T, h *Harness) {
 		t.Error(err)
 	}
 	h.fails(t, "the revoked version", v1)
-	h.Versions.forget("v1") // in every log
+	h.Versions.Forget("v1") // in every log
 }
 
 // rollback: a person has the value of the previous version become current again, as a
@@ -299,7 +299,7 @@ func reuse(t *testing.T, h *Harness) {
 func withoutValue(t *testing.T, h *Harness) {
 	v1 := h.rotate(t, "v1")
 	v2 := h.rotate(t, "v2")
-	h.Versions.forget("v1")
+	h.Versions.Forget("v1")
 	err := h.Target.Revoke(t.Context(), h.ref("v1"), target.Drain{})
 	if err != nil && h.Target.Capabilities().Overlap != target.OverlapNone {
 		t.Fatal(err)
