@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"os"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -429,5 +431,22 @@ func TestNames(t *testing.T) {
 	}
 	if awsiam.CheckNames("app.x+y=z,a@b_c-d", id) != nil || awsiam.CheckNames("app", secret.ID(strings.Repeat("ü", 100))) == nil {
 		t.Error("a name that IAM takes is refused, or an ID that no tag takes is taken")
+	}
+}
+
+// TestThePolicyOfThePage: the page has the rights that the suite takes away one by one.
+func TestThePolicyOfThePage(t *testing.T) {
+	t.Parallel()
+	page, err := os.ReadFile("../../../docs/targets/awsiam.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, m := range regexp.MustCompile(`"iam:([A-Za-z]+)"`).FindAllSubmatch(page, -1) {
+		got = append(got, string(m[1]))
+	}
+	slices.Sort(got)
+	if want := slices.Sorted(slices.Values(actions)); !slices.Equal(got, want) {
+		t.Errorf("the page grants %v, the target needs %v", got, want)
 	}
 }
