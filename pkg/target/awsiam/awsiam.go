@@ -29,7 +29,7 @@ import (
 // FieldID and FieldSecret are the fields of a value that hold the key.
 const (
 	FieldID     = "/access_key_id"
-	FieldSecret = "/secret_access_key" //nolint:gosec // a name
+	FieldSecret = "/secret_access_key"
 )
 
 // Config says whose keys a target manages, and how it reaches IAM and STS.
@@ -197,9 +197,9 @@ func (t *Target) markCurrent(ctx context.Context, s state, c target.Change, pend
 	if err != nil {
 		return fmt.Errorf("read the current key: %w", err)
 	}
-	k, err := Parse(v)
-	if err != nil || k.ID == pending || s.marks[k.ID].secret != "" || !s.has(k.ID) {
-		return nil // nothing to mark: a value that is no key has none
+	k, _ := Parse(v) // a value that is no key has no ID, and the user no such key
+	if k.ID == pending || s.marks[k.ID].secret != "" || !s.has(k.ID) {
+		return nil
 	}
 	return t.mark(ctx, s, k.ID, mark{secret: t.cfg.Secret, version: c.From})
 }

@@ -112,12 +112,11 @@ func (t *Target) traps(ctx context.Context, s state, r *target.Report) error {
 	if err != nil {
 		return fmt.Errorf("read the current key: %w", err)
 	}
-	k, err := Parse(v)
-	if err != nil {
-		r.Traps = append(r.Traps, "the current version: "+err.Error())
-		return nil
+	current, broken := Parse(v)
+	if broken != nil {
+		r.Traps = append(r.Traps, "the current version: "+broken.Error())
 	}
-	_, foreign, err := t.others(ctx, s, []string{k.ID})
+	_, foreign, err := t.others(ctx, s, []string{current.ID})
 	for _, k := range foreign {
 		r.Traps = append(r.Traps, t.foreignText(k))
 	}
