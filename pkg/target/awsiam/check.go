@@ -103,14 +103,16 @@ func (t *Target) tries(ctx context.Context, s state) []func() error {
 	return out
 }
 
-// traps adds the keys that keep a rotation from being applied.
+// traps adds the keys that keep a rotation from being applied. Before an import there is no
+// version with which they could be compared.
 func (t *Target) traps(ctx context.Context, s state, r *target.Report) error {
 	if len(s.keys) == 0 {
 		return nil
 	}
 	v, err := t.cfg.Read(ctx, "")
 	if err != nil {
-		return fmt.Errorf("read the current key: %w", err)
+		r.Notes = append(r.Notes, fmt.Sprintf("whether the keys of the user are of the secret is unknown, as its current version cannot be read: %v", err))
+		return nil
 	}
 	current, broken := Parse(v)
 	if broken != nil {

@@ -196,6 +196,10 @@ func adopted(r *rig) {
 	if err := r.tg.Probe(r.t.Context(), wrong); !errors.Is(err, target.ErrRefused) {
 		r.t.Errorf("a wrong secret key: %v", err)
 	}
+	report, err := r.tg.Check(r.t.Context())
+	if err != nil || !report.Ready() || !slices.ContainsFunc(report.Notes, func(n string) bool { return strings.Contains(n, "is unknown") }) {
+		r.t.Errorf("Check() before an import = %+v, %v", report, err)
+	}
 	r.versions.Put("v1", v1)
 	r.versions.Promote("v1")
 	v2 := r.rotate("v1", "v2")
