@@ -274,7 +274,7 @@ func (d *database) write(pool *sql.DB) func() {
 // TestThePagesOfTargets: their configurations are valid, and the SQL runs.
 func TestThePagesOfTargets(t *testing.T) {
 	t.Parallel()
-	for _, page := range []string{"postgres.md", "pgbouncer.md", "mysql.md", "valkey.md", "hook.md"} {
+	for _, page := range []string{"postgres.md", "pgbouncer.md", "mysql.md", "valkey.md", "awsiam.md", "hook.md"} {
 		text, err := os.ReadFile(filepath.Join("..", "docs", "targets", page))
 		if err != nil {
 			t.Fatal(err)

@@ -12,7 +12,7 @@ import (
 	"testing"
 )
 
-var targetDrivers = []string{"pkg/target/postgres", "pkg/target/mysql", "pkg/target/valkey", "pkg/target/hook"}
+var targetDrivers = []string{"pkg/target/postgres", "pkg/target/mysql", "pkg/target/valkey", "pkg/target/awsiam", "pkg/target/hook"}
 
 var drivers = []string{"pkg/store/awssm/...", "pkg/store/vault/...", "pkg/store/natskv/...", "pkg/store/env/..."}
 
@@ -193,6 +193,11 @@ var arrows = []arrow{
 		reason: "what drivers have in common lives in pkg/target, so a driver knows its server and nothing else",
 		from:   []string{"pkg/target/valkey"}, scope: direct,
 		only: []string{"pkg/secret", "pkg/target", "pkg/target/internal/logins", "github.com/redis/go-redis/v9/..."},
+	},
+	{
+		reason: "what drivers have in common lives in pkg/target, so a driver knows its server and nothing else",
+		from:   []string{"pkg/target/awsiam"}, scope: direct,
+		only: []string{"pkg/secret", "pkg/target", "github.com/aws/aws-sdk-go-v2/...", "github.com/aws/smithy-go/..."},
 	},
 	{
 		reason: "what drivers have in common lives in pkg/target, so a driver knows its server and nothing else",

@@ -66,7 +66,7 @@ func (s targetSide) lastUsed() time.Time {
 
 // drained returns an error that wraps errBlocked until the target has seen no session
 // of the versions that are to be retired for as long as the grace period, in each of the
-// tries of that time. While the versions are suspended no session may be open. A target that can never tell holds nothing back, and makes the
+// tries of that time, and for as long as it may tell of a use late. While the versions are suspended no session may be open. A target that can never tell holds nothing back, and makes the
 // proof a doubtful one; a target that cannot tell for now holds the retirement back. An
 // emergency does not wait.
 func (r *Rotator) drained(ctx context.Context, spec secret.Spec, meta secret.Metadata, order, logged events.Data, suspended bool) (side targetSide, err error) {
@@ -87,18 +87,19 @@ func (r *Rotator) drained(ctx context.Context, spec secret.Spec, meta secret.Met
 		return side, nil
 	}
 	var open []events.Blocker
-	window, now := quietWindow(spec, order), time.Now()
+	late := t.Capabilities().UseLag
+	window, now := quietWindow(spec, order)+late, time.Now()
 	for _, v := range versions {
 		u, err := r.inUse(ctx, in, target.Ref{Secret: spec.ID, Version: v})
 		if err != nil {
-			err = fmt.Errorf("%w: use of version %s at the target is unknown: %w", blockedSince(spec, logged, now), v, err)
+			err = fmt.Errorf("%w: use of version %s at the target is unknown: %w", blockedSince(spec, logged, now.Add(-late)), v, err)
 			return side, stepError{stepDrain, events.RetryAfter(err, drainRetry(window))}
 		}
 		open = append(open, clients(v, u, now.Add(-window))...)
 		side.samples = append(side.samples, events.TargetSample{At: now, VersionID: v, Sessions: len(u.Sessions), LastUsed: u.LastUsed})
 	}
 	if len(open) > 0 {
-		why := blockedSince(spec, logged, now)
+		why := blockedSince(spec, logged, now.Add(-late))
 		if err := r.end(ctx, spec, t, versions, logged, now); err != nil {
 			why = fmt.Errorf("%w: %w", why, err)
 		}

@@ -21,6 +21,7 @@ import (
 type watched struct {
 	target.Target
 	can     target.InUse
+	late    time.Duration
 	usage   target.Usage
 	err     error
 	asked   []secret.VersionID
@@ -28,7 +29,7 @@ type watched struct {
 }
 
 func (w *watched) Capabilities() target.Capabilities {
-	return target.Capabilities{Overlap: target.OverlapAny, InUse: w.can}
+	return target.Capabilities{Overlap: target.OverlapAny, InUse: w.can, UseLag: w.late}
 }
 
 func (w *watched) InUse(_ context.Context, r target.Ref) (target.Usage, error) {

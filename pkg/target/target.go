@@ -230,6 +230,8 @@ type Capabilities struct {
 	InUse   InUse
 	// Lag is how long a change may take to reach every endpoint.
 	Lag time.Duration
+	// UseLag is how long a use may take until InUse shows it.
+	UseLag time.Duration
 	// Drains says whether Revoke honours its [Drain].
 	Drains bool
 	// Suspends says that a credential may be suspended before it is revoked. A Resume

@@ -15,8 +15,8 @@ import (
 // Target is one place where values have to be valid. Its type decides what other keys
 // it has.
 type Target struct {
-	// Options is what the type has to be told: [*Postgres], [*MySQL], [*Valkey] or
-	// [*Hook].
+	// Options is what the type has to be told: [*Postgres], [*MySQL], [*Valkey],
+	// [*AWSIAM] or [*Hook].
 	Options TargetOptions
 }
 
@@ -242,7 +242,7 @@ func (t Target) policy(of *secret.Policy) *secret.Policy {
 // is a struct above and a line here.
 func targetTypes() map[string]TargetOptions {
 	types := map[string]TargetOptions{}
-	for _, o := range []TargetOptions{new(Postgres), new(MySQL), new(Valkey), new(Hook)} {
+	for _, o := range []TargetOptions{new(Postgres), new(MySQL), new(Valkey), new(AWSIAM), new(Hook)} {
 		types[o.Type()] = o
 	}
 	return types

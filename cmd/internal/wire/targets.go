@@ -26,12 +26,14 @@ type Targets struct {
 	stores  *store.Set
 	secrets map[secret.ID]config.SecretTarget
 	lookup  func(string) (string, bool)
+
+	accounts accounts
 }
 
 // NewTargets returns the targets of a configuration, whose secrets are in a catalog
 // and whose stores are open.
 func NewTargets(c *config.Config, known *catalog.Catalog, stores *store.Set) *Targets {
-	t := &Targets{c, known, stores, map[secret.ID]config.SecretTarget{}, os.LookupEnv}
+	t := &Targets{cfg: c, catalog: known, stores: stores, secrets: map[secret.ID]config.SecretTarget{}, lookup: os.LookupEnv}
 	for _, s := range c.Secrets {
 		if s.Target.Name != "" {
 			t.secrets[secret.ID(s.ID)] = s.Target
@@ -41,7 +43,7 @@ func NewTargets(c *config.Config, known *catalog.Catalog, stores *store.Set) *Ta
 }
 
 // For returns the target of a secret, nil for none.
-func (t *Targets) For(_ context.Context, s secret.Spec) (target.Target, error) {
+func (t *Targets) For(ctx context.Context, s secret.Spec) (target.Target, error) {
 	of, ok := t.secrets[s.ID]
 	if !ok {
 		return nil, nil
@@ -53,6 +55,8 @@ func (t *Targets) For(_ context.Context, s secret.Spec) (target.Target, error) {
 		return t.mysql(o, of, s)
 	case *config.Valkey:
 		return t.valkey(o, of, s)
+	case *config.AWSIAM:
+		return t.awsiam(ctx, o, of, s)
 	case *config.Hook:
 		return t.hook(o, of, s)
 	default:

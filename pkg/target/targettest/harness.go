@@ -119,8 +119,8 @@ func (v *Versions) Hide(id secret.VersionID, hidden bool) {
 	v.unread = map[secret.VersionID]bool{id: hidden}
 }
 
-// forget removes the value of a version, as a store does.
-func (v *Versions) forget(id secret.VersionID) {
+// Forget removes the value of a version, as a store does.
+func (v *Versions) Forget(id secret.VersionID) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	delete(v.values, id)

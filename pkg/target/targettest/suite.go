@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -12,41 +13,58 @@ import (
 	"github.com/tradepulse/rotator/pkg/target"
 )
 
+// testCase is one test of the suite.
+type testCase struct {
+	name string
+	run  func(t *testing.T, h *Harness)
+}
+
 // Run tests a driver.
 func Run(t *testing.T, start Start) {
-	cases := []struct {
-		name string
-		run  func(t *testing.T, h *Harness)
-	}{
-		{"a rotation, each call made twice", rotation},
-		{"what no version refers to is listed", orphans},
-		{"an answer that is lost is asked for again", lostAnswer},
-		{"two workers at once", twoWorkers},
-		{"a value that the server refuses", refused},
-		{"a server that does not listen", unreachable},
-		{"hostile passwords", hostilePasswords},
-		{"a password in the words of the server's errors", quotedByErrors},
-		{"open sessions hold a revocation back, and are ended on demand", sessions},
-		{"sessions are ended, the idle ones or all", ended},
-		{"a credential is suspended and comes back", suspension},
-		{"a credential is revoked after a suspension", soaked},
-		{"the current version is not revoked", spared},
-		{"a retired version whose account is in use again", reuse},
-		{"a version without a value is revoked", withoutValue},
-		{"a version that cannot be read keeps its value", unread},
-		{"a value that becomes current again", rollback},
-		{"missing rights are named one at a time", rights},
-	}
-	for i, c := range cases {
-		t.Run(c.name, func(t *testing.T) {
-			t.Parallel()
-			c.run(t, newHarness(t, start, fmt.Sprintf("app%d", i)))
-		})
-	}
+	runCases(t, start, slices.Concat(common, passwords))
 	for _, account := range hostileAccounts {
 		t.Run("hostile account "+account, func(t *testing.T) {
 			t.Parallel()
 			rotation(t, newHarness(t, start, account))
+		})
+	}
+}
+
+// RunIssued tests a driver whose server makes the values, and takes no others: names and
+// values that a person or a policy chooses do not exist there.
+func RunIssued(t *testing.T, start Start) { runCases(t, start, common) }
+
+// passwords are the tests with values of the suite's own choice.
+var passwords = []testCase{
+	{"a value that the server refuses", refused},
+	{"hostile passwords", hostilePasswords},
+	{"a password in the words of the server's errors", quotedByErrors},
+}
+
+// common are the tests of every driver.
+var common = []testCase{
+	{"a rotation, each call made twice", rotation},
+	{"what no version refers to is listed", orphans},
+	{"an answer that is lost is asked for again", lostAnswer},
+	{"two workers at once", twoWorkers},
+	{"a server that does not listen", unreachable},
+	{"open sessions hold a revocation back, and are ended on demand", sessions},
+	{"sessions are ended, the idle ones or all", ended},
+	{"a credential is suspended and comes back", suspension},
+	{"a credential is revoked after a suspension", soaked},
+	{"the current version is not revoked", spared},
+	{"a retired version whose account is in use again", reuse},
+	{"a version without a value is revoked", withoutValue},
+	{"a version that cannot be read keeps its value", unread},
+	{"a value that becomes current again", rollback},
+	{"missing rights are named one at a time", rights},
+}
+
+func runCases(t *testing.T, start Start, cases []testCase) {
+	for i, c := range cases {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			c.run(t, newHarness(t, start, fmt.Sprintf("app%d", i)))
 		})
 	}
 }
@@ -182,7 +200,7 @@ func refused(t *testing.T, h *Harness) {
 	}
 	h.works(t, "the current version after a refusal", v1)
 	h.works(t, "a fresh value after a refusal", h.rotate(t, "v2"))
-	h.Versions.forget("bad") // the name of the account, which is in every log
+	h.Versions.Forget("bad") // the name of the account, which is in every log
 }
 
 func unreachable(t *testing.T, h *Harness) {
@@ -225,7 +243,7 @@ func quotedByErrors(t *testing.T, h *Harness) {
 		t.Error(err)
 	}
 	h.fails(t, "the revoked version", v1)
-	h.Versions.forget("v1") // in every log
+	h.Versions.Forget("v1") // in every log
 }
 
 // rollback: a person has the value of the previous version become current again, as a
@@ -281,7 +299,7 @@ func reuse(t *testing.T, h *Harness) {
 func withoutValue(t *testing.T, h *Harness) {
 	v1 := h.rotate(t, "v1")
 	v2 := h.rotate(t, "v2")
-	h.Versions.forget("v1")
+	h.Versions.Forget("v1")
 	err := h.Target.Revoke(t.Context(), h.ref("v1"), target.Drain{})
 	if err != nil && h.Target.Capabilities().Overlap != target.OverlapNone {
 		t.Fatal(err)
