@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"sync/atomic"
 	"time"
 
 	"github.com/go-sql-driver/mysql"
@@ -41,9 +42,13 @@ func parse(v secret.Value) (login, error) {
 
 // postgres is a pgxpool.Pool that takes each version of a secret into use in two
 // steps: it logs in with it, and then replaces its connections.
+//
+// It keeps the value that Commit was given: a handle has the version before until every
+// hook has taken the new one, and a connection that is opened between Reset and that
+// would stay in the pool with the old credential.
 type postgres struct {
-	pool   *pgxpool.Pool
-	handle *client.Handle
+	pool  *pgxpool.Pool
+	value atomic.Pointer[secret.Value]
 }
 
 // NewPostgres opens a pool whose connections log in with the version of the secret
@@ -51,10 +56,12 @@ type postgres struct {
 // MinIdleConns, which are ignored. The returned function
 // closes the pool.
 func NewPostgres(ctx context.Context, m *client.Manager, id secret.ID, config *pgxpool.Config) (*pgxpool.Pool, func(), error) {
-	p := &postgres{handle: m.Secret(id)}
+	p := &postgres{}
+	first := m.Secret(id).Get().Value
+	p.value.Store(&first)
 	config.MaxConnLifetime = maxAge
 	config.MinConns, config.MinIdleConns = 0, 0 // one that is being opened for these when Commit calls Reset would stay, idle, with the old credential
-	config.BeforeConnect = func(_ context.Context, c *pgx.ConnConfig) error { return use(c, p.handle.Get().Value) }
+	config.BeforeConnect = func(_ context.Context, c *pgx.ConnConfig) error { return use(c, *p.value.Load()) }
 	var err error
 	if p.pool, err = pgxpool.NewWithConfig(ctx, config); err != nil {
 		return nil, nil, fmt.Errorf("open the pool: %w", err)
@@ -82,7 +89,10 @@ func (p *postgres) Prepare(ctx context.Context, c client.Change) error {
 }
 
 // Commit closes the idle connections. The others close when they come back.
-func (p *postgres) Commit(context.Context, client.Change) { p.pool.Reset() }
+func (p *postgres) Commit(_ context.Context, c client.Change) {
+	p.value.Store(&c.Value)
+	p.pool.Reset()
+}
 
 // Withdraw does nothing: Prepare keeps nothing.
 func (*postgres) Withdraw(secret.VersionID) {}

@@ -149,6 +149,36 @@ func TestNoStatementFailsWhileCredentialsRotate(t *testing.T) {
 	t.Logf("%d rows through %d rotations", rows, rotations)
 }
 
+// afterwards is a hook whose Commit comes after that of a pool.
+type afterwards func()
+
+func (afterwards) Prepare(context.Context, client.Change) error { return nil }
+func (a afterwards) Commit(context.Context, client.Change)      { a() }
+func (afterwards) Withdraw(secret.VersionID)                    {}
+
+// TestAConnectionAfterTheResetHasTheNewCredential: the manager serves the version before
+// until every hook has taken the new one, and the pool opens connections meanwhile.
+func TestAConnectionAfterTheResetHasTheNewCredential(t *testing.T) {
+	w := newWorld(t)
+	m := w.kit.Manager()
+	pool := w.pgx(m)
+	var user string
+	stop, err := m.SubscribeTwoPhase(t.Context(), database, afterwards(func() {
+		if err := pool.QueryRow(t.Context(), "SELECT session_user").Scan(&user); err != nil {
+			t.Errorf("query: %v", err)
+		}
+	}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(stop)
+	w.kit.Rotate(database, w.apply())
+	w.kit.WaitApplied(database)
+	if user != w.role() {
+		t.Errorf("a connection that was opened after the reset is of %s, want %s", user, w.role())
+	}
+}
+
 // TestAVersionThatCannotLogInIsRefused: the pool goes on with the version before.
 func TestAVersionThatCannotLogInIsRefused(t *testing.T) {
 	w := newWorld(t)

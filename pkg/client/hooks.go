@@ -36,6 +36,9 @@ type TwoPhase interface {
 	// accepted it. A Commit that panics, or does not return in time, has failed: the
 	// process reports that it still uses the version before, and Prepare and Commit are
 	// called again later with the same version.
+	//
+	// Until every hook has returned, [Handle.Get] returns the version before: take the
+	// value from c.
 	Commit(ctx context.Context, c Change)
 	// Withdraw ends a version that was prepared and will not come into use. It may
 	// name one that this hook does not hold.

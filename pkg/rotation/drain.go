@@ -66,9 +66,10 @@ func (s targetSide) lastUsed() time.Time {
 
 // drained returns an error that wraps errBlocked until the target has seen no session
 // of the versions that are to be retired for as long as the grace period, in each of the
-// tries of that time, and for as long as it may tell of a use late. While the versions are suspended no session may be open. A target that can never tell holds nothing back, and makes the
-// proof a doubtful one; a target that cannot tell for now holds the retirement back. An
-// emergency does not wait.
+// tries of that time, and for as long as it may tell of a use late. While the versions are
+// suspended no session may be open. A target that can never tell holds nothing back, and
+// makes the proof a doubtful one; a target that cannot tell for now holds the retirement
+// back. An emergency does not wait.
 func (r *Rotator) drained(ctx context.Context, spec secret.Spec, meta secret.Metadata, order, logged events.Data, suspended bool) (side targetSide, err error) {
 	if !isDraining(order, logged) {
 		return side, nil // prove says why not
