@@ -94,7 +94,7 @@ func (w *Watcher) confirm(ctx context.Context, s secret.Spec, t target.Target, f
 func (w *Watcher) store(s secret.Spec) (*store.Store, error) {
 	st, ok := w.cfg.Stores.Get(s.Store)
 	if !ok {
-		return nil, fmt.Errorf("there is no store %q", s.Store)
+		return nil, fmt.Errorf("store %q is not configured", s.Store)
 	}
 	return st, nil
 }

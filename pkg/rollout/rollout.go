@@ -417,8 +417,9 @@ func (r Rollout) draining(now time.Time, f Facts) (Rollout, []Action) {
 
 // order orders the retirement, and again when nothing has come of that for long.
 // The time is RetireAt even though that has passed, so that every notifier arms the
-// same timer. A worker may wait for the grace period at the target; after that and the
-// deadline, and suspend for the soak, the retirement is overdue. The state stays draining, which the worker needs.
+// same timer. A worker may wait for the grace period at the target and suspend for the
+// soak; after these and the deadline the retirement is overdue. The state stays draining,
+// which the worker needs.
 func (r Rollout) order(now time.Time, f Facts) (Rollout, []Action) {
 	why := ReasonDrained
 	switch {
@@ -430,27 +431,4 @@ func (r Rollout) order(now time.Time, f Facts) (Rollout, []Action) {
 	}
 	r.Ordered, r.Reminder = true, now.Add(RetireReminder)
 	return r, []Action{{Kind: ActionArmRetire, Reason: why, At: r.RetireAt}}
-}
-
-// Wake returns when [Advance] has to be asked again without any event; the zero
-// Time means never.
-func (r Rollout) Wake(now time.Time, f Facts) time.Time {
-	if r.Ended() {
-		return time.Time{}
-	}
-	at := now.Add(Recheck)
-	held := r.heldUntil()
-	if r.State != events.RolloutRolling && r.State != events.RolloutWaiting {
-		held = time.Time{}
-	}
-	times := []time.Time{held, r.Since.Add(f.Deadline), r.behindSince().Add(f.Deadline), r.RetireAt, r.Reminder}
-	for _, b := range f.Blocking {
-		times = append(times, b.Until)
-	}
-	for _, t := range times {
-		if t.After(now) && t.Before(at) {
-			at = t
-		}
-	}
-	return at
 }

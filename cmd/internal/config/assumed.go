@@ -20,7 +20,7 @@ func (o *Vault) address(lookup func(string) (string, bool)) string {
 }
 
 // Assumed returns as warnings where stores are that neither the configuration nor the
-// environment places. It is no part of [Config.Warnings]: a program that opens no store
+// environment places. [Config.Warnings] does not contain it: a program that opens no store
 // has a reason not to know.
 func (c *Config) Assumed(file string, lookup func(string) (string, bool)) []Problem {
 	var out []Problem

@@ -4,7 +4,7 @@
 // marked in a tag of the user, rotator:ACCESS-KEY-ID, with the secret, the key that was
 // current when it was made, and its version. The tag outlives the value. A key that is not
 // known to be of the secret is not touched: as long as the user has one, a rotation fails
-// and names it by its ID, which is no secret.
+// and names it by its ID, which is not secret.
 //
 // A key becomes inactive before it is deleted. Who uses one is known by the time of its
 // last use, which IAM tells late. IAM logs no secret key.
@@ -197,7 +197,7 @@ func (t *Target) markCurrent(ctx context.Context, s state, c target.Change, pend
 	if err != nil {
 		return fmt.Errorf("read the current key: %w", err)
 	}
-	k, _ := Parse(v) // a value that is no key has no ID, and the user no such key
+	k, _ := Parse(v) // without a key in the value the ID is empty, and the user has no such key
 	if k.ID == pending || s.marks[k.ID].secret != "" || !s.has(k.ID) {
 		return nil
 	}

@@ -45,8 +45,8 @@ func put(doc secret.Value, id, key string) (secret.Value, error) {
 	return out.WithField(FieldSecret, key)
 }
 
-// login uses a key once. The error wraps [target.ErrRefused] if it is none of the user, or
-// does not work.
+// login uses a key once. The error wraps [target.ErrRefused] if the key belongs to another user
+// or does not work.
 func (t *Target) login(ctx context.Context, k Key) error {
 	arn, err := t.arn(ctx)
 	if err != nil {
